@@ -1,0 +1,48 @@
+/**
+ * `npm test [ROOM ...]`: installs, builds, and runs the tests of the rooms named (all when none is), peers included.
+ * `--watch` runs them again when a file changes.
+ */
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { buildIfStale, fail, install, requireNode, root, run } from './prepare.mjs';
+import { installPeers } from './peers.mjs';
+
+requireNode();
+install();
+installPeers();
+await buildIfStale();
+
+const args = process.argv.slice(2);
+const rooms = args.filter((arg) => !arg.startsWith('--'));
+process.stderr.write('compiling ...\n');
+run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', root]);
+
+const built = join(root, 'build/test');
+const files = rooms.length === 0 ? testsIn(built) : rooms.flatMap(testsOf);
+if (files.length === 0) fail(`no test in ${rooms.join(', ')}`);
+
+function testsOf(room) {
+  const path = join(built, room);
+  if (existsSync(path)) return testsIn(path);
+  if (existsSync(`${path}.test.js`)) return [`${path}.test.js`];
+  return fail(`no test at test/${room}`);
+}
+
+/** Compiled tests whose source is still there. */
+function testsIn(folder) {
+  return readdirSync(folder, { recursive: true })
+    .filter((file) => file.endsWith('.test.js'))
+    .map((file) => join(folder, file))
+    .filter((file) => existsSync(file.replace(`${built}/`, `${root}/test/`).replace(/\.js$/, '.ts')))
+    .sort();
+}
+
+run(process.execPath, [
+  '--enable-source-maps',
+  '--test',
+  '--test-timeout=300000',
+  '--test-concurrency=2',
+  ...(args.includes('--watch') ? ['--watch'] : []),
+  '--test-reporter=spec',
+  ...files,
+]);

@@ -1,0 +1,41 @@
+/** The message as everything outside the hot path sees it: sessions that queue, retained, wills, in-process subscribers. */
+
+export type QoS = 0 | 1 | 2;
+
+/** Who published: for No Local, access checks and the audit. */
+export interface Sender {
+  readonly clientId: string;
+  /** Empty: anonymous, or the gateway itself. */
+  readonly user: string;
+  /** Address and port, or "gateway". */
+  readonly address: string;
+}
+
+export interface Message {
+  readonly topic: string;
+  readonly payload: Uint8Array;
+  readonly qos: QoS;
+  /** The RETAIN flag of the publication. */
+  readonly retain: boolean;
+  /** MQTT 5 properties to forward, as bytes in their order, without length. */
+  readonly properties?: Uint8Array;
+  /** Null: the gateway itself. */
+  readonly sender: Sender | null;
+  /** Wall time in ms; undefined: never. */
+  readonly expiresAtMs?: number;
+  /** Keep the retained copy across a restart (default true). */
+  readonly stored?: boolean;
+}
+
+export interface Subscription {
+  readonly filter: string;
+  readonly qos: QoS;
+  readonly noLocal: boolean;
+  readonly retainAsPublished: boolean;
+  readonly identifier?: number;
+}
+
+/** Whoever gets messages. A Session is one kind, the gateway's command path another. */
+export interface Subscriber {
+  deliver(message: Message, subscription: Subscription): void;
+}

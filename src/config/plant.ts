@@ -1,0 +1,281 @@
+/**
+ * The Plant: what one checked gateway file says, with every default filled in and every topic built. It is frozen,
+ * holds plain data only (so it crosses threads as it is), and every other room reads it and nothing else of a config.
+ * Names of fields end in their unit: Ms milliseconds, S seconds, Bytes.
+ */
+import type { Table } from '../modbus/protocol.js';
+import type { ValueType, WordOrder } from '../modbus/values.js';
+
+export interface Plant {
+  /** The gateway file it came from, as given. */
+  readonly file: string;
+  readonly gateway: Gateway;
+  readonly broker: BrokerSettings;
+  readonly web: WebSettings | null;
+  readonly buses: readonly Bus[];
+  readonly devices: readonly Device[];
+  /** tags[i].index is i in a freshly loaded plant; a reload keeps indexes and appends new ones. */
+  readonly tags: readonly Tag[];
+  readonly batches: readonly Batch[];
+  readonly uplinks: readonly UplinkSettings[];
+  /** The most worker threads to use; 0: cores minus one, at least one. */
+  readonly workers: number;
+}
+
+export interface Gateway {
+  readonly id: string;
+  readonly baseTopic: string;
+  readonly topics: GatewayTopics;
+}
+
+/** Topics and filters of the gateway itself, placeholders filled in; `{kind}`-like ends are appended by the user. */
+export interface GatewayTopics {
+  readonly status: string;
+  /** Followed by the kind. */
+  readonly eventPrefix: string;
+  /** Followed by the verb. */
+  readonly requestPrefix: string;
+  readonly responsePrefix: string;
+  /** Filters of command topics (set and get): never retained, denied unless a rule allows. */
+  readonly commandFilters: readonly string[];
+}
+
+export interface BrokerSettings {
+  readonly listeners: readonly ListenerSettings[];
+  readonly anonymous: boolean;
+  readonly anonymousBeyondLoopback: boolean;
+  readonly usersFile: string | null;
+  /** null: whoever may connect may do all. */
+  readonly access: readonly AccessRule[] | null;
+  readonly store: StoreSettings;
+  readonly limits: LimitSettings;
+}
+
+export interface ListenerSettings {
+  readonly protocol: 'mqtt' | 'mqtts' | 'ws' | 'wss' | 'unix';
+  readonly host: string;
+  readonly port: number;
+  /** URL path of ws and wss, file path of unix. */
+  readonly path: string;
+  readonly tls: TlsSettings | null;
+  /** null: as broker.anonymous says. */
+  readonly anonymous: boolean | null;
+}
+
+export interface TlsSettings {
+  readonly cert: string;
+  readonly key: string;
+  readonly clientCa: string | null;
+  readonly requireClientCert: boolean;
+}
+
+export interface AccessRule {
+  /** null matches anybody; groups and client identifiers alike. */
+  readonly user: string | null;
+  readonly group: string | null;
+  readonly client: string | null;
+  readonly allow: readonly ('read' | 'write' | 'subscribe')[];
+  readonly deny: readonly ('read' | 'write' | 'subscribe')[];
+  /** A topic filter that may hold {user} and {client}. */
+  readonly topic: string;
+}
+
+export type StoreSettings =
+  | { readonly kind: 'memory' }
+  | {
+      readonly kind: 'disk';
+      readonly path: string;
+      readonly sync: 'commit' | 'interval';
+      readonly intervalMs: number;
+      readonly maxBytes: number;
+    };
+
+/** Infinity where nothing limits. */
+export interface LimitSettings {
+  readonly maxConnections: number;
+  readonly maxConnectionsPerAddress: number;
+  readonly connectTimeoutMs: number;
+  readonly maxPacketBytes: number;
+  readonly maxConnectBytes: number;
+  readonly maxTopicLevels: number;
+  readonly maxSubscriptionsPerClient: number;
+  /** Unacknowledged QoS 1 and 2 messages towards one client, and the Receive Maximum announced to it. */
+  readonly maxInflight: number;
+  readonly maxQueuedMessages: number;
+  readonly maxQueuedBytes: number;
+  readonly maxRetainedMessages: number;
+  readonly maxRetainedBytes: number;
+  readonly maxSessions: number;
+  readonly maxSessionExpiryS: number;
+  readonly maxKeepAliveS: number;
+  readonly messagesPerSecond: number;
+  readonly bytesPerSecond: number;
+  /** Unsent bytes of one connection above which QoS 0 to it is dropped. */
+  readonly maxOutboxBytes: number;
+  readonly maxMemoryBytes: number;
+}
+
+export interface WebSettings {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: TlsSettings | null;
+}
+
+/** Filled in by the uplink room's part of the schema; opaque to everybody else. */
+export interface UplinkSettings {
+  readonly name: string;
+  readonly [key: string]: unknown;
+}
+
+export interface Bus {
+  readonly index: number;
+  readonly name: string;
+  readonly link: Link;
+  /** The ceiling of one request's wait for its answer. */
+  readonly timeoutMs: number;
+  /** Requests under way at once; 1 on every serial line. */
+  readonly inFlight: number;
+  /** Pause between the end of one exchange and the start of the next, beyond the line's silence. */
+  readonly paceMs: number;
+  /** Wait after a connection is made, before the first request. */
+  readonly afterConnectMs: number;
+  /** Close the link after so long without work; 0: never. */
+  readonly closeIdleMs: number;
+  /** Silence between frames on a line; null: 3.5 characters, 1.75 ms above 19200 baud. */
+  readonly silenceMs: number | null;
+  /** How long a device usually thinks before it answers, until it was measured; also waited after a broadcast. */
+  readonly turnaroundMs: number;
+}
+
+export type Link = TcpLink | SerialLink;
+
+export interface TcpLink {
+  readonly kind: 'tcp' | 'tls' | 'udp' | 'rtu-over-tcp' | 'ascii-over-tcp';
+  readonly host: string;
+  readonly port: number;
+  readonly tls: LinkTls | null;
+}
+
+export interface LinkTls {
+  readonly ca: string | null;
+  readonly cert: string | null;
+  readonly key: string | null;
+  readonly serverName: string | null;
+}
+
+export interface SerialLink {
+  readonly kind: 'rtu' | 'ascii';
+  readonly path: string;
+  readonly baud: number;
+  readonly dataBits: 7 | 8;
+  readonly parity: 'none' | 'even' | 'odd';
+  readonly stopBits: 1 | 2;
+  /** The adapter hands back what was sent; it is removed from the input. */
+  readonly echo: boolean;
+}
+
+export interface Device {
+  readonly index: number;
+  readonly name: string;
+  readonly bus: Bus;
+  readonly unitId: number;
+  readonly limits: DeviceLimits;
+  /** Never read, not even as filler. */
+  readonly forbidden: readonly Range[];
+  /** If not empty, nothing outside is read. */
+  readonly readable: readonly Range[];
+  readonly offline: OfflineSettings;
+  readonly topic: string;
+}
+
+export interface DeviceLimits {
+  /** The most registers (words) and bits of one read. */
+  readonly registers: number;
+  readonly bits: number;
+  /** The fewest registers of one read, and what its start and length are multiples of. */
+  readonly registersMin: number;
+  readonly align: number;
+  /** Function codes that writes may use, in order of preference; empty: any. */
+  readonly writeFunctions: readonly number[];
+}
+
+export interface Range {
+  readonly table: Table;
+  readonly address: number;
+  readonly quantity: number;
+}
+
+export interface OfflineSettings {
+  /** Consecutive failures after which the unit counts as silent. */
+  readonly afterFailures: number;
+  readonly retryMinMs: number;
+  readonly retryMaxMs: number;
+}
+
+export interface Tag {
+  readonly index: number;
+  readonly name: string;
+  readonly device: Device;
+  readonly table: Table;
+  /** Zero-based, as on the wire. */
+  readonly address: number;
+  /** Registers or bits that the value takes. */
+  readonly quantity: number;
+  readonly type: ValueType;
+  readonly order: WordOrder;
+  /** value = raw x scale + offset. */
+  readonly scale: number;
+  readonly offset: number;
+  /** Bits first..last of the raw value (0 is the lowest); null: all. */
+  readonly bits: { readonly first: number; readonly last: number } | null;
+  /** Raw value to text; null: none. */
+  readonly enum: readonly { readonly raw: number; readonly text: string }[] | null;
+  /** Raw values that mean "not available". */
+  readonly invalid: readonly (number | string)[];
+  readonly unit: string | null;
+  /** How often it is read; 0: once, when the device comes up. */
+  readonly intervalMs: number;
+  readonly report: 'change' | 'always';
+  readonly deadband: { readonly kind: 'absolute' | 'percent'; readonly value: number };
+  /** The longest silence; 0: none. */
+  readonly heartbeatMs: number;
+  readonly payload: 'vqt' | 'raw' | 'batch';
+  readonly qos: 0 | 1 | 2;
+  readonly retain: boolean;
+  /** Whether its retained value is kept across a restart. */
+  readonly stored: boolean;
+  readonly write: WriteSettings | null;
+  /** Name of the group that is read in one request with it; null: none. */
+  readonly group: string | null;
+  readonly topic: string;
+  readonly setTopic: string;
+  readonly getTopic: string;
+  readonly ackTopic: string;
+}
+
+export interface WriteSettings {
+  readonly table: Table;
+  readonly address: number;
+  /** In units of the value, after scale; -Infinity and Infinity where nothing limits. */
+  readonly min: number;
+  readonly max: number;
+  /** Values are multiples of this from min; 0: any. */
+  readonly step: number;
+  /** Read back after the write and compare. */
+  readonly verify: boolean;
+  /** How a bit or bit range is written. */
+  readonly with: 'auto' | 'mask' | 'read-modify-write';
+  /** Only the newest waiting command is carried out. */
+  readonly newestOnly: boolean;
+}
+
+/** What is published as one JSON: all tags of a device with `payload: batch`, or one consistent group. */
+export interface Batch {
+  readonly index: number;
+  readonly device: Device;
+  readonly group: string | null;
+  readonly tags: readonly Tag[];
+  readonly qos: 0 | 1 | 2;
+  readonly retain: boolean;
+  readonly topic: string;
+}

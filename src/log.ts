@@ -1,0 +1,62 @@
+/**
+ * The log: one JSON object a line on stderr, readable text on a terminal. Fields use the same names as an error's
+ * subject. Text that came from outside is cut, so that no client can flood or forge lines.
+ */
+import { pino } from 'pino';
+import type { Subject } from './errors.js';
+
+export type Level = 'debug' | 'info' | 'warn' | 'error';
+
+export interface Fields extends Subject {
+  code?: string;
+  error?: string;
+  [field: string]: unknown;
+}
+
+export interface Log {
+  debug(message: string, fields?: Fields): void;
+  info(message: string, fields?: Fields): void;
+  warn(message: string, fields?: Fields): void;
+  error(message: string, fields?: Fields): void;
+}
+
+/** Longest text of one field, in UTF-16 units; the rest is cut and marked. */
+const TEXT_MAX = 512;
+
+/** A log that writes to the given sink, one line a call. */
+export function createLog(level: Level = 'info', sink: NodeJS.WritableStream = process.stderr): Log {
+  const isTerminal = 'isTTY' in sink && sink.isTTY === true;
+  const lines = isTerminal ? { write: (line: string) => void sink.write(readable(line)) } : sink;
+  const logger = pino(
+    {
+      level,
+      base: null,
+      formatters: { level: (label) => ({ level: label }) },
+      timestamp: () => `,"time":${Date.now()}`,
+    },
+    lines,
+  );
+  const at =
+    (name: Level) =>
+    (message: string, fields: Fields = {}): void =>
+      logger[name](cutAll(fields), message);
+  return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
+}
+
+/** A log that drops everything. */
+export const silentLog: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+
+function cutAll(fields: Fields): Fields {
+  const cut: Fields = {};
+  for (const [name, value] of Object.entries(fields)) {
+    cut[name] = typeof value === 'string' && value.length > TEXT_MAX ? `${value.slice(0, TEXT_MAX)}…` : value;
+  }
+  return cut;
+}
+
+function readable(line: string): string {
+  const { level, time, msg, ...fields } = JSON.parse(line) as Record<string, unknown>;
+  const clock = new Date(time as number).toISOString().slice(11, 23);
+  const rest = Object.entries(fields).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
+  return `${clock} ${String(level).padEnd(5)} ${[String(msg), ...rest].join('  ')}\n`;
+}

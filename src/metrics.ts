@@ -1,0 +1,63 @@
+/**
+ * Counters and gauges of this process, by name and labels. Rooms count here; $SYS topics and /metrics read from here.
+ * A counter is a plain object with a number, so that counting on a hot path costs one addition.
+ */
+
+export interface Metric {
+  readonly name: string;
+  readonly help: string;
+  readonly kind: 'counter' | 'gauge';
+  readonly labels: Readonly<Record<string, string>>;
+  /** The value now. */
+  read(): number;
+}
+
+export class Counter implements Metric {
+  readonly kind = 'counter';
+  readonly name: string;
+  readonly help: string;
+  readonly labels: Readonly<Record<string, string>>;
+  value = 0;
+
+  constructor(name: string, help: string, labels: Readonly<Record<string, string>>) {
+    this.name = name;
+    this.help = help;
+    this.labels = labels;
+  }
+
+  read(): number {
+    return this.value;
+  }
+}
+
+export class Metrics {
+  readonly #metrics = new Map<string, Metric>();
+
+  /** A counter by name and labels; asking twice gives the same one. Names are snake_case and end in the unit or _total. */
+  counter(name: string, help: string, labels: Readonly<Record<string, string>> = {}): Counter {
+    const key = keyOf(name, labels);
+    const known = this.#metrics.get(key);
+    if (known instanceof Counter) return known;
+    const counter = new Counter(name, help, labels);
+    this.#metrics.set(key, counter);
+    return counter;
+  }
+
+  /** A gauge is read when somebody looks, never pushed. */
+  gauge(name: string, help: string, read: () => number, labels: Readonly<Record<string, string>> = {}): void {
+    this.#metrics.set(keyOf(name, labels), { name, help, kind: 'gauge', labels, read });
+  }
+
+  /** Forgets one metric, for things that come and go (buses, uplinks). */
+  remove(name: string, labels: Readonly<Record<string, string>> = {}): void {
+    this.#metrics.delete(keyOf(name, labels));
+  }
+
+  list(): IterableIterator<Metric> {
+    return this.#metrics.values();
+  }
+}
+
+function keyOf(name: string, labels: Readonly<Record<string, string>>): string {
+  return name + JSON.stringify(labels);
+}

@@ -1,0 +1,128 @@
+/**
+ * The binary parcel that crosses threads, in both directions: a transferred ArrayBuffer, little-endian.
+ * Header, 16 bytes: u8 version, u8 kind, u16 zero, u32 count, f64 base time (ms since 1970).
+ * Record, 16 bytes and payload: u32 index, u8 code, u24 payload length, u32 ms since base, u32 correlation.
+ * Index names whatever has a topic of its own (a tag, or a batch). The time is a sample's timestamp; for commands it
+ * is when the command expires.
+ */
+
+const VERSION = 1;
+const HEADER_BYTES = 16;
+const RECORD_BYTES = 16;
+const KINDS = ['samples', 'commands', 'results'] as const;
+
+export type ParcelKind = (typeof KINDS)[number];
+
+/** Code of a sample: quality and reason. Code of a command: what is asked. Code of a result: how it went. */
+export const SAMPLE_CODE = { good: 0, stale: 1, bad: 2, uncertain: 3 } as const;
+export const COMMAND_CODE = { write: 0, read: 1 } as const;
+/** `code` in an ack by result code; EXC_n is 128 + n. */
+export const RESULT_CODES = [
+  'OK', 'TIMEOUT', 'OFFLINE', 'RANGE', 'TYPE', 'READ_ONLY', 'UNKNOWN_TAG', 'EXPIRED', 'RETAINED', 'BUSY', 'DENIED', 'VERIFY',
+] as const; // prettier-ignore
+export type ResultCode = (typeof RESULT_CODES)[number];
+export const RESULT_EXCEPTION_BASE = 128;
+
+/** Fills one parcel; append() says false when it is full. */
+export class ParcelWriter {
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #baseMs: number;
+  #end = HEADER_BYTES;
+  #count = 0;
+
+  constructor(kind: ParcelKind, buffer: ArrayBuffer, baseMs: number) {
+    this.#bytes = new Uint8Array(buffer);
+    this.#view = new DataView(buffer);
+    this.#baseMs = baseMs;
+    this.#view.setUint8(0, VERSION);
+    this.#view.setUint8(1, KINDS.indexOf(kind));
+    this.#view.setUint16(2, 0);
+    this.#view.setFloat64(8, baseMs, true);
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** False, and nothing written, when the parcel has no room for it. */
+  append(index: number, code: number, timeMs: number, correlation: number, payload: Uint8Array): boolean {
+    const at = this.#end;
+    if (at + RECORD_BYTES + payload.length > this.#bytes.length) return false;
+    const view = this.#view;
+    view.setUint32(at, index, true);
+    view.setUint32(at + 4, code | (payload.length << 8), true);
+    view.setUint32(at + 8, Math.min(0xffffffff, Math.max(0, timeMs - this.#baseMs)), true);
+    view.setUint32(at + 12, correlation, true);
+    this.#bytes.set(payload, at + RECORD_BYTES);
+    this.#end = at + RECORD_BYTES + payload.length;
+    this.#count += 1;
+    return true;
+  }
+
+  /** The finished parcel's buffer, to be transferred. */
+  finish(): ArrayBuffer {
+    this.#view.setUint32(4, this.#count, true);
+    return this.#view.buffer as ArrayBuffer;
+  }
+}
+
+/** Walks a parcel without an object a record: next() moves, the getters speak of the record under the cursor. */
+export class ParcelReader {
+  readonly kind: ParcelKind;
+  readonly count: number;
+  readonly bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #baseMs: number;
+  #seen = 0;
+  #at = 0;
+  #next = HEADER_BYTES;
+
+  constructor(buffer: ArrayBuffer) {
+    this.#view = new DataView(buffer);
+    this.bytes = new Uint8Array(buffer);
+    const kind = KINDS[this.#view.getUint8(1)];
+    if (this.#view.getUint8(0) !== VERSION || kind === undefined)
+      throw new Error('not a parcel of this version');
+    this.kind = kind;
+    this.count = this.#view.getUint32(4, true);
+    this.#baseMs = this.#view.getFloat64(8, true);
+  }
+
+  next(): boolean {
+    if (this.#seen === this.count) return false;
+    this.#seen += 1;
+    this.#at = this.#next;
+    this.#next = this.payloadEnd;
+    return true;
+  }
+
+  get index(): number {
+    return this.#view.getUint32(this.#at, true);
+  }
+
+  get code(): number {
+    return this.#view.getUint8(this.#at + 4);
+  }
+
+  get timeMs(): number {
+    return this.#baseMs + this.#view.getUint32(this.#at + 8, true);
+  }
+
+  get correlation(): number {
+    return this.#view.getUint32(this.#at + 12, true);
+  }
+
+  get payloadStart(): number {
+    return this.#at + RECORD_BYTES;
+  }
+
+  get payloadEnd(): number {
+    return this.#at + RECORD_BYTES + (this.#view.getUint32(this.#at + 4, true) >>> 8);
+  }
+
+  /** A view into the parcel: copy it if it must outlive the parcel. */
+  get payload(): Uint8Array {
+    return this.bytes.subarray(this.payloadStart, this.payloadEnd);
+  }
+}

@@ -1,0 +1,16 @@
+/** A tag's reading: what was read, how far it can be trusted, and when the answer arrived. */
+import type { Value } from '../modbus/values.js';
+
+/** Only good is good; `q` on the topic. */
+export type Quality = 'good' | 'stale' | 'bad' | 'uncertain';
+
+/** Why a sample is not good; `e` on the topic. */
+export type Reason = 'timeout' | 'exception' | 'offline' | 'invalid' | 'implausible' | 'clock';
+
+export interface Sample {
+  readonly value: Value | null;
+  readonly quality: Quality;
+  readonly reason?: Reason;
+  /** Wall time in ms since 1970. */
+  readonly timestamp: number;
+}

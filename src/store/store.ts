@@ -1,0 +1,138 @@
+/**
+ * What must survive a crash, as the broker sees it: facts are appended, a commit makes all appended facts durable,
+ * and after a restart open() hands back the state they add up to. Contents of queues stay in the store and are read
+ * back in slices. A record is a fact in the past tense and may be applied twice.
+ *
+ * Sessions are numbered by the broker (a number is never used twice in a store); messages are numbered by their
+ * position, which grows by one with every Published, so positions order all queues.
+ */
+
+export type SessionNumber = number;
+export type Position = number;
+
+/** A message as it is kept: everything a later delivery needs. */
+export interface StoredMessage {
+  position: Position;
+  topic: Uint8Array;
+  payload: Uint8Array;
+  /** QoS of delivery: the lesser of publication's and subscription's. */
+  qos: 0 | 1 | 2;
+  retain: boolean;
+  /** MQTT 5 properties to forward, as bytes in their order, without length; empty: none. */
+  properties: Uint8Array;
+  /** Wall time at which it is worthless; 0: never. */
+  expiresAtMs: number;
+  /** Subscription identifiers to deliver with it. */
+  identifiers: readonly number[];
+}
+
+/** One durable receiver of a published message. */
+export interface Receiver {
+  session: SessionNumber;
+  qos: 0 | 1 | 2;
+  retain: boolean;
+  identifiers: readonly number[];
+}
+
+export interface PublishedMessage {
+  topic: Uint8Array;
+  payload: Uint8Array;
+  properties: Uint8Array;
+  qos: 0 | 1 | 2;
+  expiresAtMs: number;
+  /** Who published it, for access checks at delivery; empty: the gateway itself. */
+  publisher: string;
+}
+
+export type StoreRecord =
+  | {
+      type: 'SessionOpened';
+      session: SessionNumber;
+      clientId: string;
+      /** User name that owns the session; empty: anonymous. */
+      owner: string;
+      expiryS: number;
+      protocolVersion: 4 | 5;
+    }
+  /** disconnectedAtMs 0: connected. Expiry is counted from it, in wall time. */
+  | { type: 'SessionChanged'; session: SessionNumber; expiryS: number; disconnectedAtMs: number }
+  | { type: 'SessionEnded'; session: SessionNumber }
+  | { type: 'Subscribed'; session: SessionNumber; filter: string; options: number; identifier: number }
+  | { type: 'Unsubscribed'; session: SessionNumber; filter: string }
+  /** One record names all durable receivers; with `from` it also keeps the publisher's QoS 2 identifier, atomically. */
+  | {
+      type: 'Published';
+      position: Position;
+      message: PublishedMessage;
+      receivers: readonly Receiver[];
+      retained: boolean;
+      from?: { session: SessionNumber; packetIdentifier: number };
+    }
+  /** The retained message of a topic is gone. */
+  | { type: 'RetainedCleared'; topic: Uint8Array }
+  /** PUBREL came: the publisher's QoS 2 identifier is free again. */
+  | { type: 'Released'; session: SessionNumber; packetIdentifier: number }
+  /** A queued message got a packet identifier towards its receiver. */
+  | { type: 'Sent'; session: SessionNumber; position: Position; packetIdentifier: number }
+  /** PUBREC came from the receiver: from now on only PUBREL is sent again. */
+  | { type: 'Received'; session: SessionNumber; packetIdentifier: number }
+  /** PUBACK or PUBCOMP came, or the message was given up after it was sent. */
+  | { type: 'Completed'; session: SessionNumber; packetIdentifier: number }
+  /** A queued message left the queue unsent: overflow, expiry, access. */
+  | { type: 'Dropped'; session: SessionNumber; position: Position }
+  | {
+      type: 'WillPending';
+      session: SessionNumber;
+      message: PublishedMessage;
+      retain: boolean;
+      dueAtMs: number;
+    }
+  | { type: 'WillCleared'; session: SessionNumber };
+
+/** A session as it was at the last commit before the restart. */
+export interface StoredSession {
+  session: SessionNumber;
+  clientId: string;
+  owner: string;
+  expiryS: number;
+  protocolVersion: 4 | 5;
+  /** 0: it was connected when the process died. */
+  disconnectedAtMs: number;
+  subscriptions: { filter: string; options: number; identifier: number }[];
+  /** Publisher side QoS 2 identifiers not yet released. */
+  incoming: number[];
+  /** Receiver side, in the order they were sent. position 0: PUBREC came, only PUBREL is owed. */
+  inFlight: { packetIdentifier: number; position: Position; qos: 1 | 2 }[];
+  /** What waits in the queue, not counting what is in flight. */
+  queuedMessages: number;
+  queuedBytes: number;
+  will: { message: PublishedMessage; retain: boolean; dueAtMs: number } | null;
+}
+
+export interface StoredState {
+  sessions: StoredSession[];
+  retained: { message: PublishedMessage; position: Position; storedAtMs: number }[];
+  /** Higher than any ever used. */
+  nextPosition: Position;
+  nextSession: SessionNumber;
+}
+
+export interface Store {
+  /** Recovers; rejects with a StoreError that names the file and what to do. Called once, before anything else. */
+  open(): Promise<StoredState>;
+  /** Takes a fact into the next commit. Never blocks, never throws; bytes are copied before it returns. */
+  append(record: StoreRecord): void;
+  /**
+   * Resolves when everything appended before the call is durable (at once where the mode promises nothing); rejects
+   * with a StoreError when it could not be kept. Callers that wait at the same time share one sync.
+   */
+  commit(): Promise<void>;
+  /** True while something was appended that no finished commit covers. */
+  readonly isDirty: boolean;
+  /** False while the disk refuses: nothing appended now can be promised. Turns true again by itself. */
+  readonly isHealthy: boolean;
+  /** Messages of a session's queue after a position, oldest first, those in flight included. */
+  read(session: SessionNumber, after: Position, limit: number): Promise<StoredMessage[]>;
+  /** Commits, and leaves a state that opens fast. */
+  close(): Promise<void>;
+}

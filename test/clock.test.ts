@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { systemClock } from '../src/clock.js';
+import { ManualClock } from './support/clock.js';
+
+test('a delay beyond the range of Node timers does not fire at once', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const delayMs = 30 * 24 * 3600 * 1000;
+  let fired = 0;
+  systemClock.after(delayMs, () => (fired += 1));
+  t.mock.timers.tick(delayMs - 1);
+  assert.equal(fired, 0);
+  t.mock.timers.tick(1);
+  assert.equal(fired, 1);
+});
+
+test('a cancelled timer never fires', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  let fired = 0;
+  systemClock.after(10, () => (fired += 1))();
+  t.mock.timers.tick(20);
+  assert.equal(fired, 0);
+});
+
+test('the manual clock fires timers in order of time, each at its own time', () => {
+  const clock = new ManualClock();
+  const seen: [string, number][] = [];
+  clock.after(20, () => seen.push(['b', clock.monotonicMs()]));
+  clock.after(10, () => {
+    seen.push(['a', clock.monotonicMs()]);
+    clock.after(5, () => seen.push(['c', clock.monotonicMs()]));
+  });
+  clock.advance(30);
+  assert.deepEqual(seen, [['a', 10], ['c', 15], ['b', 20]]); // prettier-ignore
+});
