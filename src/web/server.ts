@@ -1,0 +1,182 @@
+/**
+ * The HTTP server: the page's files, /healthz, /readyz, /metrics, and the WebSocket upgrade at /mqtt, which is handed to
+ * the broker. It changes nothing: whatever the page does, it does as an MQTT client under that client's rights.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { existsSync, readFileSync } from 'node:fs';
+import { createServer as createTlsServer } from 'node:https';
+import { isIP, type AddressInfo } from 'node:net';
+import { hostname } from 'node:os';
+import type { Duplex } from 'node:stream';
+import sirv from 'sirv';
+import { HoldfastError } from '../errors.js';
+import type { Log } from '../log.js';
+import type { Metrics } from '../metrics.js';
+
+export interface WebOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: { readonly cert: string; readonly key: string } | null;
+  /** Host names that the page may be reached by, beside addresses, localhost and this machine's name. */
+  readonly hostNames: readonly string[];
+  /** Folder of the built page; the endpoints work without it. */
+  readonly pageFolder: string;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  /** Null when all is well, else what is not; /readyz answers 503 with it. */
+  readonly notReady: () => string | null;
+  /** Takes over a WebSocket upgrade at /mqtt. */
+  readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+}
+
+const SECURITY_HEADERS = {
+  'content-security-policy':
+    "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-opener-policy': 'same-origin',
+} as const;
+
+const HEADER_BYTES_MAX = 16_384;
+const REQUEST_TIMEOUT_MS = 10_000;
+
+export class WebServer {
+  readonly #options: WebOptions;
+  readonly #server: Server;
+  readonly #page: ReturnType<typeof sirv> | null;
+
+  constructor(options: WebOptions) {
+    this.#options = options;
+    const limits = {
+      maxHeaderSize: HEADER_BYTES_MAX,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      headersTimeout: REQUEST_TIMEOUT_MS,
+    };
+    const { tls } = options;
+    this.#server =
+      tls === null
+        ? createServer(limits)
+        : createTlsServer({
+            ...limits,
+            cert: readFileSync(tls.cert),
+            key: readFileSync(tls.key),
+            minVersion: 'TLSv1.2',
+          });
+    this.#page = existsSync(options.pageFolder)
+      ? sirv(options.pageFolder, { gzip: true, brotli: true, etag: true, setHeaders: cacheHashed })
+      : null;
+    this.#server.on('request', (request: IncomingMessage, response: ServerResponse) =>
+      this.#answer(request, response),
+    );
+    this.#server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
+    this.#server.on('clientError', (_error, socket) => socket.destroy());
+    this.#server.on('error', (error) =>
+      options.log.error('web server', { listener: 'web', error: error.message }),
+    );
+  }
+
+  /** Resolves with the address to show, such as "http://127.0.0.1:8080/". */
+  async listen(): Promise<string> {
+    const { host, port, tls } = this.#options;
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', (cause) =>
+        reject(
+          new HoldfastError(
+            'HF5001',
+            { listener: `web ${host}:${port}` },
+            `cannot listen: ${cause.message}`,
+            cause,
+          ),
+        ),
+      );
+      this.#server.listen(port, host, resolve);
+    });
+    const address = this.#server.address() as AddressInfo;
+    const shown = address.family === 'IPv6' ? `[${address.address}]` : address.address;
+    return `${tls === null ? 'http' : 'https'}://${shown}:${address.port}/`;
+  }
+
+  async close(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#server.close(() => resolve());
+      this.#server.closeAllConnections();
+    });
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    for (const [name, value] of Object.entries(SECURITY_HEADERS)) response.setHeader(name, value);
+    if (!this.#isOurHost(request))
+      return reply(response, 421, 'this host name is not served here; add it to web.host_names\n');
+    if (request.method !== 'GET' && request.method !== 'HEAD')
+      return reply(response, 405, 'only GET and HEAD\n');
+    const path = (request.url ?? '/').split('?', 1)[0];
+    if (path === '/healthz') return reply(response, 200, 'ok\n');
+    if (path === '/readyz') return this.#ready(response);
+    if (path === '/metrics') return this.#metrics(response);
+    if (this.#page === null) return reply(response, 404, 'not found\n');
+    this.#page(request, response, () => reply(response, 404, 'not found\n'));
+  }
+
+  #ready(response: ServerResponse): void {
+    const problem = this.#options.notReady();
+    reply(response, problem === null ? 200 : 503, `${problem ?? 'ready'}\n`);
+  }
+
+  #metrics(response: ServerResponse): void {
+    import('./prometheus.js')
+      .then(({ exposition }) => exposition(this.#options.metrics))
+      .then(({ type, text }) => reply(response, 200, text, type))
+      .catch((error: unknown) => {
+        this.#options.log.error('metrics could not be written', { error: String(error) });
+        reply(response, 500, 'metrics could not be written; see the log\n');
+      });
+  }
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    socket.on('error', () => socket.destroy());
+    const path = (request.url ?? '').split('?', 1)[0];
+    if (path === '/mqtt' && this.#isOurHost(request) && isSameOrigin(request))
+      return this.#options.upgrade(request, socket, head);
+    socket.end('HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
+  }
+
+  /** A name that is not ours means DNS rebinding: a foreign page that made its own name point here. */
+  #isOurHost(request: IncomingMessage): boolean {
+    const name = hostOf(request.headers.host ?? '');
+    return (
+      isIP(name) !== 0 || ['localhost', hostname().toLowerCase(), ...this.#options.hostNames].includes(name)
+    );
+  }
+}
+
+/** A browser sends Origin; other programs need not. */
+function isSameOrigin(request: IncomingMessage): boolean {
+  const { origin, host } = request.headers;
+  if (origin === undefined) return true;
+  return URL.canParse(origin) && new URL(origin).host === host;
+}
+
+function hostOf(header: string): string {
+  const bracketed = /^\[([^\]]*)\]/.exec(header);
+  return (bracketed?.[1] ?? header.split(':', 1)[0] ?? '').toLowerCase();
+}
+
+/** Built files carry a hash of their content in the name; the page itself is asked for anew each time. */
+function cacheHashed(response: ServerResponse, path: string): void {
+  const isHashed = /-[0-9A-Z]{8}\.(js|css|woff2|svg)$/.test(path);
+  response.setHeader('cache-control', isHashed ? 'public, max-age=31536000, immutable' : 'no-cache');
+}
+
+function reply(
+  response: ServerResponse,
+  status: number,
+  text: string,
+  type = 'text/plain; charset=utf-8',
+): void {
+  response.writeHead(status, {
+    'content-type': type,
+    'content-length': Buffer.byteLength(text),
+    'cache-control': 'no-store',
+  });
+  response.end(response.req.method === 'HEAD' ? undefined : text);
+}

@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { silentLog } from '../../src/log.js';
+import { Metrics } from '../../src/metrics.js';
+import { WebServer } from '../../src/web/server.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'holdfast-web-'));
+writeFileSync(join(folder, 'index.html'), '<!doctype html><title>holdfast</title>');
+writeFileSync(join(folder, 'app-1A2B3C4D.js'), 'export {};');
+after(() => rmSync(folder, { recursive: true }));
+
+let problem: string | null = null;
+let upgrades = 0;
+const metrics = new Metrics();
+const server = new WebServer({
+  host: '127.0.0.1',
+  port: 0,
+  tls: null,
+  hostNames: ['plant7.example'],
+  pageFolder: folder,
+  metrics,
+  log: silentLog,
+  notReady: () => problem,
+  upgrade: (_request, socket) => {
+    upgrades += 1;
+    socket.end('HTTP/1.1 101 Switching Protocols\r\n\r\n');
+  },
+});
+const base = new URL(await server.listen());
+after(() => server.close());
+
+interface Got {
+  status: number;
+  headers: Record<string, unknown>;
+  text: string;
+}
+
+function get(path: string, headers: Record<string, string> = {}, method = 'GET'): Promise<Got> {
+  return new Promise((resolve, reject) => {
+    const asked = request(new URL(path, base), { headers, method }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+      response.on('end', () =>
+        resolve({ status: response.statusCode ?? 0, headers: response.headers, text }),
+      );
+    });
+    asked.on('error', reject).end();
+  });
+}
+
+function upgrade(path: string, headers: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(Number(base.port), '127.0.0.1');
+    let text = '';
+    socket
+      .on('data', (chunk) => (text += chunk.toString()))
+      .on('close', () => resolve(text.split('\r\n', 1)[0] ?? ''));
+    socket.on('error', reject);
+    socket.write(`GET ${path} HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n${headers}\r\n\r\n`);
+  });
+}
+
+test('health is answered while the process lives, readiness says what is missing', async () => {
+  assert.equal((await get('/healthz')).status, 200);
+  assert.equal((await get('/readyz')).status, 200);
+  problem = 'bus line1 has no poller';
+  const { status, text } = await get('/readyz');
+  problem = null;
+  assert.deepEqual([status, text], [503, 'bus line1 has no poller\n']);
+});
+
+test('metrics are Prometheus text with labels', async () => {
+  metrics.counter('store_syncs_total', 'Syncs of the store').value = 3;
+  metrics.gauge('bus_utilisation', 'Share of line time in use', () => 0.5, { bus: 'line1' });
+  const { text } = await get('/metrics');
+  assert.match(text, /^holdfast_store_syncs_total 3$/m);
+  assert.match(text, /^holdfast_bus_utilisation\{bus="line1"\} 0.5$/m);
+});
+
+test('the page is served with a strict content security policy, hashed files for ever', async () => {
+  const page = await get('/');
+  assert.match(page.text, /<title>holdfast/);
+  assert.match(String(page.headers['content-security-policy']), /default-src 'self'/);
+  assert.equal(page.headers['cache-control'], 'no-cache');
+  assert.match(String((await get('/app-1A2B3C4D.js')).headers['cache-control']), /immutable/);
+});
+
+test('nothing but GET and HEAD, nothing outside the folder', async () => {
+  assert.equal((await get('/', {}, 'POST')).status, 405);
+  assert.equal((await get('/%2e%2e/%2e%2e/etc/passwd')).status, 404);
+  assert.equal((await get('/nothing-here')).status, 404);
+});
+
+test('a foreign host name is refused, ours and the configured one are not', async () => {
+  assert.equal((await get('/', { host: 'evil.example' })).status, 421);
+  assert.equal((await get('/', { host: 'plant7.example:8080' })).status, 200);
+  assert.equal((await get('/', { host: `localhost:${base.port}` })).status, 200);
+});
+
+test('a WebSocket upgrade needs the path and, from a browser, the same origin', async () => {
+  const host = `host: ${base.host}`;
+  assert.match(await upgrade('/mqtt', host), /101/);
+  assert.match(await upgrade('/mqtt', `${host}\r\norigin: http://${base.host}`), /101/);
+  assert.match(await upgrade('/mqtt', `${host}\r\norigin: http://evil.example`), /403/);
+  assert.match(await upgrade('/other', host), /403/);
+  assert.equal(upgrades, 2);
+});
