@@ -1,0 +1,13 @@
+/** The table of verbs. A verb's file is loaded only when the verb is called, so that none pays for another. */
+import type { Verb } from './verb.js';
+
+export interface VerbEntry {
+  readonly name: string;
+  /** The heading that help lists it under. */
+  readonly group: 'Gateway' | 'Devices' | 'Config' | 'Broker' | 'Other';
+  load(): Promise<{ readonly verb: Verb }>;
+}
+
+export const VERBS: readonly VerbEntry[] = [
+  { name: 'version', group: 'Other', load: () => import('./version.js') },
+];

@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { VERBS } from '../src/cli/verbs.js';
+import { holdfast } from './support/holdfast.js';
+
+test('help goes to stdout, lists every verb, and fits 80 columns', async () => {
+  const { code, stdout, stderr } = await holdfast(['--help']);
+  assert.equal(code, 0);
+  assert.equal(stderr, '');
+  for (const { name } of VERBS) assert.match(stdout, new RegExp(`^  ${name} `, 'm'));
+  assert.deepEqual(
+    stdout.split('\n').filter((line) => line.length > 80),
+    [],
+  );
+});
+
+test('without a verb the help goes to stderr and the exit code says usage', async () => {
+  const { code, stdout, stderr } = await holdfast([]);
+  assert.equal(code, 2);
+  assert.equal(stdout, '');
+  assert.match(stderr, /^holdfast - Modbus to MQTT gateway/);
+});
+
+test('the help of each verb begins with an example and fits 80 columns', async () => {
+  for (const { name } of VERBS) {
+    const { code, stdout } = await holdfast([name, '--help']);
+    assert.equal(code, 0, name);
+    const [title, , example] = stdout.split('\n');
+    assert.match(title ?? '', new RegExp(`^holdfast ${name} - `));
+    assert.match(example ?? '', new RegExp(`^  holdfast ${name}`));
+    assert.deepEqual(
+      stdout.split('\n').filter((line) => line.length > 80),
+      [],
+      name,
+    );
+  }
+});
+
+test('a misspelt verb or option gets a suggestion, a next step and exit code 2', async () => {
+  const verb = await holdfast(['verison']);
+  assert.equal(verb.code, 2);
+  assert.match(verb.stderr, /unknown command 'verison'\n\(Did you mean version\?\)\nTry 'holdfast --help'/);
+  const option = await holdfast(['version', '--jsno']);
+  assert.equal(option.code, 2);
+  assert.match(option.stderr, /\(Did you mean --json\?\)\nTry 'holdfast version --help'/);
+});
+
+test('version is one line, and with --json a document', async () => {
+  const line = await holdfast(['version']);
+  assert.match(line.stdout, /^holdfast \d+\.\d+\.\d+\n$/);
+  assert.equal((await holdfast(['--version'])).stdout, line.stdout);
+  const document = JSON.parse((await holdfast(['version', '--json'])).stdout) as Record<string, unknown>;
+  assert.equal(`holdfast ${String(document['version'])}\n`, line.stdout);
+});
