@@ -185,6 +185,8 @@ export interface Device {
   /** If not empty, nothing outside is read. */
   readonly readable: readonly Range[];
   readonly offline: OfflineSettings;
+  /** Name of its device map; null: none. */
+  readonly map: string | null;
   readonly topic: string;
 }
 
@@ -226,13 +228,27 @@ export interface Tag {
   /** value = raw x scale + offset. */
   readonly scale: number;
   readonly offset: number;
-  /** Bits first..last of the raw value (0 is the lowest); null: all. */
+  /** A further factor that lives in another tag of the same device, read in the same request; null: none. */
+  readonly scaleFrom: ScaleFrom | null;
+  /**
+   * Bits first..last of the raw value (0 is the lowest); null: all. With type bool it is one bit (first = last) of a
+   * register; a bool of a register without bits is true when the register is not 0.
+   */
   readonly bits: { readonly first: number; readonly last: number } | null;
   /** Raw value to text; null: none. */
   readonly enum: readonly { readonly raw: number; readonly text: string }[] | null;
-  /** Raw values that mean "not available". */
-  readonly invalid: readonly (number | string)[];
+  /** Bit (of the raw value) to name; the value is the names of the set bits, lowest first, joined by ","; null: none. */
+  readonly flags: readonly { readonly bit: number; readonly text: string }[] | null;
+  /** How a string lies in its registers; null for every other type. */
+  readonly text: TextFormat | null;
+  /** Raw values that mean "not available"; "nan" for floats that are no number. */
+  readonly invalid: readonly (number | bigint | string)[];
+  /** Values outside, or that change faster, are published as uncertain; in units of the value. Null: anything is believed. */
+  readonly plausible: { readonly min: number; readonly max: number; readonly maxPerSecond: number } | null;
+  /** A counter that rolls over at this many (raw); 0: it only grows, where it rolls over is not known. Null: no counter. */
+  readonly counter: { readonly modulo: number } | null;
   readonly unit: string | null;
+  readonly description: string | null;
   /** How often it is read; 0: once, when the device comes up. */
   readonly intervalMs: number;
   readonly report: 'change' | 'always';
@@ -253,9 +269,25 @@ export interface Tag {
   readonly ackTopic: string;
 }
 
+/** value = raw x scale x 10^(raw of that tag), or x that tag's value. Index into Plant.tags. */
+export interface ScaleFrom {
+  readonly kind: 'pow10' | 'value';
+  readonly tag: number;
+}
+
+export interface TextFormat {
+  /** Which bytes of a register hold characters: both in order, both swapped, or one of them. */
+  readonly bytes: 'both' | 'swapped' | 'high' | 'low';
+  readonly encoding: 'ascii' | 'latin1' | 'utf-8' | 'utf-16';
+  /** What fills the rest when written: a byte value. When read, trailing 0x00, 0x20 and 0xFF are cut off. */
+  readonly pad: number;
+}
+
 export interface WriteSettings {
   readonly table: Table;
   readonly address: number;
+  /** Function codes that may be used, in order of preference; empty: as the device's limits say. */
+  readonly functions: readonly number[];
   /** In units of the value, after scale; -Infinity and Infinity where nothing limits. */
   readonly min: number;
   readonly max: number;
@@ -271,6 +303,7 @@ export interface WriteSettings {
 
 /** What is published as one JSON: all tags of a device with `payload: batch`, or one consistent group. */
 export interface Batch {
+  /** Counted on after the tags: a record's index names a tag or a batch. */
   readonly index: number;
   readonly device: Device;
   readonly group: string | null;
