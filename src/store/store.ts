@@ -124,14 +124,24 @@ export interface Store {
   append(record: StoreRecord): void;
   /**
    * Resolves when everything appended before the call is durable (at once where the mode promises nothing); rejects
-   * with a StoreError when it could not be kept. Callers that wait at the same time share one sync.
+   * with a StoreError when it could not be kept. Callers that wait at the same time share one sync; under load syncs
+   * are spaced so that many share one, a lone caller does not wait.
+   *
+   * What a rejected commit covered is not forgotten: it is written when the disk takes it again. Whoever refuses a
+   * message because its commit was rejected must withdraw it: Dropped for each receiver, Released for its identifier.
+   * Only a Published appended while isHealthy is false is not taken at all; the commit after it rejects.
    */
   commit(): Promise<void>;
+  /** Bytes appended that no finished commit covers; above a few MiB publishers should not be read from. */
+  readonly backlogBytes?: number;
   /** True while something was appended that no finished commit covers. */
   readonly isDirty: boolean;
   /** False while the disk refuses: nothing appended now can be promised. Turns true again by itself. */
   readonly isHealthy: boolean;
-  /** Messages of a session's queue after a position, oldest first, those in flight included. */
+  /**
+   * Messages of a session's queue after a position, oldest first, those in flight included until PUBACK or PUBREC. One
+   * that turned out damaged on the disk is left out and leaves the queue, so positions may be missing.
+   */
   read(session: SessionNumber, after: Position, limit: number): Promise<StoredMessage[]>;
   /** Commits, and leaves a state that opens fast. */
   close(): Promise<void>;
