@@ -25,6 +25,8 @@ export interface WebOptions {
   readonly log: Log;
   /** Null when all is well, else what is not; /readyz answers 503 with it. */
   readonly notReady: () => string | null;
+  /** What the page must know before it connects: base topic, gateway, whether a user is needed. Nothing secret. */
+  readonly about: Readonly<Record<string, unknown>>;
   /** Takes over a WebSocket upgrade at /mqtt. */
   readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 }
@@ -113,6 +115,7 @@ export class WebServer {
     if (path === '/healthz') return reply(response, 200, 'ok\n');
     if (path === '/readyz') return this.#ready(response);
     if (path === '/metrics') return this.#metrics(response);
+    if (path === '/about.json') return reply(response, 200, JSON.stringify(this.#options.about), 'application/json');
     if (this.#page === null) return reply(response, 404, 'not found\n');
     this.#page(request, response, () => reply(response, 404, 'not found\n'));
   }

@@ -26,6 +26,7 @@ const server = new WebServer({
   metrics,
   log: silentLog,
   notReady: () => problem,
+  about: { gateway: 'plant-7' },
   upgrade: (_request, socket) => {
     upgrades += 1;
     socket.end('HTTP/1.1 101 Switching Protocols\r\n\r\n');
@@ -88,6 +89,10 @@ test('the page is served with a strict content security policy, hashed files for
   assert.match(String(page.headers['content-security-policy']), /default-src 'self'/);
   assert.equal(page.headers['cache-control'], 'no-cache');
   assert.match(String((await get('/app-1A2B3C4D.js')).headers['cache-control']), /immutable/);
+});
+
+test('the page learns which gateway it is on', async () => {
+  assert.deepEqual(JSON.parse((await get('/about.json')).text), { gateway: 'plant-7' });
 });
 
 test('nothing but GET and HEAD, nothing outside the folder', async () => {
