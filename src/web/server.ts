@@ -115,7 +115,8 @@ export class WebServer {
     if (path === '/healthz') return reply(response, 200, 'ok\n');
     if (path === '/readyz') return this.#ready(response);
     if (path === '/metrics') return this.#metrics(response);
-    if (path === '/about.json') return reply(response, 200, JSON.stringify(this.#options.about), 'application/json');
+    if (path === '/about.json')
+      return reply(response, 200, JSON.stringify(this.#options.about), 'application/json');
     if (this.#page === null) return reply(response, 404, 'not found\n');
     this.#page(request, response, () => reply(response, 404, 'not found\n'));
   }
