@@ -1,0 +1,278 @@
+/**
+ * The broker's and the page's part of the Plant: listeners, who may enter, store, limits. Any doubt about who may enter
+ * is an error, so that nothing opens wider than was written.
+ */
+import { accessSync, constants } from 'node:fs';
+import { totalmem } from 'node:os';
+import { resolve } from 'node:path';
+import type { Source } from './load.js';
+import type { Path } from './problems.js';
+import type {
+  AccessRule,
+  BrokerSettings,
+  LimitSettings,
+  ListenerSettings,
+  StoreSettings,
+  TlsSettings,
+  WebSettings,
+} from './plant.js';
+import type { BrokerInput, GatewayInput } from './schema.js';
+
+type ListenerInput = NonNullable<BrokerInput['listeners']>[number];
+type TlsInput = NonNullable<ListenerInput['tls']>;
+
+const PORTS = { mqtt: 1883, mqtts: 8883, ws: 8083, wss: 8084, unix: 0 } as const;
+const UNLIMITED = Number.POSITIVE_INFINITY;
+
+export function brokerSettings(input: BrokerInput | undefined, source: Source): BrokerSettings {
+  const part: Path = ['broker'];
+  const anonymous = input?.anonymous ?? false;
+  const anonymousBeyondLoopback = input?.anonymous_beyond_loopback ?? false;
+  const listeners =
+    input?.listeners === undefined
+      ? [listener({}, source, [])]
+      : input.listeners.map((one, index) => listener(one, source, [...part, 'listeners', index]));
+  const usersFile =
+    input?.users_file === undefined
+      ? null
+      : readable(input.users_file, source, [...part, 'users_file'], 'made by `holdfast passwd`');
+  const settings: BrokerSettings = {
+    listeners,
+    anonymous,
+    anonymousBeyondLoopback,
+    usersFile,
+    access:
+      input?.access === undefined
+        ? null
+        : input.access.map((rule, index) => accessRule(rule, source, [...part, 'access', index])),
+    store: storeSettings(input?.store, source),
+    limits: limitSettings(input?.limits),
+  };
+  checkEntrance(settings, input, source);
+  checkPorts(listeners, source);
+  return settings;
+}
+
+function listener(input: ListenerInput, source: Source, at: Path): ListenerSettings {
+  const protocol = input.protocol ?? (input.unix !== undefined ? 'unix' : 'mqtt');
+  const isSecure = protocol === 'mqtts' || protocol === 'wss';
+  if (isSecure && input.tls === undefined)
+    source.add(
+      'error',
+      'HF1504',
+      [...at, 'tls'],
+      `missing; ${protocol} needs tls: { cert: FILE, key: FILE }`,
+    );
+  if (!isSecure && input.tls !== undefined)
+    source.add(
+      'error',
+      'HF1504',
+      [...at, 'tls'],
+      `${protocol} has no TLS, so it would be open; write protocol: ${protocol === 'ws' ? 'wss' : 'mqtts'}`,
+      'key',
+    );
+  if (
+    (protocol === 'unix') !== (input.unix !== undefined) &&
+    !(protocol === 'unix' && input.path !== undefined)
+  ) {
+    source.add('error', 'HF1505', at, 'a Unix socket is written as unix: /path/to/socket');
+  }
+  const path =
+    protocol === 'unix' ? resolve(source.folder, input.unix ?? input.path ?? '') : (input.path ?? '/mqtt');
+  if (protocol !== 'unix' && !path.startsWith('/'))
+    source.add('error', 'HF1505', [...at, 'path'], 'a URL path begins with /');
+  return {
+    protocol,
+    host: input.host ?? '127.0.0.1',
+    port: input.port ?? PORTS[protocol],
+    path,
+    tls: input.tls === undefined ? null : tlsSettings(input.tls, source, [...at, 'tls']),
+    anonymous: input.anonymous ?? null,
+  };
+}
+
+function tlsSettings(input: TlsInput, source: Source, at: Path): TlsSettings {
+  if (input.require_client_cert === true && input.client_ca === undefined) {
+    source.add(
+      'error',
+      'HF1504',
+      [...at, 'require_client_cert'],
+      'needs client_ca: the authority of the clients',
+    );
+  }
+  return {
+    cert: readable(input.cert, source, [...at, 'cert']),
+    key: readable(input.key, source, [...at, 'key']),
+    clientCa: input.client_ca === undefined ? null : readable(input.client_ca, source, [...at, 'client_ca']),
+    requireClientCert: input.require_client_cert ?? false,
+  };
+}
+
+/** The absolute path of a file that must be there. */
+export function readable(file: string, source: Source, at: Path, hint = ''): string {
+  const path = resolve(source.folder, file);
+  try {
+    accessSync(path, constants.R_OK);
+  } catch {
+    source.add(
+      'error',
+      'HF1502',
+      at,
+      `${path} is not there or cannot be read${hint === '' ? '' : `; it is ${hint}`}`,
+    );
+  }
+  return path;
+}
+
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
+}
+
+/** Anonymous beyond loopback must be said twice, and somebody must be able to enter. */
+function checkEntrance(settings: BrokerSettings, input: BrokerInput | undefined, source: Source): void {
+  settings.listeners.forEach((one, index) => {
+    const isAnonymous = one.anonymous ?? settings.anonymous;
+    if (!isAnonymous || one.protocol === 'unix' || isLoopback(one.host) || settings.anonymousBeyondLoopback)
+      return;
+    const own =
+      one.anonymous !== null
+        ? (['broker', 'listeners', index, 'anonymous'] as const)
+        : (['broker', 'anonymous'] as const);
+    source.add(
+      'error',
+      'HF1501',
+      own,
+      `everybody who reaches ${one.host} could read and write; add users_file, or write anonymous_beyond_loopback: true as well`,
+    );
+  });
+  const isOpen = settings.listeners.some(
+    (one) => (one.anonymous ?? settings.anonymous) || one.tls?.requireClientCert === true,
+  );
+  if (settings.usersFile !== null || isOpen) return;
+  const path: Path =
+    input === undefined ? [] : input.anonymous === undefined ? ['broker'] : ['broker', 'anonymous'];
+  source.add(
+    'warning',
+    'HF2501',
+    path,
+    'nobody can connect: anonymous is false and there is no users_file; make one with `holdfast passwd`, or write anonymous: true for loopback',
+    'key',
+  );
+}
+
+function checkPorts(listeners: readonly ListenerSettings[], source: Source): void {
+  const seen = new Map<string, number>();
+  listeners.forEach((one, index) => {
+    const key = one.protocol === 'unix' ? one.path : `${one.host}:${one.port}`;
+    const other = seen.get(key);
+    if (other !== undefined && one.port !== 0)
+      source.add(
+        'error',
+        'HF1506',
+        ['broker', 'listeners', index],
+        `listens on ${key} like listener ${other}; choose another port`,
+      );
+    seen.set(key, index);
+  });
+}
+
+function accessRule(input: NonNullable<BrokerInput['access']>[number], source: Source, at: Path): AccessRule {
+  const who = [input.user, input.group, input.client].filter((one) => one !== undefined);
+  if (who.length > 1)
+    source.add('error', 'HF1507', at, 'names several of user, group and client; write a rule for each');
+  if (input.allow === undefined && input.deny === undefined)
+    source.add('error', 'HF1507', at, 'allows and denies nothing; add allow: [read], [write] or both');
+  const levels = input.topic.split('/');
+  const isFilter =
+    input.topic !== '' &&
+    levels.every(
+      (level, index) =>
+        level === '+' || (level === '#' && index === levels.length - 1) || !/[+#\0]/.test(level),
+    );
+  if (!isFilter)
+    source.add(
+      'error',
+      'HF1508',
+      [...at, 'topic'],
+      `${JSON.stringify(input.topic)} is not a topic filter; + stands for a whole level, # for the rest at the end`,
+    );
+  const unknown = [...input.topic.matchAll(/\{(\w*)\}/g)]
+    .map((match) => match[1] ?? '')
+    .find((word) => word !== 'user' && word !== 'client');
+  if (unknown !== undefined)
+    source.add(
+      'error',
+      'HF1508',
+      [...at, 'topic'],
+      `{${unknown}} is not filled in here; known are {user} {client}`,
+    );
+  return {
+    user: input.user ?? null,
+    group: input.group ?? null,
+    client: input.client ?? null,
+    allow: input.allow ?? [],
+    deny: input.deny ?? [],
+    topic: input.topic,
+  };
+}
+
+function storeSettings(input: BrokerInput['store'], source: Source): StoreSettings {
+  if (input === 'memory') return { kind: 'memory' };
+  if (input?.interval !== undefined && input.sync !== 'interval')
+    source.add(
+      'error',
+      'HF1509',
+      ['broker', 'store', 'interval'],
+      'counts with sync: interval only; add that, or remove it',
+      'key',
+    );
+  return {
+    kind: 'disk',
+    path: resolve(source.folder, input?.path ?? 'data'),
+    sync: input?.sync ?? 'commit',
+    intervalMs: input?.interval ?? 5_000,
+    maxBytes: input?.max_bytes ?? 512 * 2 ** 20,
+  };
+}
+
+/** Bounded where memory is at stake; nothing that a normal client does is refused. */
+function limitSettings(input: BrokerInput['limits']): LimitSettings {
+  const seconds = (ms: number | undefined, otherwise: number): number =>
+    ms === undefined ? otherwise : Math.ceil(ms / 1000);
+  return {
+    maxConnections: input?.max_connections ?? 10_000,
+    maxConnectionsPerAddress: input?.max_connections_per_address ?? UNLIMITED,
+    connectTimeoutMs: input?.connect_timeout ?? 10_000,
+    maxPacketBytes: input?.max_packet_size ?? 256 * 2 ** 10,
+    maxConnectBytes: input?.max_connect_size ?? 64 * 2 ** 10,
+    maxTopicLevels: input?.max_topic_levels ?? 1_024,
+    maxSubscriptionsPerClient: input?.max_subscriptions_per_client ?? 100_000,
+    maxInflight: input?.max_inflight ?? 100,
+    maxQueuedMessages: input?.max_queued_messages ?? UNLIMITED,
+    maxQueuedBytes: input?.max_queued_bytes ?? 64 * 2 ** 20,
+    maxRetainedMessages: input?.max_retained_messages ?? 1_000_000,
+    maxRetainedBytes: input?.max_retained_bytes ?? 256 * 2 ** 20,
+    maxSessions: input?.max_sessions ?? 100_000,
+    maxSessionExpiryS: seconds(input?.max_session_expiry, UNLIMITED),
+    maxKeepAliveS: seconds(input?.max_keep_alive, 65_535),
+    messagesPerSecond: input?.messages_per_second ?? UNLIMITED,
+    bytesPerSecond: input?.bytes_per_second ?? UNLIMITED,
+    maxOutboxBytes: input?.max_outbox_size ?? 8 * 2 ** 20,
+    maxMemoryBytes: input?.max_memory ?? Math.floor(memoryBytes() / 2),
+  };
+}
+
+/** What this process may use: the machine's memory, or what its container grants. */
+function memoryBytes(): number {
+  const granted = process.constrainedMemory();
+  return granted > 0 && granted < totalmem() ? granted : totalmem();
+}
+
+export function webSettings(input: GatewayInput['web'], source: Source): WebSettings | null {
+  if (input === undefined) return null;
+  return {
+    host: input.host ?? '127.0.0.1',
+    port: input.port ?? 8080,
+    tls: input.tls === undefined ? null : tlsSettings(input.tls, source, ['web', 'tls']),
+  };
+}

@@ -1,0 +1,559 @@
+/**
+ * Checked files -> the frozen Plant, and every check that needs to see more than one key: names that refer, topics,
+ * units, overlaps, groups.
+ */
+import { hostname } from 'node:os';
+import { type Address, TABLE_OF, addressText, numberingOf } from './address.js';
+import { brokerSettings, webSettings } from './broker.js';
+import { resolveBus } from './bus.js';
+import type { Shaped } from './complaints.js';
+import { type LoadedMap, Maps, type RawDevice, TagExpander, levelOf, unitsOf } from './expand.js';
+import type { Layer } from './layers.js';
+import type { Environment, Source } from './load.js';
+import type { Batch, Bus, Device, DeviceLimits, Plant, Range, Tag } from './plant.js';
+import { type Path, nameOf, pathText, suggestion } from './problems.js';
+import { type DeviceInput, type GatewayInput, type LevelInput, SLUG } from './schema.js';
+import { type TagSettings, resolveTag, say } from './tag.js';
+import { TopicPatterns, TopicUses } from './topics.js';
+import { isBitTable, QUANTITY_MAX } from '../modbus/protocol.js';
+
+const RATES: readonly (readonly [string, number])[] = [['fast', 1_000], ['normal', 10_000], ['slow', 300_000]]; // prettier-ignore
+
+/** Where a setting of a tag comes from. */
+export interface Origin {
+  readonly key: string;
+  readonly layer: Layer;
+}
+
+export interface Built {
+  readonly plant: Plant;
+  readonly sources: readonly Source[];
+  /** By tag index; empty unless asked for. */
+  readonly origins: readonly (readonly Origin[])[];
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+export class PlantBuilder {
+  readonly #shaped: Shaped<GatewayInput>;
+  readonly #source: Source;
+  readonly #input: GatewayInput;
+  readonly #maps: Maps;
+  readonly #rates: Map<string, number>;
+  readonly #patterns: TopicPatterns;
+  readonly #uses = new TopicUses();
+  readonly #gatewayId: string;
+  readonly #base: string;
+  readonly #isExplained: boolean;
+  readonly #buses = new Map<string, Bus>();
+  readonly #devices: Device[] = [];
+  readonly #tags: Tag[] = [];
+  readonly #batches: Mutable<Batch>[] = [];
+  readonly #origins: Origin[][] = [];
+  #tagLevels = 1;
+
+  constructor(
+    shaped: Shaped<GatewayInput>,
+    input: GatewayInput,
+    environment: Environment,
+    isExplained: boolean,
+  ) {
+    this.#shaped = shaped;
+    this.#source = shaped.source;
+    this.#input = input;
+    this.#maps = new Maps(shaped.source.folder, environment);
+    this.#isExplained = isExplained;
+    this.#gatewayId = input.gateway?.id ?? slugOf(hostname());
+    this.#base = input.gateway?.base_topic ?? 'holdfast';
+    this.#rates = new Map(RATES);
+    for (const [name, value] of Object.entries(input.rates ?? {}))
+      this.#rates.set(nameOf(name), value === 'once' ? 0 : value);
+    this.#rates.set('once', 0);
+    this.#patterns = new TopicPatterns(input.topics, this.#base, this.#gatewayId, shaped.source);
+  }
+
+  build(): Built {
+    const devices = this.#expandDevices();
+    this.#buildBuses(devices);
+    for (const device of devices) this.#buildDevice(device);
+    this.#numberBatches();
+    this.#checkUnits(devices);
+    this.#uses.add(this.#patterns.topic('status'), 'the gateway', this.#source, ['topics', 'status']);
+    this.#uses.finish();
+    const plant: Plant = {
+      file: this.#source.file,
+      gateway: {
+        id: this.#gatewayId,
+        baseTopic: this.#base,
+        topics: this.#patterns.gatewayTopics(this.#tagLevels),
+      },
+      broker: brokerSettings(this.#input.broker, this.#source),
+      web: webSettings(this.#input.web, this.#source),
+      buses: [...this.#buses.values()],
+      devices: this.#devices,
+      tags: this.#tags,
+      batches: this.#batches,
+      uplinks: [],
+      workers: this.#input.gateway?.workers ?? 0,
+    };
+    this.#forgetConsequences();
+    return { plant: freeze(plant), sources: [this.#source, ...this.#maps.sources], origins: this.#origins };
+  }
+
+  #expandDevices(): RawDevice[] {
+    const seen = new Map<string, Path>();
+    return Object.entries(this.#input.devices ?? {}).flatMap(([key, input]) => {
+      const path: Path = ['devices', key];
+      const map = input.map === undefined ? null : this.#maps.find(input.map, this.#source, [...path, 'map']);
+      return unitsOf(key, input, this.#source, path).flatMap(({ name, unitId }) => {
+        if (seen.has(name)) {
+          this.#source.add(
+            'error',
+            'HF1202',
+            path,
+            `makes a device ${name}, which is there already; give one of them another name`,
+            'key',
+          );
+          return [];
+        }
+        seen.set(name, path);
+        return [this.#expandDevice(name, unitId, input, map, path)];
+      });
+    });
+  }
+
+  #expandDevice(
+    name: string,
+    unitId: number,
+    input: DeviceInput,
+    map: LoadedMap | null,
+    path: Path,
+  ): RawDevice {
+    const source = this.#source;
+    const bus = this.#input.buses?.[input.bus];
+    const above = (layer: Layer['name'], values: LevelInput | undefined, at: Path, from = source): Layer[] =>
+      values === undefined
+        ? []
+        : [{ name: layer, source: from, path: at, values, numbering: 'pdu', variables: {} }];
+    const { numbering: _, ...defaults } = this.#input.defaults ?? {};
+    const expander = new TagExpander(this.#maps, [
+      ...above('defaults', defaults, ['defaults']),
+      ...above('bus', bus === undefined ? undefined : levelOf(bus), ['buses', input.bus]),
+      ...(map === null || map.value === null ? [] : above('map', levelOf(map.value), [], map.source)),
+      ...above('device', levelOf(input), path),
+    ]);
+    if (map !== null) expander.addMap(map);
+    const numbering = numberingOf(
+      input.numbering ?? bus?.numbering ?? this.#input.defaults?.numbering,
+      'pdu',
+    );
+    expander.addDevice(input, source, path, numbering);
+    return { name, unitId, input, map, source, path, tags: expander.tags, groups: expander.groups };
+  }
+
+  #buildBuses(devices: readonly RawDevice[]): void {
+    for (const [key, input] of Object.entries(this.#input.buses ?? {})) {
+      const maps = devices
+        .filter((device) => device.input.bus === key)
+        .flatMap(({ map }) => (map === null ? [] : [map]));
+      const bus = resolveBus(this.#buses.size, nameOf(key), input, [...new Set(maps)], this.#source, [
+        'buses',
+        key,
+      ]);
+      this.#buses.set(key, bus);
+    }
+    const ends = new Map<string, string>();
+    for (const [key, { link, name }] of this.#buses) {
+      const end =
+        'path' in link ? link.path : `${link.kind === 'udp' ? 'udp ' : ''}${link.host}:${link.port}`;
+      const other = ends.get(end);
+      if (other !== undefined && end !== '' && end !== ':502') {
+        const isSerial = 'path' in link;
+        this.#source.add(
+          isSerial ? 'error' : 'warning',
+          isSerial ? 'HF1603' : 'HF2603',
+          ['buses', key],
+          `is the same ${isSerial ? 'port' : 'connection'} as bus ${other} (${end}); put the devices on one bus, so that they share it`,
+          'key',
+        );
+      }
+      ends.set(end, name);
+    }
+  }
+
+  #buildDevice(raw: RawDevice): void {
+    const bus = this.#buses.get(raw.input.bus);
+    if (bus === undefined) {
+      this.#source.add(
+        'error',
+        'HF1201',
+        [...raw.path, 'bus'],
+        `there is no bus ${raw.input.bus}${suggestion(raw.input.bus, this.#buses.keys())}`,
+      );
+    }
+    const device = this.#device(raw, bus ?? NO_BUS);
+    this.#devices.push(device);
+    this.#uses.add(device.topic, `device ${raw.name}`, raw.source, raw.path);
+    const settings = new Map<string, { settings: TagSettings; layer: Layer }>();
+    const groupOf = new Map(
+      raw.groups
+        .filter(({ isConsistent }) => isConsistent)
+        .flatMap(({ name, tags }) => tags.map((tag) => [tag, name] as const)),
+    );
+    const first = this.#tags.length;
+    const indexOf = new Map<string, number>();
+    for (const { name, layers } of raw.tags) {
+      const resolved = resolveTag(name, layers, this.#rates);
+      if (resolved === null) continue;
+      indexOf.set(name, first + settings.size);
+      settings.set(name, { settings: resolved, layer: layers.nearest });
+      if (this.#isExplained)
+        this.#origins.push([...layers.picked.values()].map(({ key, layer }) => ({ key, layer })));
+    }
+    for (const [name, one] of settings)
+      this.#tags.push(this.#tag(device, one.settings, one.layer, groupOf.get(name) ?? null, indexOf));
+    const tags = this.#tags.slice(first);
+    this.#checkReach(raw, device, tags, settings);
+    this.#checkOverlaps(raw, tags, settings);
+    this.#buildBatches(raw, device, tags);
+  }
+
+  #device(raw: RawDevice, bus: Bus): Device {
+    const { input, map, path, source } = raw;
+    const isNetwork =
+      'host' in bus.link && (bus.link.kind === 'tcp' || bus.link.kind === 'tls' || bus.link.kind === 'udp');
+    const [least, most] = isNetwork ? [0, 255] : [1, 247];
+    if (bus !== NO_BUS && (raw.unitId < least || raw.unitId > most)) {
+      source.add(
+        'error',
+        'HF1605',
+        [...path, 'unit_id'],
+        `${raw.unitId} is outside ${least}..${most}${isNetwork ? '' : ' (0..255 on TCP)'}`,
+      );
+    }
+    return {
+      index: this.#devices.length,
+      name: raw.name,
+      bus,
+      unitId: raw.unitId,
+      limits: limitsOf(map?.value?.limits, input.limits),
+      forbidden: [
+        ...rangesOf(map?.value?.forbidden, map?.source ?? source, ['forbidden']),
+        ...rangesOf(input.forbidden, source, [...path, 'forbidden']),
+      ],
+      readable:
+        input.readable === undefined
+          ? rangesOf(map?.value?.readable, map?.source ?? source, ['readable'])
+          : rangesOf(input.readable, source, [...path, 'readable']),
+      offline: {
+        afterFailures: input.offline?.after ?? 3,
+        retryMinMs: input.offline?.retry?.minMs ?? 1_000,
+        retryMaxMs: input.offline?.retry?.maxMs ?? 60_000,
+      },
+      map: map?.name ?? null,
+      topic: this.#patterns.topic('device', raw.name),
+    };
+  }
+
+  #tag(
+    device: Device,
+    settings: TagSettings,
+    layer: Layer,
+    group: string | null,
+    indexOf: ReadonlyMap<string, number>,
+  ): Tag {
+    const { ownTopic, scaleFrom, ...rest } = settings;
+    const { name } = settings;
+    const topic = ownTopic ?? this.#patterns.topic('data', device.name, name);
+    if (ownTopic !== null && /[+#\0]|^\$|^$/.test(ownTopic))
+      layer.source.add(
+        'error',
+        'HF1401',
+        [...layer.path, 'topic'],
+        `${JSON.stringify(ownTopic)} is not a topic; it is not empty, begins with no $ and holds no + or #`,
+      );
+    this.#tagLevels = Math.max(this.#tagLevels, name.split('/').length);
+    const tag: Tag = {
+      ...rest,
+      index: this.#tags.length,
+      device,
+      scaleFrom: null,
+      group,
+      topic,
+      setTopic: this.#patterns.topic('set', device.name, name),
+      getTopic: this.#patterns.topic('get', device.name, name),
+      ackTopic: this.#patterns.topic('ack', device.name, name),
+    };
+    this.#uses.add(topic, `tag ${device.name}/${name}`, layer.source, layer.path);
+    if (scaleFrom === null) return tag;
+    const index =
+      indexOf.get(scaleFrom.tag) ??
+      indexOf.get(`${name.slice(0, name.lastIndexOf('/') + 1)}${scaleFrom.tag}`);
+    if (index === undefined) {
+      say(
+        { layer: scaleFrom.layer, key: 'scale' },
+        'error',
+        'HF1206',
+        `there is no tag ${scaleFrom.tag} in ${device.name}${suggestion(scaleFrom.tag, indexOf.keys())}`,
+      );
+      return tag;
+    }
+    return { ...tag, scaleFrom: { kind: scaleFrom.kind, tag: index } };
+  }
+
+  /** Nothing that a tag needs may be forbidden, outside what is readable, or longer than one request. */
+  #checkReach(
+    raw: RawDevice,
+    device: Device,
+    tags: readonly Tag[],
+    settings: ReadonlyMap<string, { layer: Layer }>,
+  ): void {
+    for (const tag of tags) {
+      const { source, path } = settings.get(tag.name)?.layer ?? raw;
+      const forbidden = device.forbidden.find((range) => overlaps(range, tag));
+      if (forbidden !== undefined)
+        source.add(
+          'error',
+          'HF1315',
+          path,
+          `${addressText(tag.table, tag.address)} is forbidden in ${device.name}; remove the tag or narrow the range`,
+          'key',
+        );
+      const isOutside = device.readable.length > 0 && !device.readable.some((range) => covers(range, tag));
+      if (isOutside)
+        source.add(
+          'error',
+          'HF1315',
+          path,
+          `${addressText(tag.table, tag.address)} is outside what is readable in ${device.name}; widen \`readable\` or remove the tag`,
+          'key',
+        );
+      const most = isBitTable(tag.table) ? device.limits.bits : device.limits.registers;
+      if (tag.quantity > most)
+        source.add(
+          'error',
+          'HF1316',
+          path,
+          `takes ${tag.quantity} registers, ${device.name} answers ${most} at most; raise limits.registers or shorten it`,
+          'key',
+        );
+    }
+  }
+
+  /** Two tags of different type on one register are seldom meant. */
+  #checkOverlaps(
+    raw: RawDevice,
+    tags: readonly Tag[],
+    settings: ReadonlyMap<string, { layer: Layer }>,
+  ): void {
+    const sorted = tags
+      .filter(({ bits }) => bits === null)
+      .sort((a, b) => (a.table < b.table ? -1 : a.table > b.table ? 1 : a.address - b.address));
+    let reach: Tag | undefined;
+    for (const tag of sorted) {
+      if (
+        reach !== undefined &&
+        overlaps(reach, tag) &&
+        (reach.type !== tag.type || reach.address !== tag.address)
+      ) {
+        const { source, path } = settings.get(tag.name)?.layer ?? raw;
+        source.add(
+          'warning',
+          'HF2107',
+          path,
+          `${tag.type} at ${addressText(tag.table, tag.address)} overlaps ${reach.name} (${reach.type} at ${reach.address}); check address and type`,
+          'key',
+        );
+      }
+      if (
+        reach === undefined ||
+        reach.table !== tag.table ||
+        tag.address + tag.quantity > reach.address + reach.quantity
+      )
+        reach = tag;
+    }
+  }
+
+  #buildBatches(raw: RawDevice, device: Device, tags: readonly Tag[]): void {
+    const topic = this.#patterns.topic('batch', raw.name);
+    const loose = tags.filter(({ payload, group }) => payload === 'batch' && group === null);
+    const groups = raw.groups.filter(({ isConsistent }) => isConsistent);
+    if (loose.length > 0) {
+      const hasGroups = groups.length > 0;
+      if (hasGroups)
+        raw.source.add(
+          'warning',
+          'HF2403',
+          raw.path,
+          `topic ${topic} is both a value and the folder of its groups; put the other tags with payload: batch in a group too`,
+          'key',
+        );
+      else this.#uses.add(topic, `the batch of ${raw.name}`, raw.source, raw.path);
+      this.#addBatch(device, null, loose, topic);
+    }
+    for (const group of groups) {
+      const members = tags.filter((tag) => tag.group === group.name);
+      if (members.length === 0) continue;
+      this.#checkConsistent(device, group.name, members, group.source, group.path);
+      const groupTopic = `${topic}/${group.name}`;
+      this.#uses.add(groupTopic, `group ${raw.name}/${group.name}`, group.source, group.path);
+      this.#addBatch(device, group.name, members, groupTopic);
+    }
+  }
+
+  #checkConsistent(device: Device, name: string, tags: readonly Tag[], source: Source, path: Path): void {
+    const tables = new Set(tags.map(({ table }) => table));
+    if (tables.size > 1) {
+      source.add(
+        'error',
+        'HF1317',
+        path,
+        `group ${name} is read in one request, which reads one table, not ${[...tables].join(' and ')}; split it`,
+        'key',
+      );
+      return;
+    }
+    const first = Math.min(...tags.map(({ address }) => address));
+    const end = Math.max(...tags.map(({ address, quantity }) => address + quantity));
+    const most = tags.every(({ table }) => isBitTable(table)) ? device.limits.bits : device.limits.registers;
+    if (end - first > most)
+      source.add(
+        'error',
+        'HF1317',
+        path,
+        `group ${name} reaches over ${end - first} addresses, one request reads ${most}; split it`,
+        'key',
+      );
+    const intervals = new Set(tags.map(({ intervalMs }) => intervalMs));
+    if (intervals.size > 1)
+      source.add(
+        'warning',
+        'HF2317',
+        path,
+        `tags of group ${name} have different rates; the fastest counts for all, give the group one rate`,
+        'key',
+      );
+  }
+
+  #addBatch(device: Device, group: string | null, tags: readonly Tag[], topic: string): void {
+    const qos = tags.reduce<0 | 1 | 2>((most, tag) => (tag.qos > most ? tag.qos : most), 0);
+    this.#batches.push({ index: 0, device, group, tags, qos, retain: false, topic });
+  }
+
+  #numberBatches(): void {
+    this.#batches.forEach((batch, index) => {
+      batch.index = this.#tags.length + index;
+    });
+  }
+
+  #checkUnits(devices: readonly RawDevice[]): void {
+    const seen = new Map<string, RawDevice>();
+    for (const device of devices) {
+      const key = `${device.input.bus}\n${device.unitId}`;
+      const other = seen.get(key);
+      if (other !== undefined) {
+        device.source.add(
+          'warning',
+          'HF2101',
+          [...device.path, 'unit_id'],
+          `${device.name} and ${other.name} are both unit ${device.unitId} of bus ${device.input.bus}; one device is usually meant`,
+        );
+      } else seen.set(key, device);
+    }
+  }
+
+  /** What follows from something that was taken out because it was wrong is not worth a line. */
+  #forgetConsequences(): void {
+    const { removed } = this.#shaped;
+    if (removed.size === 0) return;
+    const { problems } = this.#source;
+    const lost = new Set(
+      Object.entries(this.#input.devices ?? {})
+        .filter(([, { bus }]) => removed.has(pathText(['buses', bus])))
+        .map(([key]) => pathText(['devices', key, 'bus'])),
+    );
+    const kept = problems.filter(({ code, path }) => {
+      if (code === 'HF2501') return ![...removed].some((one) => one.startsWith('broker'));
+      if (code === 'HF1201') return !removed.has('buses') && !lost.has(path);
+      if (removed.has(path)) return isShapeCode(code);
+      return (
+        isShapeCode(code) ||
+        !code.startsWith('HF13') ||
+        ![...removed].some((one) => one.startsWith(`${path}.`))
+      );
+    });
+    problems.splice(0, problems.length, ...kept);
+  }
+}
+
+/** Codes of load.ts and complaints.ts. */
+function isShapeCode(code: string): boolean {
+  return code.startsWith('HF10') || code.startsWith('HF11');
+}
+
+const NO_BUS: Bus = {
+  index: -1,
+  name: '',
+  link: { kind: 'tcp', host: '', port: 502, tls: null },
+  timeoutMs: 0,
+  inFlight: 1,
+  paceMs: 0,
+  afterConnectMs: 0,
+  closeIdleMs: 0,
+  silenceMs: null,
+  turnaroundMs: 0,
+};
+
+type LimitsInput = DeviceInput['limits'];
+
+function limitsOf(map: LimitsInput, own: LimitsInput): DeviceLimits {
+  return {
+    registers: own?.registers ?? map?.registers ?? QUANTITY_MAX.readRegisters,
+    bits: own?.bits ?? map?.bits ?? QUANTITY_MAX.readBits,
+    registersMin: own?.registers_min ?? map?.registers_min ?? 1,
+    align: own?.align ?? map?.align ?? 1,
+    writeFunctions: own?.write ?? map?.write ?? [],
+  };
+}
+
+/** "holding:100-119"; always zero-based. */
+function rangesOf(texts: readonly string[] | undefined, source: Source, at: Path): Range[] {
+  return (texts ?? []).flatMap((text, index) => {
+    const match = /^(coil|discrete|input|holding):\s*(\d+)(?:-(\d+))?$/.exec(text);
+    if (match === null) return [];
+    const key = match[1] as keyof typeof TABLE_OF; // the expression allows these only
+    const [first, last] = [Number(match[2]), Number(match[3] ?? match[2])];
+    if (last > 65_535 || first > last) {
+      source.add(
+        'error',
+        'HF1303',
+        [...at, index],
+        `${text} is not a range within 0..65535, from low to high`,
+      );
+      return [];
+    }
+    return [{ table: TABLE_OF[key], address: first, quantity: last - first + 1 }];
+  });
+}
+
+function overlaps(a: Address & { quantity: number }, b: Address & { quantity: number }): boolean {
+  return a.table === b.table && a.address < b.address + b.quantity && b.address < a.address + a.quantity;
+}
+
+function covers(a: Range, b: Address & { quantity: number }): boolean {
+  return a.table === b.table && a.address <= b.address && b.address + b.quantity <= a.address + a.quantity;
+}
+
+/** A name of the host that may stand in a topic. */
+function slugOf(name: string): string {
+  const slug = (name.split('.')[0] ?? '').replace(/[^A-Za-z0-9_-]+/g, '-').slice(0, 64);
+  return SLUG.test(slug) ? slug : 'gateway';
+}
+
+/** Freezes all of it; nothing in it is reached twice by a cycle. */
+export function freeze<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
+  Object.freeze(value);
+  for (const inner of Object.values(value)) freeze(inner);
+  return value;
+}

@@ -1,0 +1,188 @@
+/**
+ * What the schema found -> problems with a place. Parts that are wrong are taken out and the rest is checked on, so
+ * that one run tells everything and nothing twice.
+ */
+import type { Source } from './load.js';
+import { type Path, nameOf, nearest, pathText, suggestion } from './problems.js';
+import { type Checked, type Issue, keysAt } from './schema.js';
+
+/** A file whose shape is right, apart from what was taken out of it. */
+export interface Shaped<T> {
+  readonly source: Source;
+  /** null when nothing of use is left. */
+  readonly value: T | null;
+  /** Paths (as text) of what was wrong and has been reported. */
+  readonly removed: ReadonlySet<string>;
+}
+
+const ROUNDS_MAX = 50;
+
+export function shape<T>(
+  source: Source,
+  schema: 'gateway' | 'map',
+  check: (value: unknown) => Checked<T>,
+): Shaped<T> {
+  const removed = new Set<string>();
+  if (source.value === null || typeof source.value !== 'object' || Array.isArray(source.value)) {
+    if (source.problems.length === 0)
+      source.add('error', 'HF1103', [], 'a file holds a map; its first line is version: 1');
+    return { source, value: null, removed };
+  }
+  for (let round = 0; round < ROUNDS_MAX; round += 1) {
+    const checked = check(source.value);
+    if (checked.ok) return { source, value: checked.value, removed };
+    const complaints = checked.issues.flatMap((issue) => complaintsOf(issue, [], schema));
+    for (const complaint of complaints) {
+      const known = removed.has(pathText(complaint.path));
+      if (!known) source.add('error', complaint.code, complaint.path, complaint.text, complaint.end);
+      removed.add(pathText(complaint.path));
+    }
+    // Longest first: a part of something that goes as well is found before it is gone.
+    for (const { path, isMissing } of complaints.sort((a, b) => b.path.length - a.path.length)) {
+      const target = isMissing === true ? path.slice(0, -1) : path;
+      remove(source.value, target, removed);
+    }
+  }
+  return { source, value: null, removed };
+}
+
+interface Complaint {
+  readonly code: string;
+  readonly path: Path;
+  readonly text: string;
+  readonly end: 'key' | 'value';
+  readonly isMissing?: boolean;
+}
+
+function complaintsOf(issue: Issue, above: Path, schema: 'gateway' | 'map'): Complaint[] {
+  const path: Path = [
+    ...above,
+    ...issue.path.map((step) => (typeof step === 'number' ? step : String(step))),
+  ];
+  switch (issue.code) {
+    case 'unrecognized_keys':
+      return issue.keys.map((key) => ({
+        code: 'HF1101',
+        path: [...path, key],
+        text: unknownKey(key, keysAt(schema, path)),
+        end: 'key',
+      }));
+    case 'invalid_union':
+      return ofUnion(issue, path, schema);
+    case 'invalid_key':
+      return [
+        {
+          code: 'HF1107',
+          path,
+          text: issue.issues[0]?.message ?? 'not a name that can stand here',
+          end: 'key',
+        },
+      ];
+    case 'invalid_value':
+      if (issue.input === undefined) return [missing(path, schema)];
+      return [{ code: 'HF1104', path, text: notOneOf(issue), end: 'value' }];
+    case 'invalid_type':
+      if (issue.input === undefined) return [missing(path, schema)];
+      return [{ code: 'HF1103', path, text: wrongKind(issue), end: 'value' }];
+    default:
+      return [
+        {
+          code: issue.code === 'too_big' || issue.code === 'too_small' ? 'HF1105' : 'HF1106',
+          path,
+          text: ofMessage(issue),
+          end: 'value',
+        },
+      ];
+  }
+}
+
+/** The branch that was meant: the one whose kind (text, number, map ...) is that of the value. */
+function ofUnion(
+  issue: Issue & { code: 'invalid_union' },
+  path: Path,
+  schema: 'gateway' | 'map',
+): Complaint[] {
+  if (issue.input === undefined) return [missing(path, schema)];
+  const isRoot = ({ path: at, code }: Issue): boolean =>
+    at.length === 0 && (code === 'invalid_type' || code === 'invalid_value' || code === 'invalid_union');
+  const meant = issue.errors.filter((branch) => !branch.some(isRoot));
+  // Of several maps the one with the fewest complaints.
+  const best = meant.sort((a, b) => a.length - b.length)[0];
+  if (best !== undefined) return best.flatMap((inner) => complaintsOf(inner, path, schema));
+  const kinds = issue.errors
+    .flat()
+    .map((inner) => (inner.message === 'Invalid input' ? null : inner.message));
+  const text = kinds.find((message) => message !== null) ?? wrongKinds(issue);
+  return [{ code: 'HF1103', path, text, end: 'value' }];
+}
+
+function missing(path: Path, schema: 'gateway' | 'map'): Complaint {
+  const key = path[path.length - 1];
+  const known = keysAt(schema, path.slice(0, -1)).includes(String(key));
+  const text = known ? 'missing; add it here' : 'empty; write a value or remove the key';
+  return { code: 'HF1102', path, text, end: 'key', isMissing: true };
+}
+
+function unknownKey(key: string, known: readonly string[]): string {
+  const near = nearest(key, known);
+  const what = `${nameOf(key)} is not a key here`;
+  if (near !== null) return `${what}; did you mean ${near}?`;
+  return known.length === 0
+    ? `${what}; nothing can stand here`
+    : `${what}; known are ${known.slice(0, 24).join(', ')}${known.length > 24 ? ', ...' : ''}`;
+}
+
+function notOneOf(issue: Issue & { code: 'invalid_value' }): string {
+  if (issue.message !== 'Invalid input') return issue.message;
+  const values = issue.values.map(String);
+  const list = values.length > 24 ? `${values.slice(0, 24).join(', ')}, ...` : values.join(', ');
+  const near = typeof issue.input === 'string' ? suggestion(issue.input, values) : '';
+  return `${kindOf(issue.input)} is not one of ${list}${near}`;
+}
+
+const KIND_TEXT: Readonly<Record<string, string>> = {
+  object: 'a map', record: 'a map', array: 'a list', string: 'a text', boolean: 'true or false', number: 'a number', int: 'a whole number',
+}; // prettier-ignore
+
+function wrongKind(issue: Issue & { code: 'invalid_type' }): string {
+  if (issue.message !== 'Invalid input') return issue.message;
+  return `${kindOf(issue.input)} is not ${KIND_TEXT[issue.expected] ?? issue.expected}`;
+}
+
+function wrongKinds(issue: Issue & { code: 'invalid_union' }): string {
+  const kinds = issue.errors.flat().flatMap((inner) => {
+    if (inner.code === 'invalid_type') return [KIND_TEXT[inner.expected] ?? inner.expected];
+    return inner.code === 'invalid_value' ? inner.values.map(String) : [];
+  });
+  return `${kindOf(issue.input)} is not ${[...new Set(kinds)].join(' or ')}`;
+}
+
+function ofMessage(issue: Issue): string {
+  if (issue.message !== 'Invalid input') return issue.message;
+  if (issue.code === 'too_big') return `${kindOf(issue.input)} is more than ${String(issue.maximum)}`;
+  if (issue.code === 'too_small')
+    return `${kindOf(issue.input)} is ${issue.inclusive === false ? 'not more' : 'less'} than ${String(issue.minimum)}`;
+  return `${kindOf(issue.input)} cannot stand here`;
+}
+
+function kindOf(input: unknown): string {
+  if (typeof input === 'string')
+    return JSON.stringify(input.length > 60 ? `${input.slice(0, 57)}...` : input);
+  if (Array.isArray(input)) return 'a list';
+  if (input === null) return 'an empty value';
+  return typeof input === 'object' ? 'a map' : String(input);
+}
+
+/** Takes the path's end out of the tree; of a list, the whole list, so that indexes keep their meaning. */
+function remove(root: unknown, path: Path, removed: Set<string>): void {
+  const end = path.findIndex((step) => typeof step === 'number');
+  const keys = end === -1 ? path : path.slice(0, end);
+  removed.add(pathText(keys));
+  let at: unknown = root;
+  for (const step of keys.slice(0, -1)) {
+    if (typeof at !== 'object' || at === null) return;
+    at = Reflect.get(at, step);
+  }
+  const last = keys[keys.length - 1];
+  if (typeof at === 'object' && at !== null && last !== undefined) Reflect.deleteProperty(at, last);
+}

@@ -1,0 +1,353 @@
+/**
+ * What is written short -> what is meant: lists of units, `repeat`, groups in groups, device maps and what a device
+ * says otherwise. The result names every tag once, with the layers that say something about it.
+ */
+import { dirname, join, resolve } from 'node:path';
+import { existsSync, readdirSync } from 'node:fs';
+import { packageFolder } from '../entry.js';
+import { type Shaped, shape } from './complaints.js';
+import { type Layer, Layers, type Numbering } from './layers.js';
+import { type Environment, type Source, readSource } from './load.js';
+import { type Path, nameOf, suggestion } from './problems.js';
+import {
+  type DeviceInput,
+  type GroupInput,
+  type MapInput,
+  type RepeatInput,
+  type TagInput,
+  checkMap,
+} from './schema.js';
+
+/** A tag before its settings are resolved. */
+export interface RawTag {
+  /** With the names of its groups: motor1/speed. */
+  readonly name: string;
+  readonly layers: Layers;
+}
+
+export interface RawGroup {
+  readonly name: string;
+  readonly isConsistent: boolean;
+  /** Names of tags. */
+  readonly tags: readonly string[];
+  readonly source: Source;
+  readonly path: Path;
+}
+
+export interface RawDevice {
+  readonly name: string;
+  readonly unitId: number;
+  readonly input: DeviceInput;
+  readonly map: LoadedMap | null;
+  readonly source: Source;
+  readonly path: Path;
+  readonly tags: readonly RawTag[];
+  readonly groups: readonly RawGroup[];
+}
+
+export interface LoadedMap extends Shaped<MapInput> {
+  readonly name: string;
+}
+
+const TAGS_MAX = 1_000_000;
+const INCLUDE_DEPTH_MAX = 8;
+
+/** Device maps, each read once. */
+export class Maps {
+  readonly #folders: readonly string[];
+  readonly #environment: Environment;
+  readonly #read = new Map<string, LoadedMap>();
+
+  /** Beside the file, in devices/ beside it, then in what is shipped. */
+  constructor(folder: string, environment: Environment) {
+    this.#folders = [folder, join(folder, 'devices'), join(packageFolder(), 'devices')];
+    this.#environment = environment;
+  }
+
+  get sources(): Source[] {
+    return [...this.#read.values()].map(({ source }) => source);
+  }
+
+  /** null when there is none of this name, which is said at the given place. */
+  find(name: string, source: Source, path: Path): LoadedMap | null {
+    const file = this.#fileOf(name, source);
+    if (file === null) {
+      const near = suggestion(name, this.names());
+      source.add(
+        'error',
+        'HF1204',
+        path,
+        `there is no device map ${name} beside the file, in devices/ beside it, or in what is shipped${near}`,
+      );
+      return null;
+    }
+    return this.read(file, name);
+  }
+
+  read(file: string, name: string): LoadedMap {
+    let map = this.#read.get(file);
+    if (map === undefined) {
+      map = { name, ...shape(readSource(file, this.#environment), 'map', checkMap) };
+      this.#read.set(file, map);
+    }
+    return map;
+  }
+
+  names(): string[] {
+    return this.#folders.flatMap((folder) => {
+      if (!existsSync(folder)) return [];
+      return readdirSync(folder)
+        .filter((file) => file.endsWith('.yaml'))
+        .map((file) => file.slice(0, -5));
+    });
+  }
+
+  #fileOf(name: string, source: Source): string | null {
+    if (name.endsWith('.yaml') || name.endsWith('.yml')) {
+      const file = resolve(source.folder, name);
+      return existsSync(file) ? file : null;
+    }
+    if (!/^[A-Za-z0-9_.-]+$/.test(name)) return null;
+    const folders = [dirname(resolve(source.file)), ...this.#folders];
+    return folders.map((folder) => join(folder, `${name}.yaml`)).find((file) => existsSync(file)) ?? null;
+  }
+}
+
+/** Fills {name} in; null when a placeholder has no value. */
+export function fill(text: string, variables: Readonly<Record<string, string | number>>): string | null {
+  let isFilled = true;
+  const filled = text.replace(/\{([A-Za-z_]\w*)\}/g, (_, name: string) => {
+    const value = Object.hasOwn(variables, name) ? variables[name] : undefined;
+    if (value === undefined) isFilled = false;
+    return String(value);
+  });
+  return isFilled ? filled : null;
+}
+
+/** Device names and unit identifiers of one entry under `devices`. */
+export function unitsOf(
+  key: string,
+  input: DeviceInput,
+  source: Source,
+  path: Path,
+): { name: string; unitId: number }[] {
+  const units = typeof input.unit_id === 'number' ? [input.unit_id] : input.unit_id;
+  if (units.length > 1 && !key.includes('{unit_id}')) {
+    source.add(
+      'error',
+      'HF1203',
+      path,
+      `makes ${units.length} devices of one name; write {unit_id} in it, such as "${key}-{unit_id}"`,
+      'key',
+    );
+    return [];
+  }
+  return units.flatMap((unitId) => {
+    const name = fill(nameOf(key), { unit_id: unitId });
+    if (name !== null && /^[A-Za-z0-9_-]{1,64}$/.test(name)) return [{ name, unitId }];
+    source.add(
+      'error',
+      'HF1107',
+      path,
+      `${nameOf(key)} is not a device name; use A-Z a-z 0-9 _ - and {unit_id}, at most 64`,
+      'key',
+    );
+    return [];
+  });
+}
+
+/** Gathers the tags of one device: first its map's, then its own, which override by name. */
+export class TagExpander {
+  readonly #maps: Maps;
+  readonly #above: readonly Layer[];
+  readonly #tags = new Map<string, { above: Layer[]; own: Layer[] }>();
+  readonly #groups = new Map<string, RawGroup>();
+
+  constructor(maps: Maps, above: readonly Layer[]) {
+    this.#maps = maps;
+    this.#above = above;
+  }
+
+  get tags(): RawTag[] {
+    return [...this.#tags].map(([name, { above, own }]) => ({
+      name,
+      layers: new Layers([...this.#above, ...above, ...own]),
+    }));
+  }
+
+  get groups(): RawGroup[] {
+    return [...this.#groups.values()];
+  }
+
+  addMap(map: LoadedMap, chain: readonly string[] = []): void {
+    const { source, value } = map;
+    if (value === null) return;
+    value.include?.forEach((name, index) => {
+      const path: Path = ['include', index];
+      if (chain.includes(name) || name === map.name || chain.length >= INCLUDE_DEPTH_MAX) {
+        source.add('error', 'HF1205', path, `${name} includes itself; remove one of the includes`);
+        return;
+      }
+      const included = this.#maps.find(name, source, path);
+      if (included !== null) this.addMap(included, [...chain, map.name]);
+    });
+    this.#add(value, source, [], value.numbering ?? 'pdu');
+  }
+
+  addDevice(input: DeviceInput, source: Source, path: Path, numbering: Numbering): void {
+    this.#add(input, source, path, numbering);
+  }
+
+  #add(
+    input: Pick<DeviceInput, 'tags' | 'repeat' | 'groups'>,
+    source: Source,
+    path: Path,
+    numbering: Numbering,
+  ): void {
+    const base = { source, numbering, variables: {} };
+    this.#addTags(input.tags, [...path, 'tags'], '', [], base);
+    this.#addRepeats(input.repeat, path, '', [], base);
+    this.#addGroups(input.groups, [...path, 'groups'], '', [], base);
+  }
+
+  #addTags(
+    tags: Record<string, TagInput | false> | undefined,
+    path: Path,
+    prefix: string,
+    above: Layer[],
+    base: Base,
+  ): void {
+    for (const [key, values] of Object.entries(tags ?? {})) {
+      if (this.#tags.size >= TAGS_MAX) return;
+      const at: Path = [...path, key];
+      const name = fill(nameOf(key), base.variables);
+      if (name === null || !/^[A-Za-z0-9_-]+$/.test(name)) {
+        base.source.add(
+          'error',
+          'HF1107',
+          at,
+          `${nameOf(key)} is not a tag name; use A-Z a-z 0-9 _ -, and variables of \`repeat\` in {}`,
+          'key',
+        );
+        continue;
+      }
+      const fullName = prefix + name;
+      if (values === false) this.#drop(fullName, at, base.source);
+      else
+        this.#put(
+          fullName,
+          { ...base, name: 'tag', path: at, values, numbering: values.numbering ?? base.numbering },
+          above,
+        );
+    }
+  }
+
+  #put(name: string, layer: Layer, above: Layer[]): void {
+    const known = this.#tags.get(name);
+    if (known === undefined) this.#tags.set(name, { above, own: [layer] });
+    else {
+      known.above.push(...above);
+      known.own.push(layer);
+    }
+  }
+
+  #drop(name: string, path: Path, source: Source): void {
+    if (this.#tags.delete(name)) return;
+    source.add(
+      'warning',
+      'HF2206',
+      path,
+      `there is no tag ${name} to leave out${suggestion(name, this.#tags.keys())}`,
+      'key',
+    );
+  }
+
+  #addRepeats(
+    repeats: readonly RepeatInput[] | undefined,
+    path: Path,
+    prefix: string,
+    above: Layer[],
+    base: Base,
+  ): void {
+    repeats?.forEach((repeat, index) => {
+      for (const variables of combinations(repeat.for)) {
+        this.#addTags(repeat.tags, [...path, 'repeat', index, 'tags'], prefix, above, { ...base, variables });
+      }
+    });
+  }
+
+  #addGroups(
+    groups: Record<string, GroupInput> | undefined,
+    path: Path,
+    prefix: string,
+    above: Layer[],
+    base: Base,
+  ): void {
+    for (const [key, group] of Object.entries(groups ?? {})) {
+      const at: Path = [...path, key];
+      const name = prefix + nameOf(key);
+      const layer: Layer = {
+        ...base,
+        name: 'group',
+        path: at,
+        values: levelOf(group),
+        numbering: group.numbering ?? base.numbering,
+      };
+      const inner = { ...base, numbering: layer.numbering };
+      const before = new Set(this.#tags.keys());
+      const referred = Array.isArray(group.tags) ? this.#refer(group.tags, at, layer) : [];
+      if (!Array.isArray(group.tags))
+        this.#addTags(group.tags, [...at, 'tags'], `${name}/`, [...above, layer], inner);
+      this.#addRepeats(group.repeat, at, `${name}/`, [...above, layer], inner);
+      const own = [...this.#tags.keys()].filter((tag) => !before.has(tag));
+      const known = this.#groups.get(name);
+      this.#groups.set(name, {
+        name,
+        isConsistent: group.consistent ?? known?.isConsistent ?? false,
+        tags: [...new Set([...(known?.tags ?? []), ...referred, ...own])],
+        source: base.source,
+        path: at,
+      });
+      this.#addGroups(group.groups, [...at, 'groups'], `${name}/`, [...above, layer], inner);
+    }
+  }
+
+  #refer(names: readonly string[], path: Path, layer: Layer): string[] {
+    return names.filter((name, index) => {
+      const tag = this.#tags.get(name);
+      if (tag === undefined) {
+        layer.source.add(
+          'error',
+          'HF1206',
+          [...path, 'tags', index],
+          `there is no tag ${name}${suggestion(name, this.#tags.keys())}`,
+        );
+        return false;
+      }
+      tag.above.push(layer);
+      return true;
+    });
+  }
+}
+
+interface Base {
+  readonly source: Source;
+  readonly numbering: Numbering;
+  readonly variables: Readonly<Record<string, number>>;
+}
+
+/** Of a device, map or group: the keys that tags inherit. */
+export function levelOf(input: TagInput | DeviceInput | MapInput | GroupInput): TagInput {
+  const { rate, report, deadband, heartbeat, payload, qos, retain, stored, order } = input;
+  return { rate, report, deadband, heartbeat, payload, qos, retain, stored, order };
+}
+
+/** Every combination of the variables' numbers, the last variable fastest. */
+function combinations(variables: RepeatInput['for']): Record<string, number>[] {
+  let all: Record<string, number>[] = [{}];
+  for (const [key, list] of Object.entries(variables)) {
+    const numbers = typeof list === 'number' ? [list] : list;
+    all = all.flatMap((one) => numbers.map((number) => ({ ...one, [key]: number }))).slice(0, TAGS_MAX);
+  }
+  return all;
+}

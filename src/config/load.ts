@@ -1,0 +1,324 @@
+/**
+ * YAML 1.2 text -> plain values, with the place of every key and value. It owns what the notation may hold (one tag,
+ * no merge keys, bounded aliases and size) and the traps of YAML itself; what the keys mean is schema.ts's.
+ * Any bytes are answered with a Source and problems; nothing is thrown.
+ */
+import { readFileSync, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import {
+  type Document,
+  type Node,
+  type Scalar,
+  type YAMLMap,
+  LineCounter,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  parseDocument,
+} from 'yaml';
+import { messageOf } from '../errors.js';
+import { type Path, type Problem, keyOf, pathText } from './problems.js';
+
+/** A file may have so many bytes, a `!file` so many. */
+export const FILE_MAX_BYTES = 16 * 2 ** 20;
+const SECRET_MAX_BYTES = 2 ** 20;
+/** Values that aliases may add to what is written out. */
+const ALIAS_MAX_NODES = 100_000;
+const DEPTH_MAX = 64;
+/** More would only scroll by. */
+const PROBLEMS_MAX = 500;
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+export interface Place {
+  readonly line: number;
+  readonly column: number;
+}
+
+/** Which end of a place in the tree is meant: the key itself, or what it holds. */
+export type End = 'key' | 'value';
+
+interface Converted {
+  value: unknown;
+  /** Values in it, itself included. */
+  nodes: number;
+}
+
+/** One file, read: its values, and where each stands. */
+export class Source {
+  readonly file: string;
+  readonly folder: string;
+  readonly problems: Problem[] = [];
+  /** What the file holds: maps are plain objects (keys by keyOf()), big integers are bigint. */
+  readonly value: unknown;
+  readonly #lines = new LineCounter();
+  readonly #environment: Environment;
+  readonly #anchors = new Map<string, Converted | null>();
+  #document: Document.Parsed | null = null;
+  #aliasNodes = 0;
+  #dropped = 0;
+
+  constructor(file: string, text: string, environment: Environment) {
+    this.file = file;
+    this.folder = dirname(resolve(file));
+    this.#environment = environment;
+    this.value = this.#read(text);
+  }
+
+  /** True when the text itself is not YAML; then nothing further is worth saying. */
+  get isBroken(): boolean {
+    return this.problems.some(({ code }) => code === 'HF1001');
+  }
+
+  add(severity: 'error' | 'warning', code: string, path: Path, text: string, end: End = 'value'): void {
+    this.#push(severity, code, this.place(path, end), path, text);
+  }
+
+  /** Line and column of what the path leads to; of its nearest parent that exists, when it does not. */
+  place(path: Path, end: End = 'value'): Place {
+    let node: unknown = this.#document?.contents;
+    let offset = 0;
+    path.forEach((step, index) => {
+      if (isAlias(node) && this.#document !== null) node = node.resolve(this.#document);
+      const isLast = index === path.length - 1;
+      if (isMap(node)) {
+        const pair = node.items.find(({ key }) => keyText(key) === step);
+        if (pair === undefined) return void (node = null);
+        const keyAt = start(pair.key);
+        const valueAt = start(pair.value);
+        offset = (isLast && end === 'value' ? (valueAt ?? keyAt) : keyAt) ?? offset;
+        node = pair.value;
+      } else if (isSeq(node)) {
+        node = typeof step === 'number' ? node.items[step] : null;
+        offset = start(node) ?? offset;
+      } else node = null;
+    });
+    const { line, col } = this.#lines.linePos(offset);
+    return { line: Math.max(1, line), column: Math.max(1, col) };
+  }
+
+  #push(severity: 'error' | 'warning', code: string, place: Place, path: Path, text: string): void {
+    if (this.problems.length >= PROBLEMS_MAX) {
+      this.#dropped += 1;
+      if (this.#dropped > 1) return;
+      [code, text, path] = ['HF1009', `more than ${PROBLEMS_MAX} problems; repair these first`, []];
+    }
+    this.problems.push({ severity, file: this.file, ...place, code, path: pathText(path), text });
+  }
+
+  #read(text: string): unknown {
+    try {
+      this.#document = parseDocument(text, {
+        lineCounter: this.#lines,
+        version: '1.2',
+        merge: false,
+        uniqueKeys: false,
+        prettyErrors: false,
+        logLevel: 'silent',
+        stringKeys: false,
+      });
+      for (const { message, pos } of this.#document.errors) {
+        const { line, col } = this.#lines.linePos(pos[0]);
+        this.#push('error', 'HF1001', { line, column: col }, [], yamlText(message));
+      }
+      if (this.isBroken) return undefined;
+      return this.#convert(this.#document.contents, [], 0).value;
+    } catch (thrown) {
+      // Only nesting deeper than the stack gets here; the parser recurses before depth can be counted.
+      const what = thrown instanceof RangeError ? 'nested too deeply' : messageOf(thrown);
+      this.#push(
+        'error',
+        'HF1001',
+        { line: 1, column: 1 },
+        [],
+        `not readable as YAML: ${what.slice(0, 200)}`,
+      );
+      return undefined;
+    }
+  }
+
+  #convert(node: unknown, path: Path, depth: number): Converted {
+    if (depth > DEPTH_MAX) {
+      this.#at(node, 'HF1002', path, `nested deeper than ${DEPTH_MAX} levels; nothing here is that deep`);
+      return { value: null, nodes: 1 };
+    }
+    if (isAlias(node)) return this.#expand(node.source, node, path);
+    const anchor = isScalar(node) || isMap(node) || isSeq(node) ? node.anchor : undefined;
+    if (anchor !== undefined) this.#anchors.set(anchor, null);
+    const converted = this.#convertPlain(node, path, depth);
+    if (anchor !== undefined) this.#anchors.set(anchor, converted);
+    return converted;
+  }
+
+  #convertPlain(node: unknown, path: Path, depth: number): Converted {
+    if (isScalar(node)) return { value: this.#scalar(node, path), nodes: 1 };
+    if (isMap(node)) return this.#map(node, path, depth);
+    if (!isSeq(node)) return { value: null, nodes: 1 };
+    this.#refuseTag(node, path);
+    const items = node.items.map((item, index) => this.#convert(item, [...path, index], depth + 1));
+    return {
+      value: items.map(({ value }) => value),
+      nodes: items.reduce((sum, item) => sum + item.nodes, 1),
+    };
+  }
+
+  #expand(name: string, node: unknown, path: Path): Converted {
+    const converted = this.#anchors.get(name);
+    if (converted === undefined || converted === null) {
+      const why =
+        converted === null ? `*${name} stands inside what it refers to` : `there is no &${name} above it`;
+      this.#at(node, 'HF1003', path, `${why}; write the values out`);
+      return { value: null, nodes: 1 };
+    }
+    this.#aliasNodes += converted.nodes;
+    if (this.#aliasNodes > ALIAS_MAX_NODES) {
+      this.#at(
+        node,
+        'HF1003',
+        path,
+        `aliases expand to more than ${ALIAS_MAX_NODES} values; use a device map instead`,
+      );
+      return { value: null, nodes: 1 };
+    }
+    return converted;
+  }
+
+  #map(node: YAMLMap, path: Path, depth: number): Converted {
+    this.#refuseTag(node, path);
+    const value: Record<string, unknown> = {};
+    let nodes = 1;
+    for (const { key, value: held } of node.items) {
+      const name = keyText(key);
+      if (name === null) {
+        this.#at(key ?? node, 'HF1004', path, 'a key is a list or a map; keys are plain words');
+        continue;
+      }
+      if (name === '<<') {
+        this.#at(key, 'HF1005', [...path, name], 'merge keys are not read; use a device map, or defaults');
+        continue;
+      }
+      if (Object.hasOwn(value, name)) {
+        this.#at(key, 'HF1006', [...path, name], 'this key is there twice; remove one of them');
+        continue;
+      }
+      const converted = this.#convert(held, [...path, name], depth + 1);
+      value[name] = converted.value;
+      nodes += converted.nodes;
+    }
+    return { value, nodes };
+  }
+
+  #scalar(node: Scalar, path: Path): unknown {
+    if (node.tag === '!file') return this.#secret(String(node.value), node, path);
+    this.#refuseTag(node, path);
+    const { value, source } = node;
+    const isPlain = node.type === 'PLAIN';
+    if (typeof value === 'string') return this.#substitute(value, isPlain, node, path);
+    if (typeof value !== 'number' || source === undefined) return value;
+    if (/^[-+]?0\d+$/.test(source)) {
+      this.#at(
+        node,
+        'HF1007',
+        path,
+        `${source} loses its leading zeros in YAML; write "${source}" in quotes, or ${value}`,
+      );
+    }
+    if (
+      Number.isInteger(value) &&
+      !Number.isSafeInteger(value) &&
+      /^([-+]?\d+|0x[\da-fA-F]+|0o[0-7]+)$/.test(source)
+    ) {
+      return source.startsWith('-') ? -BigInt(source.slice(1)) : BigInt(source.replace('+', ''));
+    }
+    return value;
+  }
+
+  /** ${NAME}, ${NAME:-default}, and $${ for a plain ${. A plain scalar that held one is read again as what it became. */
+  #substitute(text: string, isPlain: boolean, node: unknown, path: Path): unknown {
+    if (!text.includes('${')) return text;
+    let isMissing = false;
+    const result = text.replace(
+      /\$?\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}/g,
+      (whole: string, name: string, _, fallback?: string) => {
+        if (whole.startsWith('$$')) return whole.slice(1);
+        const found = this.#environment[name] ?? fallback;
+        if (found !== undefined) return found;
+        isMissing = true;
+        this.#at(
+          node,
+          'HF1008',
+          path,
+          `the environment has no ${name}; set it, or write \${${name}:-default}`,
+        );
+        return '';
+      },
+    );
+    if (isMissing || !isPlain) return result;
+    if (/^-?(0|[1-9]\d*)(\.\d+)?$/.test(result)) return Number(result);
+    return result === 'true' ? true : result === 'false' ? false : result;
+  }
+
+  /** !file path: what the file holds, without the line end after it. */
+  #secret(path: string, node: unknown, at: Path): string {
+    const file = resolve(this.folder, path);
+    try {
+      if (statSync(file).size > SECRET_MAX_BYTES) throw new Error('larger than 1 MiB');
+      return readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+    } catch (thrown) {
+      this.#at(node, 'HF1010', at, `!file ${path} cannot be read: ${messageOf(thrown)}`);
+      return '';
+    }
+  }
+
+  #refuseTag(node: Node, path: Path): void {
+    if (
+      node.tag === undefined ||
+      (isMap(node) && node.tag === 'tag:yaml.org,2002:map') ||
+      (isSeq(node) && node.tag === 'tag:yaml.org,2002:seq')
+    )
+      return;
+    this.#at(
+      node,
+      'HF1011',
+      path,
+      `tag ${node.tag.replace('tag:yaml.org,2002:', '!!')} is not read; !file is the only one`,
+    );
+  }
+
+  #at(node: unknown, code: string, path: Path, text: string): void {
+    const { line, col } = this.#lines.linePos(start(node) ?? 0);
+    this.#push('error', code, { line: Math.max(1, line), column: Math.max(1, col) }, path, text);
+  }
+}
+
+/** The text of a key as it is written, so that 0x10 and 007 keep their form; null for lists and maps. */
+function keyText(key: unknown): string | null {
+  if (!isScalar(key)) return key === null ? '' : null;
+  return keyOf(key.type === 'PLAIN' && key.source !== undefined ? key.source : String(key.value ?? ''));
+}
+
+function start(node: unknown): number | undefined {
+  return isScalar(node) || isMap(node) || isSeq(node) || isAlias(node) ? node.range?.[0] : undefined;
+}
+
+function yamlText(message: string): string {
+  const text = message.replace(/\s+/g, ' ').slice(0, 200);
+  return `${text}; check indentation, quotes and brackets here and above`;
+}
+
+/** Reads a file; a Source with a problem when it cannot be. */
+export function readSource(file: string, environment: Environment): Source {
+  const source = (code: string, text: string): Source => {
+    const empty = new Source(file, '', environment);
+    empty.problems.push({ severity: 'error', file, line: 0, column: 0, code, path: '', text });
+    return empty;
+  };
+  try {
+    const { size } = statSync(file);
+    if (size > FILE_MAX_BYTES) return source('HF1012', `has ${size} bytes; a file may have 16 MiB`);
+    return new Source(file, readFileSync(file, 'utf8'), environment);
+  } catch (thrown) {
+    return source('HF1000', `cannot be read: ${messageOf(thrown)}`);
+  }
+}

@@ -1,0 +1,767 @@
+/**
+ * The one schema of gateway files and device maps: keys, types, defaults and what each key is for. Types, checks, the
+ * JSON Schema files for editors and docs/configuration.md come from here. What one key alone cannot tell (a topic used
+ * twice, a tag that is not there) is checked where the Plant is built.
+ */
+import * as z from 'zod/mini';
+import { nameOf } from './problems.js';
+import { VALUE_TYPES } from './types.js';
+import { parseDuration, parseNumbers, parseRange, parseSize } from './units.js';
+
+// No code is made from text, here neither.
+z.config({ jitless: true });
+
+/** What an editor and the reference page say of a key. */
+const about = z.describe;
+type Said = { readonly input?: unknown };
+
+function shown(input: unknown): string {
+  if (input === undefined) return 'nothing';
+  if (typeof input === 'string')
+    return JSON.stringify(input.length > 60 ? `${input.slice(0, 57)}...` : input);
+  if (typeof input === 'object' && input !== null) return Array.isArray(input) ? 'a list' : 'a map';
+  return input === null ? 'an empty value' : String(input);
+}
+
+/** A text that a parser must understand. */
+function parsed<T>(parse: (text: string) => T | null, pattern: RegExp, what: string) {
+  const error = ({ input }: Said): string => `${shown(input)} is not ${what}`;
+  const text = z.string({ error }).check(
+    z.regex(pattern, { error }),
+    z.refine((value) => parse(value) !== null, { error, abort: true }),
+  );
+  return z.pipe(
+    text,
+    z.transform((value: string): T => parse(value) as T), // refine has seen that it parses
+  );
+}
+
+const whole = (min: number, max: number, what = 'a whole number') => {
+  const error = ({ input }: Said): string => `${shown(input)} is not ${what} from ${min} to ${max}`;
+  return z.number({ error }).check(z.int({ error }), z.gte(min, { error }), z.lte(max, { error }));
+};
+
+const number = (what = 'a number') => {
+  const error = ({ input }: Said): string => `${shown(input)} is not ${what}${hintOfNumber(input)}`;
+  return z.number({ error });
+};
+
+function hintOfNumber(input: unknown): string {
+  if (typeof input === 'string' && /^[-+]?[\d_]*\d_[\d_]*$/.test(input))
+    return `; write ${input.replaceAll('_', '')}`;
+  if (typeof input === 'string' && /^[-+]?[\d.]+,\d+$/.test(input))
+    return `; write ${input.replace(',', '.')}`;
+  if (typeof input === 'string' && /^[-+]?[\d.]+$/.test(input)) return '; remove the quotes';
+  return '';
+}
+
+const truth = () =>
+  z.boolean({
+    error: ({ input }: Said): string => {
+      const word = typeof input === 'string' ? input.toLowerCase() : '';
+      const meant = { yes: 'true', on: 'true', y: 'true', no: 'false', off: 'false', n: 'false' }[word];
+      return `${shown(input)} is not true or false${meant === undefined ? '' : `; YAML 1.2 reads it as text, write ${meant}`}`;
+    },
+  });
+
+const text = (what = 'a text') =>
+  z.string({
+    error: ({ input }: Said) => `${shown(input)} is not ${what}; put it in quotes if it is meant as text`,
+  });
+
+const duration = () =>
+  parsed(
+    parseDuration,
+    /^\d+(\.\d+)?(ms|s|m|h|d)$/,
+    'a duration; write a number and its unit: 500ms, 1s, 5m, 2h or 1d',
+  );
+const size = () =>
+  parsed(
+    parseSize,
+    /^\d+(\.\d+)?(B|KiB|MiB|GiB|kB|KB|MB|GB)$/,
+    'a size; write a number and its unit: 64KiB, 16MiB or 1GiB',
+  );
+
+/** The letters that names may have, so that every topic survives every broker upstream. */
+export const SLUG = /^[A-Za-z0-9_-]{1,64}$/;
+const slug = (what: string) => {
+  const error = ({ input }: Said): string =>
+    `${shown(input)} is not ${what}; use A-Z a-z 0-9 _ -, at most 64`;
+  return z.string({ error }).check(z.regex(SLUG, { error }));
+};
+
+/* ---- tags ---------------------------------------------------------------------------------------------------- */
+
+const ORDER_NAMES = {
+  ABCD: 'ABCD', CDAB: 'CDAB', BADC: 'BADC', DCBA: 'DCBA',
+  big: 'ABCD', 'big-swap': 'BADC', 'little-swap': 'CDAB', little: 'DCBA',
+  ABCDEFGH: 'ABCD', GHEFCDAB: 'CDAB', BADCFEHG: 'BADC', HGFEDCBA: 'DCBA',
+  AB: 'ABCD', BA: 'BADC',
+} as const; // prettier-ignore
+type OrderName = keyof typeof ORDER_NAMES;
+const order = () =>
+  z.pipe(
+    z.enum(Object.keys(ORDER_NAMES) as OrderName[]), // the keys of that very table
+    z.transform((name: OrderName) => ORDER_NAMES[name]),
+  );
+
+const numbering = () => z.enum(['pdu', 'one-based', 'modicon']);
+const address = () => z.union([z.number(), text('an address')]);
+const rate = () => text('a rate: a name under rates, a duration such as 1s, or once').check(z.minLength(1));
+const deadband = () =>
+  z.union([
+    number('a deadband; write a number, or a share such as "1%"').check(z.gte(0)),
+    z.string().check(
+      z.regex(/^\d+(\.\d+)?%$/, {
+        error: ({ input }: Said) =>
+          `${shown(input)} is not a deadband; write a number, or a share such as "1%"`,
+      }),
+    ),
+  ]);
+
+/** Keys that make sense from `defaults` down to a tag; the lowest that says something counts. */
+const levelShape = {
+  rate: z.optional(rate().check(about('How often it is read: a name under `rates`, a duration, or `once`.'))),
+  report: z.optional(
+    z
+      .enum(['change', 'always'])
+      .check(about('`change`: published when it changed; `always`: after every poll.')),
+  ),
+  deadband: z.optional(
+    deadband().check(
+      about('The change that is too small to count, in units of the value or as a share such as `1%`.'),
+    ),
+  ),
+  heartbeat: z.optional(
+    duration().check(
+      about('The longest silence: published again after so long though nothing changed. `0s`: never.'),
+    ),
+  ),
+  payload: z.optional(
+    z
+      .enum(['vqt', 'raw', 'batch'])
+      .check(
+        about(
+          '`vqt`: value, quality, time as JSON; `raw`: the bare value; `batch`: one JSON per device and poll.',
+        ),
+      ),
+  ),
+  qos: z.optional(z.literal([0, 1, 2]).check(about('QoS of what is published.'))),
+  retain: z.optional(truth().check(about('Whether the broker keeps the last value for new subscribers.'))),
+  stored: z.optional(
+    truth().check(
+      about(
+        'Whether the retained value is kept across a restart. The first poll is fresher, so usually not.',
+      ),
+    ),
+  ),
+  order: z.optional(
+    order().check(
+      about(
+        'Byte order over the whole value: ABCD (big), CDAB (low word first), BADC, DCBA (little); 64-bit forms spell out eight letters.',
+      ),
+    ),
+  ),
+  numbering: z.optional(
+    numbering().check(
+      about('How addresses are written: `pdu` from 0, `one-based` from 1, `modicon` as 40001.'),
+    ),
+  ),
+};
+
+const writeMapShape = {
+  coil: z.optional(address().check(about('Written here instead of where it is read.'))),
+  holding: z.optional(address().check(about('Written here instead of where it is read.'))),
+  min: z.optional(number().check(about('The least value accepted, in units of the value.'))),
+  max: z.optional(number().check(about('The greatest value accepted.'))),
+  step: z.optional(number().check(z.gt(0), about('Values are `min` plus a multiple of this.'))),
+  verify: z.optional(truth().check(about('Read back and compare after the write.'))),
+  with: z.optional(
+    z
+      .enum(['auto', 'mask', 'read-modify-write'])
+      .check(about('How a bit or bit range is written: mask write (function 22), or read, change, write.')),
+  ),
+  functions: z.optional(
+    z
+      .array(z.literal([5, 6, 15, 16, 22]))
+      .check(about('Function codes that the device accepts for this, best first.')),
+  ),
+  newest_only: z.optional(
+    truth().check(about('Of several waiting commands only the newest is carried out.')),
+  ),
+};
+
+const bitsRange = () => {
+  const error = ({ input }: Said): string =>
+    `${shown(input)} is not a range of bits; write 4-6, with 0 the lowest bit and at most 63`;
+  return z.pipe(
+    z.string({ error }).check(
+      z.regex(/^\d+-\d+$/, { error }),
+      z.refine(
+        (value) => {
+          const range = parseRange(value);
+          return range !== null && range.last <= 63;
+        },
+        { error },
+      ),
+    ),
+    z.transform((value: string) => parseRange(value) ?? { first: 0, last: 0 }),
+  );
+};
+
+const tagReference = () => text('the name of a tag');
+
+const tagShape = {
+  coil: z.optional(address().check(about('Address in the table of coils (bits, readable and writable).'))),
+  discrete: z.optional(address().check(about('Address in the table of discrete inputs (bits, read-only).'))),
+  input: z.optional(address().check(about('Address in the table of input registers (read-only).'))),
+  holding: z.optional(
+    address().check(about('Address in the table of holding registers (readable and writable).')),
+  ),
+  at: z.optional(
+    address().check(about('Address as a Modicon reference: 40101, 400101, or "00001" in quotes.')),
+  ),
+  type: z.optional(z.enum(VALUE_TYPES).check(about('How the registers are read.'))),
+  count: z.optional(whole(1, 125).check(about('Registers that a string takes.'))),
+  bytes: z.optional(
+    z
+      .enum(['both', 'swapped', 'high', 'low'])
+      .check(about('Which bytes of a register hold characters of a string.')),
+  ),
+  encoding: z.optional(z.enum(['ascii', 'latin1', 'utf-8', 'utf-16']).check(about('Code page of a string.'))),
+  pad: z.optional(whole(0, 255).check(about('Byte that fills the rest of a string when it is written.'))),
+  scale: z.optional(
+    z
+      .union([
+        number('a factor').check(
+          z.refine((value) => value !== 0, { error: 'a scale of 0 makes every value 0; write the factor' }),
+        ),
+        z.strictObject({ pow10_of: tagReference() }),
+        z.strictObject({ value_of: tagReference() }),
+      ])
+      .check(
+        about(
+          'value = raw x scale. Or the tag that holds it: `{ pow10_of: TAG }` (10 to the power of its raw value), `{ value_of: TAG }`.',
+        ),
+      ),
+  ),
+  offset: z.optional(number().check(about('Added after the scale.'))),
+  bit: z.optional(whole(0, 63).check(about('One bit of a register as true or false; 0 is the lowest.'))),
+  bits: z.optional(
+    bitsRange().check(about('Some bits of a register as a number, such as 4-6; 0 is the lowest.')),
+  ),
+  enum: z.optional(
+    z
+      .record(
+        z.string().check(
+          z.regex(/^(-?\d+|0x[\da-fA-F]+)$/, {
+            error: 'the keys of an enum are raw values: whole numbers',
+          }),
+        ),
+        z.union([z.string(), z.number(), z.boolean()]),
+      )
+      .check(about('Raw value to text.')),
+  ),
+  flags: z.optional(
+    z
+      .record(z.string().check(z.regex(/^\d{1,2}$/, { error: 'the keys of flags are bit numbers' })), text())
+      .check(about('Bit number to name; the value is the names of the set bits, joined by commas.')),
+  ),
+  invalid: z.optional(
+    z
+      .union([z.literal('auto'), z.array(z.union([z.number(), z.bigint(), z.literal('nan')]))])
+      .check(
+        about(
+          'Raw values that mean "not available". `auto`: what is usual for the type (all ones, the lowest or highest signed value, NaN).',
+        ),
+      ),
+  ),
+  plausible: z.optional(
+    z
+      .strictObject({
+        min: z.optional(number()),
+        max: z.optional(number()),
+        max_per_second: z.optional(number().check(z.gt(0))),
+      })
+      .check(
+        about(
+          'What is believed; a value outside is published as uncertain. `scan` uses it to recognise a device.',
+        ),
+      ),
+  ),
+  counter: z.optional(
+    z
+      .union([
+        truth(),
+        z.strictObject({ modulo: number('the number of values of the counter').check(z.gt(0)) }),
+      ])
+      .check(about('The value only grows; with `modulo` it rolls over there.')),
+  ),
+  unit: z.optional(text().check(about('Unit of engineering.'))),
+  description: z.optional(text().check(about('What it is, for people.'))),
+  write: z.optional(
+    z
+      .union([truth(), z.strictObject(writeMapShape)])
+      .check(about('Whether and how commands may write it. Nothing is written that does not say so.')),
+  ),
+  topic: z.optional(text().check(about('Its data topic, instead of the pattern.'))),
+  ...levelShape,
+};
+export const tagSchema = z.strictObject(tagShape);
+const tagOrFalse = () => z.union([z.literal(false), tagSchema]);
+
+/** Placeholders of `repeat` and of unit lists may stand in names. */
+const NAME = /^[A-Za-z0-9_{}-]{1,128}$/;
+const name = (what: string) =>
+  z.string().check(
+    z.refine((key) => NAME.test(nameOf(key)), {
+      error: ({ input }: Said) => `${shown(nameOf(String(input)))} is not ${what}; use A-Z a-z 0-9 _ -`,
+    }),
+    z.meta({ pattern: NAME.source }),
+  );
+const tagMap = () => z.record(name('a tag name'), tagOrFalse());
+
+/* ---- devices and maps ---------------------------------------------------------------------------------------- */
+
+const numbers = () => {
+  const error = ({ input }: Said): string =>
+    `${shown(input)} is not a list of numbers; write 10-19 or "1,2,5-18"`;
+  return z.union([
+    whole(0, 65_535),
+    z.pipe(
+      z.string({ error }).check(z.refine((value) => parseNumbers(value) !== null, { error })),
+      z.transform((value: string) => parseNumbers(value) ?? []),
+    ),
+    z.array(whole(0, 65_535)),
+  ]);
+};
+
+const repeatSchema = z.strictObject({
+  for: z
+    .record(slug('a name of a variable'), numbers())
+    .check(about('Variables and the numbers they take, such as `{ n: 1-3 }`.')),
+  tags: tagMap().check(
+    about('Tags made once for each number: `{n}` in names, `"6 + 2*(n-1)"` in addresses.'),
+  ),
+});
+
+const limitsSchema = z.strictObject({
+  registers: z.optional(whole(1, 125).check(about('The most registers of one read.'))),
+  bits: z.optional(whole(1, 2000).check(about('The most bits of one read.'))),
+  registers_min: z.optional(whole(1, 125).check(about('The fewest registers of one read.'))),
+  align: z.optional(whole(1, 64).check(about('Start and length of a read are multiples of this.'))),
+  write: z.optional(
+    z
+      .array(z.literal([5, 6, 15, 16, 22, 23]))
+      .check(about('Function codes that writes may use, best first.')),
+  ),
+});
+
+const RANGE_OF_TABLE = /^(coil|discrete|input|holding):\s*(\d+)(-(\d+))?$/;
+const ranges = () =>
+  z.array(
+    z.string().check(
+      z.regex(RANGE_OF_TABLE, {
+        error: ({ input }: Said) => `${shown(input)} is not a range; write "holding:7" or "input:100-119"`,
+      }),
+    ),
+  );
+
+const groupShape = {
+  consistent: z.optional(
+    truth().check(
+      about('Its tags are read in one request and published as one JSON on `batch/<device>/<group>`.'),
+    ),
+  ),
+  tags: z.optional(
+    z
+      .union([z.array(tagReference()), tagMap()])
+      .check(
+        about(
+          'Names of tags that are there, or tags of its own, whose topics get the name of the group as a level.',
+        ),
+      ),
+  ),
+  repeat: z.optional(z.array(repeatSchema)),
+  ...levelShape,
+};
+export interface GroupInput extends z.output<z.ZodMiniObject<typeof groupShape>> {
+  groups?: Record<string, GroupInput> | undefined;
+}
+const groupSchema: z.ZodMiniType<GroupInput, unknown> = z.lazy(() =>
+  z.strictObject({ ...groupShape, groups: z.optional(z.record(slug('a group name'), groupSchema)) }),
+) as z.ZodMiniType<GroupInput, unknown>; // the input type of a recursive schema cannot be inferred
+
+const RETRY = /^(\d+(?:\.\d+)?(?:ms|s|m|h))\.\.(\d+(?:\.\d+)?(?:ms|s|m|h))$/;
+const retry = () =>
+  parsed(
+    (value) => {
+      const match = RETRY.exec(value);
+      if (match === null) return null;
+      const [minMs, maxMs] = [parseDuration(match[1] ?? ''), parseDuration(match[2] ?? '')];
+      return minMs === null || maxMs === null || minMs > maxMs ? null : { minMs, maxMs };
+    },
+    RETRY,
+    'a range of durations; write 1s..60s',
+  );
+
+/** What a device map and a device have in common. */
+const deviceShape = {
+  ...levelShape,
+  limits: z.optional(limitsSchema.check(about('What the device accepts in one request.'))),
+  forbidden: z.optional(
+    ranges().check(about('Never read, not even between two tags: `["holding:7", "input:100-119"]`.')),
+  ),
+  readable: z.optional(ranges().check(about('If given, nothing outside is read.'))),
+  tags: z.optional(
+    tagMap().check(
+      about('The values; each names its table and address. `NAME: false` leaves out a tag of the map.'),
+    ),
+  ),
+  groups: z.optional(z.record(slug('a group name'), groupSchema).check(about('Tags that belong together.'))),
+  repeat: z.optional(z.array(repeatSchema).check(about('Tags that differ by a number only.'))),
+};
+
+export const deviceSchema = z.strictObject({
+  bus: text('the name of a bus').check(about('The bus it is on.')),
+  unit_id: numbers().check(
+    about(
+      'Its unit identifier; a list such as 10-19 makes as many devices, and `{unit_id}` stands in the name.',
+    ),
+  ),
+  map: z.optional(
+    text('the name of a device map').check(
+      about('Device map: looked for beside the file, in devices/ beside it, then in what is shipped.'),
+    ),
+  ),
+  offline: z.optional(
+    z
+      .strictObject({
+        after: z.optional(
+          whole(1, 1000).check(about('Failures in a row after which the unit counts as silent.')),
+        ),
+        retry: z.optional(retry().check(about('How long it is left alone then: from..to, doubling.'))),
+      })
+      .check(about('When a silent unit is left alone, and when it is asked again.')),
+  ),
+  description: z.optional(text().check(about('What it is, for people.'))),
+  ...deviceShape,
+});
+
+export const mapSchema = z.strictObject({
+  version: z
+    .literal(1, {
+      error: ({ input }: Said) => `${shown(input)} is not a version that is understood; write version: 1`,
+    })
+    .check(about('Version of the file format.')),
+  title: text().check(about('Maker and model.')),
+  models: z.optional(z.array(text()).check(about('Models that it fits.'))),
+  sources: z.array(text()).check(about('Where the addresses come from.')),
+  verified: text().check(
+    z.regex(/^(hardware|documents\(\d+\)|none)$/, {
+      error: ({ input }: Said) =>
+        `${shown(input)} is not one of hardware, documents(n) (n independent lists agree), none`,
+    }),
+    about('`hardware`, or `documents(n)`: so many independent lists agree.'),
+  ),
+  notes: z.optional(z.array(text()).check(about('Quirks and differences between sources, for people.'))),
+  include: z.optional(z.array(text()).check(about('Other device maps whose tags come first.'))),
+  bus: z.optional(
+    z
+      .strictObject({
+        timeout: z.optional(duration()),
+        pace: z.optional(duration()),
+        after_connect: z.optional(duration()),
+        in_flight: z.optional(whole(1, 64)),
+        turnaround: z.optional(duration()),
+      })
+      .check(about('What the device needs of its bus; a bus that says otherwise itself wins.')),
+  ),
+  ...deviceShape,
+});
+
+/* ---- buses --------------------------------------------------------------------------------------------------- */
+
+const SERIAL_FORMAT = /^[78][NEO][12]$/;
+export const BUS_PROTOCOLS = ['tcp', 'tls', 'udp', 'rtu', 'ascii', 'rtu-over-tcp', 'ascii-over-tcp'] as const;
+export const busSchema = z.strictObject({
+  protocol: z.enum(BUS_PROTOCOLS).check(about('Modbus on the wire. A converter that only carries bytes is `rtu-over-tcp`.')),
+  host: z.optional(text().check(about('Address of the device or converter.'))),
+  port: z.optional(whole(1, 65_535).check(about('TCP or UDP port; 502, or 802 with TLS.'))),
+  path: z.optional(text().check(about('Serial port; /dev/serial/by-id/... survives replugging.'))),
+  baud: z.optional(whole(50, 4_000_000).check(about('Speed of a serial line.'))),
+  format: z.optional(z.string().check(z.regex(SERIAL_FORMAT, { error: ({ input }: Said) => `${shown(input)} is not a format; write data bits, parity, stop bits: 8N1, 8E1, 8N2, 7E1` }), about('Data bits, parity (N, E, O), stop bits.'))),
+  timeout: z.optional(duration().check(about('The longest wait for an answer.'))),
+  in_flight: z.optional(whole(1, 64).check(about('Requests under way at once, on TCP only.'))),
+  pace: z.optional(duration().check(about('Pause between one exchange and the next.'))),
+  after_connect: z.optional(duration().check(about('Wait after connecting, before the first request.'))),
+  close_idle: z.optional(duration().check(about('Close the connection after so long without work.'))),
+  silence: z.optional(duration().check(about('Silence between frames; 3.5 characters unless given.'))),
+  turnaround: z.optional(duration().check(about('How long a device usually thinks, until it was measured; waited after a broadcast.'))),
+  echo: z.optional(truth().check(about('The adapter hands back what was sent.'))),
+  tls: z.optional(
+    z.strictObject({
+      ca: z.optional(text()),
+      cert: z.optional(text()),
+      key: z.optional(text()),
+      server_name: z.optional(text()),
+    }).check(about('Modbus/TCP Security: files of the authority, the certificate and the key.')),
+  ),
+  rate: levelShape.rate, report: levelShape.report, deadband: levelShape.deadband, heartbeat: levelShape.heartbeat,
+  payload: levelShape.payload, qos: levelShape.qos, retain: levelShape.retain, stored: levelShape.stored,
+  order: levelShape.order, numbering: levelShape.numbering,
+}); // prettier-ignore
+
+/* ---- broker -------------------------------------------------------------------------------------------------- */
+
+const tlsSchema = z.strictObject({
+  cert: text().check(about('Certificate, PEM.')),
+  key: text().check(about('Its private key, PEM.')),
+  client_ca: z.optional(text().check(about('Authority of client certificates, PEM.'))),
+  require_client_cert: z.optional(truth().check(about('Refuse clients without one.'))),
+});
+
+const listenerSchema = z.strictObject({
+  protocol: z.optional(
+    z
+      .enum(['mqtt', 'mqtts', 'ws', 'wss', 'unix'])
+      .check(about('mqtt, mqtts (TLS), ws, wss (WebSocket), unix.')),
+  ),
+  unix: z.optional(text().check(about('Path of a Unix socket.'))),
+  host: z.optional(text().check(about('Address to listen on; 127.0.0.1 unless given.'))),
+  port: z.optional(whole(0, 65_535).check(about('0 picks a free one.'))),
+  path: z.optional(text().check(about('URL path of ws and wss.'))),
+  tls: z.optional(tlsSchema),
+  anonymous: z.optional(truth().check(about('For this listener, instead of `broker.anonymous`.'))),
+});
+
+const right = () => z.enum(['read', 'write', 'subscribe']);
+const accessSchema = z.strictObject({
+  user: z.optional(text()),
+  group: z.optional(text()),
+  client: z.optional(text()),
+  allow: z.optional(z.array(right())),
+  deny: z.optional(z.array(right())),
+  topic: text('a topic filter'),
+});
+
+const limit = (what: string) => z.optional(whole(1, 2 ** 31).check(about(what)));
+const brokerLimitsSchema = z.strictObject({
+  max_connections: limit('Connections at once.'),
+  max_connections_per_address: limit('Connections at once from one address.'),
+  connect_timeout: z.optional(duration().check(about('How long a CONNECT may take to come.'))),
+  max_packet_size: z.optional(size().check(about('The largest packet from a client.'))),
+  max_connect_size: z.optional(size().check(about('The largest CONNECT.'))),
+  max_topic_levels: limit('Levels of a topic or filter.'),
+  max_subscriptions_per_client: limit('Subscriptions of one client.'),
+  max_inflight: z.optional(whole(1, 65_535).check(about('Unacknowledged messages towards one client.'))),
+  max_queued_messages: limit('Messages kept for one session; the oldest is dropped beyond.'),
+  max_queued_bytes: z.optional(
+    size().check(about('Bytes kept for one session; the oldest message is dropped beyond.')),
+  ),
+  max_retained_messages: limit('Retained messages in all.'),
+  max_retained_bytes: z.optional(size().check(about('Bytes of retained messages in all.'))),
+  max_sessions: limit('Sessions in all.'),
+  max_session_expiry: z.optional(
+    duration().check(about('The longest that a session is kept for a client that is away.')),
+  ),
+  max_keep_alive: z.optional(duration().check(about('The longest keep alive.'))),
+  messages_per_second: limit('Messages from one client.'),
+  bytes_per_second: z.optional(size().check(about('Bytes a second from one client.'))),
+  max_outbox_size: z.optional(
+    size().check(about('Unsent bytes of one connection above which QoS 0 to it is dropped.')),
+  ),
+  max_memory: z.optional(size().check(about('Memory of the process above which load is shed.'))),
+});
+
+const storeSchema = z.union([
+  z.literal('memory'),
+  z.strictObject({
+    path: z.optional(text().check(about('Folder of the store.'))),
+    sync: z.optional(
+      z
+        .enum(['commit', 'interval'])
+        .check(about('`commit`: nothing acknowledged is lost; `interval`: kind to flash.')),
+    ),
+    interval: z.optional(duration()),
+    max_bytes: z.optional(size()),
+  }),
+]);
+
+const brokerSchema = z.strictObject({
+  listeners: z.optional(
+    z
+      .array(listenerSchema)
+      .check(about('Where clients connect; one mqtt listener on 127.0.0.1:1883 unless given.')),
+  ),
+  anonymous: z.optional(truth().check(about('Whether clients may connect without a user.'))),
+  anonymous_beyond_loopback: z.optional(
+    truth().check(about('Says for the second time that anonymous clients may come from the network.')),
+  ),
+  users_file: z.optional(text().check(about('Users and their hashed passwords, made by `holdfast passwd`.'))),
+  access: z.optional(
+    z
+      .array(accessSchema)
+      .check(about('Who may do what; the first rule that matches counts, what no rule allows is denied.')),
+  ),
+  store: z.optional(storeSchema.check(about('Where sessions, queues and retained messages are kept.'))),
+  limits: z.optional(brokerLimitsSchema.check(about('What one client, and all together, may use.'))),
+});
+
+/* ---- gateway file -------------------------------------------------------------------------------------------- */
+
+const pattern = (what: string) => z.optional(text('a topic pattern').check(about(what)));
+const topicsSchema = z.strictObject({
+  status: pattern('`online` or `offline`.'),
+  device: pattern('State of a device.'),
+  data: pattern('Values.'),
+  batch: pattern('Values of one poll in one JSON.'),
+  set: pattern('Commands.'),
+  get: pattern('Read now.'),
+  ack: pattern('Answers to commands.'),
+  event: pattern('What happens; ends in {kind}.'),
+  req: pattern('Management; ends in {verb}.'),
+  res: pattern('Its answers; ends in {verb}.'),
+});
+
+export const gatewaySchema = z.strictObject({
+  version: z
+    .literal(1, {
+      error: ({ input }: Said) =>
+        input === undefined
+          ? 'missing; write version: 1'
+          : `${shown(input)} is not a version that is understood; write version: 1`,
+    })
+    .check(about('Version of the file format.')),
+  gateway: z.optional(
+    z.strictObject({
+      id: z.optional(
+        slug('an id').check(about('Name of this gateway in topics; the host name unless given.')),
+      ),
+      base_topic: z.optional(
+        text().check(
+          z.regex(/^[A-Za-z0-9_-]+(\/[A-Za-z0-9_-]+)*$/, {
+            error: ({ input }: Said) =>
+              `${shown(input)} is not a base topic; use A-Z a-z 0-9 _ - and / between levels`,
+          }),
+          about('First level or levels of every topic; holdfast unless given.'),
+        ),
+      ),
+      workers: z.optional(
+        whole(0, 64).check(about('Threads that poll; 0: one fewer than there are processor cores.')),
+      ),
+    }),
+  ),
+  broker: z.optional(brokerSchema),
+  web: z.optional(
+    z
+      .strictObject({
+        host: z.optional(text().check(about('Address to listen on; 127.0.0.1 unless given.'))),
+        port: z.optional(whole(0, 65_535).check(about('8080 unless given.'))),
+        tls: z.optional(tlsSchema),
+      })
+      .check(about('The page, /healthz, /readyz and /metrics; absent: none.')),
+  ),
+  rates: z.optional(
+    z.record(slug('a name of a rate'), z.union([z.literal('once'), duration()])).check(about('Named rates.')),
+  ),
+  defaults: z.optional(
+    z.strictObject(levelShape).check(about('What holds for every tag that does not say otherwise.')),
+  ),
+  topics: z.optional(
+    topicsSchema.check(about('Patterns of topics; {base} {gateway} {device} {tag} are filled in.')),
+  ),
+  buses: z.optional(
+    z.record(slug('a name of a bus'), busSchema).check(about('Serial lines and connections.')),
+  ),
+  devices: z.optional(z.record(name('a device name'), deviceSchema).check(about('What is on the buses.'))),
+});
+
+export type GatewayInput = z.output<typeof gatewaySchema>;
+export type MapInput = z.output<typeof mapSchema>;
+export type DeviceInput = z.output<typeof deviceSchema>;
+export type BusInput = z.output<typeof busSchema>;
+export type TagInput = z.output<typeof tagSchema>;
+export type RepeatInput = z.output<typeof repeatSchema>;
+export type BrokerInput = NonNullable<GatewayInput['broker']>;
+export type LevelInput = NonNullable<GatewayInput['defaults']>;
+
+export type Issue = z.core.$ZodIssue;
+export type Checked<T> =
+  { readonly ok: true; readonly value: T } | { readonly ok: false; readonly issues: readonly Issue[] };
+export type Shape = { readonly kind: 'gateway' } | { readonly kind: 'map' };
+
+export function checkGateway(value: unknown): Checked<GatewayInput> {
+  return result(gatewaySchema.safeParse(value, { reportInput: true }));
+}
+
+export function checkMap(value: unknown): Checked<MapInput> {
+  return result(mapSchema.safeParse(value, { reportInput: true }));
+}
+
+function result<T>(parsed: z.core.util.SafeParseResult<T>): Checked<T> {
+  return parsed.success ? { ok: true, value: parsed.data } : { ok: false, issues: parsed.error.issues };
+}
+
+/** The keys a map may have at this place, for suggestions. */
+export function keysAt(schema: 'gateway' | 'map', path: readonly (string | number)[]): string[] {
+  let node: JsonSchema | undefined = jsonSchema(schema);
+  const root = node;
+  for (const step of path) {
+    const next: JsonSchema[] = alternatives(node, root).flatMap((one) => {
+      const inner =
+        typeof step === 'number' ? one.items : (one.properties?.[step] ?? one.additionalProperties);
+      return typeof inner === 'object' ? [inner] : [];
+    });
+    node = next.length === 1 ? next[0] : { anyOf: next };
+  }
+  return [...new Set(alternatives(node, root).flatMap((one) => Object.keys(one.properties ?? {})))];
+}
+
+export interface JsonSchema {
+  readonly $ref?: string;
+  readonly $defs?: Readonly<Record<string, JsonSchema>>;
+  readonly anyOf?: readonly JsonSchema[];
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly additionalProperties?: JsonSchema | boolean;
+  readonly items?: JsonSchema;
+  readonly required?: readonly string[];
+  readonly enum?: readonly unknown[];
+  readonly const?: unknown;
+  readonly type?: string;
+  readonly pattern?: string;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly description?: string;
+}
+
+/** All the plain schemas behind one that may be a choice or a reference. */
+export function alternatives(schema: JsonSchema | undefined, root: JsonSchema): JsonSchema[] {
+  if (schema === undefined) return [];
+  if (schema.$ref !== undefined) return alternatives(resolveReference(schema.$ref, root), root);
+  return schema.anyOf === undefined ? [schema] : schema.anyOf.flatMap((one) => alternatives(one, root));
+}
+
+function resolveReference(reference: string, root: JsonSchema): JsonSchema | undefined {
+  const steps = reference
+    .replace(/^#\/?/, '')
+    .split('/')
+    .filter((step) => step !== '');
+  let at: unknown = root;
+  for (const step of steps) at = typeof at === 'object' && at !== null ? Reflect.get(at, step) : undefined;
+  return at as JsonSchema | undefined; // references of our own schema lead into it
+}
+
+const cache = new Map<string, JsonSchema>();
+
+export function jsonSchema(schema: 'gateway' | 'map'): JsonSchema {
+  let known = cache.get(schema);
+  if (known === undefined) {
+    known = z.toJSONSchema(schema === 'gateway' ? gatewaySchema : mapSchema, {
+      io: 'input',
+      unrepresentable: 'any',
+    }) as JsonSchema; // the part of it that is read here
+    cache.set(schema, known);
+  }
+  return known;
+}

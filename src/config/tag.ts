@@ -1,0 +1,438 @@
+/**
+ * One tag's layers -> its settings, checked: address, type, scale, rate, report, write. What concerns several tags
+ * (topics, overlaps, groups) is checked where all of them are known.
+ */
+import { isBitTable } from '../modbus/protocol.js';
+import type { ValueType } from '../modbus/values.js';
+import {
+  ADDRESS_KEYS,
+  ADDRESS_MAX,
+  type Address,
+  type AddressKey,
+  addressOf,
+  addressText,
+} from './address.js';
+import type { Layer, Layers, Picked } from './layers.js';
+import { type Path, suggestion } from './problems.js';
+import type { Tag, TextFormat, WriteSettings } from './plant.js';
+import type { TagInput } from './schema.js';
+import { TYPE_REGISTERS } from './types.js';
+import { parseDuration } from './units.js';
+
+export type Rates = ReadonlyMap<string, number>;
+
+/** A tag without its place in the plant. */
+export interface TagSettings extends Omit<
+  Tag,
+  'index' | 'device' | 'group' | 'topic' | 'setTopic' | 'getTopic' | 'ackTopic' | 'scaleFrom'
+> {
+  /** Name of the tag that holds the scale. */
+  readonly scaleFrom: {
+    readonly kind: 'pow10' | 'value';
+    readonly tag: string;
+    readonly layer: Layer;
+  } | null;
+  readonly ownTopic: string | null;
+}
+
+export function say(
+  picked: { readonly layer: Layer; readonly key: string },
+  severity: 'error' | 'warning',
+  code: string,
+  text: string,
+  inner: Path = [],
+): void {
+  picked.layer.source.add(severity, code, [...picked.layer.path, picked.key, ...inner], text);
+}
+
+const INTEGER = /^u?int(16|32|64)$/;
+
+/** null when its address or type is wrong, which has been said then. */
+export function resolveTag(name: string, layers: Layers, rates: Rates): TagSettings | null {
+  const place = addressPicked(layers);
+  if (place === null) return null;
+  const kind = kindOf(layers, place);
+  if (kind === null) return null;
+  const scale = scaleOf(layers, kind.type);
+  const isText = kind.type === 'string' || layers.pick('enum') !== null || layers.pick('flags') !== null;
+  return {
+    name,
+    table: place.table,
+    address: place.address,
+    quantity: kind.quantity,
+    type: kind.type,
+    order: layers.value('order', 'ABCD'),
+    ...scale,
+    bits: kind.bits,
+    enum: enumOf(layers, kind),
+    flags: flagsOf(layers, kind),
+    text: textOf(layers, kind.type),
+    invalid: invalidOf(layers, kind.type),
+    plausible: plausibleOf(layers, kind.type),
+    counter: counterOf(layers, kind.type),
+    unit: layers.pick('unit')?.value ?? null,
+    description: layers.pick('description')?.value ?? null,
+    intervalMs: intervalOf(layers, rates),
+    report: layers.value('report', 'change'),
+    deadband: deadbandOf(layers, isText || kind.type === 'bool'),
+    heartbeatMs: layers.value('heartbeat', 60_000),
+    payload: layers.value('payload', 'vqt'),
+    qos: layers.value('qos', 1),
+    retain: layers.value('retain', true),
+    stored: layers.value('stored', false),
+    write: writeOf(layers, place, kind),
+    ownTopic: layers.pick('topic')?.value ?? null,
+  };
+}
+
+interface Place extends Address {
+  readonly layer: Layer;
+  readonly key: AddressKey;
+}
+
+function addressPicked(layers: Layers): Place | null {
+  const found = layers.pickOne(ADDRESS_KEYS);
+  const [picked, second] = found;
+  if (picked === undefined) {
+    const { source, path } = layers.nearest;
+    source.add(
+      'error',
+      'HF1301',
+      path,
+      'has no address; write holding:, input:, coil:, discrete: or at:',
+      'key',
+    );
+    return null;
+  }
+  if (second !== undefined) {
+    say(
+      second,
+      'error',
+      'HF1302',
+      `has ${found.length} addresses (${found.map(({ key }) => key).join(', ')}); a tag has one`,
+    );
+    return null;
+  }
+  const key = ADDRESS_KEYS.find((one) => one === picked.key);
+  if (key === undefined) return null;
+  const address = addressOf(key, picked.value, picked.layer);
+  if (typeof address === 'string') {
+    say(picked, 'error', 'HF1303', address);
+    return null;
+  }
+  return { ...address, layer: picked.layer, key };
+}
+
+interface Kind {
+  readonly type: ValueType;
+  readonly quantity: number;
+  readonly bits: Tag['bits'];
+  /** Bits that the raw value has. */
+  readonly width: number;
+}
+
+function kindOf(layers: Layers, place: Place): Kind | null {
+  const type = layers.pick('type');
+  const [one, other] = layers.pickOne(['bit', 'bits']);
+  if (one !== undefined && other !== undefined)
+    say(other, 'error', 'HF1306', 'bit and bits exclude each other; remove one');
+  if (isBitTable(place.table)) return bitKind(type, one);
+  const raw = type?.value ?? 'uint16';
+  const quantity = raw === 'string' ? stringRegisters(layers) : TYPE_REGISTERS[raw];
+  if (quantity === null) return null;
+  const count = layers.pick('count');
+  if (raw !== 'string' && count !== null && count.value !== quantity) {
+    say(
+      count,
+      'error',
+      'HF1307',
+      `${raw} takes ${quantity} register${quantity === 1 ? '' : 's'}, not ${count.value}; remove count`,
+    );
+  }
+  if (place.address + quantity > ADDRESS_MAX + 1) {
+    say(
+      place,
+      'error',
+      'HF1305',
+      `${addressText(place.table, place.address)} and ${quantity} registers reach beyond 65535`,
+    );
+    return null;
+  }
+  const width = quantity * 16;
+  if (one === undefined) return { type: raw, quantity, bits: null, width };
+  return registerBits(one, raw, quantity, width);
+}
+
+function bitKind(type: Picked<ValueType> | null, bits: Picked<unknown> | undefined): Kind {
+  if (type !== null && type.value !== 'bool')
+    say(type, 'error', 'HF1304', `coils and discrete inputs are bool, not ${type.value}; remove type`);
+  if (bits !== undefined)
+    say(bits, 'error', 'HF1306', `a coil or discrete input is one bit; remove ${bits.key}`);
+  return { type: 'bool', quantity: 1, bits: null, width: 1 };
+}
+
+function registerBits(picked: Picked<unknown>, raw: ValueType, quantity: number, width: number): Kind | null {
+  const range = bitsOf(picked.value);
+  if (raw !== 'bool' && !INTEGER.test(raw)) {
+    say(picked, 'error', 'HF1306', `${raw} has no bits to pick; use uint16, uint32 or uint64`);
+    return null;
+  }
+  if (range.last >= width) {
+    say(
+      picked,
+      'error',
+      'HF1306',
+      `bit ${range.last} is not in ${width} bits; ${width === 64 ? 'the highest is 63' : 'use type uint32 or uint64'}`,
+    );
+    return null;
+  }
+  return {
+    type: picked.key === 'bit' ? 'bool' : raw === 'bool' ? 'uint16' : raw,
+    quantity,
+    bits: range,
+    width,
+  };
+}
+
+function bitsOf(value: unknown): { first: number; last: number } {
+  if (typeof value === 'number') return { first: value, last: value };
+  const range = value as { first: number; last: number }; // what the schema makes of bits
+  return { first: range.first, last: range.last };
+}
+
+function stringRegisters(layers: Layers): number | null {
+  const count = layers.pick('count');
+  if (count !== null) return count.value;
+  const { source, path } = layers.nearest;
+  source.add('error', 'HF1307', [...path, 'count'], 'missing; a string needs the number of its registers');
+  return null;
+}
+
+function scaleOf(layers: Layers, type: ValueType): Pick<TagSettings, 'scale' | 'offset' | 'scaleFrom'> {
+  const scale = layers.pick('scale');
+  const offset = layers.pick('offset');
+  for (const picked of [scale, offset]) {
+    if (picked !== null && (type === 'bool' || type === 'string'))
+      say(picked, 'error', 'HF1309', `${type} has no ${picked.key}; remove it`);
+  }
+  const base = { offset: offset?.value ?? 0 };
+  if (scale === null) return { ...base, scale: 1, scaleFrom: null };
+  const { value, layer } = scale;
+  if (typeof value === 'number') return { ...base, scale: value, scaleFrom: null };
+  const [kind, tag] =
+    'pow10_of' in value ? (['pow10', value.pow10_of] as const) : (['value', value.value_of] as const);
+  return { ...base, scale: 1, scaleFrom: { kind, tag, layer } };
+}
+
+function enumOf(layers: Layers, { type, bits }: Kind): Tag['enum'] {
+  const picked = layers.pick('enum');
+  if (picked === null) return null;
+  if (type === 'string' || type.startsWith('float')) {
+    say(picked, 'warning', 'HF2312', `raw values of ${type} seldom equal a whole number exactly`);
+  }
+  const entries = Object.entries(picked.value).map(([raw, text]) => ({
+    raw: Number(raw),
+    text: String(text),
+  }));
+  const most = bits === null ? Number.POSITIVE_INFINITY : 2 ** (bits.last - bits.first + 1) - 1;
+  for (const { raw } of entries) {
+    if (raw > most)
+      say(
+        picked,
+        'error',
+        'HF1311',
+        `${raw} cannot occur in ${most === 1 ? 'one bit' : `bits that reach ${most}`}`,
+      );
+  }
+  return entries;
+}
+
+function flagsOf(layers: Layers, { type, width }: Kind): Tag['flags'] {
+  const picked = layers.pick('flags');
+  if (picked === null) return null;
+  if (!INTEGER.test(type))
+    say(picked, 'error', 'HF1311', `${type} has no flags; use uint16, uint32 or uint64`);
+  return Object.entries(picked.value).map(([bit, text]) => {
+    if (Number(bit) >= width) say(picked, 'error', 'HF1311', `bit ${bit} is not in ${width} bits`);
+    return { bit: Number(bit), text };
+  });
+}
+
+function textOf(layers: Layers, type: ValueType): TextFormat | null {
+  if (type !== 'string') {
+    for (const key of ['bytes', 'encoding', 'pad'] as const) {
+      const picked = layers.pick(key);
+      if (picked !== null) say(picked, 'error', 'HF1309', `${type} has no ${key}; only strings have`);
+    }
+    return null;
+  }
+  return {
+    bytes: layers.value('bytes', 'both'),
+    encoding: layers.value('encoding', 'ascii'),
+    pad: layers.value('pad', 0),
+  };
+}
+
+/** What makers usually mean by "not available". */
+const SENTINELS: Readonly<Partial<Record<ValueType, readonly (number | bigint | string)[]>>> = {
+  int16: [-(2 ** 15), 2 ** 15 - 1],
+  uint16: [2 ** 16 - 1],
+  int32: [-(2 ** 31), 2 ** 31 - 1],
+  uint32: [2 ** 32 - 1],
+  int64: [-(2n ** 63n), 2n ** 63n - 1n],
+  uint64: [2n ** 64n - 1n],
+  float32: ['nan'],
+  float64: ['nan'],
+};
+
+function invalidOf(layers: Layers, type: ValueType): Tag['invalid'] {
+  const picked = layers.pick('invalid');
+  if (picked === null) return [];
+  if (picked.value === 'auto') return SENTINELS[type] ?? [];
+  return picked.value.flatMap((value, index) => {
+    const raw = Number.isNaN(value) ? 'nan' : rawOf(value, type);
+    if (raw !== null) return [raw];
+    say(
+      picked,
+      'error',
+      'HF1313',
+      `${String(value)} does not fit ${type}; a sentinel of another width hides real readings`,
+      [index],
+    );
+    return [];
+  });
+}
+
+/** The value as the type reads it: 0x8000 of an int16 is -32768. Null when it does not fit. */
+function rawOf(value: number | bigint | string, type: ValueType): number | bigint | string | null {
+  const match = INTEGER.exec(type);
+  if (match === null || typeof value === 'string')
+    return (value === 'nan') === type.startsWith('float') || type.startsWith('float') ? value : null;
+  if (typeof value === 'number' && !Number.isInteger(value)) return null;
+  const width = Number(match[1]);
+  const big = BigInt(value);
+  const isSigned = type.startsWith('i');
+  if (big >= 1n << BigInt(width) || big < (isSigned ? -(1n << BigInt(width - 1)) : 0n)) return null;
+  const read = isSigned ? BigInt.asIntN(width, big) : big;
+  return width === 64 ? read : Number(read);
+}
+
+function plausibleOf(layers: Layers, type: ValueType): Tag['plausible'] {
+  const picked = layers.pick('plausible');
+  if (picked === null) return null;
+  if (type === 'bool' || type === 'string') {
+    say(picked, 'error', 'HF1309', `${type} has no plausible range; remove it`);
+    return null;
+  }
+  const {
+    min = Number.NEGATIVE_INFINITY,
+    max = Number.POSITIVE_INFINITY,
+    max_per_second: maxPerSecond = Number.POSITIVE_INFINITY,
+  } = picked.value;
+  if (min > max) say(picked, 'error', 'HF1314', `min ${min} is above max ${max}`);
+  return { min, max, maxPerSecond };
+}
+
+function counterOf(layers: Layers, type: ValueType): Tag['counter'] {
+  const picked = layers.pick('counter');
+  if (picked === null || picked.value === false) return null;
+  if (type === 'bool' || type === 'string') {
+    say(picked, 'error', 'HF1309', `${type} does not count; remove counter`);
+    return null;
+  }
+  return { modulo: picked.value === true ? 0 : picked.value.modulo };
+}
+
+function intervalOf(layers: Layers, rates: Rates): number {
+  const picked = layers.pick('rate');
+  const name = picked?.value ?? 'normal';
+  const known = rates.get(name) ?? parseDuration(name);
+  if (known === null) {
+    if (picked !== null)
+      say(
+        picked,
+        'error',
+        'HF1207',
+        `${name} is not a rate; write a duration such as 1s, or one of ${[...rates.keys(), 'once'].join(', ')}${suggestion(name, [...rates.keys(), 'once'])}`,
+      );
+    return 10_000;
+  }
+  if (known === 0 && name !== 'once' && picked !== null && rates.get(name) === undefined) {
+    say(picked, 'error', 'HF1207', 'a rate of 0 would never end; write a duration, or once');
+  }
+  return known;
+}
+
+function deadbandOf(layers: Layers, hasNone: boolean): Tag['deadband'] {
+  const picked = layers.pick('deadband');
+  if (picked === null) return { kind: 'absolute', value: 0 };
+  if (hasNone) {
+    if (picked.layer.name === 'tag')
+      say(picked, 'warning', 'HF2310', 'texts and truths have no deadband; remove it');
+    return { kind: 'absolute', value: 0 };
+  }
+  const { value } = picked;
+  return typeof value === 'number'
+    ? { kind: 'absolute', value }
+    : { kind: 'percent', value: Number(value.slice(0, -1)) };
+}
+
+const FUNCTIONS_OF_BITS: readonly number[] = [5, 15];
+
+function writeOf(layers: Layers, place: Place, kind: Kind): WriteSettings | null {
+  const picked = layers.pick('write');
+  if (picked === null || picked.value === false) return null;
+  const input: Exclude<NonNullable<TagInput['write']>, boolean> = picked.value === true ? {} : picked.value;
+  const target = writeTarget(input, place, picked);
+  if (target === null) return null;
+  if (isBitTable(target.table) !== (kind.type === 'bool' && kind.bits === null)) {
+    say(
+      picked,
+      'error',
+      'HF1308',
+      `${kind.type} cannot be written to ${target.table}s; write it to ${isBitTable(target.table) ? 'holding' : 'coil'}`,
+    );
+  }
+  const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY, functions = [] } = input;
+  if (min > max) say(picked, 'error', 'HF1314', `min ${min} is above max ${max}`);
+  functions.forEach((code, index) => {
+    if (FUNCTIONS_OF_BITS.includes(code) !== isBitTable(target.table))
+      say(picked, 'error', 'HF1308', `function ${code} does not write ${target.table}s`, [
+        'functions',
+        index,
+      ]);
+  });
+  return {
+    ...target,
+    functions,
+    min,
+    max,
+    step: input.step ?? 0,
+    verify: input.verify ?? true,
+    with: input.with ?? 'auto',
+    newestOnly: input.newest_only ?? false,
+  };
+}
+
+function writeTarget(
+  input: { coil?: string | number | undefined; holding?: string | number | undefined },
+  place: Place,
+  picked: Picked<unknown>,
+): Address | null {
+  for (const key of ['coil', 'holding'] as const) {
+    if (input[key] === undefined) continue;
+    const address = addressOf(key, input[key], picked.layer);
+    if (typeof address !== 'string') return address;
+    say(picked, 'error', 'HF1303', address, [key]);
+    return null;
+  }
+  if (place.table === 'coil' || place.table === 'holding-register')
+    return { table: place.table, address: place.address };
+  say(
+    picked,
+    'error',
+    'HF1308',
+    `${place.table}s are read-only; name where it is written: write: { ${place.table === 'discrete-input' ? 'coil' : 'holding'}: ADDRESS }`,
+  );
+  return null;
+}

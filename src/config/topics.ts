@@ -1,0 +1,177 @@
+/**
+ * Topic patterns -> topics. Every topic that the gateway publishes is made here, so that none is used twice and none
+ * is both a value and a folder.
+ */
+import type { Source } from './load.js';
+import type { Path } from './problems.js';
+import type { GatewayTopics } from './plant.js';
+import type { GatewayInput } from './schema.js';
+
+const DEFAULTS = {
+  status: '{base}/{gateway}/status',
+  device: '{base}/{gateway}/device/{device}',
+  data: '{base}/{gateway}/data/{device}/{tag}',
+  batch: '{base}/{gateway}/batch/{device}',
+  set: '{base}/{gateway}/set/{device}/{tag}',
+  get: '{base}/{gateway}/get/{device}/{tag}',
+  ack: '{base}/{gateway}/ack/{device}/{tag}',
+  event: '{base}/{gateway}/event/{kind}',
+  req: '{base}/{gateway}/req/{verb}',
+  res: '{base}/{gateway}/res/{verb}',
+} as const;
+export type PatternName = keyof typeof DEFAULTS;
+
+/** What each pattern must hold; those that end in a word of their own are followed by it. */
+const NEEDS: Readonly<Record<PatternName, readonly string[]>> = {
+  status: [], device: ['device'], data: ['device', 'tag'], batch: ['device'], set: ['device', 'tag'],
+  get: ['device', 'tag'], ack: ['device', 'tag'], event: ['kind'], req: ['verb'], res: ['verb'],
+}; // prettier-ignore
+
+export const LEVELS_MAX = 8;
+const BYTES_MAX = 65_535;
+
+export class TopicPatterns {
+  readonly #patterns: Record<PatternName, string> = { ...DEFAULTS };
+  readonly #base: string;
+  readonly #gateway: string;
+
+  constructor(input: GatewayInput['topics'], base: string, gateway: string, source: Source) {
+    this.#base = base;
+    this.#gateway = gateway;
+    for (const [key, pattern] of Object.entries(input ?? {})) {
+      const name = key as PatternName; // the schema allows these only
+      if (pattern === undefined) continue;
+      const wrong = wrongPattern(name, pattern);
+      if (wrong === null) this.#patterns[name] = pattern;
+      else source.add('error', 'HF1401', ['topics', name], wrong);
+    }
+  }
+
+  topic(name: PatternName, device = '', tag = ''): string {
+    return this.#patterns[name].replace(/\{(\w+)\}/g, (_, key: string) =>
+      key === 'base' ? this.#base : key === 'gateway' ? this.#gateway : key === 'device' ? device : tag,
+    );
+  }
+
+  /** What is said of the gateway itself; a command topic has so many levels for its tag at most. */
+  gatewayTopics(tagLevels: number): GatewayTopics {
+    const prefix = (name: PatternName): string => this.topic(name, '', '');
+    const filters = new Set(
+      ['set', 'get'].flatMap((name) => this.#filters(name as 'set' | 'get', tagLevels)),
+    );
+    return {
+      status: this.topic('status'),
+      eventPrefix: prefix('event'),
+      requestPrefix: prefix('req'),
+      responsePrefix: prefix('res'),
+      commandFilters: [...filters],
+    };
+  }
+
+  /** All that may be a command: everything below, when nothing but placeholders follows. */
+  #filters(name: 'set' | 'get', tagLevels: number): string[] {
+    const pattern = this.#patterns[name];
+    const first = /\{(device|tag)\}/.exec(pattern)?.index ?? 0;
+    const isTail = /^(\{(device|tag)\}\/?)+$/.test(pattern.slice(first)) && pattern[first - 1] === '/';
+    if (isTail) return [`${fillPlain(pattern.slice(0, first), this.#base, this.#gateway)}#`];
+    return Array.from({ length: tagLevels }, (_, index) =>
+      fillPlain(pattern, this.#base, this.#gateway)
+        .split('/')
+        .map((level) =>
+          level === '{tag}'
+            ? Array(index + 1)
+                .fill('+')
+                .join('/')
+            : level.includes('{')
+              ? '+'
+              : level,
+        )
+        .join('/'),
+    );
+  }
+}
+
+function fillPlain(pattern: string, base: string, gateway: string): string {
+  return pattern.replaceAll('{base}', base).replaceAll('{gateway}', gateway);
+}
+
+function wrongPattern(name: PatternName, pattern: string): string | null {
+  const known = ['base', 'gateway', ...NEEDS[name]];
+  const used = [...pattern.matchAll(/\{(\w*)\}/g)].map((match) => match[1] ?? '');
+  const unknown = used.find((word) => !known.includes(word));
+  if (unknown !== undefined)
+    return `{${unknown}} is not filled in here; known are ${known.map((word) => `{${word}}`).join(' ')}`;
+  const absent = NEEDS[name].find((word) => !used.includes(word));
+  if (absent !== undefined) return `lacks {${absent}}, so that several would share one topic; add it`;
+  const last = NEEDS[name][0];
+  if ((last === 'kind' || last === 'verb') && !pattern.endsWith(`/{${last}}`))
+    return `ends in something else; let it end in /{${last}}`;
+  if (/[+#\0]/.test(pattern)) return 'holds + or #, which only filters may; remove it';
+  if (pattern.startsWith('$')) return 'begins with $, which belongs to the broker; begin with {base}';
+  if (/^\/|\/\/|\/$/.test(pattern)) return 'has an empty level; remove the extra /';
+  return null;
+}
+
+interface Use {
+  readonly what: string;
+  readonly source: Source;
+  readonly path: Path;
+}
+
+/** Every topic in use, and what uses it. */
+export class TopicUses {
+  readonly #uses = new Map<string, Use>();
+  readonly #folders = new Map<string, Use>();
+
+  get count(): number {
+    return this.#uses.size;
+  }
+
+  add(topic: string, what: string, source: Source, path: Path): void {
+    const use = { what, source, path };
+    const other = this.#uses.get(topic);
+    if (other !== undefined) {
+      source.add(
+        'error',
+        'HF1402',
+        path,
+        `topic ${topic} is used by ${other.what} as well; give one of them another name`,
+        'key',
+      );
+      return;
+    }
+    const levels = topic.split('/');
+    if (levels.length > LEVELS_MAX) {
+      source.add(
+        'warning',
+        'HF2404',
+        path,
+        `topic ${topic} has ${levels.length} levels; some brokers and clouds allow ${LEVELS_MAX}`,
+        'key',
+      );
+    }
+    if (Buffer.byteLength(topic) > BYTES_MAX)
+      source.add('error', 'HF1404', path, 'its topic is longer than 65535 bytes', 'key');
+    this.#uses.set(topic, use);
+    for (let end = topic.lastIndexOf('/'); end > 0; end = topic.lastIndexOf('/', end - 1)) {
+      const folder = topic.slice(0, end);
+      if (this.#folders.has(folder)) break;
+      this.#folders.set(folder, use);
+    }
+  }
+
+  /** Once all are known. */
+  finish(): void {
+    for (const [topic, { what, source, path }] of this.#uses) {
+      const inside = this.#folders.get(topic);
+      if (inside === undefined) continue;
+      source.add(
+        'error',
+        'HF1403',
+        path,
+        `topic ${topic} of ${what} is also the folder of ${inside.what}; a topic is a value or a folder, give one another name`,
+        'key',
+      );
+    }
+  }
+}
