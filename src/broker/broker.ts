@@ -2,7 +2,7 @@
  * The one door of the broker: connections come in through attach(), the gateway through publish(), publishSample() and subscribe().
  * It owns the sessions.
  */
-import type { Message, Subscriber } from './message.js';
+import type { Message, Sender, Subscriber } from './message.js';
 
 /** A topic the gateway publishes to again and again: found once, kept by the caller. Opaque outside this room. */
 export interface TopicHandle {
@@ -31,6 +31,8 @@ export interface BrokerApi {
   /** In-process subscription; not bound by access rules. The RETAIN flag is handed on as published. */
   subscribe(filter: string, subscriber: Subscriber): void;
   unsubscribe(filter: string, subscriber: Subscriber): void;
+  /** Whether this sender could publish there itself: an answer to a response topic gives nobody a right he has not. */
+  mayPublish(sender: Sender, topic: string): boolean;
   /** DISCONNECT 0x8B to v5 clients, commit, close. */
   close(): Promise<void>;
 }
