@@ -28,7 +28,7 @@ const ROOMS = {
 
 /** Outside package -> its importers. */
 const PACKAGES = {
-  'modbus-serial': ['modbus/client.ts'],
+  'modbus-serial': ['modbus/codec.ts'],
   serialport: ['modbus/serial.ts'],
   'mqtt-packet': ['broker/packets.ts'],
   ws: ['broker/listener.ts'],

@@ -35,6 +35,8 @@ export const QUANTITY_MAX = {
   readRegisters: 125,
   writeBits: 1968,
   writeRegisters: 123,
+  /** What function 23 may write beside its read (Modbus 6.17). */
+  readWriteRegisters: 121,
 } as const;
 
 export const EXCEPTION_TEXT: Readonly<Record<number, string>> = {

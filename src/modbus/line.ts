@@ -1,0 +1,489 @@
+/**
+ * A line on which one request is under way at a time: RTU and ASCII, on a serial port or behind a converter. Such
+ * frames carry no transaction identifier, so time and shape must tell which answer belongs to which request:
+ * - a request goes after the line was silent, and its answer is awaited from the end of its last character;
+ * - only the unit, function, length and checksum that were asked for make an answer;
+ * - after a request that nobody answered, nothing that the late answer would fit is asked of that unit until it came
+ *   or cannot come any more; other units and other shapes go on meanwhile;
+ * - what begins before the request has left the line cannot be its answer.
+ * A plain object given bytes and times; it owns no port.
+ */
+import type { Cancel, Clock } from '../clock.js';
+import { failure } from './exchange.js';
+import type { DiscardReason, ModbusError } from './exchange.js';
+import { Exchange } from './exchange.js';
+import { at } from './precisely.js';
+import { exceptionText } from './protocol.js';
+import type { Transport, TransportHost } from './wire.js';
+
+/** How frames look on the line. find() leaves the frame that it found in unitId and pdu. */
+export interface Framing {
+  /** Once an answer has begun, a pause of this length ends it. */
+  readonly graceMs: number;
+  readonly unitId: number;
+  readonly pdu: Uint8Array;
+  readonly pduStart: number;
+  readonly pduEnd: number;
+  encode(unitId: number, pdu: Uint8Array): Uint8Array;
+  /** Bytes on the wire of a frame whose PDU has so many. */
+  wireBytes(pduBytes: number): number;
+  /** Bytes of the whole, right frame that begins here; 0: there is none (yet). */
+  find(bytes: Uint8Array, at: number, end: number, request: Exchange | null): number;
+  /** Whether what begins here means to be the answer to this request, be it broken or incomplete. */
+  resembles(bytes: Uint8Array, at: number, end: number, request: Exchange): boolean;
+  /** Whether as much is there as what begins here announces. */
+  isWhole(bytes: Uint8Array, at: number, end: number, request: Exchange): boolean;
+}
+
+export interface LineSettings {
+  /** Time of one character; 0: not known (behind a converter). */
+  readonly characterMs: number;
+  /** Silence between frames, from the last byte in either direction. */
+  readonly silenceMs: number;
+  readonly paceMs: number;
+  /** Waited after a broadcast. */
+  readonly turnaroundMs: number;
+  /** What was sent comes back first. */
+  readonly hasEcho: boolean;
+  /** From the end of a request, for how long its answer may still come. */
+  readonly lateMs: number;
+}
+
+interface Suspect {
+  readonly exchange: Exchange;
+  readonly untilMs: number;
+}
+
+const BUFFER_BYTES = 1024;
+/** Room for clocks that are not quite equal, when judging what came too early to be an answer. */
+const EARLY_MS = 0.3;
+/** A line that is not silent for so long carries somebody else's traffic. */
+const BUSY_MS = 3000;
+const SUSPECTS_MAX = 512;
+/** Answers that may still be repeated by whatever is on the line. */
+const ANSWERED_MAX = 8;
+/** From so many answers on, the quickest is taken to say how quick a unit can be; a share of it is left for doubt. */
+const RESPONSES_MIN = 20;
+const RESPONSE_SHARE = 0.6;
+
+export class Line implements Transport {
+  readonly #framing: Framing;
+  readonly #settings: LineSettings;
+  readonly #clock: Clock;
+  readonly #host: TransportHost;
+  readonly #queue: Exchange[] = [];
+  readonly #buffer = new Uint8Array(BUFFER_BYTES);
+  #length = 0;
+  /** Of the buffered bytes, how many came before the request had left the line. */
+  #earlyBytes = 0;
+  #isConnected = false;
+  #current: Exchange | null = null;
+  #sent: Uint8Array = new Uint8Array(0);
+  #sentEndMs = 0;
+  /** What begins before this cannot be the answer. */
+  #earliestMs = 0;
+  #firstByteMs = 0;
+  #quietSinceMs = -Infinity;
+  #endedAtMs = -Infinity;
+  #cancelSend: Cancel | null = null;
+  #cancelDeadline: Cancel | null = null;
+  #suspects: Suspect[] = [];
+  readonly #answered: Exchange[] = [];
+  /** By unit: how many answers, and the shortest time that one took to begin. */
+  readonly #responses = new Map<number, { count: number; shortestMs: number }>();
+  /** The peer answers faster than characters can travel: no real line, so early bytes prove nothing. */
+  #isInstant = false;
+  #earlyStrikes = 0;
+  #hasEcho: boolean;
+  #mayHaveEcho = false;
+  /** What has been seen of an answer since the request went. */
+  #seen: 'nothing' | 'early' | 'foreign' | 'begun' | 'broken' | 'mismatch' = 'nothing';
+  /** An exception that may be the late answer to an earlier request. */
+  #doubtful = 0;
+  /** Somebody answered, yet perhaps not the one who was asked. */
+  #mayStillCome = false;
+
+  constructor(framing: Framing, settings: LineSettings, clock: Clock, host: TransportHost) {
+    this.#framing = framing;
+    this.#settings = settings;
+    this.#clock = clock;
+    this.#host = host;
+    this.#hasEcho = settings.hasEcho;
+  }
+
+  get pendingCount(): number {
+    return this.#queue.length + (this.#current === null ? 0 : 1);
+  }
+
+  heldUntilMs(unitId: number, pdu: Uint8Array): number {
+    if (this.#suspects.length === 0) return 0;
+    return this.#heldUntilMs(new Exchange(NOBODY, unitId, pdu, 0, false));
+  }
+
+  submit(exchange: Exchange): void {
+    exchange.submittedAtMs = this.#clock.monotonicMs();
+    this.#queue.push(exchange);
+    this.#pump();
+  }
+
+  connected(): void {
+    this.#isConnected = true;
+    this.#length = 0;
+    this.#quietSinceMs = this.#clock.monotonicMs();
+    this.#pump();
+  }
+
+  disconnected(error: ModbusError): void {
+    this.#isConnected = false;
+    this.#cancelSend?.();
+    this.#cancelSend = null;
+    this.#cancelDeadline?.();
+    this.#cancelDeadline = null;
+    this.#length = 0;
+    const atMs = this.#clock.monotonicMs();
+    const pending = this.#current === null ? [] : [this.#current];
+    if (this.#current !== null) this.#suspect(this.#current);
+    pending.push(...this.#queue);
+    this.#current = null;
+    this.#queue.length = 0;
+    for (const exchange of pending) exchange.owner.failed(exchange, error, atMs);
+  }
+
+  received(bytes: Uint8Array, firstAtMs: number, lastAtMs: number): void {
+    this.#quietSinceMs = Math.max(this.#quietSinceMs, lastAtMs);
+    this.#host.frame?.('received', bytes.slice(), lastAtMs);
+    this.#append(bytes, firstAtMs);
+    if (this.#current === null) {
+      this.#scanForLate();
+      return;
+    }
+    if (this.#takeEcho()) return;
+    this.#scan(this.#current, lastAtMs);
+    if (this.#current !== null) this.#watch();
+  }
+
+  #append(bytes: Uint8Array, firstAtMs: number): void {
+    let piece = bytes;
+    if (this.#length + piece.length > BUFFER_BYTES) {
+      // A babbling line: what is old cannot become a frame any more.
+      this.#host.discarded('noise', this.#length);
+      this.#length = 0;
+      this.#earlyBytes = 0;
+      piece = piece.subarray(Math.max(0, piece.length - BUFFER_BYTES));
+    }
+    if (this.#length === 0) this.#firstByteMs = firstAtMs;
+    this.#buffer.set(piece, this.#length);
+    this.#length += piece.length;
+    if (firstAtMs < this.#earliestMs) this.#earlyBytes = this.#length;
+  }
+
+  /** True while what came may still be the beginning of our own request coming back. */
+  #takeEcho(): boolean {
+    if (!this.#hasEcho && !this.#mayHaveEcho) return false;
+    const sent = this.#sent;
+    const shared = Math.min(sent.length, this.#length);
+    for (let index = 0; index < shared; index += 1) {
+      if (this.#buffer[index] === sent[index]) continue;
+      this.#mayHaveEcho = false;
+      return false;
+    }
+    if (this.#length < sent.length) return this.#hasEcho;
+    // No answer to a read equals its request, so this adapter echoes; from now on writes are safe from it too.
+    this.#hasEcho = true;
+    this.#mayHaveEcho = false;
+    this.#drop(sent.length);
+    this.#earlyBytes = 0;
+    this.#sent = new Uint8Array(0);
+    return this.#length === 0;
+  }
+
+  #drop(bytes: number): void {
+    this.#buffer.copyWithin(0, bytes, this.#length);
+    this.#length -= bytes;
+    this.#earlyBytes = Math.max(0, this.#earlyBytes - bytes);
+  }
+
+  /** Looks at every place for the answer; whatever stands before it is garbage. */
+  #scan(exchange: Exchange, atMs: number): void {
+    const framing = this.#framing;
+    for (let start = 0; start < this.#length; start += 1) {
+      if (!framing.resembles(this.#buffer, start, this.#length, exchange)) continue;
+      const size = framing.find(this.#buffer, start, this.#length, exchange);
+      if (size === 0) {
+        const isWhole = framing.isWhole(this.#buffer, start, this.#length, exchange);
+        if (this.#seen !== 'mismatch') this.#seen = isWhole ? 'broken' : 'begun';
+        continue;
+      }
+      if (this.#judge(exchange, start, size, atMs)) return;
+      start = -1;
+    }
+    this.#scanForLate();
+    this.#scanForForeign(exchange);
+  }
+
+  /** A right frame that answers nothing: somebody took the turn of the unit that was asked. */
+  #scanForForeign(exchange: Exchange): void {
+    const framing = this.#framing;
+    for (;;) {
+      const size = this.#length === 0 ? 0 : framing.find(this.#buffer, 0, this.#length, exchange);
+      if (size === 0) break;
+      const isRepeated = this.#answersOne(this.#answered);
+      this.#host.discarded(isRepeated ? 'late' : 'foreign', size);
+      if (!isRepeated) {
+        this.#seen = 'mismatch';
+        this.#mayStillCome = true;
+      }
+      this.#drop(size);
+    }
+    if (this.#length > 0 && this.#seen === 'nothing') this.#seen = 'foreign';
+  }
+
+  /** Whether the frame just found answers one of these. */
+  #answersOne(exchanges: readonly Exchange[]): boolean {
+    const { unitId, pdu, pduStart, pduEnd } = this.#framing;
+    return exchanges.some(
+      (exchange) => exchange.unitId === unitId && exchange.check(pdu, pduStart, pduEnd) !== 'mismatch',
+    );
+  }
+
+  /** A whole frame of the right unit and function. True when it settled the exchange; else it is out of the buffer. */
+  #judge(exchange: Exchange, start: number, size: number, atMs: number): boolean {
+    const framing = this.#framing;
+    const verdict = exchange.check(framing.pdu, framing.pduStart, framing.pduEnd);
+    const end = start + size;
+    if (verdict === 'mismatch') {
+      const isLate = this.#forget(framing) || this.#answersOne(this.#answered);
+      this.#host.discarded(isLate ? 'late' : 'foreign', end);
+      if (!isLate) this.#seen = 'mismatch';
+    } else if (this.#isTooEarly(exchange, start)) {
+      this.#host.discarded('late', end);
+      this.#seen = 'early';
+    } else if (verdict === 'exception' && this.#forget(framing)) {
+      // Exceptions look alike whatever was asked: this one may belong to what was asked before.
+      this.#doubtful = framing.pdu[framing.pduStart + 1] ?? 0;
+      this.#host.discarded('late', end);
+    } else {
+      if (start > 0) this.#host.discarded('noise', start);
+      if (this.#length > end) this.#host.discarded('noise', this.#length - end);
+      this.#length = 0;
+      this.#end();
+      this.#remember(exchange);
+      exchange.owner.answered(exchange, framing.pdu, framing.pduStart, framing.pduEnd, atMs);
+      this.#pump();
+      return true;
+    }
+    this.#drop(end);
+    return false;
+  }
+
+  /**
+   * A frame that began before the request had left the line is an answer repeated, if it can be that. Peers without
+   * a real line between answer that fast too; they show it by answers that cannot be a repetition.
+   */
+  #isTooEarly(exchange: Exchange, start: number): boolean {
+    if (this.#isInstant || start >= this.#earlyBytes) return false;
+    if (this.#answered.some((earlier) => earlier.isLike(exchange))) return true;
+    this.#responses.delete(exchange.unitId);
+    if (this.#firstByteMs < this.#sentEndMs - EARLY_MS) this.#isInstant = true;
+    return false;
+  }
+
+  #remember(exchange: Exchange): void {
+    this.#answered.push(exchange);
+    if (this.#answered.length > ANSWERED_MAX) this.#answered.shift();
+    const tookMs = this.#firstByteMs - this.#sentEndMs;
+    const response = this.#responses.get(exchange.unitId);
+    if (response === undefined) this.#responses.set(exchange.unitId, { count: 1, shortestMs: tookMs });
+    else {
+      response.count += 1;
+      response.shortestMs = Math.min(response.shortestMs, tookMs);
+    }
+    this.#earlyStrikes = 0;
+  }
+
+  /** The first moment at which an answer to what is sent now can begin. */
+  #soonestMs(unitId: number): number {
+    if (this.#isInstant) return -Infinity;
+    const response = this.#responses.get(unitId);
+    const isKnown = response !== undefined && response.count >= RESPONSES_MIN && response.shortestMs > 0;
+    return this.#sentEndMs + (isKnown ? response.shortestMs * RESPONSE_SHARE : -EARLY_MS);
+  }
+
+  /** Late answers among what came: they clear their suspect and go. */
+  #scanForLate(): void {
+    const framing = this.#framing;
+    for (let start = 0; start < this.#length; start += 1) {
+      if (this.#suspects.length === 0) return;
+      const isLikely = this.#suspects.some(({ exchange }) =>
+        framing.resembles(this.#buffer, start, this.#length, exchange),
+      );
+      if (!isLikely) continue;
+      const size = framing.find(this.#buffer, start, this.#length, null);
+      if (size === 0 || !this.#forget(framing)) continue;
+      this.#host.discarded('late', start + size);
+      this.#drop(start + size);
+      start = -1;
+    }
+  }
+
+  /** The frame just found answers an earlier request: that one is no suspect any more. */
+  #forget(framing: Framing): boolean {
+    const index = this.#suspects.findIndex(
+      ({ exchange }) =>
+        exchange.unitId === framing.unitId &&
+        exchange.check(framing.pdu, framing.pduStart, framing.pduEnd) !== 'mismatch',
+    );
+    if (index >= 0) this.#suspects.splice(index, 1);
+    return index >= 0;
+  }
+
+  #suspect(exchange: Exchange): void {
+    if (exchange.isBroadcast) return;
+    const untilMs = Math.max(this.#sentEndMs + this.#settings.lateMs, exchange.deadlineMs);
+    this.#suspects.push({ exchange, untilMs });
+    if (this.#suspects.length > SUSPECTS_MAX) this.#suspects.shift();
+  }
+
+  #heldUntilMs(exchange: Exchange): number {
+    let heldMs = 0;
+    for (const suspect of this.#suspects) {
+      if (suspect.untilMs > heldMs && suspect.exchange.isLike(exchange)) heldMs = suspect.untilMs;
+    }
+    return heldMs;
+  }
+
+  /** Sends what waits longest of what may go, as soon as the line has been silent for long enough. */
+  #pump(): void {
+    if (this.#current !== null || !this.#isConnected || this.#queue.length === 0) return;
+    const nowMs = this.#clock.monotonicMs();
+    if (this.#suspects.length > 0) {
+      this.#suspects = this.#suspects.filter(({ untilMs }) => untilMs > nowMs);
+    }
+    let index = 0;
+    let heldMs = Infinity;
+    for (let each = 0; each < this.#queue.length && heldMs > nowMs; each += 1) {
+      const exchange = this.#queue[each];
+      const untilMs = exchange === undefined ? Infinity : this.#heldUntilMs(exchange);
+      if (untilMs < heldMs) [heldMs, index] = [untilMs, each];
+    }
+    const { silenceMs, paceMs } = this.#settings;
+    const dueMs = Math.max(heldMs, this.#quietSinceMs + silenceMs, this.#endedAtMs + paceMs);
+    const exchange = this.#queue[index];
+    if (exchange === undefined) return;
+    if (dueMs <= nowMs) {
+      this.#queue.splice(index, 1);
+      this.#cancelSend?.();
+      this.#cancelSend = null;
+      this.#send(exchange, nowMs);
+    } else if (nowMs - Math.max(exchange.submittedAtMs, heldMs) > BUSY_MS + paceMs) {
+      this.#queue.splice(index, 1);
+      exchange.owner.failed(exchange, failure('timeout', 'the line is never silent'), nowMs);
+      this.#pump();
+    } else if (this.#cancelSend === null) {
+      this.#cancelSend = at(this.#clock, dueMs, () => {
+        this.#cancelSend = null;
+        this.#pump();
+      });
+    }
+  }
+
+  #send(exchange: Exchange, nowMs: number): void {
+    const framing = this.#framing;
+    const bytes = framing.encode(exchange.unitId, exchange.pdu);
+    if (this.#length > 0) this.#host.discarded('noise', this.#length);
+    this.#length = 0;
+    this.#earlyBytes = 0;
+    this.#seen = 'nothing';
+    this.#doubtful = 0;
+    this.#mayStillCome = false;
+    this.#sent = bytes;
+    this.#mayHaveEcho = !exchange.isBroadcast && exchange.echoBytes <= 1;
+    this.#sentEndMs = nowMs + bytes.length * this.#settings.characterMs;
+    this.#earliestMs = this.#soonestMs(exchange.unitId);
+    this.#firstByteMs = this.#sentEndMs;
+    this.#quietSinceMs = this.#sentEndMs;
+    this.#current = exchange;
+    exchange.sentAtMs = nowMs;
+    exchange.deadlineMs =
+      this.#sentEndMs + (exchange.isBroadcast ? this.#settings.turnaroundMs : exchange.timeoutMs);
+    this.#host.frame?.('sent', bytes, nowMs);
+    const echoBytes = this.#hasEcho ? bytes.length : 0;
+    const answerBytes = exchange.answerBytes === 0 ? 0 : framing.wireBytes(exchange.answerBytes) + echoBytes;
+    this.#host.write(bytes, answerBytes);
+    this.#watch();
+  }
+
+  /** Until when to wait: an answer must have begun by the deadline, and once begun it may not pause. */
+  #dueMs(exchange: Exchange): number {
+    const { characterMs, silenceMs } = this.#settings;
+    const { graceMs } = this.#framing;
+    const isBegun = this.#seen === 'begun' || this.#seen === 'broken' || this.#seen === 'mismatch';
+    if (!isBegun) return exchange.deadlineMs;
+    const longestMs = exchange.deadlineMs + BUFFER_BYTES * characterMs + 4 * graceMs;
+    return Math.min(this.#quietSinceMs + silenceMs + graceMs, longestMs);
+  }
+
+  #watch(): void {
+    const exchange = this.#current;
+    if (exchange === null || this.#cancelDeadline !== null) return;
+    const leftMs = this.#dueMs(exchange) - this.#clock.monotonicMs();
+    this.#cancelDeadline = this.#clock.after(leftMs, () => {
+      this.#cancelDeadline = null;
+      this.#expire();
+    });
+  }
+
+  #expire(): void {
+    const exchange = this.#current;
+    if (exchange === null) return;
+    const nowMs = this.#clock.monotonicMs();
+    if (this.#dueMs(exchange) > nowMs + 0.001) return this.#watch();
+    this.#end();
+    if (exchange.isBroadcast) {
+      exchange.owner.answered(exchange, exchange.pdu, 0, 0, nowMs);
+    } else {
+      exchange.owner.failed(exchange, this.#whatHappened(exchange), nowMs);
+    }
+    this.#pump();
+  }
+
+  /** What there is to say about an exchange whose time is over; remembers it when its answer may still come. */
+  #whatHappened(exchange: Exchange): ModbusError {
+    if (this.#doubtful !== 0) return failure('exception', exceptionText(this.#doubtful), this.#doubtful);
+    switch (this.#seen) {
+      case 'broken':
+        return this.#lost('crc', 'crc', 'the answer was damaged');
+      case 'begun':
+        return this.#lost('noise', 'framing', 'the answer was cut off');
+      case 'mismatch':
+        if (this.#mayStillCome) this.#suspect(exchange);
+        return failure('mismatch', 'the answer is to something else');
+      case 'early':
+        // Twice in a row nothing but this: the unit is quicker than it was taken to be.
+        this.#earlyStrikes += 1;
+        this.#responses.delete(exchange.unitId);
+        if (this.#earlyStrikes >= 2) this.#isInstant = true;
+        break;
+      case 'foreign':
+      case 'nothing':
+        break;
+    }
+    this.#suspect(exchange);
+    return failure('timeout', `no answer in ${exchange.timeoutMs} ms`);
+  }
+
+  #lost(reason: DiscardReason, kind: ModbusError['kind'], text: string): ModbusError {
+    this.#host.discarded(reason, this.#length);
+    this.#length = 0;
+    return failure(kind, text);
+  }
+
+  #end(): void {
+    this.#current = null;
+    this.#cancelDeadline?.();
+    this.#cancelDeadline = null;
+    this.#endedAtMs = this.#clock.monotonicMs();
+  }
+}
+
+const NOBODY = { answered: () => {}, failed: () => {} };

@@ -1,0 +1,269 @@
+/**
+ * Modbus/TCP framing: the MBAP header, 16-bit transaction identifiers, and a window of requests under way. Also over
+ * TLS, and over UDP where each datagram is one frame. A plain object given bytes and times; it owns no socket.
+ */
+import type { Cancel, Clock } from '../clock.js';
+import { byteAt, failure, wordAt } from './exchange.js';
+import type { Exchange, ModbusError } from './exchange.js';
+import type { Transport, TransportHost } from './wire.js';
+
+export interface MbapSettings {
+  /** Requests under way at once. */
+  readonly window: number;
+  /** Pause between the end of one exchange and the start of the next. */
+  readonly paceMs: number;
+  /** Each received piece is one whole frame. */
+  readonly isDatagram: boolean;
+}
+
+const HEADER_BYTES = 7;
+/** Unit identifier and PDU, as the header's length field counts them (Modbus/TCP 3.1.3). */
+const LENGTH_MIN = 2;
+const LENGTH_MAX = 254;
+const FRAME_MAX = HEADER_BYTES - 1 + LENGTH_MAX;
+/** More unanswered identifiers than this on one connection, and the connection is worth nothing. */
+const UNANSWERED_MAX = 4096;
+/** A frame may pause for so long on its way. */
+const PARTIAL_MS = 50;
+
+export class MbapTransport implements Transport {
+  readonly #settings: MbapSettings;
+  readonly #clock: Clock;
+  readonly #host: TransportHost;
+  readonly #window = new Map<number, Exchange>();
+  readonly #queue: Exchange[] = [];
+  /** Identifiers whose answer may still come: they are not used again on this connection. */
+  readonly #unanswered = new Set<number>();
+  /** The beginning of a frame whose end has not come yet. */
+  readonly #partial = new Uint8Array(FRAME_MAX);
+  #partialBytes = 0;
+  #partialAtMs = 0;
+  #identifier = 0;
+  #isConnected = false;
+  #endedAtMs = -Infinity;
+  #cancelDeadline: Cancel | null = null;
+  #cancelPace: Cancel | null = null;
+
+  constructor(settings: MbapSettings, clock: Clock, host: TransportHost) {
+    this.#settings = settings;
+    this.#clock = clock;
+    this.#host = host;
+  }
+
+  get pendingCount(): number {
+    return this.#window.size + this.#queue.length;
+  }
+
+  heldUntilMs(): number {
+    return 0;
+  }
+
+  submit(exchange: Exchange): void {
+    exchange.submittedAtMs = this.#clock.monotonicMs();
+    this.#queue.push(exchange);
+    this.#pump();
+  }
+
+  connected(): void {
+    this.#isConnected = true;
+    this.#partialBytes = 0;
+    this.#unanswered.clear();
+    this.#pump();
+  }
+
+  disconnected(error: ModbusError): void {
+    this.#isConnected = false;
+    this.#cancelDeadline?.();
+    this.#cancelDeadline = null;
+    this.#cancelPace?.();
+    this.#cancelPace = null;
+    const atMs = this.#clock.monotonicMs();
+    const pending = [...this.#window.values(), ...this.#queue];
+    this.#window.clear();
+    this.#queue.length = 0;
+    for (const exchange of pending) exchange.owner.failed(exchange, error, atMs);
+  }
+
+  received(bytes: Uint8Array, _firstAtMs: number, lastAtMs: number): void {
+    if (this.#settings.isDatagram) {
+      this.#datagram(bytes, lastAtMs);
+      return;
+    }
+    let at = 0;
+    this.#partialAtMs = lastAtMs;
+    if (this.#partialBytes > 0) {
+      at = this.#complete(bytes, lastAtMs);
+      if (at < 0) return;
+    }
+    while (at < bytes.length && this.#isConnected) {
+      const size = frameSize(bytes, at, bytes.length);
+      if (size < 0) return this.#broken(bytes.length - at);
+      if (size === 0 || at + size > bytes.length) {
+        this.#partial.set(bytes.subarray(at), 0);
+        this.#partialBytes = bytes.length - at;
+        break;
+      }
+      this.#frame(bytes, at, at + size, lastAtMs);
+      at += size;
+    }
+    // Nothing can be meant by a beginning when nothing is awaited: it would only swallow what comes next.
+    const isAwaited = this.#window.size > 0 || this.#unanswered.size > 0;
+    if (this.#partialBytes > 0 && !isAwaited) return this.#broken(this.#partialBytes);
+    this.#pump();
+  }
+
+  /** Adds to the frame that was begun; where the rest of the bytes begins, or -1 when all were used or all is lost. */
+  #complete(bytes: Uint8Array, atMs: number): number {
+    const partial = this.#partial;
+    let taken = Math.min(bytes.length, Math.max(0, HEADER_BYTES - this.#partialBytes));
+    partial.set(bytes.subarray(0, taken), this.#partialBytes);
+    this.#partialBytes += taken;
+    const size = frameSize(partial, 0, this.#partialBytes);
+    if (size < 0) {
+      this.#broken(bytes.length);
+      return -1;
+    }
+    if (size === 0) return -1;
+    const rest = Math.min(bytes.length - taken, size - this.#partialBytes);
+    partial.set(bytes.subarray(taken, taken + rest), this.#partialBytes);
+    this.#partialBytes += rest;
+    taken += rest;
+    if (this.#partialBytes < size) return -1;
+    this.#partialBytes = 0;
+    this.#frame(partial, 0, size, atMs);
+    return taken;
+  }
+
+  #datagram(bytes: Uint8Array, atMs: number): void {
+    if (frameSize(bytes, 0, bytes.length) === bytes.length) this.#frame(bytes, 0, bytes.length, atMs);
+    else this.#host.discarded('protocol', bytes.length);
+    this.#pump();
+  }
+
+  #frame(bytes: Uint8Array, start: number, end: number, atMs: number): void {
+    this.#host.frame?.('received', bytes.slice(start, end), atMs);
+    const identifier = wordAt(bytes, start);
+    const exchange = this.#window.get(identifier);
+    if (exchange === undefined) {
+      const wasAwaited = this.#unanswered.delete(identifier);
+      this.#host.discarded(wasAwaited ? 'late' : 'transaction', end - start);
+      return;
+    }
+    this.#window.delete(identifier);
+    this.#endedAtMs = atMs;
+    this.#settle(exchange, bytes, start + HEADER_BYTES - 1, end, atMs);
+  }
+
+  #settle(exchange: Exchange, bytes: Uint8Array, unitAt: number, end: number, atMs: number): void {
+    const verdict = exchange.check(bytes, unitAt + 1, end);
+    if (byteAt(bytes, unitAt) !== exchange.unitId) {
+      const text = `unit ${byteAt(bytes, unitAt)} answered instead of ${exchange.unitId}`;
+      this.#host.discarded('foreign', end - unitAt);
+      exchange.owner.failed(exchange, failure('mismatch', text), atMs);
+    } else if (verdict === 'mismatch') {
+      this.#host.discarded('foreign', end - unitAt);
+      exchange.owner.failed(exchange, failure('mismatch', 'the answer is to something else'), atMs);
+    } else {
+      exchange.owner.answered(exchange, bytes, unitAt + 1, end, atMs);
+    }
+  }
+
+  /** The stream is out of step: whatever follows could be anything. */
+  #broken(bytes: number): void {
+    this.#partialBytes = 0;
+    this.#host.discarded('protocol', bytes);
+    this.#fault('what came is not a Modbus/TCP frame');
+  }
+
+  /** Those under way fail because of it; those that wait fail with the connection. */
+  #fault(text: string): void {
+    const error = failure('framing', text);
+    const atMs = this.#clock.monotonicMs();
+    const pending = [...this.#window.values()];
+    this.#window.clear();
+    this.#isConnected = false;
+    for (const exchange of pending) exchange.owner.failed(exchange, error, atMs);
+    this.#host.fault(error);
+  }
+
+  #pump(): void {
+    while (this.#isConnected && this.#queue.length > 0 && this.#window.size < this.#settings.window) {
+      const nowMs = this.#clock.monotonicMs();
+      const readyAtMs = this.#endedAtMs + this.#settings.paceMs;
+      if (this.#settings.paceMs > 0 && readyAtMs > nowMs) {
+        this.#cancelPace ??= this.#clock.after(readyAtMs - nowMs, () => {
+          this.#cancelPace = null;
+          this.#pump();
+        });
+        return;
+      }
+      const exchange = this.#queue.shift();
+      if (exchange !== undefined) this.#send(exchange, nowMs);
+    }
+  }
+
+  #send(exchange: Exchange, nowMs: number): void {
+    const { pdu } = exchange;
+    const identifier = this.#nextIdentifier();
+    const frame = new Uint8Array(HEADER_BYTES + pdu.length);
+    frame[0] = identifier >>> 8;
+    frame[1] = identifier & 0xff;
+    frame[4] = (pdu.length + 1) >>> 8;
+    frame[5] = (pdu.length + 1) & 0xff;
+    frame[6] = exchange.unitId;
+    frame.set(pdu, HEADER_BYTES);
+    exchange.sentAtMs = nowMs;
+    exchange.deadlineMs = nowMs + exchange.timeoutMs;
+    this.#window.set(identifier, exchange);
+    this.#watch(nowMs);
+    this.#host.frame?.('sent', frame, nowMs);
+    this.#host.write(frame, 0);
+  }
+
+  #nextIdentifier(): number {
+    do this.#identifier = (this.#identifier + 1) & 0xffff;
+    while (this.#window.has(this.#identifier) || this.#unanswered.has(this.#identifier));
+    return this.#identifier;
+  }
+
+  /** One timer for the whole window, for the earliest deadline there was when it was set. */
+  #watch(nowMs: number): void {
+    if (this.#cancelDeadline !== null || this.#window.size === 0) return;
+    let earliestMs = Infinity;
+    for (const exchange of this.#window.values()) earliestMs = Math.min(earliestMs, exchange.deadlineMs);
+    this.#cancelDeadline = this.#clock.after(earliestMs - nowMs, () => {
+      this.#cancelDeadline = null;
+      this.#expire();
+    });
+  }
+
+  #expire(): void {
+    const nowMs = this.#clock.monotonicMs();
+    let hasExpired = false;
+    for (const [identifier, exchange] of this.#window) {
+      if (exchange.deadlineMs > nowMs) continue;
+      hasExpired = true;
+      this.#window.delete(identifier);
+      this.#unanswered.add(identifier);
+      this.#endedAtMs = nowMs;
+      exchange.owner.failed(exchange, failure('timeout', `no answer in ${exchange.timeoutMs} ms`), nowMs);
+    }
+    if (!this.#isConnected) return;
+    // A frame that was begun and not ended by now would swallow the beginning of the next.
+    const isCutOff = this.#partialBytes > 0 && nowMs - this.#partialAtMs > PARTIAL_MS;
+    if (hasExpired && isCutOff) return this.#fault('a frame was cut off');
+    if (this.#unanswered.size > UNANSWERED_MAX) return this.#fault('nothing is answered any more');
+    this.#watch(nowMs);
+    this.#pump();
+  }
+}
+
+/** Bytes of the frame that begins here; 0 when its header is not complete, -1 when it is no frame at all. */
+function frameSize(bytes: Uint8Array, start: number, end: number): number {
+  const have = end - start;
+  if (have >= 4 && wordAt(bytes, start + 2) !== 0) return -1;
+  if (have < 6) return 0;
+  const length = wordAt(bytes, start + 4);
+  if (length < LENGTH_MIN || length > LENGTH_MAX) return -1;
+  return have < HEADER_BYTES ? 0 : HEADER_BYTES - 1 + length;
+}
