@@ -14,26 +14,24 @@ const EXACT_MS = 0.001;
 
 const cell = new Int32Array(new SharedArrayBuffer(4));
 
-/** Calls back at a monotonic time or as soon after it as can be, never before. */
+/** Calls back at a monotonic time or as soon after it as can be, never before and never during the call. */
 export function at(clock: Clock, dueMs: number, callback: () => void): Cancel {
-  let isCancelled = false;
   let cancel: Cancel = () => {};
   const step = (): void => {
-    if (isCancelled) return;
     const leftMs = dueMs - clock.monotonicMs();
     if (leftMs <= EXACT_MS) callback();
-    else if (clock !== systemClock) cancel = clock.after(leftMs, step);
+    else wait(leftMs);
+  };
+  const wait = (leftMs: number): void => {
+    if (clock !== systemClock) cancel = clock.after(leftMs, step);
     else if (leftMs > TIMER_SLACK_MS + 1) cancel = clock.after(leftMs - TIMER_SLACK_MS, step);
     else {
       // A nap costs no CPU, and between two naps the thread does everything else that is due.
-      Atomics.wait(cell, 0, 0, Math.min(leftMs, NAP_MS));
+      if (leftMs > 0) Atomics.wait(cell, 0, 0, Math.min(leftMs, NAP_MS));
       const immediate = setImmediate(step);
       cancel = () => clearImmediate(immediate);
     }
   };
-  step();
-  return () => {
-    isCancelled = true;
-    cancel();
-  };
+  wait(dueMs - clock.monotonicMs());
+  return () => cancel();
 }
