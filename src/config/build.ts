@@ -13,7 +13,7 @@ import type { Environment, Source } from './load.js';
 import type { Batch, Bus, Device, DeviceLimits, Plant, Range, Tag } from './plant.js';
 import { type Path, nameOf, pathText, suggestion } from './problems.js';
 import { type DeviceInput, type GatewayInput, type LevelInput, SLUG } from './schema.js';
-import { type TagSettings, resolveTag, say } from './tag.js';
+import { type TagDraft, resolveTag, say } from './tag.js';
 import { TopicPatterns, TopicUses } from './topics.js';
 import { isBitTable, QUANTITY_MAX } from '../modbus/protocol.js';
 
@@ -136,7 +136,7 @@ export class PlantBuilder {
         ? []
         : [{ name: layer, source: from, path: at, values, numbering: 'pdu', variables: {} }];
     const { numbering: _, ...defaults } = this.#input.defaults ?? {};
-    const expander = new TagExpander(this.#maps, [
+    const expander = new TagExpander(this.#maps, this.#isExplained, [
       ...above('defaults', defaults, ['defaults']),
       ...above('bus', bus === undefined ? undefined : levelOf(bus), ['buses', input.bus]),
       ...(map === null || map.value === null ? [] : above('map', levelOf(map.value), [], map.source)),
@@ -194,7 +194,7 @@ export class PlantBuilder {
     const device = this.#device(raw, bus ?? NO_BUS);
     this.#devices.push(device);
     this.#uses.add(device.topic, `device ${raw.name}`, raw.source, raw.path);
-    const settings = new Map<string, { settings: TagSettings; layer: Layer }>();
+    const settings = new Map<string, { draft: TagDraft; layer: Layer }>();
     const groupOf = new Map(
       raw.groups
         .filter(({ isConsistent }) => isConsistent)
@@ -203,15 +203,16 @@ export class PlantBuilder {
     const first = this.#tags.length;
     const indexOf = new Map<string, number>();
     for (const { name, layers } of raw.tags) {
-      const resolved = resolveTag(name, layers, this.#rates);
-      if (resolved === null) continue;
+      const draft = resolveTag(name, device, layers, this.#rates);
+      if (draft === null) continue;
       indexOf.set(name, first + settings.size);
-      settings.set(name, { settings: resolved, layer: layers.nearest });
-      if (this.#isExplained)
+      settings.set(name, { draft, layer: layers.nearest });
+      if (layers.picked !== null)
         this.#origins.push([...layers.picked.values()].map(({ key, layer }) => ({ key, layer })));
     }
-    for (const [name, one] of settings)
-      this.#tags.push(this.#tag(device, one.settings, one.layer, groupOf.get(name) ?? null, indexOf));
+    for (const [name, { draft, layer }] of settings) {
+      this.#place(draft, layer, groupOf.get(name) ?? null, indexOf);
+    }
     const tags = this.#tags.slice(first);
     this.#checkReach(raw, device, tags, settings);
     this.#checkOverlaps(raw, tags, settings);
@@ -255,50 +256,33 @@ export class PlantBuilder {
     };
   }
 
-  #tag(
-    device: Device,
-    settings: TagSettings,
-    layer: Layer,
-    group: string | null,
-    indexOf: ReadonlyMap<string, number>,
-  ): Tag {
-    const { ownTopic, scaleFrom, ...rest } = settings;
-    const { name } = settings;
-    const topic = ownTopic ?? this.#patterns.topic('data', device.name, name);
-    if (ownTopic !== null && /[+#\0]|^\$|^$/.test(ownTopic))
-      layer.source.add(
-        'error',
-        'HF1401',
-        [...layer.path, 'topic'],
-        `${JSON.stringify(ownTopic)} is not a topic; it is not empty, begins with no $ and holds no + or #`,
-      );
-    this.#tagLevels = Math.max(this.#tagLevels, name.split('/').length);
-    const tag: Tag = {
-      ...rest,
-      index: this.#tags.length,
-      device,
-      scaleFrom: null,
-      group,
-      topic,
-      setTopic: this.#patterns.topic('set', device.name, name),
-      getTopic: this.#patterns.topic('get', device.name, name),
-      ackTopic: this.#patterns.topic('ack', device.name, name),
-    };
-    this.#uses.add(topic, `tag ${device.name}/${name}`, layer.source, layer.path);
-    if (scaleFrom === null) return tag;
-    const index =
-      indexOf.get(scaleFrom.tag) ??
-      indexOf.get(`${name.slice(0, name.lastIndexOf('/') + 1)}${scaleFrom.tag}`);
-    if (index === undefined) {
-      say(
-        { layer: scaleFrom.layer, key: 'scale' },
-        'error',
-        'HF1206',
-        `there is no tag ${scaleFrom.tag} in ${device.name}${suggestion(scaleFrom.tag, indexOf.keys())}`,
-      );
-      return tag;
+  #place(draft: TagDraft, layer: Layer, group: string | null, indexOf: ReadonlyMap<string, number>): void {
+    const { tag, ownTopic } = draft;
+    const { name, device } = tag;
+    tag.index = this.#tags.length;
+    tag.group = group;
+    tag.topic = ownTopic ?? this.#patterns.topic('data', device.name, name);
+    tag.setTopic = this.#patterns.topic('set', device.name, name);
+    tag.getTopic = this.#patterns.topic('get', device.name, name);
+    tag.ackTopic = this.#patterns.topic('ack', device.name, name);
+    tag.scaleFrom = this.#scaleFrom(draft, indexOf);
+    if (ownTopic !== null && /[+#\0]|^\$|^$/.test(ownTopic)) {
+      const text = `${JSON.stringify(ownTopic)} is not a topic; it is not empty, begins with no $ and holds no + or #`;
+      layer.source.add('error', 'HF1401', [...layer.path, 'topic'], text);
     }
-    return { ...tag, scaleFrom: { kind: scaleFrom.kind, tag: index } };
+    this.#tagLevels = Math.max(this.#tagLevels, name.split('/').length);
+    this.#uses.add(tag.topic, `tag ${device.name}/${name}`, layer.source, layer.path);
+    this.#tags.push(tag);
+  }
+
+  #scaleFrom({ tag, scaleFrom }: TagDraft, indexOf: ReadonlyMap<string, number>): Tag['scaleFrom'] {
+    if (scaleFrom === null) return null;
+    const sibling = `${tag.name.slice(0, tag.name.lastIndexOf('/') + 1)}${scaleFrom.tag}`;
+    const index = indexOf.get(sibling) ?? indexOf.get(scaleFrom.tag);
+    if (index !== undefined) return { kind: scaleFrom.kind, tag: index };
+    const text = `there is no tag ${scaleFrom.tag} in ${tag.device.name}${suggestion(scaleFrom.tag, indexOf.keys())}`;
+    say({ layer: scaleFrom.layer, key: 'scale' }, 'error', 'HF1206', text);
+    return null;
   }
 
   /** Nothing that a tag needs may be forbidden, outside what is readable, or longer than one request. */

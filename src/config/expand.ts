@@ -159,19 +159,21 @@ export function unitsOf(
 /** Gathers the tags of one device: first its map's, then its own, which override by name. */
 export class TagExpander {
   readonly #maps: Maps;
+  readonly #isRemembered: boolean;
   readonly #above: readonly Layer[];
   readonly #tags = new Map<string, { above: Layer[]; own: Layer[] }>();
   readonly #groups = new Map<string, RawGroup>();
 
-  constructor(maps: Maps, above: readonly Layer[]) {
+  constructor(maps: Maps, isRemembered: boolean, above: readonly Layer[]) {
     this.#maps = maps;
+    this.#isRemembered = isRemembered;
     this.#above = above;
   }
 
   get tags(): RawTag[] {
     return [...this.#tags].map(([name, { above, own }]) => ({
       name,
-      layers: new Layers([...this.#above, ...above, ...own]),
+      layers: new Layers([...this.#above, ...above, ...own], this.#isRemembered),
     }));
   }
 

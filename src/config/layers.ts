@@ -29,11 +29,12 @@ export interface Picked<T> {
 /** Layers of one tag, the nearest to the tag last. */
 export class Layers {
   readonly all: readonly Layer[];
-  /** What was picked, by key. */
-  readonly picked = new Map<string, Picked<unknown>>();
+  /** What was picked, by key; null when nobody asks. */
+  readonly picked: Map<string, Picked<unknown>> | null;
 
-  constructor(all: readonly Layer[]) {
+  constructor(all: readonly Layer[], isRemembered: boolean) {
     this.all = all;
+    this.picked = isRemembered ? new Map() : null;
   }
 
   pick<K extends keyof TagInput>(key: K): Picked<NonNullable<TagInput[K]>> | null {
@@ -42,7 +43,7 @@ export class Layers {
       const value = layer?.values[key];
       if (layer === undefined || value === undefined || value === null) continue;
       const picked = { value, layer, key };
-      this.picked.set(key, picked);
+      this.picked?.set(key, picked);
       return picked;
     }
     return null;
@@ -56,7 +57,7 @@ export class Layers {
       const found = keys.filter((key) => layer.values[key] !== undefined);
       if (found.length === 0) continue;
       const picked = found.map((key) => ({ value: layer.values[key], layer, key }));
-      for (const one of picked) this.picked.set(one.key, one);
+      for (const one of picked) this.picked?.set(one.key, one);
       return picked;
     }
     return [];

@@ -55,6 +55,8 @@ export class Source {
   readonly #lines = new LineCounter();
   readonly #environment: Environment;
   readonly #anchors = new Map<string, Converted | null>();
+  readonly #text: string;
+  /** Given up once read: it weighs a hundred times the text, and most files have no problem to be placed. */
   #document: Document.Parsed | null = null;
   #aliasNodes = 0;
   #dropped = 0;
@@ -63,7 +65,10 @@ export class Source {
     this.file = file;
     this.folder = dirname(resolve(file));
     this.#environment = environment;
-    this.value = this.#read(text);
+    this.#text = text;
+    this.value = this.#read();
+    this.#document = null;
+    this.#anchors.clear();
   }
 
   /** True when the text itself is not YAML; then nothing further is worth saying. */
@@ -77,10 +82,12 @@ export class Source {
 
   /** Line and column of what the path leads to; of its nearest parent that exists, when it does not. */
   place(path: Path, end: End = 'value'): Place {
-    let node: unknown = this.#document?.contents;
+    this.#document ??= this.isBroken ? null : this.#parse();
+    const document = this.#document;
+    let node: unknown = document?.contents;
     let offset = 0;
     path.forEach((step, index) => {
-      if (isAlias(node) && this.#document !== null) node = node.resolve(this.#document);
+      if (isAlias(node) && document !== null) node = node.resolve(document);
       const isLast = index === path.length - 1;
       if (isMap(node)) {
         const pair = node.items.find(({ key }) => keyText(key) === step);
@@ -107,17 +114,21 @@ export class Source {
     this.problems.push({ severity, file: this.file, ...place, code, path: pathText(path), text });
   }
 
-  #read(text: string): unknown {
+  #parse(): Document.Parsed {
+    return parseDocument(this.#text, {
+      lineCounter: this.#lines,
+      version: '1.2',
+      merge: false,
+      uniqueKeys: false,
+      prettyErrors: false,
+      logLevel: 'silent',
+      stringKeys: false,
+    });
+  }
+
+  #read(): unknown {
     try {
-      this.#document = parseDocument(text, {
-        lineCounter: this.#lines,
-        version: '1.2',
-        merge: false,
-        uniqueKeys: false,
-        prettyErrors: false,
-        logLevel: 'silent',
-        stringKeys: false,
-      });
+      this.#document = this.#parse();
       for (const { message, pos } of this.#document.errors) {
         const { line, col } = this.#lines.linePos(pos[0]);
         this.#push('error', 'HF1001', { line, column: col }, [], yamlText(message));

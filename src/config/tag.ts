@@ -14,25 +14,25 @@ import {
 } from './address.js';
 import type { Layer, Layers, Picked } from './layers.js';
 import { type Path, suggestion } from './problems.js';
-import type { Tag, TextFormat, WriteSettings } from './plant.js';
+import type { Device, Tag, TextFormat, WriteSettings } from './plant.js';
 import type { TagInput } from './schema.js';
 import { TYPE_REGISTERS } from './types.js';
 import { parseDuration } from './units.js';
 
 export type Rates = ReadonlyMap<string, number>;
 
-/** A tag without its place in the plant. */
-export interface TagSettings extends Omit<
-  Tag,
-  'index' | 'device' | 'group' | 'topic' | 'setTopic' | 'getTopic' | 'ackTopic' | 'scaleFrom'
-> {
+/** A tag whose settings are known, and whose place in the plant (index, group, topics) is not yet. */
+export interface TagDraft {
+  readonly tag: { -readonly [K in keyof Tag]: Tag[K] };
   /** Name of the tag that holds the scale. */
-  readonly scaleFrom: {
-    readonly kind: 'pow10' | 'value';
-    readonly tag: string;
-    readonly layer: Layer;
-  } | null;
+  readonly scaleFrom: ScaleReference | null;
   readonly ownTopic: string | null;
+}
+
+interface ScaleReference {
+  readonly kind: 'pow10' | 'value';
+  readonly tag: string;
+  readonly layer: Layer;
 }
 
 export function say(
@@ -48,21 +48,25 @@ export function say(
 const INTEGER = /^u?int(16|32|64)$/;
 
 /** null when its address or type is wrong, which has been said then. */
-export function resolveTag(name: string, layers: Layers, rates: Rates): TagSettings | null {
+export function resolveTag(name: string, device: Device, layers: Layers, rates: Rates): TagDraft | null {
   const place = addressPicked(layers);
   if (place === null) return null;
   const kind = kindOf(layers, place);
   if (kind === null) return null;
-  const scale = scaleOf(layers, kind.type);
+  const { scale, offset, scaleFrom } = scaleOf(layers, kind.type);
   const isText = kind.type === 'string' || layers.pick('enum') !== null || layers.pick('flags') !== null;
-  return {
+  const tag: TagDraft['tag'] = {
+    index: -1,
     name,
+    device,
     table: place.table,
-    address: place.address,
+    address: place.address + kind.shift,
     quantity: kind.quantity,
     type: kind.type,
     order: layers.value('order', 'ABCD'),
-    ...scale,
+    scale,
+    offset,
+    scaleFrom: null,
     bits: kind.bits,
     enum: enumOf(layers, kind),
     flags: flagsOf(layers, kind),
@@ -81,8 +85,13 @@ export function resolveTag(name: string, layers: Layers, rates: Rates): TagSetti
     retain: layers.value('retain', true),
     stored: layers.value('stored', false),
     write: writeOf(layers, place, kind),
-    ownTopic: layers.pick('topic')?.value ?? null,
+    group: null,
+    topic: '',
+    setTopic: '',
+    getTopic: '',
+    ackTopic: '',
   };
+  return { tag, scaleFrom, ownTopic: layers.pick('topic')?.value ?? null };
 }
 
 interface Place extends Address {
@@ -129,6 +138,8 @@ interface Kind {
   readonly bits: Tag['bits'];
   /** Bits that the raw value has. */
   readonly width: number;
+  /** Registers from the address on to the one that holds the bit. */
+  readonly shift: number;
 }
 
 function kindOf(layers: Layers, place: Place): Kind | null {
@@ -159,8 +170,8 @@ function kindOf(layers: Layers, place: Place): Kind | null {
     return null;
   }
   const width = quantity * 16;
-  if (one === undefined) return { type: raw, quantity, bits: null, width };
-  return registerBits(one, raw, quantity, width);
+  if (one === undefined) return { type: raw, quantity, bits: null, width, shift: 0 };
+  return registerBits(one, raw, quantity, layers.value('order', 'ABCD'));
 }
 
 function bitKind(type: Picked<ValueType> | null, bits: Picked<unknown> | undefined): Kind {
@@ -168,10 +179,11 @@ function bitKind(type: Picked<ValueType> | null, bits: Picked<unknown> | undefin
     say(type, 'error', 'HF1304', `coils and discrete inputs are bool, not ${type.value}; remove type`);
   if (bits !== undefined)
     say(bits, 'error', 'HF1306', `a coil or discrete input is one bit; remove ${bits.key}`);
-  return { type: 'bool', quantity: 1, bits: null, width: 1 };
+  return { type: 'bool', quantity: 1, bits: null, width: 1, shift: 0 };
 }
 
-function registerBits(picked: Picked<unknown>, raw: ValueType, quantity: number, width: number): Kind | null {
+function registerBits(picked: Picked<unknown>, raw: ValueType, quantity: number, order: string): Kind | null {
+  const width = quantity * 16;
   const range = bitsOf(picked.value);
   if (raw !== 'bool' && !INTEGER.test(raw)) {
     say(picked, 'error', 'HF1306', `${raw} has no bits to pick; use uint16, uint32 or uint64`);
@@ -186,12 +198,13 @@ function registerBits(picked: Picked<unknown>, raw: ValueType, quantity: number,
     );
     return null;
   }
-  return {
-    type: picked.key === 'bit' ? 'bool' : raw === 'bool' ? 'uint16' : raw,
-    quantity,
-    bits: range,
-    width,
-  };
+  if (picked.key === 'bits')
+    return { type: raw === 'bool' ? 'uint16' : raw, quantity, bits: range, width, shift: 0 };
+  // One bit lies in one register, which is all that needs to be read and written for it.
+  const word = Math.floor(range.first / 16);
+  const bit = range.first % 16;
+  const shift = order === 'CDAB' || order === 'DCBA' ? word : quantity - 1 - word;
+  return { type: 'bool', quantity: 1, bits: { first: bit, last: bit }, width: 1, shift };
 }
 
 function bitsOf(value: unknown): { first: number; last: number } {
@@ -208,7 +221,10 @@ function stringRegisters(layers: Layers): number | null {
   return null;
 }
 
-function scaleOf(layers: Layers, type: ValueType): Pick<TagSettings, 'scale' | 'offset' | 'scaleFrom'> {
+function scaleOf(
+  layers: Layers,
+  type: ValueType,
+): { scale: number; offset: number; scaleFrom: ScaleReference | null } {
   const scale = layers.pick('scale');
   const offset = layers.pick('offset');
   for (const picked of [scale, offset]) {
@@ -383,7 +399,7 @@ function writeOf(layers: Layers, place: Place, kind: Kind): WriteSettings | null
   const picked = layers.pick('write');
   if (picked === null || picked.value === false) return null;
   const input: Exclude<NonNullable<TagInput['write']>, boolean> = picked.value === true ? {} : picked.value;
-  const target = writeTarget(input, place, picked);
+  const target = writeTarget(input, { ...place, address: place.address + kind.shift }, picked);
   if (target === null) return null;
   if (isBitTable(target.table) !== (kind.type === 'bool' && kind.bits === null)) {
     say(
