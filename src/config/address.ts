@@ -43,7 +43,7 @@ export function addressOf(
   const { numbering, variables } = layer;
   if (key === 'at')
     return typeof written === 'number' || typeof written === 'string'
-      ? modicon(written, null)
+      ? modicon(written, null, variables)
       : 'is not an address';
   const table = TABLE_OF[key];
   if (numbering === 'modicon')
@@ -65,7 +65,7 @@ export function addressOf(
 function modicon(
   written: number | string,
   table: Table | null,
-  variables: Readonly<Record<string, number>> = {},
+  variables: Readonly<Record<string, number>>,
 ): Address | string {
   let text = String(written).trim();
   if (typeof written === 'number' && (written < 10_001 || !Number.isInteger(written))) {

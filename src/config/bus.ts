@@ -75,7 +75,7 @@ function resolveLink(input: BusInput, source: Source, at: Path): Link {
 function serialLink(input: BusInput, source: Source, at: Path): SerialLink {
   if (input.path === undefined)
     source.add('error', 'HF1102', [...at, 'path'], 'missing; write the serial port, such as /dev/ttyS1');
-  const format = input.format ?? (input.protocol === 'ascii' ? '7E1' : '8N1');
+  const format = (input.format ?? (input.protocol === 'ascii' ? '7E1' : '8N1')).toUpperCase();
   if (input.protocol === 'rtu' && format.startsWith('7'))
     source.add('error', 'HF1602', [...at, 'format'], 'RTU needs 8 data bits; write 8E1, 8N1 or 8N2');
   return {

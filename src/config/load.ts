@@ -29,6 +29,9 @@ const DEPTH_MAX = 64;
 /** More would only scroll by. */
 const PROBLEMS_MAX = 500;
 
+/** What a serial line's format looks like is the number 80 to YAML; nobody writes 80 that way. */
+const SERIAL_FORMAT = /^[78][eE][12]$/;
+
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface Place {
@@ -227,6 +230,7 @@ export class Source {
     const isPlain = node.type === 'PLAIN';
     if (typeof value === 'string') return this.#substitute(value, isPlain, node, path);
     if (typeof value !== 'number' || source === undefined) return value;
+    if (SERIAL_FORMAT.test(source)) return source;
     if (/^[-+]?0\d+$/.test(source)) {
       this.#at(
         node,

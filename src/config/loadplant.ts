@@ -3,13 +3,13 @@
  * read in a short-lived worker, whose memory goes back to the system with it.
  */
 import { statSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { entryUrl } from '../entry.js';
 import { type Built, PlantBuilder, freeze } from './build.js';
 import { shape } from './complaints.js';
-import { Maps } from './expand.js';
-import { type Environment, readSource } from './load.js';
-import type { Plant } from './plant.js';
+import { type Environment, Source, readSource } from './load.js';
+import type { Device, Plant, Tag } from './plant.js';
 import { type Problem, sortProblems } from './problems.js';
 import { checkGateway } from './schema.js';
 
@@ -49,16 +49,31 @@ export function loadExplained(
   return { built, problems: sortProblems(built.sources.flatMap(({ problems }) => problems)) };
 }
 
-/** Checks a device map alone, as a device that uses it would. */
-export function checkMapFile(
+/** A device map alone, as one device on a bus of its own would see it. */
+export function loadPlantOfMap(
   file: string,
   environment: Environment,
-): { built: Built | null; problems: Problem[] } {
-  const source = readSource('map', {});
-  source.problems.length = 0;
-  const maps = new Maps(source.folder, environment);
-  const map = maps.read(file, file.replace(/^.*\//, '').replace(/\.ya?ml$/, ''));
-  return { built: null, problems: sortProblems(map.source.problems) };
+): {
+  readonly device: { readonly device: Device; readonly tags: readonly Tag[] } | null;
+  readonly problems: Problem[];
+} {
+  const text = JSON.stringify({
+    version: 1,
+    broker: { anonymous: true },
+    buses: { bus: { protocol: 'tcp', host: '127.0.0.1' } },
+    devices: { device: { bus: 'bus', unit_id: 1, map: resolve(file) } },
+  });
+  const source = new Source(file, text, environment);
+  const shaped = shape(source, 'gateway', checkGateway);
+  if (shaped.value === null) throw new Error('the file around a device map is valid');
+  const { plant, sources } = new PlantBuilder(shaped, shaped.value, environment, false).build();
+  const problems = sortProblems(sources.filter((one) => one !== source).flatMap((one) => one.problems));
+  const missing = source.problems.map((problem) => ({ ...problem, line: 0, column: 0, path: '' }));
+  const [device] = plant.devices;
+  return {
+    device: device === undefined ? null : { device, tags: plant.tags },
+    problems: problems.length === 0 ? missing : problems,
+  };
 }
 
 function loadInWorker(file: string, environment: Environment): Promise<Loaded> {

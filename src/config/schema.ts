@@ -12,7 +12,13 @@ import { parseDuration, parseNumbers, parseRange, parseSize } from './units.js';
 z.config({ jitless: true });
 
 /** What an editor and the reference page say of a key. */
-const about = z.describe;
+/** zod leaves `default` out where a text becomes something else, so it travels under another name. */
+const DEFAULT = 'x-default';
+
+function about(description: string, otherwise?: string | number | boolean) {
+  return z.meta(otherwise === undefined ? { description } : { description, [DEFAULT]: otherwise });
+}
+
 type Said = { readonly input?: unknown };
 
 function shown(input: unknown): string {
@@ -121,20 +127,22 @@ const deadband = () =>
 
 /** Keys that make sense from `defaults` down to a tag; the lowest that says something counts. */
 const levelShape = {
-  rate: z.optional(rate().check(about('How often it is read: a name under `rates`, a duration, or `once`.'))),
+  rate: z.optional(
+    rate().check(about('How often it is read: a name under `rates`, a duration, or `once`.', 'normal')),
+  ),
   report: z.optional(
     z
       .enum(['change', 'always'])
-      .check(about('`change`: published when it changed; `always`: after every poll.')),
+      .check(about('`change`: published when it changed; `always`: after every poll.', 'change')),
   ),
   deadband: z.optional(
     deadband().check(
-      about('The change that is too small to count, in units of the value or as a share such as `1%`.'),
+      about('The change that is too small to count, in units of the value or as a share such as `1%`.', 0),
     ),
   ),
   heartbeat: z.optional(
     duration().check(
-      about('The longest silence: published again after so long though nothing changed. `0s`: never.'),
+      about('The longest silence: published again after so long though nothing changed. `0s`: never.', '60s'),
     ),
   ),
   payload: z.optional(
@@ -143,15 +151,19 @@ const levelShape = {
       .check(
         about(
           '`vqt`: value, quality, time as JSON; `raw`: the bare value; `batch`: one JSON per device and poll.',
+          'vqt',
         ),
       ),
   ),
-  qos: z.optional(z.literal([0, 1, 2]).check(about('QoS of what is published.'))),
-  retain: z.optional(truth().check(about('Whether the broker keeps the last value for new subscribers.'))),
+  qos: z.optional(z.literal([0, 1, 2]).check(about('QoS of what is published.', 1))),
+  retain: z.optional(
+    truth().check(about('Whether the broker keeps the last value for new subscribers.', true)),
+  ),
   stored: z.optional(
     truth().check(
       about(
         'Whether the retained value is kept across a restart. The first poll is fresher, so usually not.',
+        false,
       ),
     ),
   ),
@@ -159,12 +171,13 @@ const levelShape = {
     order().check(
       about(
         'Byte order over the whole value: ABCD (big), CDAB (low word first), BADC, DCBA (little); 64-bit forms spell out eight letters.',
+        'ABCD',
       ),
     ),
   ),
   numbering: z.optional(
     numbering().check(
-      about('How addresses are written: `pdu` from 0, `one-based` from 1, `modicon` as 40001.'),
+      about('How addresses are written: `pdu` from 0, `one-based` from 1, `modicon` as 40001.', 'pdu'),
     ),
   ),
 };
@@ -175,7 +188,7 @@ const writeMapShape = {
   min: z.optional(number().check(about('The least value accepted, in units of the value.'))),
   max: z.optional(number().check(about('The greatest value accepted.'))),
   step: z.optional(number().check(z.gt(0), about('Values are `min` plus a multiple of this.'))),
-  verify: z.optional(truth().check(about('Read back and compare after the write.'))),
+  verify: z.optional(truth().check(about('Read back and compare after the write.', true))),
   with: z.optional(
     z
       .enum(['auto', 'mask', 'read-modify-write'])
@@ -187,7 +200,7 @@ const writeMapShape = {
       .check(about('Function codes that the device accepts for this, best first.')),
   ),
   newest_only: z.optional(
-    truth().check(about('Of several waiting commands only the newest is carried out.')),
+    truth().check(about('Of several waiting commands only the newest is carried out.', false)),
   ),
 };
 
@@ -346,10 +359,10 @@ const repeatSchema = z.strictObject({
 });
 
 const limitsSchema = z.strictObject({
-  registers: z.optional(whole(1, 125).check(about('The most registers of one read.'))),
-  bits: z.optional(whole(1, 2000).check(about('The most bits of one read.'))),
-  registers_min: z.optional(whole(1, 125).check(about('The fewest registers of one read.'))),
-  align: z.optional(whole(1, 64).check(about('Start and length of a read are multiples of this.'))),
+  registers: z.optional(whole(1, 125).check(about('The most registers of one read.', 125))),
+  bits: z.optional(whole(1, 2000).check(about('The most bits of one read.', 2000))),
+  registers_min: z.optional(whole(1, 125).check(about('The fewest registers of one read.', 1))),
+  align: z.optional(whole(1, 64).check(about('Start and length of a read are multiples of this.', 1))),
   write: z.optional(
     z
       .array(z.literal([5, 6, 15, 16, 22, 23]))
@@ -438,9 +451,11 @@ export const deviceSchema = z.strictObject({
     z
       .strictObject({
         after: z.optional(
-          whole(1, 1000).check(about('Failures in a row after which the unit counts as silent.')),
+          whole(1, 1000).check(about('Failures in a row after which the unit counts as silent.', 3)),
         ),
-        retry: z.optional(retry().check(about('How long it is left alone then: from..to, doubling.'))),
+        retry: z.optional(
+          retry().check(about('How long it is left alone then: from..to, doubling.', '1s..60s')),
+        ),
       })
       .check(about('When a silent unit is left alone, and when it is asked again.')),
   ),
@@ -482,23 +497,23 @@ export const mapSchema = z.strictObject({
 
 /* ---- buses --------------------------------------------------------------------------------------------------- */
 
-const SERIAL_FORMAT = /^[78][NEO][12]$/;
+const SERIAL_FORMAT = /^[78][NEOneo][12]$/;
 export const BUS_PROTOCOLS = ['tcp', 'tls', 'udp', 'rtu', 'ascii', 'rtu-over-tcp', 'ascii-over-tcp'] as const;
 export const busSchema = z.strictObject({
   protocol: z.enum(BUS_PROTOCOLS).check(about('Modbus on the wire. A converter that only carries bytes is `rtu-over-tcp`.')),
   host: z.optional(text().check(about('Address of the device or converter.'))),
   port: z.optional(whole(1, 65_535).check(about('TCP or UDP port; 502, or 802 with TLS.'))),
   path: z.optional(text().check(about('Serial port; /dev/serial/by-id/... survives replugging.'))),
-  baud: z.optional(whole(50, 4_000_000).check(about('Speed of a serial line.'))),
+  baud: z.optional(whole(50, 4_000_000).check(about('Speed of a serial line.', 9600))),
   format: z.optional(z.string().check(z.regex(SERIAL_FORMAT, { error: ({ input }: Said) => `${shown(input)} is not a format; write data bits, parity, stop bits: 8N1, 8E1, 8N2, 7E1` }), about('Data bits, parity (N, E, O), stop bits.'))),
   timeout: z.optional(duration().check(about('The longest wait for an answer.'))),
-  in_flight: z.optional(whole(1, 64).check(about('Requests under way at once, on TCP only.'))),
-  pace: z.optional(duration().check(about('Pause between one exchange and the next.'))),
-  after_connect: z.optional(duration().check(about('Wait after connecting, before the first request.'))),
+  in_flight: z.optional(whole(1, 64).check(about('Requests under way at once, on TCP only.', 1))),
+  pace: z.optional(duration().check(about('Pause between one exchange and the next.', '0s'))),
+  after_connect: z.optional(duration().check(about('Wait after connecting, before the first request.', '0s'))),
   close_idle: z.optional(duration().check(about('Close the connection after so long without work.'))),
   silence: z.optional(duration().check(about('Silence between frames; 3.5 characters unless given.'))),
   turnaround: z.optional(duration().check(about('How long a device usually thinks, until it was measured; waited after a broadcast.'))),
-  echo: z.optional(truth().check(about('The adapter hands back what was sent.'))),
+  echo: z.optional(truth().check(about('The adapter hands back what was sent.', false))),
   tls: z.optional(
     z.strictObject({
       ca: z.optional(text()),
@@ -518,7 +533,7 @@ const tlsSchema = z.strictObject({
   cert: text().check(about('Certificate, PEM.')),
   key: text().check(about('Its private key, PEM.')),
   client_ca: z.optional(text().check(about('Authority of client certificates, PEM.'))),
-  require_client_cert: z.optional(truth().check(about('Refuse clients without one.'))),
+  require_client_cert: z.optional(truth().check(about('Refuse clients without one.', false))),
 });
 
 const listenerSchema = z.strictObject({
@@ -530,46 +545,47 @@ const listenerSchema = z.strictObject({
   unix: z.optional(text().check(about('Path of a Unix socket.'))),
   host: z.optional(text().check(about('Address to listen on; 127.0.0.1 unless given.'))),
   port: z.optional(whole(0, 65_535).check(about('0 picks a free one.'))),
-  path: z.optional(text().check(about('URL path of ws and wss.'))),
+  path: z.optional(text().check(about('URL path of ws and wss.', '/mqtt'))),
   tls: z.optional(tlsSchema),
   anonymous: z.optional(truth().check(about('For this listener, instead of `broker.anonymous`.'))),
 });
 
 const right = () => z.enum(['read', 'write', 'subscribe']);
 const accessSchema = z.strictObject({
-  user: z.optional(text()),
-  group: z.optional(text()),
-  client: z.optional(text()),
-  allow: z.optional(z.array(right())),
-  deny: z.optional(z.array(right())),
-  topic: text('a topic filter'),
+  user: z.optional(text().check(about('For this user; without user, group and client for everybody.'))),
+  group: z.optional(text().check(about('For the users of this group.'))),
+  client: z.optional(text().check(about('For this client identifier.'))),
+  allow: z.optional(z.array(right()).check(about('What it allows: read, write, subscribe.'))),
+  deny: z.optional(z.array(right()).check(about('What it denies.'))),
+  topic: text('a topic filter').check(about('Topic filter; {user} and {client} are filled in.')),
 });
 
-const limit = (what: string) => z.optional(whole(1, 2 ** 31).check(about(what)));
+const limit = (what: string, otherwise?: number) =>
+  z.optional(whole(1, 2 ** 31).check(about(what, otherwise)));
 const brokerLimitsSchema = z.strictObject({
-  max_connections: limit('Connections at once.'),
+  max_connections: limit('Connections at once.', 10_000),
   max_connections_per_address: limit('Connections at once from one address.'),
-  connect_timeout: z.optional(duration().check(about('How long a CONNECT may take to come.'))),
-  max_packet_size: z.optional(size().check(about('The largest packet from a client.'))),
-  max_connect_size: z.optional(size().check(about('The largest CONNECT.'))),
-  max_topic_levels: limit('Levels of a topic or filter.'),
-  max_subscriptions_per_client: limit('Subscriptions of one client.'),
-  max_inflight: z.optional(whole(1, 65_535).check(about('Unacknowledged messages towards one client.'))),
+  connect_timeout: z.optional(duration().check(about('How long a CONNECT may take to come.', '10s'))),
+  max_packet_size: z.optional(size().check(about('The largest packet from a client.', '256KiB'))),
+  max_connect_size: z.optional(size().check(about('The largest CONNECT.', '64KiB'))),
+  max_topic_levels: limit('Levels of a topic or filter.', 1_024),
+  max_subscriptions_per_client: limit('Subscriptions of one client.', 100_000),
+  max_inflight: z.optional(whole(1, 65_535).check(about('Unacknowledged messages towards one client.', 100))),
   max_queued_messages: limit('Messages kept for one session; the oldest is dropped beyond.'),
   max_queued_bytes: z.optional(
-    size().check(about('Bytes kept for one session; the oldest message is dropped beyond.')),
+    size().check(about('Bytes kept for one session; the oldest message is dropped beyond.', '64MiB')),
   ),
-  max_retained_messages: limit('Retained messages in all.'),
-  max_retained_bytes: z.optional(size().check(about('Bytes of retained messages in all.'))),
-  max_sessions: limit('Sessions in all.'),
+  max_retained_messages: limit('Retained messages in all.', 1_000_000),
+  max_retained_bytes: z.optional(size().check(about('Bytes of retained messages in all.', '256MiB'))),
+  max_sessions: limit('Sessions in all.', 100_000),
   max_session_expiry: z.optional(
     duration().check(about('The longest that a session is kept for a client that is away.')),
   ),
-  max_keep_alive: z.optional(duration().check(about('The longest keep alive.'))),
+  max_keep_alive: z.optional(duration().check(about('The longest keep alive.', '65535s'))),
   messages_per_second: limit('Messages from one client.'),
   bytes_per_second: z.optional(size().check(about('Bytes a second from one client.'))),
   max_outbox_size: z.optional(
-    size().check(about('Unsent bytes of one connection above which QoS 0 to it is dropped.')),
+    size().check(about('Unsent bytes of one connection above which QoS 0 to it is dropped.', '8MiB')),
   ),
   max_memory: z.optional(size().check(about('Memory of the process above which load is shed.'))),
 });
@@ -577,14 +593,14 @@ const brokerLimitsSchema = z.strictObject({
 const storeSchema = z.union([
   z.literal('memory'),
   z.strictObject({
-    path: z.optional(text().check(about('Folder of the store.'))),
+    path: z.optional(text().check(about('Folder of the store.', 'data'))),
     sync: z.optional(
       z
         .enum(['commit', 'interval'])
-        .check(about('`commit`: nothing acknowledged is lost; `interval`: kind to flash.')),
+        .check(about('`commit`: nothing acknowledged is lost; `interval`: kind to flash.', 'commit')),
     ),
-    interval: z.optional(duration()),
-    max_bytes: z.optional(size()),
+    interval: z.optional(duration().check(about('How often it is written with `sync: interval`.', '5s'))),
+    max_bytes: z.optional(size().check(about('What it may take on the disk.', '512MiB'))),
   }),
 ]);
 
@@ -594,7 +610,7 @@ const brokerSchema = z.strictObject({
       .array(listenerSchema)
       .check(about('Where clients connect; one mqtt listener on 127.0.0.1:1883 unless given.')),
   ),
-  anonymous: z.optional(truth().check(about('Whether clients may connect without a user.'))),
+  anonymous: z.optional(truth().check(about('Whether clients may connect without a user.', false))),
   anonymous_beyond_loopback: z.optional(
     truth().check(about('Says for the second time that anonymous clients may come from the network.')),
   ),
@@ -733,6 +749,7 @@ export interface JsonSchema {
   readonly minimum?: number;
   readonly maximum?: number;
   readonly description?: string;
+  readonly default?: unknown;
 }
 
 /** All the plain schemas behind one that may be a choice or a reference. */
@@ -757,10 +774,11 @@ const cache = new Map<string, JsonSchema>();
 export function jsonSchema(schema: 'gateway' | 'map'): JsonSchema {
   let known = cache.get(schema);
   if (known === undefined) {
-    known = z.toJSONSchema(schema === 'gateway' ? gatewaySchema : mapSchema, {
+    const made: unknown = z.toJSONSchema(schema === 'gateway' ? gatewaySchema : mapSchema, {
       io: 'input',
       unrepresentable: 'any',
-    }) as JsonSchema; // the part of it that is read here
+    });
+    known = JSON.parse(JSON.stringify(made).replaceAll(`"${DEFAULT}":`, '"default":')) as JsonSchema; // the part of it that is read here
     cache.set(schema, known);
   }
   return known;
