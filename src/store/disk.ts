@@ -1,0 +1,284 @@
+/**
+ * The Store on disk. It owns the folder: journal segments, snapshots, lock. Facts go into the journal and into the State
+ * in memory, which knows where each message lies but not what it says; open() adds up the newest snapshot and the
+ * records since. Room is made by housekeeping.ts.
+ */
+import { systemClock, type Clock } from '../clock.js';
+import { messageOf, StoreError } from '../errors.js';
+import type { Log } from '../log.js';
+import type { Counter, Metrics } from '../metrics.js';
+import { systemFiles, type Files } from './files.js';
+import { FRAME_HEADER_BYTES } from './frame.js';
+import { Housekeeping } from './housekeeping.js';
+import { Journal } from './journal.js';
+import { lockFolder, type Lock } from './lock.js';
+import { readMessages, readRetained } from './messages.js';
+import { decodePublished, decodeRecord, encodeRecord, payloadMaxOf, RECORD_TYPE, Writer } from './records.js';
+import { State, storedSession } from './state.js';
+import type { Position, SessionNumber, Store, StoredMessage, StoredState, StoreRecord } from './store.js';
+
+export interface DiskOptions {
+  path: string;
+  sync: 'commit' | 'interval';
+  intervalMs: number;
+  /** All files together; beyond it no new messages are taken. */
+  maxBytes: number;
+}
+
+export interface DiskContext {
+  log: Log;
+  metrics: Metrics;
+  clock?: Clock;
+  files?: Files;
+  /** How the folder is kept to one process. */
+  lock?: (folder: string, log: Log) => Promise<Lock>;
+}
+
+const SEGMENT_BYTES_MIN = 64 * 1024;
+const SEGMENT_BYTES_MAX = 8 << 20;
+
+export class DiskStore implements Store {
+  readonly #options: DiskOptions;
+  readonly #log: Log;
+  readonly #clock: Clock;
+  readonly #files: Files;
+  readonly #journal: Journal;
+  readonly #state: State;
+  readonly #housekeeping: Housekeeping;
+  readonly #writer = new Writer();
+  readonly #damaged: Counter;
+  readonly #lockFolder: (folder: string, log: Log) => Promise<Lock>;
+  #lock: Lock | null = null;
+  #segmentBytes = SEGMENT_BYTES_MAX;
+  /** A Published was not taken: the next commit must say so. */
+  #hasRefused = false;
+  #isClosed = false;
+
+  constructor(options: DiskOptions, context: DiskContext) {
+    const { log, metrics, clock = systemClock, files = systemFiles } = context;
+    this.#lockFolder = context.lock ?? lockFolder;
+    this.#options = options;
+    this.#log = log;
+    this.#clock = clock;
+    this.#files = files;
+    this.#journal = new Journal({
+      folder: options.path,
+      sync: options.sync,
+      intervalMs: options.intervalMs,
+      segmentBytes: () => this.#segmentBytes,
+      files,
+      clock,
+      log,
+      metrics,
+      moved: (type, bytes, start, end, { segment, offset }) => {
+        if (type !== RECORD_TYPE.Published && type !== RECORD_TYPE.Moved) return;
+        const record = decodePublished(bytes, start, end);
+        if (record !== null) this.#state.moved(record, { segment, offset, bytes: end - start });
+      },
+      makeRoom: () => this.#housekeeping.makeRoom(),
+    });
+    this.#state = new State(this.#journal.segments);
+    this.#housekeeping = new Housekeeping(options.path, files, log, clock, this.#journal, this.#state);
+    this.#damaged = metrics.counter('store_damaged_total', 'Messages lost to damage of the disk.');
+    metrics.gauge('store_bytes', 'Bytes of all store files.', () => this.#housekeeping.usedBytes);
+    metrics.gauge('store_limit_bytes', 'What the store may use.', () => options.maxBytes);
+    metrics.gauge('store_healthy', '1 while the store takes messages.', () => (this.isHealthy ? 1 : 0));
+  }
+
+  get isDirty(): boolean {
+    return this.#journal.isDirty;
+  }
+
+  get isHealthy(): boolean {
+    return this.#journal.isHealthy && !this.#housekeeping.isFull;
+  }
+
+  get backlogBytes(): number {
+    return this.#journal.backlogBytes;
+  }
+
+  async open(): Promise<StoredState> {
+    const { path } = this.#options;
+    try {
+      await this.#files.makeFolder(path);
+      this.#lock = await this.#lockFolder(path, this.#log);
+      return await this.#recover();
+    } catch (thrown) {
+      this.#lock?.release();
+      this.#lock = null;
+      if (thrown instanceof StoreError) throw thrown;
+      throw new StoreError('STORE_OPEN', { file: path }, `cannot be opened: ${messageOf(thrown)}`, thrown);
+    }
+  }
+
+  append(record: StoreRecord): void {
+    if (this.#isClosed) return;
+    if (record.type === 'Published' && !this.isHealthy) {
+      this.#hasRefused = true;
+      return;
+    }
+    const writer = this.#writer;
+    const start = this.#journal.begin(payloadMaxOf(record));
+    writer.bytes = this.#journal.buffer;
+    writer.at = start;
+    const qos = record.type === 'Sent' ? this.#state.qosOf(record.session, record.position) : 0;
+    encodeRecord(writer, record, qos, this.#clock.nowMs());
+    const sequence = this.#journal.nextSequence;
+    const offset = this.#journal.end(RECORD_TYPE[record.type], writer.at);
+    const place = {
+      segment: this.#journal.currentSegment,
+      offset,
+      bytes: writer.at - start + FRAME_HEADER_BYTES,
+    };
+    this.#state.apply(record, place, sequence, qos);
+  }
+
+  commit(): Promise<void> {
+    if (this.#isClosed) return Promise.reject(this.#closedError());
+    if (this.#hasRefused) {
+      this.#hasRefused = false;
+      const error = this.#journal.failure ?? this.#housekeeping.failure();
+      this.#journal.commit().catch(() => {}); // what else was appended goes on its way
+      return Promise.reject(error);
+    }
+    this.#housekeeping.tend();
+    return this.#journal.commit();
+  }
+
+  async read(session: SessionNumber, after: Position, limit: number): Promise<StoredMessage[]> {
+    const state = this.#state.sessions.get(session);
+    if (state === undefined) return [];
+    const { messages, damaged } = await readMessages(this.#journal, state, after, limit);
+    for (const position of damaged) {
+      this.#damaged.value++;
+      this.#log.error('a queued message is damaged on the disk and is lost', {
+        file: this.#options.path,
+        client: state.clientId,
+        position,
+      });
+      this.append({ type: 'Dropped', session, position });
+    }
+    return messages;
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    try {
+      await this.#journal.commit();
+      await this.#housekeeping.close();
+      this.#isClosed = true;
+      await this.#journal.close();
+    } catch (thrown) {
+      this.#isClosed = true;
+      await this.#journal.close().catch(() => {});
+      throw thrown;
+    } finally {
+      this.#lock?.release();
+      this.#lock = null;
+    }
+  }
+
+  async #recover(): Promise<StoredState> {
+    const { path, maxBytes } = this.#options;
+    const free = await this.#files.freeBytes(path);
+    const startedMs = this.#clock.monotonicMs();
+    await this.#journal.find();
+    const start = await this.#housekeeping.readSnapshot(this.#journal.salt);
+    const recovered = await this.#journal.open(
+      start.segment,
+      Math.max(start.sequence, this.#housekeeping.sequenceMin),
+      (type, bytes, from, to, segment, offset, sequence) => {
+        if (sequence >= start.sequence)
+          this.#replay(type, bytes, from, to, { segment, offset, bytes: to - from }, sequence);
+      },
+    );
+    const capacity = Math.min(maxBytes, free + this.#journal.segments.totalBytes);
+    this.#segmentBytes = Math.max(SEGMENT_BYTES_MIN, Math.min(SEGMENT_BYTES_MAX, Math.floor(capacity / 64)));
+    this.#housekeeping.begin(capacity, maxBytes, recovered.segmentCount);
+    this.#endDoubles();
+    const retained = await readRetained(this.#journal, this.#state);
+    this.#dropMissing();
+    this.#log.info('the store is open', {
+      file: path,
+      sessions: this.#state.sessions.size,
+      retained: retained.length,
+      records: recovered.recordCount,
+      bytes: this.#housekeeping.usedBytes,
+      tookMs: Math.round(this.#clock.monotonicMs() - startedMs),
+    });
+    const { nextPosition, nextSession } = this.#state;
+    return {
+      sessions: [...this.#state.sessions.values()].map(storedSession),
+      retained,
+      nextPosition,
+      nextSession,
+    };
+  }
+
+  #replay(
+    type: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    place: { segment: number; offset: number; bytes: number },
+    sequence: number,
+  ): void {
+    if (type === RECORD_TYPE.Published || type === RECORD_TYPE.Moved) {
+      const record = decodePublished(bytes, start, end);
+      if (record === null) this.#unreadable(type, place);
+      else if (type === RECORD_TYPE.Moved) this.#state.moved(record, place);
+      else this.#state.apply(record, place, sequence, 0);
+      return;
+    }
+    const decoded = decodeRecord(type, bytes, start, end);
+    if (decoded === null) this.#unreadable(type, place);
+    else this.#state.apply(decoded.record, place, sequence, decoded.qos);
+  }
+
+  #unreadable(type: number, { segment, offset }: { segment: number; offset: number }): void {
+    this.#log.error('a record of the store cannot be understood and is left out', {
+      file: this.#journal.segments.pathOf(segment),
+      at: offset,
+      type,
+    });
+  }
+
+  /** Damage may have hidden the end of a session whose client came back with a new one. */
+  #endDoubles(): void {
+    const newest = new Map<string, number>();
+    for (const { clientId, session } of this.#state.sessions.values()) {
+      newest.set(clientId, Math.max(session, newest.get(clientId) ?? 0));
+    }
+    for (const session of [...this.#state.sessions.values()]) {
+      if (newest.get(session.clientId) !== session.session)
+        this.append({ type: 'SessionEnded', session: session.session });
+    }
+  }
+
+  /** Damage may have taken a whole segment. */
+  #dropMissing(): void {
+    const missing = this.#journal.segments.missing();
+    if (missing.size === 0) return;
+    let count = 0;
+    for (const session of this.#state.sessions.values()) {
+      const positions: number[] = [];
+      session.queue.visit(0, ({ position, segment }) => {
+        if (missing.has(segment)) positions.push(position);
+        return true;
+      });
+      for (const position of positions) this.append({ type: 'Dropped', session: session.session, position });
+      count += positions.length;
+    }
+    if (count === 0) return;
+    this.#damaged.value += count;
+    this.#log.error('segments of the store are missing, and the queued messages in them are lost', {
+      file: this.#options.path,
+      segments: missing.size,
+      messages: count,
+    });
+  }
+
+  #closedError(): StoreError {
+    return new StoreError('STORE_CLOSED', { file: this.#options.path }, 'is closed');
+  }
+}

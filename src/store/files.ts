@@ -1,0 +1,114 @@
+/**
+ * The few things the store asks of a file system, as an interface, so that a test can put a disk below it that fills
+ * up, fails or forgets what was not synced. The real one works on libuv's thread pool and never blocks the loop.
+ */
+import fs from 'node:fs';
+
+export interface OpenFile {
+  /** Writes all of it, or rejects. */
+  write(bytes: Uint8Array, position: number): Promise<void>;
+  /** Fills `into` from a position; resolves with how much there was before the end of the file. */
+  read(into: Uint8Array, position: number): Promise<number>;
+  /** fdatasync: contents and length are on the disk when it resolves. */
+  sync(): Promise<void>;
+  size(): Promise<number>;
+  close(): Promise<void>;
+}
+
+export interface Files {
+  /** `create` refuses a name that exists; new files are readable by their owner only. */
+  open(path: string, mode: 'read' | 'create'): Promise<OpenFile>;
+  list(folder: string): Promise<string[]>;
+  /** Also makes parents; an existing folder is no error. */
+  makeFolder(folder: string): Promise<void>;
+  rename(from: string, to: string): Promise<void>;
+  remove(path: string): Promise<void>;
+  /** Makes created, renamed and removed names durable. */
+  syncFolder(folder: string): Promise<void>;
+  /** Bytes that can still be written. */
+  freeBytes(folder: string): Promise<number>;
+}
+
+/** Linux answers these for folders on file systems that cannot sync them; there is nothing more to be had. */
+const FOLDER_SYNC_UNSUPPORTED = new Set(['EINVAL', 'ENOTSUP', 'EISDIR', 'EPERM']);
+
+export const systemFiles: Files = {
+  async open(path, mode) {
+    const flags = mode === 'read' ? 'r' : 'wx+';
+    return new SystemFile(await call<number>((done) => fs.open(path, flags, 0o600, done)));
+  },
+  list: (folder) => call((done) => fs.readdir(folder, done)),
+  async makeFolder(folder) {
+    await call<unknown>((done) => fs.mkdir(folder, { recursive: true, mode: 0o700 }, done));
+  },
+  rename: (from, to) => call((done) => fs.rename(from, to, done)),
+  remove: (path) => call((done) => fs.unlink(path, done)),
+  async syncFolder(folder) {
+    const fd = await call<number>((done) => fs.open(folder, 'r', done));
+    try {
+      await call<void>((done) => fs.fsync(fd, done));
+    } catch (thrown) {
+      if (!FOLDER_SYNC_UNSUPPORTED.has(errnoOf(thrown))) throw thrown;
+    } finally {
+      await call<void>((done) => fs.close(fd, done));
+    }
+  },
+  async freeBytes(folder) {
+    const { bavail, bsize } = await call<fs.StatsFs>((done) => fs.statfs(folder, done));
+    return bavail * bsize;
+  },
+};
+
+class SystemFile implements OpenFile {
+  readonly #fd: number;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  async write(bytes: Uint8Array, position: number): Promise<void> {
+    for (let done = 0; done < bytes.length;) {
+      const written = await call<number>((end) =>
+        fs.write(this.#fd, bytes, done, bytes.length - done, position + done, end),
+      );
+      if (written === 0) throw Object.assign(new Error('nothing could be written'), { code: 'ENOSPC' });
+      done += written;
+    }
+  }
+
+  async read(into: Uint8Array, position: number): Promise<number> {
+    let done = 0;
+    while (done < into.length) {
+      const count = await call<number>((end) =>
+        fs.read(this.#fd, into, done, into.length - done, position + done, end),
+      );
+      if (count === 0) break;
+      done += count;
+    }
+    return done;
+  }
+
+  sync(): Promise<void> {
+    return call((done) => fs.fdatasync(this.#fd, done));
+  }
+
+  async size(): Promise<number> {
+    return (await call<fs.Stats>((done) => fs.fstat(this.#fd, done))).size;
+  }
+
+  close(): Promise<void> {
+    return call((done) => fs.close(this.#fd, done));
+  }
+}
+
+/** The errno name of a failed call, such as ENOSPC; empty when it has none. */
+export function errnoOf(thrown: unknown): string {
+  return thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
+}
+
+function call<T>(start: (done: (error: Error | null, value?: T) => void) => void): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    // Callbacks without a result resolve with undefined, which is what their callers ask for (T is void there).
+    start((error, value) => (error === null ? resolve(value as T) : reject(error)));
+  });
+}

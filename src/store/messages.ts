@@ -1,0 +1,170 @@
+/** Reads messages back from where the state says they lie, as few reads as there are stretches. */
+import { errnoOf } from './files.js';
+import { endOfFrame, FRAME_HEADER_BYTES, typeOf } from './frame.js';
+import type { Journal } from './journal.js';
+import { decodePublished, RECORD_TYPE, type Publication } from './records.js';
+import type { QueueEntry } from './queue.js';
+import type { SessionState, State } from './state.js';
+import type { StoredMessage, StoredState } from './store.js';
+
+/** One answer holds at most so many bytes of messages (but always one message). */
+const ANSWER_BYTES_MAX = 1 << 20;
+/** What lies between two messages is read over up to this. */
+const GAP_BYTES_MAX = 16 * 1024;
+const STRETCH_BYTES_MAX = 1 << 20;
+/** Room for what a record holds beside its message; larger ones are read again. */
+const MARGIN_BYTES = 512;
+
+interface Wanted {
+  segment: number;
+  offset: number;
+  /** At least so long. */
+  size: number;
+}
+
+export async function readMessages(
+  journal: Journal,
+  state: SessionState,
+  after: number,
+  limit: number,
+): Promise<{ messages: StoredMessage[]; damaged: number[] }> {
+  const entries: QueueEntry[] = [];
+  let bytes = 0;
+  state.queue.visit(after, (entry) => {
+    if (entries.length >= limit || (entries.length > 0 && bytes + entry.size > ANSWER_BYTES_MAX))
+      return false;
+    entries.push(entry);
+    bytes += entry.size;
+    return true;
+  });
+  const found = await readPublications(journal, entries);
+  const messages: StoredMessage[] = [];
+  const damaged: number[] = [];
+  for (const [index, entry] of entries.entries()) {
+    const message = messageFor(state.session, entry, found[index] ?? null);
+    if (message !== null) messages.push(message);
+    else if (hasMoved(state, entry)) return readMessages(journal, state, after, limit);
+    else if (state.queue.get(entry.position) !== null) damaged.push(entry.position);
+  }
+  return { messages, damaged };
+}
+
+/** Whether it was copied elsewhere while it was read. */
+function hasMoved(state: SessionState, { position, segment, offset }: QueueEntry): boolean {
+  const now = state.queue.get(position);
+  return now !== null && (now.segment !== segment || now.offset !== offset);
+}
+
+/** All retained messages; those that are damaged are given up. */
+export async function readRetained(journal: Journal, state: State): Promise<StoredState['retained']> {
+  const wanted = [...state.retained.entries()].map(([key, entry]) => ({ key, ...entry, size: key.length }));
+  wanted.sort((a, b) => a.segment - b.segment || a.offset - b.offset);
+  const retained: StoredState['retained'] = [];
+  const SLICE = 2_000;
+  for (let at = 0; at < wanted.length; at += SLICE) {
+    const slice = wanted.slice(at, at + SLICE);
+    const found = await readPublications(journal, slice);
+    slice.forEach(({ key, position }, index) => {
+      const publication = found[index];
+      if (publication?.position !== position) return state.clearRetained(key);
+      retained.push({ message: publication.message, position, storedAtMs: publication.storedAtMs });
+    });
+  }
+  return retained;
+}
+
+function messageFor(
+  session: number,
+  entry: QueueEntry,
+  publication: Publication | null,
+): StoredMessage | null {
+  if (publication?.position !== entry.position) return null;
+  const receiver = publication.receivers.find((candidate) => candidate.session === session);
+  if (receiver === undefined) return null;
+  const { topic, payload, properties, expiresAtMs } = publication.message;
+  const { qos, retain, identifiers } = receiver;
+  return { position: entry.position, topic, payload, qos, retain, properties, expiresAtMs, identifiers };
+}
+
+/** The publications at the given places, null for each that is not there any more or is damaged. */
+async function readPublications(journal: Journal, wanted: Wanted[]): Promise<(Publication | null)[]> {
+  const stretches: { from: number; to: number }[] = [];
+  for (let from = 0; from < wanted.length;) {
+    let to = from + 1;
+    while (to < wanted.length && isNear(wanted, from, to)) to++;
+    stretches.push({ from, to });
+    from = to;
+  }
+  for (const { segment } of wanted) journal.segments.lend(segment);
+  try {
+    const read = stretches.map(({ from, to }) => readStretch(journal, wanted.slice(from, to)));
+    return (await Promise.all(read)).flat();
+  } finally {
+    for (const { segment } of wanted) journal.segments.giveBack(segment);
+  }
+}
+
+function isNear(wanted: Wanted[], from: number, to: number): boolean {
+  const [first, previous, next] = [wanted[from], wanted[to - 1], wanted[to]];
+  if (first === undefined || previous === undefined || next === undefined) return false;
+  if (next.segment !== first.segment || next.offset <= previous.offset) return false;
+  const gap = next.offset - (previous.offset + previous.size);
+  return gap <= GAP_BYTES_MAX && next.offset + next.size - first.offset <= STRETCH_BYTES_MAX;
+}
+
+async function readStretch(journal: Journal, wanted: Wanted[]): Promise<(Publication | null)[]> {
+  const [first, last] = [wanted[0], wanted.at(-1)];
+  if (first === undefined || last === undefined) return [];
+  const length = last.offset + last.size + MARGIN_BYTES - first.offset;
+  let bytes: Buffer;
+  try {
+    bytes = await journal.read(first.segment, first.offset, length);
+  } catch (thrown) {
+    return readApart(journal, wanted, thrown);
+  }
+  const found: (Publication | null)[] = [];
+  for (const { segment, offset } of wanted) {
+    const at = offset - first.offset;
+    found.push(decodeAt(bytes, at, journal.salt) ?? (await readOne(journal, segment, offset, bytes, at)));
+  }
+  return found;
+}
+
+/**
+ * A stretch that cannot be read is read message by message. What fails then is lost when others can be read, or when
+ * the file is gone; when nothing can be read the disk may come back, so that is an error.
+ */
+async function readApart(
+  journal: Journal,
+  wanted: Wanted[],
+  thrown: unknown,
+): Promise<(Publication | null)[]> {
+  if (errnoOf(thrown) === 'ENOENT') return wanted.map(() => null);
+  if (wanted.length === 1) throw thrown;
+  const results = await Promise.allSettled(wanted.map((one) => readStretch(journal, [one])));
+  if (results.every(({ status }) => status === 'rejected')) throw thrown;
+  return results.map((result) => (result.status === 'fulfilled' ? (result.value[0] ?? null) : null));
+}
+
+/** A record longer than was guessed. */
+async function readOne(
+  journal: Journal,
+  segment: number,
+  offset: number,
+  bytes: Buffer,
+  at: number,
+): Promise<Publication | null> {
+  if (at + FRAME_HEADER_BYTES > bytes.length) return null;
+  const length = FRAME_HEADER_BYTES + bytes.readUInt32LE(at);
+  if (at + length <= bytes.length || length > journal.segments.get(segment).bytes + journal.backlogBytes)
+    return null;
+  return decodeAt(await journal.read(segment, offset, length), 0, journal.salt);
+}
+
+function decodeAt(bytes: Buffer, at: number, salt: number): Publication | null {
+  const end = at < 0 ? -1 : endOfFrame(bytes, at, bytes.length, salt);
+  if (end === -1) return null;
+  const type = typeOf(bytes, at);
+  if (type !== RECORD_TYPE.Published && type !== RECORD_TYPE.Moved) return null;
+  return decodePublished(bytes, at + FRAME_HEADER_BYTES, end);
+}

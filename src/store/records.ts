@@ -1,0 +1,349 @@
+/**
+ * The bytes of each StoreRecord, and of the messages read back. Numbers are varints, since most are small. Decoding
+ * trusts the frame's checksum but checks every length all the same: a record that does not fit decodes to null.
+ */
+import type { PublishedMessage, Receiver, StoreRecord } from './store.js';
+
+/** On-disk numbers of the record types; never reused. */
+export const RECORD_TYPE = {
+  SessionOpened: 1,
+  SessionChanged: 2,
+  SessionEnded: 3,
+  Subscribed: 4,
+  Unsubscribed: 5,
+  Published: 6,
+  RetainedCleared: 7,
+  Released: 8,
+  Sent: 9,
+  Received: 10,
+  Completed: 11,
+  Dropped: 12,
+  WillPending: 13,
+  WillCleared: 14,
+  /** A Published copied to a newer segment, so that an old one can go; it changes nothing but the place. */
+  Moved: 15,
+} as const;
+
+export type PublishedRecord = Extract<StoreRecord, { type: 'Published' }>;
+
+/** A Published as it is found on disk. */
+export interface Publication extends PublishedRecord {
+  /** When it was stored, for retained messages. */
+  storedAtMs: number;
+}
+
+const VARINT_MAX = 8;
+const FLAG_RETAINED = 4;
+const FLAG_FROM = 8;
+const FLAG_PUBLISHER = 16;
+const FLAG_EXPIRES = 32;
+
+/** Writes varints, bytes and texts into a buffer that is large enough. */
+export class Writer {
+  bytes: Buffer = Buffer.alloc(0);
+  at = 0;
+
+  number(value: number): void {
+    if (!(value >= 0 && value <= Number.MAX_SAFE_INTEGER)) value = value > 0 ? Number.MAX_SAFE_INTEGER : 0;
+    while (value >= 128) {
+      this.bytes[this.at++] = (value % 128) | 128;
+      value = value < 2 ** 31 ? value >>> 7 : Math.floor(value / 128);
+    }
+    this.bytes[this.at++] = value;
+  }
+
+  blob(value: Uint8Array): void {
+    this.number(value.length);
+    this.bytes.set(value, this.at);
+    this.at += value.length;
+  }
+
+  text(value: string): void {
+    const length = Buffer.byteLength(value);
+    this.number(length);
+    this.at += this.bytes.write(value, this.at, length, 'utf8');
+  }
+}
+
+/** Reads what Writer wrote; `isSound` turns false, for good, when something does not fit. */
+export class Reader {
+  readonly bytes: Buffer;
+  at: number;
+  readonly end: number;
+  isSound = true;
+
+  constructor(bytes: Buffer, start: number, end: number) {
+    this.bytes = bytes;
+    this.at = start;
+    this.end = end;
+  }
+
+  number(): number {
+    let value = 0;
+    let scale = 1;
+    for (let index = 0; index < VARINT_MAX; index++) {
+      if (this.at >= this.end) return this.#fail();
+      const byte = this.bytes[this.at++] as number; // before end
+      value += (byte & 127) * scale;
+      if (byte < 128) return value;
+      scale *= 128;
+    }
+    return this.#fail();
+  }
+
+  blob(): Buffer {
+    const length = this.number();
+    if (length > this.end - this.at) {
+      this.#fail();
+      return Buffer.alloc(0);
+    }
+    this.at += length;
+    return this.bytes.subarray(this.at - length, this.at);
+  }
+
+  text(): string {
+    const bytes = this.blob();
+    return bytes.toString('utf8');
+  }
+
+  #fail(): number {
+    this.isSound = false;
+    this.at = this.end;
+    return 0;
+  }
+}
+
+/** A bound of the encoded size. */
+export function payloadMaxOf(record: StoreRecord): number {
+  switch (record.type) {
+    case 'SessionOpened':
+      return 64 + 3 * (record.clientId.length + record.owner.length);
+    case 'Subscribed':
+    case 'Unsubscribed':
+      return 64 + 3 * record.filter.length;
+    case 'RetainedCleared':
+      return 64 + record.topic.length;
+    case 'Published': {
+      let receivers = 0;
+      for (const { identifiers } of record.receivers) receivers += 20 + 8 * identifiers.length;
+      return 64 + messageMaxOf(record.message) + receivers;
+    }
+    case 'WillPending':
+      return 64 + messageMaxOf(record.message);
+    case 'SessionChanged':
+    case 'SessionEnded':
+    case 'Released':
+    case 'Sent':
+    case 'Received':
+    case 'Completed':
+    case 'Dropped':
+    case 'WillCleared':
+      return 64;
+  }
+}
+
+export function messageMaxOf({ topic, payload, properties, publisher }: PublishedMessage): number {
+  return 64 + topic.length + payload.length + properties.length + 3 * publisher.length;
+}
+
+/** What a message weighs in queue limits. */
+export function sizeOf({ topic, payload, properties }: PublishedMessage): number {
+  return topic.length + payload.length + properties.length;
+}
+
+/** Writes a record's payload. `qos` is that of the message a Sent is about; `nowMs` the time a message is stored. */
+export function encodeRecord(writer: Writer, record: StoreRecord, qos: number, nowMs: number): void {
+  switch (record.type) {
+    case 'Published':
+      return encodePublished(writer, record, nowMs);
+    case 'RetainedCleared':
+      return writer.blob(record.topic);
+    case 'SessionOpened':
+      writer.number(record.session);
+      writer.number(record.protocolVersion);
+      writer.number(record.expiryS);
+      writer.text(record.clientId);
+      return writer.text(record.owner);
+    case 'SessionChanged':
+      writer.number(record.session);
+      writer.number(record.expiryS);
+      return writer.number(record.disconnectedAtMs);
+    case 'SessionEnded':
+    case 'WillCleared':
+      return writer.number(record.session);
+    case 'Subscribed':
+      writer.number(record.session);
+      writer.number(record.options);
+      writer.number(record.identifier);
+      return writer.text(record.filter);
+    case 'Unsubscribed':
+      writer.number(record.session);
+      return writer.text(record.filter);
+    case 'Released':
+    case 'Received':
+    case 'Completed':
+      writer.number(record.session);
+      return writer.number(record.packetIdentifier);
+    case 'Sent':
+      writer.number(record.session);
+      writer.number(record.position);
+      writer.number(record.packetIdentifier);
+      return writer.number(qos);
+    case 'Dropped':
+      writer.number(record.session);
+      return writer.number(record.position);
+    case 'WillPending':
+      writer.number(record.session);
+      writer.number(record.dueAtMs);
+      writer.number(record.retain ? 1 : 0);
+      return encodeMessage(writer, record.message);
+  }
+}
+
+function encodePublished(writer: Writer, record: PublishedRecord, nowMs: number): void {
+  writer.number(record.position);
+  encodeMessage(writer, record.message, record.retained, record.from !== undefined);
+  if (record.retained) writer.number(nowMs);
+  if (record.from !== undefined) {
+    writer.number(record.from.session);
+    writer.number(record.from.packetIdentifier);
+  }
+  writer.number(record.receivers.length);
+  for (const { session, qos, retain, identifiers } of record.receivers) {
+    writer.number(session);
+    writer.number(qos + (retain ? 4 : 0) + identifiers.length * 8);
+    for (const identifier of identifiers) writer.number(identifier);
+  }
+}
+
+export function encodeMessage(
+  writer: Writer,
+  message: PublishedMessage,
+  retained = false,
+  hasFrom = false,
+): void {
+  const { publisher, expiresAtMs } = message;
+  const flags =
+    message.qos +
+    (retained ? FLAG_RETAINED : 0) +
+    (hasFrom ? FLAG_FROM : 0) +
+    (publisher !== '' ? FLAG_PUBLISHER : 0) +
+    (expiresAtMs !== 0 ? FLAG_EXPIRES : 0);
+  writer.number(flags);
+  writer.blob(message.topic);
+  writer.blob(message.payload);
+  writer.blob(message.properties);
+  if (publisher !== '') writer.text(publisher);
+  if (expiresAtMs !== 0) writer.number(expiresAtMs);
+}
+
+export function decodeMessage(reader: Reader): { message: PublishedMessage; flags: number } {
+  const flags = reader.number();
+  const topic = reader.blob();
+  const payload = reader.blob();
+  const properties = reader.blob();
+  const publisher = flags & FLAG_PUBLISHER ? reader.text() : '';
+  const expiresAtMs = flags & FLAG_EXPIRES ? reader.number() : 0;
+  return { message: { topic, payload, properties, qos: qosOf(flags), expiresAtMs, publisher }, flags };
+}
+
+/** The message's bytes are views into the given buffer. */
+export function decodePublished(bytes: Buffer, start: number, end: number): Publication | null {
+  const reader = new Reader(bytes, start, end);
+  const position = reader.number();
+  const { message, flags } = decodeMessage(reader);
+  const storedAtMs = flags & FLAG_RETAINED ? reader.number() : 0;
+  const from =
+    flags & FLAG_FROM ? { session: reader.number(), packetIdentifier: reader.number() } : undefined;
+  const count = reader.number();
+  const receivers: Receiver[] = [];
+  for (let index = 0; index < count && reader.isSound; index++) receivers.push(decodeReceiver(reader));
+  if (!reader.isSound) return null;
+  return {
+    type: 'Published',
+    position,
+    message,
+    receivers,
+    retained: (flags & FLAG_RETAINED) !== 0,
+    storedAtMs,
+    ...(from === undefined ? {} : { from }),
+  };
+}
+
+function decodeReceiver(reader: Reader): Receiver {
+  const session = reader.number();
+  const options = reader.number();
+  const identifiers: number[] = [];
+  for (let left = Math.floor(options / 8); left > 0 && reader.isSound; left--) {
+    identifiers.push(reader.number());
+  }
+  return { session, qos: qosOf(options), retain: (options & 4) !== 0, identifiers };
+}
+
+export type OtherRecord = Exclude<StoreRecord, { type: 'Published' }>;
+
+/** Any record but Published and Moved; `qos` is set for Sent. Null: not one of ours, or it does not fit. */
+export function decodeRecord(
+  type: number,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): { record: OtherRecord; qos: 0 | 1 | 2 } | null {
+  const reader = new Reader(bytes, start, end);
+  const record = decodeOther(type, reader);
+  const qos = type === RECORD_TYPE.Sent ? qosOf(reader.number()) : 0;
+  return record === null || !reader.isSound ? null : { record, qos };
+}
+
+function decodeOther(type: number, reader: Reader): OtherRecord | null {
+  if (type === RECORD_TYPE.RetainedCleared) return { type: 'RetainedCleared', topic: reader.blob() };
+  const session = reader.number();
+  switch (type) {
+    case RECORD_TYPE.SessionOpened: {
+      const protocolVersion = reader.number() === 5 ? 5 : 4;
+      const expiryS = reader.number();
+      return {
+        type: 'SessionOpened',
+        session,
+        protocolVersion,
+        expiryS,
+        clientId: reader.text(),
+        owner: reader.text(),
+      };
+    }
+    case RECORD_TYPE.SessionChanged:
+      return { type: 'SessionChanged', session, expiryS: reader.number(), disconnectedAtMs: reader.number() };
+    case RECORD_TYPE.SessionEnded:
+      return { type: 'SessionEnded', session };
+    case RECORD_TYPE.Subscribed: {
+      const options = reader.number();
+      return { type: 'Subscribed', session, options, identifier: reader.number(), filter: reader.text() };
+    }
+    case RECORD_TYPE.Unsubscribed:
+      return { type: 'Unsubscribed', session, filter: reader.text() };
+    case RECORD_TYPE.Released:
+      return { type: 'Released', session, packetIdentifier: reader.number() };
+    case RECORD_TYPE.Sent:
+      return { type: 'Sent', session, position: reader.number(), packetIdentifier: reader.number() };
+    case RECORD_TYPE.Received:
+      return { type: 'Received', session, packetIdentifier: reader.number() };
+    case RECORD_TYPE.Completed:
+      return { type: 'Completed', session, packetIdentifier: reader.number() };
+    case RECORD_TYPE.Dropped:
+      return { type: 'Dropped', session, position: reader.number() };
+    case RECORD_TYPE.WillPending: {
+      const dueAtMs = reader.number();
+      const retain = reader.number() === 1;
+      return { type: 'WillPending', session, dueAtMs, retain, message: decodeMessage(reader).message };
+    }
+    case RECORD_TYPE.WillCleared:
+      return { type: 'WillCleared', session };
+    default:
+      return null;
+  }
+}
+
+function qosOf(value: number): 0 | 1 | 2 {
+  const qos = value & 3;
+  return qos === 2 ? 2 : qos === 1 ? 1 : 0;
+}

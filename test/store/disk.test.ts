@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { silentLog } from '../../src/log.js';
+import { Metrics } from '../../src/metrics.js';
+import { DiskStore } from '../../src/store/disk.js';
+import type { StoreRecord } from '../../src/store/store.js';
+import { MemoryDisk, seeded } from '../support/memorydisk.js';
+import { StoreLoad } from '../support/storeload.js';
+import { canonicalOf, StoreModel } from '../support/storemodel.js';
+
+const FOLDER = '/store';
+
+function storeOn(disk: MemoryDisk, maxBytes = 1 << 20, sync: 'commit' | 'interval' = 'commit'): DiskStore {
+  return new DiskStore(
+    { path: FOLDER, sync, intervalMs: 20, maxBytes },
+    {
+      log: silentLog,
+      metrics: new Metrics(),
+      files: disk,
+      lock: async () => ({ release: () => {} }),
+    },
+  );
+}
+
+/**
+ * Appends facts, commits now and then, cuts the power, and opens again: what is there must be the state after some fact
+ * at or behind the last finished commit.
+ */
+async function liveThroughCuts(
+  seed: number,
+  cuts: number,
+  factsMax: number,
+  ending: 'cut' | 'kill' | 'close',
+): Promise<void> {
+  const random = seeded(seed);
+  let disk = new MemoryDisk();
+  let records: StoreRecord[] = [];
+  let load = new StoreLoad(random);
+  for (let cut = 0; cut < cuts; cut++) {
+    const store = storeOn(disk, 64 << 20);
+    const model = new StoreModel();
+    for (const record of records) model.apply(record);
+    assert.equal(await canonicalOf(store, await store.open()), model.canonical());
+    let committed = records.length;
+    const waiting: Promise<void>[] = [];
+    const facts = Math.floor(random() * factsMax);
+    for (let fact = 0; fact < facts; fact++) {
+      const record = load.next();
+      store.append(record);
+      records.push(record);
+      const upTo = records.length;
+      const dice = random();
+      if (dice < 0.1) {
+        waiting.push(
+          store.commit().then(() => {
+            committed = Math.max(committed, upTo);
+          }),
+        );
+      }
+      if (dice < 0.03) await waiting.at(-1);
+    }
+    if (ending === 'close') await store.close();
+    const found = ending === 'cut' ? disk.afterPowerCut(random) : disk.afterKill();
+    if (ending === 'close') committed = records.length;
+    const count = committed;
+    const next = storeOn(found);
+    const text = await canonicalOf(next, await next.open());
+    const kept = matchOf(records, count, text);
+    assert.notEqual(
+      kept,
+      -1,
+      `seed ${seed} cut ${cut}: no state from fact ${count} to ${records.length} is what was found`,
+    );
+    // The rest of the run goes on from the facts that were kept.
+    await Promise.allSettled(waiting);
+    records = records.slice(0, kept);
+    load = replayed(random, records, load);
+    disk = found;
+    await next.close();
+    disk = ending === 'cut' ? found.afterPowerCut(random) : found.afterKill();
+  }
+}
+
+function matchOf(records: StoreRecord[], from: number, text: string): number {
+  const model = new StoreModel();
+  records.slice(0, from).forEach((record) => model.apply(record));
+  for (let count = from; ; count++) {
+    if (model.canonical() === text) return count;
+    const record = records[count];
+    if (record === undefined) return -1;
+    model.apply(record);
+  }
+}
+
+/** A load that knows only the kept facts. */
+function replayed(random: () => number, records: StoreRecord[], old: StoreLoad): StoreLoad {
+  const load = new StoreLoad(random);
+  load.nextPosition = old.nextPosition;
+  load.nextSession = old.nextSession;
+  const model = new StoreModel();
+  for (const record of records) model.apply(record);
+  for (const [number, session] of model.sessions) {
+    load.sessions.push({
+      number,
+      queue: [...session.queue.keys()],
+      inFlight: new Map([...session.inFlight].map(([id, { position }]) => [id, position])),
+      incoming: new Set(session.incoming),
+      filters: [...session.subscriptions.keys()],
+      nextIdentifier: 1,
+    });
+  }
+  return load;
+}
+
+test('a power cut costs nothing that a finished commit covered, and leaves no gap before what is there', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.integer(), (seed) => liveThroughCuts(seed, 4, 150, 'cut')),
+    { numRuns: 25 },
+  );
+});
+
+test('a killed process and a clean stop leave the state of the last commit or a later one', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.integer(), fc.constantFrom('kill' as const, 'close' as const), (seed, ending) =>
+      liveThroughCuts(seed, 3, 150, ending),
+    ),
+    { numRuns: 15 },
+  );
+});
