@@ -5,6 +5,7 @@
  * Index names whatever has a topic of its own (a tag, or a batch). The time is a sample's timestamp; for commands it
  * is when the command expires.
  */
+import type { Quality, Reason } from './sample.js';
 
 const VERSION = 1;
 const HEADER_BYTES = 16;
@@ -15,6 +16,22 @@ export type ParcelKind = (typeof KINDS)[number];
 
 /** Code of a sample: quality and reason. Code of a command: what is asked. Code of a result: how it went. */
 export const SAMPLE_CODE = { good: 0, stale: 1, bad: 2, uncertain: 3 } as const;
+const REASONS = [undefined, 'timeout', 'exception', 'offline', 'invalid', 'implausible', 'clock'] as const;
+const QUALITIES = ['good', 'stale', 'bad', 'uncertain'] as const;
+
+/** The lowest two bits of a sample's code are its quality, the others its reason; a good sample's code is 0. */
+export function sampleCode(quality: Quality, reason?: Reason): number {
+  return SAMPLE_CODE[quality] | (REASONS.indexOf(reason) << 2);
+}
+
+export function qualityOf(code: number): Quality {
+  return QUALITIES[code & 3] ?? 'bad';
+}
+
+export function reasonOf(code: number): Reason | undefined {
+  return REASONS[code >> 2];
+}
+
 export const COMMAND_CODE = { write: 0, read: 1 } as const;
 /** `code` in an ack by result code; EXC_n is 128 + n. */
 export const RESULT_CODES = [
@@ -25,14 +42,14 @@ export const RESULT_EXCEPTION_BASE = 128;
 
 /** Fills one parcel; append() says false when it is full. */
 export class ParcelWriter {
-  readonly #bytes: Uint8Array;
+  readonly bytes: Uint8Array;
   readonly #view: DataView;
   readonly #baseMs: number;
   #end = HEADER_BYTES;
   #count = 0;
 
   constructor(kind: ParcelKind, buffer: ArrayBuffer, baseMs: number) {
-    this.#bytes = new Uint8Array(buffer);
+    this.bytes = new Uint8Array(buffer);
     this.#view = new DataView(buffer);
     this.#baseMs = baseMs;
     this.#view.setUint8(0, VERSION);
@@ -48,16 +65,26 @@ export class ParcelWriter {
   /** False, and nothing written, when the parcel has no room for it. */
   append(index: number, code: number, timeMs: number, correlation: number, payload: Uint8Array): boolean {
     const at = this.#end;
-    if (at + RECORD_BYTES + payload.length > this.#bytes.length) return false;
-    const view = this.#view;
-    view.setUint32(at, index, true);
-    view.setUint32(at + 4, code | (payload.length << 8), true);
-    view.setUint32(at + 8, Math.min(0xffffffff, Math.max(0, timeMs - this.#baseMs)), true);
-    view.setUint32(at + 12, correlation, true);
-    this.#bytes.set(payload, at + RECORD_BYTES);
+    if (at + RECORD_BYTES + payload.length > this.bytes.length) return false;
+    this.#writeHead(at, index, code, timeMs, correlation, payload.length);
+    this.bytes.set(payload, at + RECORD_BYTES);
     this.#end = at + RECORD_BYTES + payload.length;
     this.#count += 1;
     return true;
+  }
+
+  /** Where the next record's payload may be written in place, up to lengthMax bytes; -1 when there is no room. */
+  reserve(lengthMax: number): number {
+    const at = this.#end + RECORD_BYTES;
+    return at + lengthMax > this.bytes.length ? -1 : at;
+  }
+
+  /** Completes the record whose payload was written at reserve()'s place and ends before payloadEnd. */
+  commit(index: number, code: number, timeMs: number, correlation: number, payloadEnd: number): void {
+    const at = this.#end;
+    this.#writeHead(at, index, code, timeMs, correlation, payloadEnd - at - RECORD_BYTES);
+    this.#end = payloadEnd;
+    this.#count += 1;
   }
 
   /** The finished parcel's buffer, to be transferred. */
@@ -65,6 +92,26 @@ export class ParcelWriter {
     this.#view.setUint32(4, this.#count, true);
     return this.#view.buffer as ArrayBuffer;
   }
+
+  #writeHead(
+    at: number,
+    index: number,
+    code: number,
+    timeMs: number,
+    correlation: number,
+    length: number,
+  ): void {
+    const view = this.#view;
+    view.setUint32(at, index, true);
+    view.setUint32(at + 4, code | (length << 8), true);
+    view.setUint32(at + 8, Math.min(0xffffffff, Math.max(0, timeMs - this.#baseMs)), true);
+    view.setUint32(at + 12, correlation, true);
+  }
+}
+
+/** The bytes that a parcel with one record of this payload needs. */
+export function parcelBytes(payloadLength: number): number {
+  return HEADER_BYTES + RECORD_BYTES + payloadLength;
 }
 
 /** Walks a parcel without an object a record: next() moves, the getters speak of the record under the cursor. */

@@ -1,28 +1,26 @@
 /**
  * Main-thread side of the field: shards buses over worker threads, restarts workers that die, moves parcels.
  */
-import type { Clock } from '../clock.js';
+import { cpus } from 'node:os';
+import type { Cancel, Clock } from '../clock.js';
 import type { Log } from '../log.js';
-import type { Metrics } from '../metrics.js';
-import type { Plant } from '../config/plant.js';
-import type { ParcelReader } from './parcel.js';
+import type { Counter, Metrics } from '../metrics.js';
+import type { Bus, Plant, Tag } from '../config/plant.js';
+import { KnowledgeFolder } from './knowledgefolder.js';
+import type { PoolListener, Shard } from './messages.js';
+import {
+  COMMAND_CODE,
+  ParcelReader,
+  ParcelWriter,
+  parcelBytes,
+  RESULT_CODES,
+  type ResultCode,
+} from './parcel.js';
+import { offlineParcels } from './payload.js';
+import { Seat } from './seat.js';
 
-export type DeviceState = 'online' | 'degraded' | 'offline';
-
-/** What the pool tells the gateway. Calls come on the main thread; parcels are valid only during the call. */
-export interface PoolListener {
-  /** Payloads are ready to publish on the topic that the record's index names. */
-  samples(parcel: ParcelReader): void;
-  /** How commands went, by correlation; the payload is the JSON value written, or the error's text. */
-  results(parcel: ParcelReader): void;
-  /** error is empty when online. */
-  deviceChanged(deviceIndex: number, state: DeviceState, sinceMs: number, error: string): void;
-  busChanged(busIndex: number, isUp: boolean, error: string): void;
-  /** Statistics of one bus, every 10 s; the shape is the poller room's (statistics.ts). */
-  statistics(busIndex: number, statistics: unknown): void;
-  /** A readable line about something the field did (desync, breaker, learned hole), for the log and event topics. */
-  event(kind: string, fields: Record<string, unknown>): void;
-}
+export type { PoolListener } from './messages.js';
+export type { DeviceState } from './sample.js';
 
 export interface PoolOptions {
   readonly plant: Plant;
@@ -44,4 +42,174 @@ export interface PoolApi {
   read(tagIndex: number, correlation: number, expiresAtMs: number): void;
   /** Within 2 s; waiting commands are answered with OFFLINE. */
   stop(): Promise<void>;
+}
+
+const COMMAND_PARCEL_BYTES = 4096;
+const NOTHING = new Uint8Array(0);
+
+/** Commands on their way to one worker, posted at the end of the turn. */
+interface Outgoing {
+  readonly seat: Seat;
+  writer: ParcelWriter | null;
+  isDeferred: boolean;
+}
+
+export class Pool implements PoolApi {
+  readonly #options: PoolOptions;
+  readonly #outgoing: Outgoing[] = [];
+  readonly #outgoingOfTag = new Map<number, Outgoing>();
+  readonly #knowledge: KnowledgeFolder;
+  readonly #restarts: Counter;
+  #cancelWatch: Cancel | null = null;
+  #isStopped = false;
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+    this.#knowledge = new KnowledgeFolder(options.knowledgeFolder, options.log);
+    this.#restarts = options.metrics.counter(
+      'holdfast_worker_restarts_total',
+      'Poller threads that were started again',
+    );
+  }
+
+  async start(): Promise<void> {
+    const { plant } = this.#options;
+    await this.#knowledge.load(plant.devices);
+    for (const shard of shardsOf(plant)) this.#seat(shard);
+    this.#watch();
+    await Promise.all(this.#outgoing.map(({ seat }) => seat.start()));
+  }
+
+  write(tagIndex: number, correlation: number, expiresAtMs: number, payload: Uint8Array): void {
+    this.#command(tagIndex, COMMAND_CODE.write, correlation, expiresAtMs, payload);
+  }
+
+  read(tagIndex: number, correlation: number, expiresAtMs: number): void {
+    this.#command(tagIndex, COMMAND_CODE.read, correlation, expiresAtMs, NOTHING);
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#cancelWatch?.();
+    await Promise.all(this.#outgoing.map(({ seat }) => seat.stop()));
+    await this.#knowledge.flush();
+  }
+
+  #seat(shard: Shard): void {
+    const { listener, log, clock } = this.#options;
+    const seat = new Seat({
+      shard,
+      log,
+      clock,
+      knowledge: this.#knowledge,
+      listener,
+      died: (unanswered) => this.#died(shard, unanswered),
+    });
+    const outgoing: Outgoing = { seat, writer: null, isDeferred: false };
+    this.#outgoing.push(outgoing);
+    for (const tag of shard.tags) this.#outgoingOfTag.set(tag.index, outgoing);
+  }
+
+  #command(
+    tagIndex: number,
+    code: number,
+    correlation: number,
+    expiresAtMs: number,
+    payload: Uint8Array,
+  ): void {
+    const outgoing = this.#outgoingOfTag.get(tagIndex);
+    if (outgoing === undefined) return this.#refuse([[correlation, tagIndex]], 'UNKNOWN_TAG', 'no such tag');
+    if (this.#isStopped || !outgoing.seat.isAlive) {
+      return this.#refuse([[correlation, tagIndex]], 'OFFLINE', 'the poller of this bus is not running');
+    }
+    outgoing.seat.expect(correlation, tagIndex);
+    if (outgoing.writer?.append(tagIndex, code, expiresAtMs, correlation, payload) !== true) {
+      this.#post(outgoing);
+      const size = Math.max(COMMAND_PARCEL_BYTES, parcelBytes(payload.length));
+      outgoing.writer = new ParcelWriter(
+        'commands',
+        new ArrayBuffer(size),
+        this.#options.clock.nowMs() - 60_000,
+      );
+      outgoing.writer.append(tagIndex, code, expiresAtMs, correlation, payload);
+    }
+    if (outgoing.isDeferred) return;
+    outgoing.isDeferred = true;
+    queueMicrotask(() => {
+      outgoing.isDeferred = false;
+      this.#post(outgoing);
+    });
+  }
+
+  #post(outgoing: Outgoing): void {
+    const { writer } = outgoing;
+    outgoing.writer = null;
+    if (writer !== null) outgoing.seat.send(writer.finish());
+  }
+
+  /** Answers commands that no worker will answer. */
+  #refuse(commands: Iterable<readonly [number, number]>, code: ResultCode, text: string): void {
+    const { clock, listener } = this.#options;
+    const payload = Buffer.from(text);
+    const list = [...commands];
+    if (list.length === 0) return;
+    // Told after the caller has returned, as every other result is.
+    queueMicrotask(() => {
+      const size = 16 + list.length * parcelBytes(payload.length);
+      const writer = new ParcelWriter('results', new ArrayBuffer(size), clock.nowMs());
+      for (const [correlation, tagIndex] of list)
+        writer.append(tagIndex, RESULT_CODES.indexOf(code), clock.nowMs(), correlation, payload);
+      listener.results(new ParcelReader(writer.finish()));
+    });
+  }
+
+  /** A worker is gone: what it polled is offline until its successor has read it. */
+  #died(shard: Shard, unanswered: ReadonlyMap<number, number>): void {
+    const { listener, clock } = this.#options;
+    const text = 'the poller stopped; the command may have been carried out';
+    this.#refuse(unanswered, 'OFFLINE', text);
+    if (this.#isStopped) return;
+    this.#restarts.value += 1;
+    const nowMs = clock.nowMs();
+    for (const bus of shard.buses) listener.busChanged(bus.index, false, 'the poller is being restarted');
+    for (const device of shard.devices)
+      listener.deviceChanged(device.index, 'offline', nowMs, 'the poller is being restarted');
+    for (const buffer of offlineParcels(shard.tags, shard.batches, nowMs)) {
+      listener.samples(new ParcelReader(buffer));
+    }
+  }
+
+  /** Once a second: is every worker's loop still turning? */
+  #watch(): void {
+    this.#cancelWatch = this.#options.clock.after(1000, () => {
+      for (const { seat } of this.#outgoing) seat.check();
+      this.#watch();
+    });
+  }
+}
+
+/** Buses by estimated work over as many workers as make sense: the heaviest first, each to the least loaded worker. */
+export function shardsOf(plant: Plant): Shard[] {
+  const wanted = plant.workers > 0 ? plant.workers : Math.max(1, cpus().length - 1);
+  const count = Math.min(wanted, plant.buses.length);
+  const loads = plant.buses.map((bus) => ({ bus, load: loadOf(plant.tags, bus) }));
+  const bins = Array.from({ length: count }, () => ({ buses: [] as Bus[], load: 0 }));
+  for (const { bus, load } of loads.sort((a, b) => b.load - a.load)) {
+    const bin = bins.reduce((least, other) => (other.load < least.load ? other : least));
+    bin.buses.push(bus);
+    bin.load += load;
+  }
+  return bins.map(({ buses }) => ({
+    buses,
+    devices: plant.devices.filter((device) => buses.includes(device.bus)),
+    tags: plant.tags.filter((tag) => buses.includes(tag.device.bus)),
+    batches: plant.batches.filter((batch) => buses.includes(batch.device.bus)),
+  }));
+}
+
+/** Tags a second, and a little for the bus itself. */
+function loadOf(tags: readonly Tag[], bus: Bus): number {
+  let load = 1;
+  for (const tag of tags) if (tag.device.bus === bus && tag.intervalMs > 0) load += 1000 / tag.intervalMs;
+  return load;
 }

@@ -14,3 +14,6 @@ export interface Sample {
   /** Wall time in ms since 1970. */
   readonly timestamp: number;
 }
+
+/** degraded: it answers, but not for all of its tags. */
+export type DeviceState = 'online' | 'degraded' | 'offline';

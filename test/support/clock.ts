@@ -2,16 +2,18 @@
 import type { Cancel, Clock } from '../../src/clock.js';
 
 interface Timer {
-  dueMs: number;
-  sequence: number;
-  callback: () => void;
+  readonly dueMs: number;
+  readonly sequence: number;
+  /** null once it was cancelled. */
+  callback: (() => void) | null;
 }
 
 export class ManualClock implements Clock {
   #nowMs: number;
   #elapsedMs = 0;
   #sequence = 0;
-  #timers: Timer[] = [];
+  /** A binary heap by time, then by order of asking. */
+  readonly #timers: Timer[] = [];
 
   constructor(startMs = 1_700_000_000_000) {
     this.#nowMs = startMs;
@@ -26,22 +28,31 @@ export class ManualClock implements Clock {
   }
 
   after(delayMs: number, callback: () => void): Cancel {
-    const timer = { dueMs: this.#elapsedMs + Math.max(0, delayMs), sequence: this.#sequence++, callback };
-    this.#timers.push(timer);
+    const timer: Timer = {
+      dueMs: this.#elapsedMs + Math.max(0, delayMs),
+      sequence: this.#sequence++,
+      callback,
+    };
+    this.#push(timer);
     return () => {
-      this.#timers = this.#timers.filter((other) => other !== timer);
+      timer.callback = null;
     };
   }
 
   /** Moves both clocks forward, firing what falls due on the way at its own time. */
   advance(ms: number): void {
     const endMs = this.#elapsedMs + ms;
-    for (let next = this.#next(endMs); next !== undefined; next = this.#next(endMs)) {
-      this.#timers = this.#timers.filter((timer) => timer !== next);
-      this.#move(next.dueMs - this.#elapsedMs);
-      next.callback();
-    }
+    while (this.#fireNext(endMs)) continue;
     this.#move(endMs - this.#elapsedMs);
+  }
+
+  /** The same, letting promises settle after every timer, for code that waits for answers. */
+  async run(ms: number): Promise<void> {
+    const endMs = this.#elapsedMs + ms;
+    await settle();
+    while (this.#fireNext(endMs)) await settle();
+    this.#move(endMs - this.#elapsedMs);
+    await settle();
   }
 
   /** Wall time jumps; monotonic time does not. */
@@ -49,14 +60,62 @@ export class ManualClock implements Clock {
     this.#nowMs += ms;
   }
 
+  #fireNext(untilMs: number): boolean {
+    const next = this.#timers[0];
+    if (next === undefined || next.dueMs > untilMs) return false;
+    this.#pop();
+    if (next.callback === null) return true;
+    this.#move(next.dueMs - this.#elapsedMs);
+    next.callback();
+    return true;
+  }
+
   #move(ms: number): void {
     this.#elapsedMs += ms;
     this.#nowMs += ms;
   }
 
-  #next(untilMs: number): Timer | undefined {
-    return this.#timers
-      .filter((timer) => timer.dueMs <= untilMs)
-      .sort((a, b) => a.dueMs - b.dueMs || a.sequence - b.sequence)[0];
+  #push(timer: Timer): void {
+    const timers = this.#timers;
+    let at = timers.length;
+    timers.push(timer);
+    while (at > 0) {
+      const parent = (at - 1) >> 1;
+      if (isBefore(timers[parent], timer)) break;
+      this.#swap(at, parent);
+      at = parent;
+    }
   }
+
+  #pop(): void {
+    const timers = this.#timers;
+    this.#swap(0, timers.length - 1);
+    timers.pop();
+    for (let at = 0; ;) {
+      const left = 2 * at + 1;
+      if (left >= timers.length) return;
+      const least = isBefore(timers[left + 1], timers[left]) ? left + 1 : left;
+      if (isBefore(timers[at], timers[least])) return;
+      this.#swap(at, least);
+      at = least;
+    }
+  }
+
+  #swap(a: number, b: number): void {
+    const timers = this.#timers;
+    const [x, y] = [timers[a], timers[b]];
+    if (x === undefined || y === undefined) return;
+    timers[a] = y;
+    timers[b] = x;
+  }
+}
+
+function isBefore(a: Timer | undefined, b: Timer | undefined): boolean {
+  if (a === undefined || b === undefined) return a !== undefined;
+  return a.dueMs < b.dueMs || (a.dueMs === b.dueMs && a.sequence < b.sequence);
+}
+
+/** Lets every promise that can settle now do so. */
+async function settle(): Promise<void> {
+  for (let hop = 0; hop < 6; hop += 1) await Promise.resolve();
 }

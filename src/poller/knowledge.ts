@@ -1,0 +1,192 @@
+/**
+ * What one device taught: how much it answers at once, which addresses it refuses, whether it knows mask writes, how
+ * fast it is. Kept as a readable file a device, in the words of device maps, so that it can be copied into one; what
+ * was refused is asked again, but rarely.
+ */
+import type { Device, Range } from '../config/plant.js';
+import type { Table } from '../modbus/protocol.js';
+import type { Learned } from './terrain.js';
+
+/** Asked again after so long: soon once, then ever more rarely. */
+const RETEST_MS = [15_000, 60_000, 600_000, 3_600_000] as const;
+/** Limits and holes found by joined reads are forgotten after so long, and found again if they are still there. */
+const FORGET_MS = 3_600_000;
+
+export interface Refusal {
+  readonly tag: string;
+  count: number;
+  /** Wall time. */
+  retestAtMs: number;
+  text: string;
+}
+
+interface Hole extends Range {
+  readonly foundAtMs: number;
+}
+
+/** What a knowledge file holds. */
+export interface KnowledgeRecord {
+  readonly device: string;
+  readonly bus: string;
+  readonly unit_id: number;
+  readonly map: string | null;
+  readonly learned_at: string;
+  readonly limits?: { readonly registers?: number; readonly bits?: number; readonly found_at?: number };
+  /** In the form of a device map's `forbidden`, each with the time it was found. */
+  readonly holes?: Readonly<Record<string, number>>;
+  readonly refused?: Readonly<Record<string, { readonly count: number; readonly error: string }>>;
+  readonly mask_write?: boolean;
+  readonly response_ms?: { readonly p50: number; readonly p99: number };
+}
+
+const TABLE_WORDS: Readonly<Record<Table, string>> = {
+  coil: 'coil',
+  'discrete-input': 'discrete',
+  'holding-register': 'holding',
+  'input-register': 'input',
+};
+
+export class Knowledge implements Learned {
+  registersMax = Infinity;
+  bitsMax = Infinity;
+  /** null: not tried. */
+  maskWrite: boolean | null = null;
+  responseMs: { p50: number; p99: number } | null = null;
+  readonly refusals = new Map<string, Refusal>();
+  #limitsAtMs = 0;
+  #holes: Hole[] = [];
+
+  get holes(): readonly Range[] {
+    return this.#holes;
+  }
+
+  /** Nothing between two readable places may be read over. */
+  learnHole(range: Range, nowMs: number): void {
+    this.#holes.push({ ...range, foundAtMs: nowMs });
+  }
+
+  learnMaximum(isBits: boolean, quantity: number, nowMs: number): void {
+    if (isBits) this.bitsMax = Math.min(this.bitsMax, quantity);
+    else this.registersMax = Math.min(this.registersMax, quantity);
+    this.#limitsAtMs = nowMs;
+  }
+
+  /** The device refuses this tag; returns when it is to be asked again. */
+  refuse(tag: string, text: string, nowMs: number): Refusal {
+    const refusal = this.refusals.get(tag) ?? { tag, count: 0, retestAtMs: 0, text };
+    const waitMs = RETEST_MS[Math.min(refusal.count, RETEST_MS.length - 1)] ?? FORGET_MS;
+    refusal.count += 1;
+    refusal.text = text;
+    refusal.retestAtMs = nowMs + waitMs;
+    this.refusals.set(tag, refusal);
+    return refusal;
+  }
+
+  /** Drops what was learned long ago by joined reads; true when something was dropped. */
+  forgetOld(nowMs: number): boolean {
+    const holeCount = this.#holes.length;
+    this.#holes = this.#holes.filter((hole) => nowMs - hole.foundAtMs < FORGET_MS);
+    const hasLimit = this.registersMax !== Infinity || this.bitsMax !== Infinity;
+    const isLimitOld = hasLimit && nowMs - this.#limitsAtMs >= FORGET_MS;
+    if (isLimitOld) {
+      this.registersMax = Infinity;
+      this.bitsMax = Infinity;
+    }
+    return isLimitOld || this.#holes.length < holeCount;
+  }
+
+  toRecord(device: Device, nowMs: number): KnowledgeRecord {
+    const { registersMax, bitsMax } = this;
+    return {
+      device: device.name,
+      bus: device.bus.name,
+      unit_id: device.unitId,
+      map: device.map,
+      learned_at: new Date(nowMs).toISOString(),
+      ...(registersMax === Infinity && bitsMax === Infinity
+        ? {}
+        : {
+            limits: {
+              ...(registersMax === Infinity ? {} : { registers: registersMax }),
+              ...(bitsMax === Infinity ? {} : { bits: bitsMax }),
+              found_at: this.#limitsAtMs,
+            },
+          }),
+      ...(this.#holes.length === 0
+        ? {}
+        : { holes: Object.fromEntries(this.#holes.map((hole) => [rangeText(hole), hole.foundAtMs])) }),
+      ...(this.refusals.size === 0
+        ? {}
+        : {
+            refused: Object.fromEntries(
+              [...this.refusals.values()].map(({ tag, count, text }) => [tag, { count, error: text }]),
+            ),
+          }),
+      ...(this.maskWrite === null ? {} : { mask_write: this.maskWrite }),
+      ...(this.responseMs === null ? {} : { response_ms: this.responseMs }),
+    };
+  }
+
+  /** Takes up what a file says, if it speaks of this very device; anything odd in it is left out. */
+  static fromRecord(record: unknown, device: Device, nowMs: number): Knowledge {
+    const knowledge = new Knowledge();
+    if (!isObject(record) || record['unit_id'] !== device.unitId || record['map'] !== device.map)
+      return knowledge;
+    if (record['bus'] !== device.bus.name) return knowledge;
+    knowledge.#takeLimits(record['limits']);
+    for (const [text, foundAtMs] of entriesOf(record['holes'])) {
+      const range = parseRange(text);
+      if (range !== null && typeof foundAtMs === 'number') knowledge.#holes.push({ ...range, foundAtMs });
+    }
+    for (const [tag, refusal] of entriesOf(record['refused'])) {
+      if (!isObject(refusal) || typeof refusal['count'] !== 'number') continue;
+      // A restart asks again, but not at once: one illegal tag must not cost an exception at each start.
+      const count = Math.max(1, refusal['count']);
+      knowledge.refusals.set(tag, {
+        tag,
+        count,
+        retestAtMs: nowMs + 600_000,
+        text: String(refusal['error'] ?? ''),
+      });
+    }
+    if (typeof record['mask_write'] === 'boolean') knowledge.maskWrite = record['mask_write'];
+    const times = record['response_ms'];
+    if (isObject(times) && isPositive(times['p50']) && isPositive(times['p99'])) {
+      knowledge.responseMs = { p50: times['p50'], p99: times['p99'] };
+    }
+    return knowledge;
+  }
+
+  #takeLimits(limits: unknown): void {
+    if (!isObject(limits)) return;
+    if (isPositive(limits['registers'])) this.registersMax = limits['registers'];
+    if (isPositive(limits['bits'])) this.bitsMax = limits['bits'];
+    if (isPositive(limits['found_at'])) this.#limitsAtMs = limits['found_at'];
+  }
+}
+
+function rangeText({ table, address, quantity }: Range): string {
+  return `${TABLE_WORDS[table]}:${address}${quantity > 1 ? `-${address + quantity - 1}` : ''}`;
+}
+
+function parseRange(text: string): Range | null {
+  const match = /^(\w+):(\d{1,5})(?:-(\d{1,5}))?$/.exec(text);
+  const table = Object.entries(TABLE_WORDS).find(([, word]) => word === match?.[1])?.[0];
+  if (match === null || table === undefined) return null;
+  const first = Number(match[2]);
+  const last = match[3] === undefined ? first : Number(match[3]);
+  // The key of TABLE_WORDS that was found is a Table.
+  return last < first ? null : { table: table as Table, address: first, quantity: last - first + 1 };
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
+function entriesOf(value: unknown): [string, unknown][] {
+  return isObject(value) ? Object.entries(value) : [];
+}
+
+function isPositive(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value) && value > 0;
+}

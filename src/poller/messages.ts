@@ -1,0 +1,63 @@
+/** The messages between pool and workers: parcels, and a few small typed ones; and what the pool makes of them. */
+import type { MessagePort } from 'node:worker_threads';
+import type { Batch, Bus, Device, Tag } from '../config/plant.js';
+import type { KnowledgeRecord } from './knowledge.js';
+import type { ParcelReader } from './parcel.js';
+import type { DeviceState } from './sample.js';
+import type { BusStatistics } from './statistics.js';
+
+/** The part of a plant that one worker polls. */
+export interface Shard {
+  readonly buses: readonly Bus[];
+  readonly devices: readonly Device[];
+  readonly tags: readonly Tag[];
+  readonly batches: readonly Batch[];
+}
+
+export interface WorkerData extends Shard {
+  /** What devices taught in an earlier life, by device index; not checked yet. */
+  readonly knowledge: ReadonlyMap<number, unknown>;
+  /** The worker's ends of serial lines, by bus index. */
+  readonly serialPorts: ReadonlyMap<number, MessagePort>;
+  readonly bufferCount: number;
+  readonly bufferBytes: number;
+}
+
+export type ToWorker =
+  | { readonly kind: 'commands'; readonly buffer: ArrayBuffer }
+  /** A parcel's buffer comes back: its samples have been published. */
+  | { readonly kind: 'release'; readonly buffer: ArrayBuffer }
+  | { readonly kind: 'ping' }
+  | { readonly kind: 'stop' };
+
+export type FromWorker =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'parcel'; readonly buffer: ArrayBuffer; readonly isPooled: boolean }
+  | {
+      readonly kind: 'device';
+      readonly deviceIndex: number;
+      readonly state: DeviceState;
+      readonly sinceMs: number;
+      readonly error: string;
+    }
+  | { readonly kind: 'bus'; readonly busIndex: number; readonly isUp: boolean; readonly error: string }
+  | { readonly kind: 'statistics'; readonly statistics: BusStatistics }
+  | { readonly kind: 'event'; readonly event: string; readonly fields: Record<string, unknown> }
+  | { readonly kind: 'learned'; readonly deviceIndex: number; readonly record: KnowledgeRecord }
+  | { readonly kind: 'pong' }
+  | { readonly kind: 'stopped' };
+
+/** What the pool tells the gateway. Calls come on the main thread; parcels are valid only during the call. */
+export interface PoolListener {
+  /** Payloads are ready to publish on the topic that the record's index names. */
+  samples(parcel: ParcelReader): void;
+  /** How commands went, by correlation; the payload is the JSON value written or read, or the error's text. */
+  results(parcel: ParcelReader): void;
+  /** error is empty when online. */
+  deviceChanged(deviceIndex: number, state: DeviceState, sinceMs: number, error: string): void;
+  busChanged(busIndex: number, isUp: boolean, error: string): void;
+  /** Statistics of one bus, every 10 s: a BusStatistics of statistics.ts. */
+  statistics(busIndex: number, statistics: unknown): void;
+  /** A readable line about something the field did (desync, breaker, learned hole), for the log and event topics. */
+  event(kind: string, fields: Record<string, unknown>): void;
+}

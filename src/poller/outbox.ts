@@ -1,0 +1,162 @@
+/**
+ * What a worker has to tell, in parcels: samples into a fixed number of buffers that travel to the main thread and
+ * come back. With no buffer left the newest reading of each tag waits, so a slow main thread costs values in between,
+ * never memory. Results of commands are never dropped; their number is bounded by the commands that may wait.
+ */
+import type { Clock } from '../clock.js';
+import type { Batch } from '../config/plant.js';
+import { ParcelWriter, parcelBytes } from './parcel.js';
+import { batchPayload, payloadBytesMax, writePayload } from './payload.js';
+import type { TagState } from './report.js';
+
+/** Where pollers put what they have to tell. */
+export interface Sink {
+  sample(state: TagState): void;
+  batch(batch: Batch, states: readonly TagState[], timeMs: number): void;
+  result(tagIndex: number, code: number, correlation: number, payload: Uint8Array): void;
+}
+
+export interface OutboxOptions {
+  readonly clock: Clock;
+  readonly bufferCount: number;
+  readonly bufferBytes: number;
+  /** Hands a parcel over; isPooled: its buffer is to be given back. */
+  post(buffer: ArrayBuffer, isPooled: boolean): void;
+  /** Calls back once, at the end of this turn of the loop or a little later. */
+  defer(flush: () => void): void;
+}
+
+/** Times in parcels are counted from this long before they are made: stale readings carry older times. */
+const BASE_BEFORE_MS = 86_400_000;
+
+export class Outbox implements Sink {
+  readonly #options: OutboxOptions;
+  readonly #free: ArrayBuffer[] = [];
+  /** Readings that wait for a buffer, each tag once. */
+  #held: TagState[] = [];
+  #heldBatches = new Map<number, { batch: Batch; states: readonly TagState[]; timeMs: number }>();
+  #samples: ParcelWriter | null = null;
+  #results: ParcelWriter | null = null;
+  #isDeferred = false;
+  /** Readings that were replaced by newer ones while waiting. */
+  overwrittenCount = 0;
+
+  constructor(options: OutboxOptions) {
+    this.#options = options;
+    for (let i = 0; i < options.bufferCount; i += 1) this.#free.push(new ArrayBuffer(options.bufferBytes));
+  }
+
+  sample(state: TagState): void {
+    if (state.isHeld) {
+      this.overwrittenCount += 1;
+    } else if (!this.#write(state)) {
+      state.isHeld = true;
+      this.#held.push(state);
+    }
+  }
+
+  batch(batch: Batch, states: readonly TagState[], timeMs: number): void {
+    if (!this.#writeBatch(batch, states, timeMs))
+      this.#heldBatches.set(batch.index, { batch, states, timeMs });
+  }
+
+  result(tagIndex: number, code: number, correlation: number, payload: Uint8Array): void {
+    const nowMs = this.#options.clock.nowMs();
+    if (this.#results?.append(tagIndex, code, nowMs, correlation, payload) !== true) {
+      this.#postResults();
+      const size = Math.max(4096, parcelBytes(payload.length));
+      this.#results = new ParcelWriter('results', new ArrayBuffer(size), nowMs - BASE_BEFORE_MS);
+      this.#results.append(tagIndex, code, nowMs, correlation, payload);
+    }
+    this.#defer();
+  }
+
+  /** A buffer came back. */
+  release(buffer: ArrayBuffer): void {
+    this.#free.push(buffer);
+    const held = this.#held;
+    this.#held = [];
+    for (const [at, state] of held.entries()) {
+      state.isHeld = false;
+      if (this.#write(state)) continue;
+      for (const left of held.slice(at)) left.isHeld = true;
+      this.#held = held.slice(at);
+      return;
+    }
+    for (const { batch, states, timeMs } of [...this.#heldBatches.values()]) {
+      if (!this.#writeBatch(batch, states, timeMs)) return;
+      this.#heldBatches.delete(batch.index);
+    }
+  }
+
+  /** Sends what there is. */
+  flush(): void {
+    this.#isDeferred = false;
+    this.#postResults();
+    this.#postSamples();
+  }
+
+  #write(state: TagState): boolean {
+    const lengthMax = payloadBytesMax(state);
+    let writer = this.#samples;
+    let at = writer?.reserve(lengthMax) ?? -1;
+    if (at < 0) {
+      writer = this.#nextWriter();
+      if (writer === null) return false;
+      at = writer.reserve(lengthMax);
+      if (at < 0) return true;
+    }
+    if (writer === null) return false;
+    const end = writePayload(writer.bytes, at, state);
+    writer.commit(state.tag.index, state.code, state.timeMs, 0, end);
+    if (!this.#isDeferred) this.#defer();
+    return true;
+  }
+
+  #writeBatch(batch: Batch, states: readonly TagState[], timeMs: number): boolean {
+    const payload = batchPayload(states, timeMs);
+    if (this.#samples?.append(batch.index, 0, timeMs, 0, payload) === true) return true;
+    if (parcelBytes(payload.length) > this.#options.bufferBytes) {
+      // Longer than any pooled buffer: a parcel of its own.
+      const buffer = new ArrayBuffer(parcelBytes(payload.length));
+      const writer = new ParcelWriter('samples', buffer, timeMs - BASE_BEFORE_MS);
+      writer.append(batch.index, 0, timeMs, 0, payload);
+      this.#postSamples();
+      this.#options.post(writer.finish(), false);
+      return true;
+    }
+    const writer = this.#nextWriter();
+    if (writer === null) return false;
+    writer.append(batch.index, 0, timeMs, 0, payload);
+    this.#defer();
+    return true;
+  }
+
+  #nextWriter(): ParcelWriter | null {
+    this.#postSamples();
+    const buffer = this.#free.pop();
+    if (buffer === undefined) return null;
+    this.#samples = new ParcelWriter('samples', buffer, this.#options.clock.nowMs() - BASE_BEFORE_MS);
+    return this.#samples;
+  }
+
+  #postSamples(): void {
+    const writer = this.#samples;
+    if (writer === null || writer.count === 0) return;
+    this.#samples = null;
+    this.#options.post(writer.finish(), true);
+  }
+
+  #postResults(): void {
+    const writer = this.#results;
+    if (writer === null || writer.count === 0) return;
+    this.#results = null;
+    this.#options.post(writer.finish(), false);
+  }
+
+  #defer(): void {
+    if (this.#isDeferred) return;
+    this.#isDeferred = true;
+    this.#options.defer(() => this.flush());
+  }
+}

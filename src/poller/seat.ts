@@ -1,0 +1,205 @@
+/**
+ * One worker thread's place in the pool: starts it, notices when it dies or stops turning, and starts its successor
+ * with growing delay. Owns the worker's serial ports and the list of commands it has not answered yet.
+ */
+import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
+import type { Cancel, Clock } from '../clock.js';
+import { entryUrl } from '../entry.js';
+import { messageOf } from '../errors.js';
+import type { Log } from '../log.js';
+import { serveSerial } from '../modbus/serial.js';
+import type { KnowledgeFolder } from './knowledgefolder.js';
+import type { FromWorker, PoolListener, Shard, ToWorker, WorkerData } from './messages.js';
+import { ParcelReader } from './parcel.js';
+
+export interface SeatOptions {
+  readonly shard: Shard;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly knowledge: KnowledgeFolder;
+  readonly listener: PoolListener;
+  /** The worker is gone; the commands that it never answered, correlation to tag index. */
+  died(unanswered: ReadonlyMap<number, number>): void;
+}
+
+const RESTART_MIN_MS = 100;
+const RESTART_MAX_MS = 10_000;
+/** A worker that ran for so long did not die of its start. */
+const HEALTHY_MS = 60_000;
+/** No answer to a ping for so long: the worker's loop does not turn. */
+const HUNG_MS = 3500;
+const STOP_MS = 1500;
+const BUFFER_BYTES = 65_536;
+
+export class Seat {
+  readonly #options: SeatOptions;
+  #worker: Worker | null = null;
+  #endSerial: (() => void)[] = [];
+  #unanswered = new Map<number, number>();
+  #isStopping = false;
+  #restartMs = RESTART_MIN_MS;
+  #startedAtMs = 0;
+  #cancelRestart: Cancel | null = null;
+  #heardAtMs = 0;
+  #checkedAtMs = 0;
+  #ready: () => void = () => {};
+  #gone: () => void = () => {};
+
+  constructor(options: SeatOptions) {
+    this.#options = options;
+  }
+
+  get isAlive(): boolean {
+    return this.#worker !== null;
+  }
+
+  /** Resolves when the first worker has its pollers. */
+  start(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#ready = resolve;
+      this.#launch();
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    this.#cancelRestart?.();
+    const worker = this.#worker;
+    if (worker === null) return;
+    const gone = new Promise<void>((resolve) => {
+      this.#gone = resolve;
+    });
+    this.#tell({ kind: 'stop' });
+    const timer = setTimeout(() => void worker.terminate(), STOP_MS);
+    await gone;
+    clearTimeout(timer);
+  }
+
+  expect(correlation: number, tagIndex: number): void {
+    this.#unanswered.set(correlation, tagIndex);
+  }
+
+  /** Posts a parcel of commands. */
+  send(buffer: ArrayBuffer): void {
+    this.#tell({ kind: 'commands', buffer }, [buffer]);
+  }
+
+  /** Called every second. */
+  check(): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    // If this thread was the one that stood still, the worker's answers are still waiting to be heard.
+    const wasLate = nowMs - this.#checkedAtMs > 2000;
+    this.#checkedAtMs = nowMs;
+    const worker = this.#worker;
+    if (worker === null) return;
+    if (!wasLate && nowMs - this.#heardAtMs > HUNG_MS) {
+      this.#options.log.error('poller thread does not answer and is replaced', { error: 'hung' });
+      void worker.terminate();
+      return;
+    }
+    this.#tell({ kind: 'ping' });
+  }
+
+  #launch(): void {
+    const { shard, clock, knowledge } = this.#options;
+    const serialPorts = this.#openSerial();
+    const workerData: WorkerData = {
+      ...shard,
+      knowledge: knowledge.of(shard.devices),
+      serialPorts,
+      bufferCount: Math.min(32, 4 + Math.ceil(shard.tags.length / 2000)),
+      bufferBytes: BUFFER_BYTES,
+    };
+    const worker = new Worker(entryUrl('poller/worker.js'), {
+      workerData,
+      transferList: [...serialPorts.values()],
+      resourceLimits: {
+        maxOldGenerationSizeMb: 96 + Math.ceil(shard.tags.length / 500),
+        maxYoungGenerationSizeMb: 8,
+      },
+    });
+    this.#worker = worker;
+    this.#startedAtMs = clock.monotonicMs();
+    this.#heardAtMs = this.#startedAtMs;
+    this.#checkedAtMs = this.#startedAtMs;
+    let error = '';
+    worker.on('message', (message: FromWorker) => {
+      if (this.#worker === worker) this.#receive(message);
+    });
+    worker.on('error', (thrown) => {
+      error = messageOf(thrown);
+    });
+    worker.once('exit', (exitCode) => this.#exited(worker, error || `exit code ${exitCode}`));
+  }
+
+  /** serial.ts reads the ports in this thread; their bytes go straight to the worker. */
+  #openSerial(): Map<number, MessagePort> {
+    const ports = new Map<number, MessagePort>();
+    for (const bus of this.#options.shard.buses) {
+      if (bus.link.kind !== 'rtu' && bus.link.kind !== 'ascii') continue;
+      const { port1, port2 } = new MessageChannel();
+      this.#endSerial.push(serveSerial(port1));
+      ports.set(bus.index, port2);
+    }
+    return ports;
+  }
+
+  #receive(message: FromWorker): void {
+    const { listener, knowledge } = this.#options;
+    this.#heardAtMs = this.#options.clock.monotonicMs();
+    switch (message.kind) {
+      case 'parcel':
+        return this.#receiveParcel(message.buffer, message.isPooled);
+      case 'ready':
+        return this.#ready();
+      case 'device':
+        return listener.deviceChanged(message.deviceIndex, message.state, message.sinceMs, message.error);
+      case 'bus':
+        return listener.busChanged(message.busIndex, message.isUp, message.error);
+      case 'statistics':
+        return listener.statistics(message.statistics.busIndex, message.statistics);
+      case 'event':
+        return listener.event(message.event, message.fields);
+      case 'learned':
+        return knowledge.keep(message.deviceIndex, message.record);
+      case 'pong':
+      case 'stopped':
+        return;
+    }
+  }
+
+  #receiveParcel(buffer: ArrayBuffer, isPooled: boolean): void {
+    const { listener } = this.#options;
+    const parcel = new ParcelReader(buffer);
+    if (parcel.kind === 'samples') {
+      listener.samples(parcel);
+    } else {
+      const reader = new ParcelReader(buffer);
+      while (reader.next()) this.#unanswered.delete(reader.correlation);
+      listener.results(parcel);
+    }
+    // The buffer's return is the acknowledgement: the worker may fill it again.
+    if (isPooled) this.#tell({ kind: 'release', buffer }, [buffer]);
+  }
+
+  #tell(message: ToWorker, transfer: ArrayBuffer[] = []): void {
+    this.#worker?.postMessage(message, transfer);
+  }
+
+  #exited(worker: Worker, error: string): void {
+    if (this.#worker !== worker) return;
+    const { log, clock, died } = this.#options;
+    this.#worker = null;
+    for (const end of this.#endSerial) end();
+    this.#endSerial = [];
+    const unanswered = this.#unanswered;
+    this.#unanswered = new Map();
+    died(unanswered);
+    this.#gone();
+    if (this.#isStopping) return;
+    if (clock.monotonicMs() - this.#startedAtMs > HEALTHY_MS) this.#restartMs = RESTART_MIN_MS;
+    log.error('poller thread died and is started again', { error, restart_ms: this.#restartMs });
+    this.#cancelRestart = clock.after(this.#restartMs * (0.75 + Math.random() / 2), () => this.#launch());
+    this.#restartMs = Math.min(RESTART_MAX_MS, this.#restartMs * 2);
+  }
+}

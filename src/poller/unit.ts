@@ -1,0 +1,334 @@
+/**
+ * One device as its bus's poller sees it: its tags, the blocks that read them, what it taught, whether it answers and
+ * how fast. Decides nothing about time on the line; that is the poller's.
+ */
+import type { Batch, Device } from '../config/plant.js';
+import type { Request } from '../modbus/client.js';
+import { isBitTable, type Table } from '../modbus/protocol.js';
+import { Breaker } from './breaker.js';
+import { CommandQueue } from './commands.js';
+import { Knowledge } from './knowledge.js';
+import { LatencyRing, Slope } from './latency.js';
+import { isSerial, readCost, type ReadCost } from './linecost.js';
+import { sampleCode } from './parcel.js';
+import type { DeviceState } from './sample.js';
+import { planReads, type ReadRequest } from './readplan.js';
+import type { TagState } from './report.js';
+import type { Work } from './schedule.js';
+import { Tally } from './tally.js';
+import { Terrain } from './terrain.js';
+
+/** Two halves of a refused request on trial, and what lay between them. */
+export interface Split {
+  readonly table: Table;
+  readonly quantity: number;
+  /** Addresses between the halves that no tag asks for; empty when from is to. */
+  readonly gapFrom: number;
+  readonly gapTo: number;
+  goodCount: number;
+}
+
+/** One read request that is carried out again and again: which tags it feeds, when it is due, how it has fared. */
+export class Block implements Work {
+  readonly unit: Unit;
+  readonly table: Table;
+  readonly address: number;
+  readonly quantity: number;
+  readonly intervalMs: number;
+  readonly costMs: number;
+  readonly states: readonly TagState[];
+  /** Of each tag: byte offset in the answer, or bit offset. */
+  readonly positions: Int32Array;
+  /** Batches that wait for this block's tags. */
+  batches: BatchState[] = [];
+
+  dueMs = 0;
+  deadlineMs = 0;
+  slot = -1;
+  isReady = false;
+  /** When it was planned to be read: due times that a pause put off do not move the grid. */
+  gridMs = 0;
+  isFirst = true;
+
+  wasGood = false;
+  isRetry = false;
+  /** Refusals or unanswered requests in a row, and since when. */
+  refusals = 0;
+  refusedSinceMs = 0;
+  silences = 0;
+  unitGoodCountAtSilence = -1;
+  split: Split | null = null;
+  /** Read once and dropped: a read-back, a read that somebody asked for, a second try of a refused tag. */
+  isTransient = false;
+  /** Correlations of commands that asked for this read. */
+  asked: number[] = [];
+
+  constructor(unit: Unit, request: ReadRequest, states: readonly TagState[]) {
+    this.unit = unit;
+    this.table = request.table;
+    this.address = request.address;
+    this.quantity = request.quantity;
+    this.intervalMs = request.intervalMs;
+    this.costMs = request.costMs;
+    this.states = states;
+    const scale = isBitTable(request.table) ? 1 : 2;
+    this.positions = Int32Array.from(states, ({ tag }) => scale * (tag.address - request.address));
+  }
+
+  /** The read of this block alone. */
+  request(): Request {
+    const { table, address, quantity } = this;
+    return { kind: 'read', unitId: this.unit.device.unitId, table, address, quantity };
+  }
+
+  /** How many bytes an answer with so many registers or bits has. */
+  bytesOf(quantity: number): number {
+    return isBitTable(this.table) ? Math.ceil(quantity / 8) : 2 * quantity;
+  }
+
+  /** What positions move by when the answer begins at another address. */
+  shiftFrom(address: number): number {
+    return (this.address - address) * (isBitTable(this.table) ? 1 : 2);
+  }
+
+  get end(): number {
+    return this.address + this.quantity;
+  }
+
+  /** Registers or bits read only because that is cheaper than reading around them. */
+  get wasted(): number {
+    let used = 0;
+    let end = 0;
+    for (const { tag } of this.states) {
+      const to = tag.address + tag.quantity;
+      if (to <= end) continue;
+      used += to - Math.max(end, tag.address);
+      end = to;
+    }
+    return this.quantity - used;
+  }
+}
+
+/** A batch under way: published once all blocks with its fastest tags were read. */
+export interface BatchState {
+  readonly batch: Batch;
+  readonly states: readonly TagState[];
+  /** Blocks whose answers it waits for, and those that have come. */
+  readonly awaited: Set<Block>;
+  readonly arrived: Set<Block>;
+}
+
+const CODE_EXCEPTION = sampleCode('bad', 'exception');
+const CODE_TIMEOUT = sampleCode('bad', 'timeout');
+
+/** Answers known before learned times are trusted. */
+const KNOWN_AFTER = 4;
+
+export class Unit {
+  readonly device: Device;
+  readonly states: readonly TagState[];
+  readonly knowledge: Knowledge;
+  readonly breaker: Breaker;
+  readonly latency = new LatencyRing();
+  readonly slope = new Slope();
+  readonly commands = new CommandQueue();
+  readonly statistics = new Tally();
+  readonly batches: readonly BatchState[];
+  blocks: Block[] = [];
+
+  /** Not to be addressed before: it said busy, or a late answer may still come. */
+  holdUntilMs = 0;
+  busyPauseMs = 0;
+  /** Answers so far, exceptions included. */
+  goodCount = 0;
+  lastGoodMs = -Infinity;
+  firstFailureMs = 0;
+  /** A late answer showed that learned times are too short: no timeout below this. */
+  timeoutMinMs = 0;
+  /** A write of this unit is on its way: the next one waits, so that order is kept. */
+  isWriting = false;
+  /** Halves of refused requests that are still on trial. */
+  openSplits = 0;
+  needsPlan = false;
+  /** No second try of a refused tag before. */
+  retestAfterMs = 0;
+  /** A probe sent earlier could be taken for the last one's late answer. */
+  probeHeldUntilMs = 0;
+  readBack = new Set<TagState>();
+
+  state: DeviceState = 'offline';
+  error = '';
+  sinceMs = 0;
+
+  constructor(
+    device: Device,
+    states: readonly TagState[],
+    batches: readonly Batch[],
+    knowledge: Knowledge,
+    random: () => number,
+  ) {
+    this.device = device;
+    this.states = states;
+    this.knowledge = knowledge;
+    this.breaker = new Breaker(device.offline, random);
+    const byIndex = new Map(states.map((state) => [state.tag.index, state]));
+    for (const state of states) {
+      if (state.tag.scaleFrom !== null) state.scaleTag = byIndex.get(state.tag.scaleFrom.tag) ?? null;
+    }
+    this.batches = batches.map((batch) => ({
+      batch,
+      states: batch.tags.flatMap((tag) => byIndex.get(tag.index) ?? []),
+      awaited: new Set(),
+      arrived: new Set(),
+    }));
+  }
+
+  /** Its own response times are known well enough for timeouts. */
+  get isKnown(): boolean {
+    return this.latency.count >= KNOWN_AFTER || this.knowledge.responseMs !== null;
+  }
+
+  /** The longest usual response time. */
+  get slowestMs(): number {
+    if (this.latency.count >= KNOWN_AFTER) return this.latency.p99Ms;
+    return this.knowledge.responseMs?.p99 ?? this.latency.p99Ms;
+  }
+
+  get cost(): ReadCost {
+    const { bus } = this.device;
+    if (isSerial(bus)) {
+      return readCost(bus, this.latency.count >= KNOWN_AFTER ? this.latency.p50Ms : bus.turnaroundMs);
+    }
+    const slope = this.slope.perUnitMs;
+    const usual = this.latency.count >= KNOWN_AFTER ? this.latency.p50Ms : Math.max(1, bus.turnaroundMs);
+    return readCost(bus, usual, slope);
+  }
+
+  /** Tags that the device does not give a value for; a sentinel is a value that it gave. */
+  countBad(): number {
+    let count = 0;
+    for (const { code } of this.states) if (code === CODE_EXCEPTION || code === CODE_TIMEOUT) count += 1;
+    return count;
+  }
+
+  /** Makes the blocks anew from tags and knowledge; blocks that stay the same keep what they went through. */
+  plan(): { readonly added: Block[]; readonly removed: Block[]; readonly unreadable: TagState[] } {
+    const byTag = new Map(this.states.map((state) => [state.tag, state]));
+    const wanted = this.states.filter(({ tag }) => !this.knowledge.refusals.has(tag.name));
+    const plan = planReads(
+      this.device,
+      wanted.map(({ tag }) => tag),
+      this.cost,
+      { ...this.#learned() },
+    );
+    const before = new Map(this.blocks.map((block) => [keyOf(block), block]));
+    const added: Block[] = [];
+    this.blocks = plan.requests.map((request) => {
+      const states = request.tags.flatMap((tag) => byTag.get(tag) ?? []);
+      const known = before.get(keyOf(request));
+      if (known !== undefined && known.states.length === states.length) {
+        before.delete(keyOf(request));
+        known.split = null;
+        return known;
+      }
+      const block = new Block(this, request, states);
+      added.push(block);
+      return block;
+    });
+    this.openSplits = 0;
+    this.needsPlan = false;
+    this.#joinBatches();
+    return {
+      added,
+      removed: [...before.values()],
+      unreadable: plan.unreadable.flatMap((tag) => byTag.get(tag) ?? []),
+    };
+  }
+
+  /** Blocks for some of its tags, to be read once, now. */
+  planOnce(states: readonly TagState[], intervalMs: number): Block[] {
+    const byTag = new Map(states.map((state) => [state.tag, state]));
+    const plan = planReads(this.device, [...byTag.keys()], this.cost, this.#learned());
+    return plan.requests.map((request) => {
+      const block = new Block(
+        this,
+        { ...request, intervalMs },
+        request.tags.flatMap((tag) => byTag.get(tag) ?? []),
+      );
+      block.isTransient = true;
+      return block;
+    });
+  }
+
+  terrain(table: Table): Terrain {
+    return new Terrain(this.device, table, this.#learned());
+  }
+
+  /** The read that costs least, of what was read before if anything was. */
+  shortestRead(): { table: Table; address: number; quantity: number } | null {
+    let best: TagState | null = null;
+    for (const state of this.states) {
+      if (this.knowledge.refusals.has(state.tag.name)) continue;
+      if (best === null || rankOf(state) < rankOf(best)) best = state;
+    }
+    if (best === null) best = this.states[0] ?? null;
+    if (best === null) return null;
+    const { table, address, quantity } = best.tag;
+    const span = new Terrain(this.device, table).fit(address, address + quantity);
+    return span === null ? null : { table, ...span };
+  }
+
+  /** Every tag that shares a register or bit with this range. */
+  *touching(table: Table, address: number, quantity: number): Generator<TagState> {
+    for (const state of this.states) {
+      const { tag } = state;
+      if (tag.table === table && tag.address < address + quantity && tag.address + tag.quantity > address)
+        yield state;
+    }
+  }
+
+  /** Refused tags are out of bounds for every joined read. */
+  #learned() {
+    const { registersMax, bitsMax, holes, refusals } = this.knowledge;
+    if (refusals.size === 0) return { registersMax, bitsMax, holes };
+    const refused = this.states.filter(({ tag }) => refusals.has(tag.name)).map(({ tag }) => tag);
+    // A legal tag may overlap a refused one (another type, a bit of it): that stretch stays readable.
+    const others = this.states.filter(({ tag }) => !refusals.has(tag.name)).map(({ tag }) => tag);
+    const outOfBounds = refused.filter(
+      (tag) =>
+        !others.some(
+          (other) =>
+            other.table === tag.table &&
+            other.address < tag.address + tag.quantity &&
+            other.address + other.quantity > tag.address,
+        ),
+    );
+    return { registersMax, bitsMax, holes: [...holes, ...outOfBounds] };
+  }
+
+  /** Each batch waits for the blocks that hold its fastest tags. */
+  #joinBatches(): void {
+    for (const block of this.blocks) block.batches = [];
+    for (const joined of this.batches) {
+      joined.awaited.clear();
+      joined.arrived.clear();
+      const own = this.blocks.filter((block) => block.states.some((state) => joined.states.includes(state)));
+      const fastestMs = Math.min(...own.map((block) => block.intervalMs));
+      for (const block of own) {
+        if (block.intervalMs !== fastestMs) continue;
+        joined.awaited.add(block);
+        block.batches.push(joined);
+      }
+    }
+  }
+}
+
+/** Ever read before never read; then the fewest bytes. */
+function rankOf(state: TagState): number {
+  const bytes = isBitTable(state.tag.table) ? 1 : 2 * state.tag.quantity;
+  return bytes + (state.readAtMs === -Infinity ? 1000 : 0);
+}
+
+function keyOf(span: { table: Table; address: number; quantity: number; intervalMs: number }): string {
+  return `${span.table}:${span.address}:${span.quantity}:${span.intervalMs}`;
+}

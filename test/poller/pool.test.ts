@@ -1,0 +1,169 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { systemClock } from '../../src/clock.js';
+import type { Plant } from '../../src/config/plant.js';
+import { silentLog } from '../../src/log.js';
+import { Metrics } from '../../src/metrics.js';
+import { type ParcelReader, qualityOf, RESULT_CODES } from '../../src/poller/parcel.js';
+import { Pool, type PoolListener } from '../../src/poller/pool.js';
+import type { DeviceState } from '../../src/poller/sample.js';
+import { busOf, deviceOf, plantOf, tagOf, writeOf } from '../support/tags.js';
+import { TcpDevice } from '../support/tcpdevice.js';
+import { until } from '../support/wait.js';
+
+interface Got {
+  readonly index: number;
+  readonly quality: string;
+  readonly text: string;
+}
+
+/** Writes down everything that the pool tells. */
+class Recorder implements PoolListener {
+  readonly got: Got[] = [];
+  readonly answers = new Map<number, { code: string; text: string }>();
+  readonly states = new Map<number, DeviceState>();
+  readonly events: string[] = [];
+
+  samples(parcel: ParcelReader): void {
+    while (parcel.next()) {
+      const text = Buffer.from(parcel.payload).toString();
+      this.got.push({ index: parcel.index, quality: qualityOf(parcel.code), text });
+    }
+  }
+
+  results(parcel: ParcelReader): void {
+    while (parcel.next()) {
+      assert.ok(!this.answers.has(parcel.correlation), 'a command is answered once');
+      const code = RESULT_CODES[parcel.code] ?? `EXC_${parcel.code - 128}`;
+      this.answers.set(parcel.correlation, { code, text: Buffer.from(parcel.payload).toString() });
+    }
+  }
+
+  deviceChanged(deviceIndex: number, state: DeviceState): void {
+    this.states.set(deviceIndex, state);
+  }
+
+  busChanged(): void {}
+  statistics(): void {}
+
+  event(kind: string): void {
+    this.events.push(kind);
+  }
+
+  newest(index: number): { v: unknown; q: string; e?: string; t: number } | undefined {
+    const found = this.got.findLast((each) => each.index === index);
+    return found === undefined ? undefined : (JSON.parse(found.text) as { v: unknown; q: string; t: number });
+  }
+}
+
+async function withPool(plant: Plant, run: (pool: Pool, recorder: Recorder) => Promise<void>): Promise<void> {
+  const recorder = new Recorder();
+  const pool = new Pool({
+    plant,
+    listener: recorder,
+    log: silentLog,
+    clock: systemClock,
+    metrics: new Metrics(),
+    knowledgeFolder: null,
+  });
+  await pool.start();
+  try {
+    await run(pool, recorder);
+  } finally {
+    await pool.stop();
+  }
+}
+
+function tcpPlant(port: number, tagCount: number): Plant {
+  const bus = busOf(0, { link: { kind: 'tcp', host: '127.0.0.1', port, tls: null } });
+  const device = deviceOf(0, bus);
+  const tags = Array.from({ length: tagCount }, (_, i) =>
+    tagOf(i, device, i, {
+      intervalMs: 100,
+      write: writeOf({ table: 'holding-register', address: i }, { min: 0, max: 1000 }),
+    }),
+  );
+  return plantOf([bus], [device], tags);
+}
+
+test('registers of a Modbus TCP device become payloads, in one request a poll', async () => {
+  const device = await new TcpDevice().start();
+  for (let i = 0; i < 20; i += 1) device.registers[i] = 100 + i;
+  await withPool(tcpPlant(device.port, 20), async (_pool, recorder) => {
+    await until('all tags to be read', () => recorder.newest(19) !== undefined);
+    for (let i = 0; i < 20; i += 1) {
+      const { v, q, t } = recorder.newest(i) ?? assert.fail();
+      assert.deepEqual([v, q], [100 + i, 'good']);
+      assert.ok(Math.abs(t - Date.now()) < 5000);
+    }
+    assert.equal(recorder.states.get(0), 'online');
+    const reads = device.requests.filter(({ code }) => code === 3);
+    assert.ok(reads.every(({ address, quantity }) => address === 0 && quantity === 20));
+    device.registers[5] = 7;
+    await until('the change to be told', () => recorder.newest(5)?.v === 7);
+    assert.equal(
+      recorder.got.filter(({ index }) => index === 4).length,
+      1,
+      'what did not change is told once',
+    );
+  });
+  await device.stop();
+});
+
+test('a command is written, answered and read back; one that is not allowed is refused with its reason', async () => {
+  const device = await new TcpDevice().start();
+  await withPool(tcpPlant(device.port, 3), async (pool, recorder) => {
+    await until('the first value', () => recorder.newest(2) !== undefined);
+    const inAMinute = Date.now() + 60_000;
+    pool.write(1, 11, inAMinute, Buffer.from('42'));
+    pool.write(1, 12, inAMinute, Buffer.from('1001'));
+    pool.write(1, 13, inAMinute, Buffer.from('"x"'));
+    pool.write(1, 14, Date.now() - 1000, Buffer.from('43'));
+    pool.write(99, 15, inAMinute, Buffer.from('1'));
+    pool.read(1, 16, inAMinute);
+    await until('all answers', () => recorder.answers.size === 6);
+    const codes = [11, 12, 13, 14, 15, 16].map((correlation) => recorder.answers.get(correlation)?.code);
+    assert.deepEqual(codes, ['OK', 'RANGE', 'TYPE', 'EXPIRED', 'UNKNOWN_TAG', 'OK']);
+    assert.equal(recorder.answers.get(11)?.text, '42');
+    assert.equal(recorder.answers.get(16)?.text, '42');
+    assert.equal(device.registers[1], 42);
+    await until('the read-back', () => recorder.newest(1)?.v === 42);
+  });
+  await device.stop();
+});
+
+test('a burst of 1,000 commands is carried out each once and in order', async () => {
+  const device = await new TcpDevice().start();
+  const written: number[] = [];
+  device.judge = (_unit, code, address, value) => {
+    if (code === 6 && address === 0) written.push(value);
+    return 0;
+  };
+  await withPool(tcpPlant(device.port, 1), async (pool, recorder) => {
+    await until('the first value', () => recorder.newest(0) !== undefined);
+    const wanted = Array.from({ length: 1000 }, (_, i) => i);
+    for (const i of wanted) pool.write(0, i, Date.now() + 60_000, Buffer.from(String(i)));
+    await until('all answers', () => recorder.answers.size === 1000);
+    assert.deepEqual(written, wanted);
+    assert.ok([...recorder.answers.values()].every(({ code }) => code === 'OK'));
+  });
+  await device.stop();
+});
+
+test('a device that goes away is bad and null within seconds, and good again once it is back', async () => {
+  const device = await new TcpDevice().start();
+  device.registers[0] = 5;
+  await withPool(tcpPlant(device.port, 1), async (pool, recorder) => {
+    await until('the first value', () => recorder.newest(0)?.v === 5);
+    await device.stop();
+    await until('the tag to be bad', () => recorder.newest(0)?.q === 'bad');
+    assert.deepEqual([recorder.newest(0)?.v, recorder.newest(0)?.e], [null, 'offline']);
+    assert.equal(recorder.states.get(0), 'offline');
+    pool.write(0, 1, Date.now() + 60_000, Buffer.from('1'));
+    await until('the answer', () => recorder.answers.get(1)?.code === 'OFFLINE');
+    await device.start();
+    await until('the tag to be good', () => recorder.newest(0)?.q === 'good');
+    assert.equal(recorder.states.get(0), 'online');
+  });
+  await device.stop();
+});
