@@ -4,6 +4,7 @@
  * twice, a tag that is not there) is checked where the Plant is built.
  */
 import * as z from 'zod/mini';
+import { ORDER_NAMES } from '../modbus/values.js';
 import { nameOf } from './problems.js';
 import { VALUE_TYPES } from './types.js';
 import { parseDuration, parseNumbers, parseRange, parseSize } from './units.js';
@@ -98,12 +99,6 @@ const slug = (what: string) => {
 
 /* ---- tags ---------------------------------------------------------------------------------------------------- */
 
-const ORDER_NAMES = {
-  ABCD: 'ABCD', CDAB: 'CDAB', BADC: 'BADC', DCBA: 'DCBA',
-  big: 'ABCD', 'big-swap': 'BADC', 'little-swap': 'CDAB', little: 'DCBA',
-  ABCDEFGH: 'ABCD', GHEFCDAB: 'CDAB', BADCFEHG: 'BADC', HGFEDCBA: 'DCBA',
-  AB: 'ABCD', BA: 'BADC',
-} as const; // prettier-ignore
 type OrderName = keyof typeof ORDER_NAMES;
 const order = () =>
   z.pipe(

@@ -1,17 +1,9 @@
 /** The value types that a tag may name, and how many registers each takes. */
+import { VALUE_TYPES as ROWS } from '../modbus/values.js';
 import type { ValueType } from '../modbus/values.js';
 
-export const TYPE_REGISTERS: Readonly<Record<ValueType, number>> = {
-  bool: 1,
-  int16: 1,
-  uint16: 1,
-  int32: 2,
-  uint32: 2,
-  int64: 4,
-  uint64: 4,
-  float32: 2,
-  float64: 4,
-  string: 0,
-};
+export const VALUE_TYPES = Object.keys(ROWS) as ValueType[]; // the keys of that very table
 
-export const VALUE_TYPES = Object.keys(TYPE_REGISTERS) as ValueType[]; // the keys of that very table
+export const TYPE_REGISTERS = Object.fromEntries(
+  VALUE_TYPES.map((type) => [type, ROWS[type].registers]),
+) as Readonly<Record<ValueType, number>>; // one entry for each of them

@@ -1,6 +1,6 @@
 /** ASCII framing: a colon, two hexadecimal digits a byte, LRC, carriage return and line feed. */
 import { lrc } from './checksum.js';
-import { byteAt } from './exchange.js';
+import { byteAt } from './bytes.js';
 import type { Exchange } from './exchange.js';
 import type { Framing } from './line.js';
 

@@ -13,7 +13,8 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Cancel, Clock } from '../clock.js';
 import { PduCodec } from './codec.js';
-import { Exchange, byteAt, failure } from './exchange.js';
+import { byteAt } from './bytes.js';
+import { Exchange, failure } from './exchange.js';
 import type { DiscardReason, ExchangeOwner, ModbusError } from './exchange.js';
 import { pair } from './link.js';
 import type { LinkSettings } from './link.js';

@@ -9,7 +9,8 @@
 import { EventEmitter } from 'node:events';
 import modbusSerial from 'modbus-serial';
 import { crc16 } from './checksum.js';
-import { byteAt, failure } from './exchange.js';
+import { byteAt } from './bytes.js';
+import { failure } from './exchange.js';
 import type { ModbusError } from './exchange.js';
 import { FUNCTION, READ_FUNCTION, isBitTable } from './protocol.js';
 import { functionCodeOf } from './request.js';

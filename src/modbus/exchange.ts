@@ -2,6 +2,7 @@
  * One request under way and what its answer must look like. A transport carries exchanges and settles each exactly
  * once; what the answer means is its owner's business.
  */
+import { byteAt, wordAt } from './bytes.js';
 import { FUNCTION } from './protocol.js';
 
 /** What went wrong with one request; see architecture: transient, refused, silent and lost are decided by the poller. */
@@ -138,13 +139,4 @@ function hasByteCount(functionCode: number): boolean {
     functionCode === FUNCTION.reportServerId ||
     functionCode === FUNCTION.readWriteRegisters
   );
-}
-
-/** Beyond the end it is 0: callers compare lengths themselves. */
-export function byteAt(bytes: Uint8Array, at: number): number {
-  return bytes[at] ?? 0;
-}
-
-export function wordAt(bytes: Uint8Array, at: number): number {
-  return (byteAt(bytes, at) << 8) | byteAt(bytes, at + 1);
 }

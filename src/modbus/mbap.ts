@@ -3,7 +3,8 @@
  * TLS, and over UDP where each datagram is one frame. A plain object given bytes and times; it owns no socket.
  */
 import type { Cancel, Clock } from '../clock.js';
-import { byteAt, failure, wordAt } from './exchange.js';
+import { byteAt, wordAt } from './bytes.js';
+import { failure } from './exchange.js';
 import type { Exchange, ModbusError } from './exchange.js';
 import type { Transport, TransportHost } from './wire.js';
 

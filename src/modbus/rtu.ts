@@ -3,7 +3,7 @@
  * a pause alone; only a frame whose checksum is right exists.
  */
 import { crc16 } from './checksum.js';
-import { byteAt } from './exchange.js';
+import { byteAt } from './bytes.js';
 import type { Exchange } from './exchange.js';
 import { FUNCTION } from './protocol.js';
 import type { Framing } from './line.js';
