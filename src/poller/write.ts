@@ -120,14 +120,15 @@ class Job {
       case 'registers':
         return this.#writeRegisters(encoded.registers);
       case 'masked':
-        return this.#writeMasked(encoded.mask, encoded.value);
+        return this.#writeMasked(encoded.register, encoded.mask, encoded.value);
     }
   }
 
   /** Reads where it was written. */
   readBack(timeoutMs: number): Promise<Answer> {
-    const quantity = this.encoded.kind === 'registers' ? this.encoded.registers.length / 2 : 1;
-    return this.#read(quantity, timeoutMs);
+    const { encoded } = this;
+    const quantity = encoded.kind === 'registers' ? encoded.registers.length / 2 : 1;
+    return this.#read(encoded.kind === 'masked' ? encoded.register : 0, quantity, timeoutMs);
   }
 
   /** Whether what was read back is what was written. */
@@ -158,20 +159,22 @@ class Job {
     return this.#writeOne(address + count - 1, registers.subarray(2 * count - 2));
   }
 
-  #writeOne(address: number, registers: Uint8Array): Promise<Answer> {
+  #writeOne(address: number, registers: Uint8Array, functionCode: 6 | 16 = 6): Promise<Answer> {
     const { unitId } = this.#place();
-    return this.#request({ kind: 'write-registers', unitId, address, registers, functionCode: 6 });
+    return this.#request({ kind: 'write-registers', unitId, address, registers, functionCode });
   }
 
   /** By mask write (Modbus 6.16) where the device knows it, else by reading, changing and writing the register. */
-  async #writeMasked(mask: number, value: number): Promise<Answer> {
+  async #writeMasked(register: number, mask: number, value: number): Promise<Answer> {
     const { knowledge } = this.unit;
+    const { unitId, address } = this.#place();
     const way = this.tag.write?.with ?? 'auto';
     const mayMask = this.#functions.length === 0 || this.#functions.includes(22);
     if (way === 'mask' || (way === 'auto' && mayMask && knowledge.maskWrite !== false)) {
       const masked = {
         kind: 'mask-write',
-        ...this.#place(),
+        unitId,
+        address: address + register,
         andMask: ~mask & 0xffff,
         orMask: value,
       } as const;
@@ -181,16 +184,17 @@ class Job {
       if (!isUnknown || way === 'mask') return answer;
       knowledge.maskWrite = false;
     }
-    const before = await this.#read(1, this.#timeoutMs);
+    const before = await this.#read(register, 1, this.#timeoutMs);
     if (!before.ok) return before;
     const word = (wordOf(before.data) & ~mask) | value;
-    return this.#writeRegisters(Uint8Array.of(word >> 8, word & 0xff));
+    const registers = Uint8Array.of(word >> 8, word & 0xff);
+    return this.#writeOne(address + register, registers, this.#allows(6) && !this.#prefers16() ? 6 : 16);
   }
 
-  #read(quantity: number, timeoutMs: number): Promise<Answer> {
+  #read(register: number, quantity: number, timeoutMs: number): Promise<Answer> {
     const { table, address } = this.tag.write ?? this.tag;
     const { unitId } = this.unit.device;
-    return this.#send({ kind: 'read', unitId, table, address, quantity }, timeoutMs);
+    return this.#send({ kind: 'read', unitId, table, address: address + register, quantity }, timeoutMs);
   }
 
   #request(request: Request): Promise<Answer> {
