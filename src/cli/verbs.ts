@@ -9,5 +9,6 @@ export interface VerbEntry {
 }
 
 export const VERBS: readonly VerbEntry[] = [
+  { name: 'simulate', group: 'Devices', load: () => import('./simulate.js') },
   { name: 'version', group: 'Other', load: () => import('./version.js') },
 ];

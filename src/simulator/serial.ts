@@ -2,7 +2,7 @@
  * A simulated serial line on a pseudo-terminal. Masters open a link with a stable path, as udev gives one by adapter:
  * unplugging takes the terminal away, plugging in makes a new one behind the same link.
  */
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { lstatSync, mkdirSync, mkdtempSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Clock } from '../clock.js';
@@ -47,7 +47,7 @@ export class SerialEndpoint implements Endpoint {
         if (this.station.linkFault('black-hole') === null) this.#line.receive(bytes);
       });
       mkdirSync(dirname(this.#path), { recursive: true });
-      rmSync(this.#path, { force: true });
+      removeLink(this.#path);
       symlinkSync(pty.path, this.#path);
       this.#pty = pty;
     }
@@ -58,7 +58,7 @@ export class SerialEndpoint implements Endpoint {
     this.#pty?.close();
     this.#pty = null;
     this.#line.reset();
-    rmSync(this.#path, { force: true });
+    removeLink(this.#path);
     return Promise.resolve();
   }
 
@@ -70,4 +70,14 @@ export class SerialEndpoint implements Endpoint {
     await this.unplug();
     if (this.#folder !== null) rmSync(this.#folder, { recursive: true, force: true });
   }
+}
+
+/** Takes away a link to a pseudo-terminal, ours or one that a plant before us left; anything else is not ours to touch. */
+function removeLink(path: string): void {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  if (!found.isSymbolicLink() || !readlinkSync(path).startsWith('/dev/pts/')) {
+    throw new Error(`${path} is there already and is no simulated line; choose another path`);
+  }
+  rmSync(path);
 }

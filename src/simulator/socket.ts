@@ -34,6 +34,8 @@ export class SocketEndpoint implements Endpoint {
   #port: number;
   #connectionCount = 0;
   #isUnplugged = false;
+  /** From then on masters know the port. */
+  #hasListened = false;
 
   constructor(spec: SocketSpec, station: Station, clock: Clock) {
     this.#spec = spec;
@@ -71,10 +73,14 @@ export class SocketEndpoint implements Endpoint {
             accept,
           )
         : createServer({ noDelay: true }, accept);
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(this.#port, this.#host, () => resolve());
-    });
+    try {
+      await listening(server, this.#port, this.#host);
+    } catch (error) {
+      const isTaken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
+      if (!isTaken || this.#spec.mayMove !== true || this.#hasListened) throw error;
+      await listening(server, 0, this.#host);
+    }
+    this.#hasListened = true;
     server.on('error', () => {});
     server.on('tlsClientError', () => {});
     const address = server.address();
@@ -199,6 +205,16 @@ export class SocketEndpoint implements Endpoint {
   #endAll(how: 'fin' | 'rst'): void {
     for (const connection of this.#connections) this.#end(connection, how);
   }
+}
+
+function listening(server: Server, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
 }
 
 function later(clock: Clock, delayMs: number, callback: () => void): void {

@@ -23,6 +23,8 @@ export interface SocketSpec {
   readonly host?: string;
   /** 0 or absent: a free one. */
   readonly port?: number;
+  /** Takes a free port when that one is taken; else starting fails. */
+  readonly mayMove?: boolean;
   /** For tls: PEM texts. A client CA makes the client's certificate required. */
   readonly tls?: { readonly cert: string; readonly key: string; readonly clientCa?: string };
   /** Answers leave to the tenth of a millisecond, at the price of a busy core while one is due. */
