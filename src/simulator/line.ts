@@ -37,12 +37,11 @@ export interface LineListener {
 }
 
 interface Sending {
-  readonly answer: Answer | null;
   readonly bytes: Uint8Array;
   at: number;
   readonly startMs: number;
   isGarbled: boolean;
-  readonly done: () => void;
+  readonly done: (endMs: number) => void;
 }
 
 export class Line {
@@ -97,7 +96,7 @@ export class Line {
     this.#frame = Buffer.concat([this.#frame, bytes]).subarray(-FRAME_MAX);
     if (this.#hasEcho) {
       const echo = Uint8Array.from(bytes);
-      this.#after(this.#masterEndMs - nowMs, () => this.#listener.heard(echo));
+      this.#at(this.#masterEndMs, () => this.#listener.heard(echo));
     }
     this.#awaitFrameEnd(nowMs);
   }
@@ -136,9 +135,10 @@ export class Line {
       : this.#isReal && this.#framing === 'rtu'
         ? this.#times.silenceMs
         : STALE_MS;
-    this.#cancelFrameEnd = this.#clock.after(this.#masterEndMs - nowMs + silenceMs, () => {
+    const endMs = this.#masterEndMs + silenceMs;
+    this.#cancelFrameEnd = this.#clock.after(endMs - nowMs, () => {
       this.#cancelFrameEnd = null;
-      this.#endFrame();
+      this.#endFrame(endMs);
     });
   }
 
@@ -147,7 +147,8 @@ export class Line {
     return !this.#isReal && rtuRequestLength(this.#frame) === this.#frame.length;
   }
 
-  #endFrame(): void {
+  /** Times are handed on from step to step as they ought to be, so that late callbacks do not add up. */
+  #endFrame(endMs: number): void {
     const bytes = this.#frame;
     this.#frame = Buffer.alloc(0);
     const { counts } = this.#station.transcript;
@@ -161,32 +162,31 @@ export class Line {
     const answer = this.#station.take(frame, this.#framing, this.connection);
     if (answer === null) return;
     this.#pendingCount++;
-    this.#after(answer.turnaroundMs + answer.delivery.delayMs, () => this.#send(answer, 0));
+    this.#at(endMs + answer.turnaroundMs + answer.delivery.delayMs, (atMs) => this.#send(answer, 0, atMs));
   }
 
   /** Sends the pieces of an answer one after the other. */
-  #send(answer: Answer, index: number): void {
+  #send(answer: Answer, index: number, startMs: number): void {
     const piece = answer.delivery.pieces[index];
     if (piece === undefined) {
       this.#pendingCount--;
       if (answer.delivery.end !== 'none') this.#listener.ended(answer.delivery.end);
       return;
     }
-    const next = (): void => {
+    const next = (endMs: number): void => {
       const isLast = index === answer.delivery.pieces.length - 1;
       if (isLast) this.#station.transcript.answered(answer.exchange, this.#station.atMs());
       const following = answer.delivery.pieces[index + 1];
-      if (following === undefined || following.pauseMs === 0) this.#send(answer, index + 1);
-      else this.#after(following.pauseMs, () => this.#send(answer, index + 1));
+      if (following === undefined || following.pauseMs === 0) this.#send(answer, index + 1, endMs);
+      else this.#at(endMs + following.pauseMs, (atMs) => this.#send(answer, index + 1, atMs));
     };
-    this.#transmit(piece.bytes, answer, next);
+    this.#transmit(piece.bytes, startMs, next);
   }
 
-  #transmit(bytes: Uint8Array, answer: Answer, done: () => void): void {
-    const nowMs = this.#clock.monotonicMs();
+  #transmit(bytes: Uint8Array, startMs: number, done: (endMs: number) => void): void {
     let isGarbled = false;
     const { counts } = this.#station.transcript;
-    if (this.#sending !== null || this.#masterEndMs > nowMs) {
+    if (this.#sending !== null || this.#masterEndMs > startMs) {
       // Two senders at once: neither is understood.
       counts.collisions++;
       isGarbled = true;
@@ -195,10 +195,9 @@ export class Line {
     }
     counts.busyMs += bytes.length * this.#times.characterMs;
     const sending: Sending = {
-      answer,
       bytes: Uint8Array.from(bytes),
       at: 0,
-      startMs: nowMs,
+      startMs,
       isGarbled,
       done,
     };
@@ -209,8 +208,7 @@ export class Line {
   /** Lets the next few characters pass, each in its time from the beginning of the piece. */
   #pass(sending: Sending): void {
     const end = Math.min(sending.bytes.length, sending.at + this.#chunkBytes);
-    const dueMs = sending.startMs + end * this.#times.characterMs;
-    this.#after(dueMs - this.#clock.monotonicMs(), () => {
+    this.#at(sending.startMs + end * this.#times.characterMs, (atMs) => {
       const chunk = sending.bytes.subarray(sending.at, end);
       sending.at = end;
       if (sending.isGarbled) garble(chunk);
@@ -219,15 +217,16 @@ export class Line {
       // Taken before the bytes are handed over: nobody can have waited from an earlier moment.
       this.#quietSinceMs = Math.max(this.#quietSinceMs, this.#clock.monotonicMs());
       this.#listener.heard(chunk);
-      if (isLast) sending.done();
+      if (isLast) sending.done(atMs);
       else this.#pass(sending);
     });
   }
 
-  #after(delayMs: number, callback: () => void): void {
-    const cancel = this.#clock.after(Math.max(0, delayMs), () => {
+  /** Calls back at that time, or as soon after it as can be, with the time that was asked for. */
+  #at(dueMs: number, callback: (dueMs: number) => void): void {
+    const cancel = this.#clock.after(Math.max(0, dueMs - this.#clock.monotonicMs()), () => {
       this.#cancels.delete(cancel);
-      callback();
+      callback(dueMs);
     });
     this.#cancels.add(cancel);
   }
