@@ -1,6 +1,6 @@
 /**
  * `npm test [ROOM ...]`: installs, builds, and runs the tests of the rooms named (all when none is), peers included.
- * `--watch` runs them again when a file changes.
+ * `--watch` runs them again when a file changes; `--long` runs the long form of those that have one (npm run accept:NAME).
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,6 +13,8 @@ installPeers();
 await buildIfStale();
 
 const args = process.argv.slice(2);
+const isLong = args.includes('--long');
+if (isLong) process.env.HOLDFAST_LONG = '1';
 const rooms = args.filter((arg) => !arg.startsWith('--'));
 process.stderr.write('compiling ...\n');
 run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', root]);
@@ -40,7 +42,7 @@ function testsIn(folder) {
 run(process.execPath, [
   '--enable-source-maps',
   '--test',
-  '--test-timeout=300000',
+  `--test-timeout=${isLong ? 7_200_000 : 300_000}`,
   '--test-concurrency=2',
   ...(args.includes('--watch') ? ['--watch'] : []),
   '--test-reporter=spec',

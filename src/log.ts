@@ -23,10 +23,13 @@ export interface Log {
 /** Longest text of one field, in UTF-16 units; the rest is cut and marked. */
 const TEXT_MAX = 512;
 
+/** Bytes that may wait for a reader of the log who does not read; what comes then is dropped and counted. */
+const BACKLOG_MAX_BYTES = 1024 * 1024;
+
 /** A log that writes to the given sink, one line a call. */
 export function createLog(level: Level = 'info', sink: NodeJS.WritableStream = process.stderr): Log {
   const isTerminal = 'isTTY' in sink && sink.isTTY === true;
-  const lines = isTerminal ? { write: (line: string) => void sink.write(readable(line)) } : sink;
+  const lines = new Lines(sink, isTerminal ? readable : (line) => line);
   const logger = pino(
     {
       level,
@@ -41,6 +44,35 @@ export function createLog(level: Level = 'info', sink: NodeJS.WritableStream = p
     (message: string, fields: Fields = {}): void =>
       logger[name](cutAll(fields), message);
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
+}
+
+/** Writes lines as long as they are read: a stopped reader costs lines, never memory or time. */
+class Lines {
+  readonly #sink: NodeJS.WritableStream;
+  readonly #form: (line: string) => string;
+  #dropped = 0;
+
+  constructor(sink: NodeJS.WritableStream, form: (line: string) => string) {
+    this.#sink = sink;
+    this.#form = form;
+  }
+
+  write(line: string): void {
+    if (this.#backlog() > BACKLOG_MAX_BYTES) {
+      this.#dropped += 1;
+      return;
+    }
+    if (this.#dropped > 0) {
+      const told = { level: 'warn', time: Date.now(), count: this.#dropped, msg: 'log lines were dropped' };
+      this.#sink.write(this.#form(`${JSON.stringify(told)}\n`));
+      this.#dropped = 0;
+    }
+    this.#sink.write(this.#form(line));
+  }
+
+  #backlog(): number {
+    return 'writableLength' in this.#sink ? Number(this.#sink.writableLength) : 0;
+  }
 }
 
 /** A log that drops everything. */
