@@ -207,10 +207,11 @@ export class Journal {
 
   /** Resolves when all appended so far is durable; rejects when the next attempt to make it so fails. */
   commit(): Promise<void> {
-    if (this.#pending !== null) {
+    const batch = this.#pending;
+    if (batch !== null) {
       this.#pacing.arrived(this.#options.clock.monotonicMs());
-      this.#want(this.#pending);
-      return this.#pending.done;
+      this.#want(batch);
+      return batch.done;
     }
     return this.#flight === null ? Promise.resolve() : this.#flight.done;
   }

@@ -1,27 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { silentLog } from '../../src/log.js';
-import { Metrics } from '../../src/metrics.js';
-import { DiskStore } from '../../src/store/disk.js';
 import type { StoreRecord } from '../../src/store/store.js';
 import { MemoryDisk, seeded } from '../support/memorydisk.js';
 import { StoreLoad } from '../support/storeload.js';
+import { storeOn } from '../support/stores.js';
 import { canonicalOf, StoreModel } from '../support/storemodel.js';
-
-const FOLDER = '/store';
-
-function storeOn(disk: MemoryDisk, maxBytes = 1 << 20, sync: 'commit' | 'interval' = 'commit'): DiskStore {
-  return new DiskStore(
-    { path: FOLDER, sync, intervalMs: 20, maxBytes },
-    {
-      log: silentLog,
-      metrics: new Metrics(),
-      files: disk,
-      lock: async () => ({ release: () => {} }),
-    },
-  );
-}
 
 /**
  * Appends facts, commits now and then, cuts the power, and opens again: what is there must be the state after some fact
@@ -38,7 +22,7 @@ async function liveThroughCuts(
   let records: StoreRecord[] = [];
   let load = new StoreLoad(random);
   for (let cut = 0; cut < cuts; cut++) {
-    const store = storeOn(disk, 64 << 20);
+    const store = storeOn(disk);
     const model = new StoreModel();
     for (const record of records) model.apply(record);
     assert.equal(await canonicalOf(store, await store.open()), model.canonical());

@@ -1,0 +1,227 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { StoreError } from '../../src/errors.js';
+import type { StoredState, StoreRecord } from '../../src/store/store.js';
+import { MemoryDisk, seeded } from '../support/memorydisk.js';
+import { StoreLoad } from '../support/storeload.js';
+import { canonicalOf, StoreModel } from '../support/storemodel.js';
+import { opened, published, queueOf, rememberingLog, STORE_FOLDER, storeOn } from '../support/stores.js';
+
+const FLIPS = Number(process.env['HOLDFAST_FLIPS'] ?? 1500);
+
+/** A store with some history, stopped by a kill, and the facts it holds. */
+async function sample(
+  seed: number,
+  facts: number,
+  payloadMax: number,
+): Promise<{ disk: MemoryDisk; records: StoreRecord[] }> {
+  const disk = new MemoryDisk();
+  const load = new StoreLoad(seeded(seed), payloadMax);
+  const store = storeOn(disk);
+  await store.open();
+  const records: StoreRecord[] = [];
+  for (let fact = 0; fact < facts; fact++) {
+    const record = load.next();
+    store.append(record);
+    records.push(record);
+    if (fact % 4 === 0) await store.commit();
+  }
+  await store.commit();
+  return { disk: disk.afterKill(), records };
+}
+
+function copyOf(disk: MemoryDisk): MemoryDisk {
+  return disk.afterKill();
+}
+
+function segmentsOf(disk: MemoryDisk): string[] {
+  return [...disk.names.keys()].filter((path) => path.endsWith('.log')).sort();
+}
+
+test('a log cut at any byte of its end opens with the facts before the cut', async () => {
+  const { disk, records } = await sample(1, 120, 60);
+  const path = segmentsOf(disk).at(-1) ?? '';
+  const whole = Buffer.from(disk.contents(path));
+  const states = new Set<string>();
+  const model = new StoreModel();
+  states.add(model.canonical());
+  for (const record of records) {
+    model.apply(record);
+    states.add(model.canonical());
+  }
+  for (let length = Math.max(0, whole.length - 1500); length <= whole.length; length++) {
+    const cut = copyOf(disk);
+    cut.put(path, whole.subarray(0, length));
+    const store = storeOn(cut);
+    const found = await canonicalOf(store, await store.open());
+    assert.ok(states.has(found), `cut at ${length}: a state that never was`);
+    if (length === whole.length) assert.equal(found, model.canonical());
+  }
+});
+
+test('a flipped bit anywhere never crashes the start and never makes a message up', async () => {
+  const { disk, records } = await sample(2, 150, 60);
+  await storeOn(disk)
+    .open()
+    .then((state) => assert.ok(state.sessions.length > 0));
+  const withSnapshot = copyOf(disk);
+  const closing = storeOn(withSnapshot);
+  await closing.open();
+  for (let position = 1; position < 600; position++)
+    closing.append(published(100_000 + position, [], 'x'.repeat(60)));
+  await closing.close();
+  const genuine = genuineOf(records);
+  const random = seeded(3);
+  for (let flip = 0; flip < FLIPS; flip++) {
+    const spoiled = copyOf(random() < 0.5 ? disk : withSnapshot);
+    const paths = [...spoiled.names.keys()].filter((path) => !path.endsWith('reserve'));
+    const path = paths[Math.floor(random() * paths.length)] ?? '';
+    const bytes = Buffer.from(spoiled.contents(path));
+    const at = Math.floor(random() * bytes.length);
+    bytes[at] = (bytes[at] ?? 0) ^ (1 << Math.floor(random() * 8));
+    spoiled.put(path, bytes);
+    const store = storeOn(spoiled);
+    const state = await store.open().catch((thrown: unknown) => {
+      assert.ok(thrown instanceof StoreError, `${path} at ${at}: ${String(thrown)}`);
+      return null;
+    });
+    if (state !== null) await assertGenuine(store, state, genuine, `${path} at ${at}`);
+  }
+});
+
+function genuineOf(records: StoreRecord[]): Set<string> {
+  const genuine = new Set<string>();
+  for (const record of records) {
+    if (record.type === 'SessionOpened')
+      genuine.add(`session ${record.session} ${record.clientId} ${record.owner}`);
+    if (record.type === 'Subscribed')
+      genuine.add(`subscription ${record.session} ${record.filter} ${record.options}`);
+    if (record.type !== 'Published') continue;
+    const { position, message, retained } = record;
+    const what = `${Buffer.from(message.topic).toString('hex')} ${Buffer.from(message.payload).toString('hex')}`;
+    if (retained) genuine.add(`retained ${position} ${what}`);
+    for (const { session, qos } of record.receivers)
+      genuine.add(`queued ${session} ${position} ${qos} ${what}`);
+  }
+  return genuine;
+}
+
+async function assertGenuine(
+  store: ReturnType<typeof storeOn>,
+  state: StoredState,
+  genuine: Set<string>,
+  where: string,
+): Promise<void> {
+  const assertKnown = (what: string): void => assert.ok(genuine.has(what), `${where}: made up ${what}`);
+  for (const { message, position } of state.retained) {
+    assertKnown(
+      `retained ${position} ${Buffer.from(message.topic).toString('hex')} ${Buffer.from(message.payload).toString('hex')}`,
+    );
+  }
+  for (const { session, clientId, owner, subscriptions } of state.sessions) {
+    assertKnown(`session ${session} ${clientId} ${owner}`);
+    for (const { filter, options } of subscriptions)
+      assertKnown(`subscription ${session} ${filter} ${options}`);
+    for (const { position, topic, payload, qos } of await store.read(session, 0, 1000)) {
+      assertKnown(
+        `queued ${session} ${position} ${qos} ${Buffer.from(topic).toString('hex')} ${Buffer.from(payload).toString('hex')}`,
+      );
+    }
+  }
+}
+
+test('damage in the middle costs what it hit, and one line says so', async () => {
+  const disk = new MemoryDisk();
+  const store = storeOn(disk);
+  await store.open();
+  store.append(opened(1));
+  for (let position = 1; position <= 20; position++) {
+    store.append(published(position, [1]));
+    await store.commit();
+  }
+  const path = segmentsOf(disk).at(-1) ?? '';
+  const spoiled = copyOf(disk);
+  const bytes = Buffer.from(spoiled.contents(path));
+  const at = bytes.indexOf('message 7');
+  bytes[at] = 0;
+  spoiled.put(path, bytes);
+  const log = rememberingLog();
+  const next = storeOn(spoiled, { log });
+  await next.open();
+  assert.deepEqual(await queueOf(next, 1), [
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    ...Array.from({ length: 13 }, (_, index) => index + 8),
+  ]);
+  const errors = log.lines.filter(({ level }) => level === 'error');
+  assert.equal(errors.length, 1);
+  assert.equal(errors[0]?.fields['file'], path);
+});
+
+test('a message damaged after the start leaves the queue when it is read', async () => {
+  const disk = new MemoryDisk();
+  const log = rememberingLog();
+  const store = storeOn(disk, { log });
+  await store.open();
+  store.append(opened(1));
+  for (let position = 1; position <= 5; position++) store.append(published(position, [1]));
+  await store.commit();
+  const bytes = disk.contents(segmentsOf(disk).at(-1) ?? '');
+  bytes[bytes.indexOf('message 3')] = 0;
+  assert.deepEqual(await queueOf(store, 1), [1, 2, 4, 5]);
+  assert.equal(log.lines.filter(({ level }) => level === 'error').length, 1);
+  assert.deepEqual(await queueOf(store, 1), [1, 2, 4, 5]);
+  assert.equal(log.lines.filter(({ level }) => level === 'error').length, 1);
+});
+
+test('a payload that looks like records does not become records when its surroundings are damaged', async () => {
+  const disk = new MemoryDisk();
+  const store = storeOn(disk);
+  await store.open();
+  store.append(opened(1));
+  store.append(published(1, [1], 'inner'));
+  await store.commit();
+  const path = segmentsOf(disk).at(-1) ?? '';
+  // What a client without the disk can know: frames of another store.
+  const forged = Buffer.from(disk.contents(path)).subarray(32);
+  const other = new MemoryDisk();
+  const victim = storeOn(other);
+  await victim.open();
+  victim.append(opened(1));
+  victim.append(published(1, [1], forged));
+  victim.append(published(2, [1], 'after'));
+  await victim.commit();
+  victim.append(published(3, [1], 'later'));
+  await victim.commit();
+  const spoiled = copyOf(other);
+  const victimPath = segmentsOf(spoiled).at(-1) ?? '';
+  const bytes = Buffer.from(spoiled.contents(victimPath));
+  const at = bytes.indexOf(forged) - 12;
+  bytes[at] = (bytes[at] ?? 0) ^ 1;
+  spoiled.put(victimPath, bytes);
+  const next = storeOn(spoiled);
+  await next.open();
+  assert.deepEqual(
+    (await next.read(1, 0, 10)).map(({ payload }) => Buffer.from(payload).toString()),
+    ['after', 'later'],
+  );
+});
+
+test('a store of a newer format is refused and left alone', async () => {
+  const { disk } = await sample(4, 20, 20);
+  const path = `${STORE_FOLDER}/format`;
+  const { crc32 } = await import('node:zlib');
+  const text =
+    disk.contents(path).toString('latin1').replace('format 1', 'format 2').split(', check')[0] ?? '';
+  disk.put(path, Buffer.from(`${text}, check ${crc32(text).toString(16).padStart(8, '0')}\n`));
+  const before = segmentsOf(disk).map((segment) => Buffer.from(disk.contents(segment)).toString('hex'));
+  await assert.rejects(storeOn(disk).open(), { code: 'STORE_FORMAT' });
+  assert.deepEqual(
+    segmentsOf(disk).map((segment) => disk.contents(segment).toString('hex')),
+    before,
+  );
+});

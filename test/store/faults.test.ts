@@ -1,0 +1,261 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { StoreError } from '../../src/errors.js';
+import { Metrics } from '../../src/metrics.js';
+import { MemoryDisk, seeded } from '../support/memorydisk.js';
+import { opened, published, queueOf, rememberingLog, storeOn } from '../support/stores.js';
+import { until } from '../support/wait.js';
+
+const KB = Buffer.alloc(1000, 7);
+
+function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from + 1 }, (_, index) => from + index);
+}
+
+test('a failed sync is not trusted: what it covered is written again elsewhere before it is promised', async () => {
+  const disk = new MemoryDisk();
+  const log = rememberingLog();
+  const store = storeOn(disk, { log });
+  await store.open();
+  store.append(opened(1));
+  store.append(published(1, [1]));
+  await store.commit();
+  disk.failSyncs = 'EIO';
+  store.append(published(2, [1]));
+  await assert.rejects(store.commit(), StoreError);
+  assert.equal(store.isHealthy, false);
+  assert.deepEqual(await queueOf(store, 1), [1, 2], 'what is not synced yet is read from memory');
+  disk.failSyncs = null;
+  await store.commit(); // nothing new: resolves when the earlier facts are durable
+  assert.equal(store.isHealthy, true);
+  assert.deepEqual(await queueOf(store, 1), [1, 2]);
+  store.append(published(3, [1]));
+  await store.commit();
+  for (let seed = 0; seed < 5; seed++) {
+    const next = storeOn(disk.afterPowerCut(seeded(seed)));
+    await next.open();
+    assert.deepEqual(await queueOf(next, 1), [1, 2, 3]);
+  }
+  assert.equal(log.lines.filter(({ level }) => level === 'error').length, 1);
+});
+
+test('a disk that fails again and again loses nothing that it took in the end', async () => {
+  const random = seeded(5);
+  const disk = new MemoryDisk();
+  const store = storeOn(disk);
+  await store.open();
+  store.append(opened(1));
+  await store.commit();
+  let position = 0;
+  const promised: number[] = [];
+  for (let round = 0; round < 60; round++) {
+    const kind = random();
+    disk.failWrites = kind < 0.2 ? 'EIO' : null;
+    disk.failSyncs = kind > 0.8 ? 'EIO' : null;
+    const batch: number[] = [];
+    if (store.isHealthy) {
+      for (let count = 0; count < 5; count++) {
+        store.append(published(++position, [1]));
+        batch.push(position);
+      }
+    }
+    const isKept = await store.commit().then(
+      () => true,
+      () => false,
+    );
+    if (isKept) promised.push(...batch);
+    if (round % 20 === 19) {
+      const next = storeOn(disk.afterPowerCut(random));
+      await next.open();
+      const found = await queueOf(next, 1);
+      assert.deepEqual(
+        promised.filter((known) => !found.includes(known)),
+        [],
+      );
+      assert.deepEqual(
+        found,
+        [...found].sort((a, b) => a - b),
+      );
+    }
+  }
+  disk.failWrites = disk.failSyncs = null;
+  await until('the store to take messages again', () => store.isHealthy);
+  assert.deepEqual(await queueOf(store, 1), range(1, position));
+});
+
+test('a full disk stops promises, keeps serving, and is left by itself when there is room', async () => {
+  const disk = new MemoryDisk();
+  disk.capacity = 4 << 20;
+  const log = rememberingLog();
+  const store = storeOn(disk, { log });
+  await store.open();
+  store.append(opened(1));
+  await store.commit();
+  let promised = 0;
+  for (let position = 1; ; position++) {
+    store.append(published(position, [1], KB));
+    const error = await store.commit().then(
+      () => null,
+      (thrown: unknown) => thrown,
+    );
+    if (error !== null) {
+      assert.equal((error as StoreError).code, 'STORE_FULL');
+      break;
+    }
+    promised = position;
+  }
+  assert.ok(promised > 2500, `${promised} messages fitted`);
+  assert.equal(store.isHealthy, false);
+  assert.equal((await store.read(1, 0, 3)).length, 3, 'queues are still read');
+  store.append(published(promised + 100, [1], KB));
+  await assert.rejects(store.commit(), { code: 'STORE_FULL' }, 'no new message is promised');
+  store.append({ type: 'Subscribed', session: 1, filter: 'a/#', options: 1, identifier: 0 });
+  await store.commit(); // facts that are not messages fit into the reserve
+  const found = storeOn(disk.afterPowerCut(seeded(1)));
+  await found.open();
+  assert.deepEqual((await queueOf(found, 1)).slice(0, promised), range(1, promised));
+  await found.close();
+  // The subscriber fetches its queue: that alone makes room.
+  for (const position of await queueOf(store, 1)) {
+    store.append({ type: 'Sent', session: 1, position, packetIdentifier: 1 });
+    store.append({ type: 'Completed', session: 1, packetIdentifier: 1 });
+  }
+  await store.commit();
+  await until('the store to take messages again', () => store.isHealthy);
+  store.append(published(promised + 200, [1], KB));
+  await store.commit();
+  const next = storeOn(disk.afterPowerCut(seeded(2)));
+  await next.open();
+  assert.deepEqual(await queueOf(next, 1), [promised + 200]);
+  assert.equal(
+    log.lines.filter(({ level }) => level === 'error').length,
+    1,
+    'one line for one lasting fault',
+  );
+});
+
+test('a store that opens on a full disk waits for room', async () => {
+  const disk = new MemoryDisk();
+  const first = storeOn(disk);
+  await first.open();
+  first.append(opened(1));
+  first.append(published(1, [1]));
+  await first.close();
+  const full = disk.afterKill();
+  full.names.delete('/store/reserve');
+  full.capacity = full.usedBytes;
+  const store = storeOn(full);
+  const state = await store.open();
+  assert.equal(state.sessions.length, 1);
+  assert.equal(store.isHealthy, false);
+  full.capacity = 64 << 20;
+  await until('the store to take messages', () => store.isHealthy);
+  store.append(published(2, [1]));
+  await store.commit();
+  assert.deepEqual(await queueOf(store, 1), [1, 2]);
+});
+
+test('max_bytes bounds the files; what is fetched or dropped makes room again', async () => {
+  const disk = new MemoryDisk();
+  const maxBytes = 2 << 20;
+  const store = storeOn(disk, { maxBytes });
+  await store.open();
+  store.append(opened(1));
+  let last = 0;
+  for (let position = 1; store.isHealthy; position++) {
+    store.append(published(position, [1], KB));
+    await store.commit();
+    last = position;
+  }
+  assert.ok(last > 1700, `${last} messages of 1 KB fitted into 2 MiB`);
+  assert.ok(disk.usedBytes < maxBytes * 1.2 + (4 << 20), 'files, and the reserve');
+  store.append(published(last + 1, [1], KB));
+  await assert.rejects(store.commit(), { code: 'STORE_FULL' });
+  for (let position = 1; position <= 1000; position++)
+    store.append({ type: 'Dropped', session: 1, position });
+  await store.commit();
+  await until('the store to take messages again', () => store.isHealthy);
+  assert.deepEqual(await queueOf(store, 1), range(1001, last));
+  const next = storeOn(disk.afterPowerCut(seeded(3)), { maxBytes });
+  await next.open();
+  assert.deepEqual(await queueOf(next, 1), range(1001, last));
+});
+
+test('messages that come and go for long do not grow the store, and long-lived ones among them stay', async () => {
+  const disk = new MemoryDisk();
+  const maxBytes = 4 << 20;
+  const metrics = new Metrics();
+  const store = storeOn(disk, { maxBytes, metrics });
+  await store.open();
+  store.append(opened(1));
+  store.append(opened(2));
+  let largest = 0;
+  const kept: number[] = [];
+  for (let position = 1; position <= 20_000; position++) {
+    const isKept = position % 100 === 0;
+    if (isKept) kept.push(position);
+    store.append(published(position, isKept ? [1, 2] : [1], KB));
+    store.append({ type: 'Sent', session: 1, position, packetIdentifier: 1 });
+    store.append({ type: 'Completed', session: 1, packetIdentifier: 1 });
+    if (position % 20 === 0) {
+      await store.commit();
+      largest = Math.max(largest, disk.usedBytes);
+      assert.ok(store.isHealthy, `full at ${position}`);
+    }
+  }
+  assert.deepEqual(await queueOf(store, 2), kept);
+  assert.deepEqual(await queueOf(store, 1), []);
+  assert.ok(largest < maxBytes + (4 << 20), `${largest} bytes at most`);
+  assert.ok(
+    disk.writtenBytes < 20_000 * 1050 * 1.5,
+    `${disk.writtenBytes} bytes written for 20 MB of messages`,
+  );
+  const next = storeOn(disk.afterPowerCut(seeded(4)), { maxBytes });
+  await next.open();
+  assert.deepEqual(await queueOf(next, 2), kept);
+});
+
+test('sync: interval promises after the write, syncs on its own, and keeps to the order after a power cut', async () => {
+  const disk = new MemoryDisk();
+  const store = storeOn(disk, { sync: 'interval', intervalMs: 10 });
+  await store.open();
+  store.append(opened(1));
+  for (let position = 1; position <= 50; position++) {
+    store.append(published(position, [1]));
+    await store.commit();
+  }
+  const killed = storeOn(disk.afterKill());
+  await killed.open();
+  assert.deepEqual(await queueOf(killed, 1), range(1, 50));
+  const before = disk.syncCount;
+  await until('a sync', () => disk.syncCount > before);
+  await until('the interval to pass', async () => {
+    const next = storeOn(disk.afterPowerCut(seeded(6)));
+    await next.open();
+    return (await queueOf(next, 1)).length === 50;
+  });
+  assert.ok(disk.syncCount < 40, `${disk.syncCount} syncs for 50 commits`);
+  store.append(published(51, [1]));
+  await store.commit();
+  const cut = storeOn(disk.afterPowerCut(seeded(7)));
+  await cut.open();
+  const found = await queueOf(cut, 1);
+  assert.deepEqual(found, range(1, found.length));
+  disk.failSyncs = 'EIO';
+  store.append(published(52, [1]));
+  await store.commit();
+  await until('the failed sync to show', () => !store.isHealthy);
+  disk.failSyncs = null;
+  await until('the store to recover', () => store.isHealthy);
+  assert.deepEqual(await queueOf(store, 1), range(1, 52));
+  await store.close();
+});
+
+test('closing on a disk that refuses ends, and says so', async () => {
+  const disk = new MemoryDisk();
+  const store = storeOn(disk);
+  await store.open();
+  store.append(opened(1));
+  disk.failWrites = 'EROFS';
+  await assert.rejects(store.close(), StoreError);
+});
