@@ -76,7 +76,9 @@ async function describe(command: Command, entry: VerbEntry, action: Action): Pro
   const { verb } = await entry.load();
   if (verb.arguments !== '')
     command.arguments(verb.arguments.replace(/(?<![[\w])([A-Z]\w*)(\.\.\.)?/g, '<$1$2>'));
-  for (const option of verb.options) command.option(option.flags, option.description, option.default);
+  // commander takes a value for a flag only when its name stands in <>.
+  for (const { flags, description, default: otherwise } of verb.options)
+    command.option(flags.replace(/ ([A-Z][A-Z_]*)$/, ' <$1>'), description, otherwise);
   command.helpInformation = () => helpOf(verb);
   command.action(async () => action(verb, command.args, command.opts<OptionValues>()));
 }

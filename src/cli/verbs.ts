@@ -10,5 +10,7 @@ export interface VerbEntry {
 
 export const VERBS: readonly VerbEntry[] = [
   { name: 'simulate', group: 'Devices', load: () => import('./simulate.js') },
+  { name: 'check', group: 'Config', load: () => import('./check.js') },
+  { name: 'explain', group: 'Config', load: () => import('./explain.js') },
   { name: 'version', group: 'Other', load: () => import('./version.js') },
 ];

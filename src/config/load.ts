@@ -117,9 +117,10 @@ export class Source {
     this.problems.push({ severity, file: this.file, ...place, code, path: pathText(path), text });
   }
 
-  #parse(): Document.Parsed {
+  /** Lines are counted the first time only. */
+  #parse(lines = new LineCounter()): Document.Parsed {
     return parseDocument(this.#text, {
-      lineCounter: this.#lines,
+      lineCounter: lines,
       version: '1.2',
       merge: false,
       uniqueKeys: false,
@@ -131,7 +132,7 @@ export class Source {
 
   #read(): unknown {
     try {
-      this.#document = this.#parse();
+      this.#document = this.#parse(this.#lines);
       for (const { message, pos } of this.#document.errors) {
         const { line, col } = this.#lines.linePos(pos[0]);
         this.#push('error', 'HF1001', { line, column: col }, [], yamlText(message));

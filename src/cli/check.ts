@@ -1,0 +1,121 @@
+/** `holdfast check`: everything that is wrong with a config, then what it will cost on the wire. */
+import { loadPlant, loadPlantOfMap } from '../config/loadplant.js';
+import { readSource } from '../config/load.js';
+import { type Problem, formatProblem, sortProblems } from '../config/problems.js';
+import type { Plant } from '../config/plant.js';
+import { durationText } from '../config/units.js';
+import { type BusPlan, COMFORTABLE, type PlantPlan, percent, planOf } from './plan.js';
+import { type Context, EXIT, UsageError, type Verb, textOption } from './verb.js';
+
+export const verb: Verb = {
+  name: 'check',
+  summary: 'look a config over and say what it costs on the wire',
+  arguments: '[FILE]',
+  argumentHelp: [{ name: 'FILE', description: 'the gateway file, as with --config' }],
+  options: [
+    { flags: '-c, --config FILE', description: 'the gateway file' },
+    { flags: '--map FILE', description: 'check a device map alone' },
+    { flags: '--json', description: 'one JSON document' },
+  ],
+  examples: [
+    { command: 'check --config holdfast.yaml', meaning: 'problems, then the plan' },
+    { command: 'check --map devices/my-meter.yaml', meaning: 'a device map of your own' },
+  ],
+  run: check,
+};
+
+async function check(context: Context): Promise<number> {
+  const { options, args, env } = context;
+  const map = textOption(options, 'map');
+  if (map !== undefined) return checkMap(map, context);
+  const file = textOption(options, 'config') ?? args[0];
+  if (file === undefined) throw new UsageError('which file? write holdfast check --config FILE');
+  const { plant, problems } = await loadPlant(file, env);
+  const plan = plant === null ? null : planOf(plant);
+  const all =
+    plant === null || plan === null ? problems : sortProblems([...problems, ...overloads(plant, plan, env)]);
+  if (options['json'] === true)
+    context.stdout.write(`${JSON.stringify({ ok: plant !== null, problems: all, plan }, null, 2)}\n`);
+  else
+    context.stdout.write(
+      `${[...all.map(formatProblem), ...(plan === null ? [] : planText(plan)), totals(all)].join('\n')}\n`,
+    );
+  return plant === null ? EXIT.configNotValid : EXIT.ok;
+}
+
+function checkMap(file: string, { env, options, stdout }: Context): number {
+  const { device, problems } = loadPlantOfMap(file, env);
+  const hasErrors = problems.some(({ severity }) => severity === 'error');
+  if (options['json'] === true)
+    stdout.write(
+      `${JSON.stringify({ ok: !hasErrors, problems, tags: device?.tags.length ?? 0 }, null, 2)}\n`,
+    );
+  else {
+    const tags = hasErrors || device === null ? [] : [`${device.tags.length} tags`];
+    stdout.write(`${[...problems.map(formatProblem), ...tags, totals(problems)].join('\n')}\n`);
+  }
+  return hasErrors ? EXIT.configNotValid : EXIT.ok;
+}
+
+/** Buses that cannot keep the asked rates, and tags that cannot be read at all. */
+function overloads(plant: Plant, { buses }: PlantPlan, env: NodeJS.ProcessEnv): Problem[] {
+  const heavy = buses.filter(({ load, unreadable }) => load > COMFORTABLE || unreadable.length > 0);
+  if (heavy.length === 0) return [];
+  const source = readSource(plant.file, env);
+  return heavy.map((bus) => ({
+    severity: 'warning',
+    file: plant.file,
+    ...source.place(['buses', bus.name], 'key'),
+    code: 'HF3302',
+    path: `buses.${bus.name}`,
+    text: overloadText(bus),
+  }));
+}
+
+function overloadText({ load, link, fastestMs, stretch, fixes, unreadable }: BusPlan): string {
+  if (unreadable.length > 0)
+    return `no request within the limits reads ${unreadable.slice(0, 5).join(', ')}; widen limits or readable`;
+  const slowest = durationText(Math.ceil((fastestMs * stretch) / 100) * 100);
+  return `planned load ${percent(load)} of ${link} at the asked rates; the fastest rate that fits instead of ${durationText(fastestMs)} is ${slowest}; cheapest fixes: ${fixes.join(', or ')}`;
+}
+
+function planText({ buses, topics, users, listeners, store, uplinks }: PlantPlan): string[] {
+  const rows = buses.map((bus) => [bus.name, bus.link, busText(bus)]);
+  const widths = [0, 1].map((column) => Math.max(0, ...rows.map((row) => row[column]?.length ?? 0)));
+  const lines = rows.map(
+    ([name = '', link = '', text = '']) =>
+      `Bus ${name.padEnd(widths[0] ?? 0)}  ${link.padEnd(widths[1] ?? 0)}  ${text}`,
+  );
+  const hints = buses.flatMap(({ name, hint }) => (hint === null ? [] : [`Line ${name}  ${hint}`]));
+  const userText = users.count === null ? 'no users' : `${users.count} user${users.count === 1 ? '' : 's'}`;
+  const ruleText =
+    users.rules === null
+      ? 'whoever connects may do all'
+      : `${users.rules} access rule${users.rules === 1 ? '' : 's'}`;
+  return [
+    ...lines,
+    ...hints,
+    `Topics  ${topics.count} data topics, longest ${topics.longest} bytes, ${topics.levels} levels${topics.example === '' ? '' : `; example ${topics.example}`}`,
+    `Broker  ${listeners.join(', ')}; store ${store}`,
+    `Users   ${userText}, anonymous ${users.anonymous ? 'on' : 'off'}; ${ruleText}; ${users.writable} tags can be written`,
+    ...uplinks.map((name) => `Uplink  ${name}`),
+  ];
+}
+
+function busText(bus: BusPlan): string {
+  const { devices, tags, requests, cycleMs, load, fastestMs, isAssumed } = bus;
+  const asked = fastestMs === 0 ? '' : ` at ${durationText(fastestMs)} and slower`;
+  const parts = [
+    `${devices} device${devices === 1 ? '' : 's'}, ${tags} tag${tags === 1 ? '' : 's'}`,
+    ` -> ${requests} request${requests === 1 ? '' : 's'} per cycle, ${Math.round(cycleMs)} ms${isAssumed ? ' (assumed)' : ' on the wire'}`,
+    `, ${percent(load)} load${asked}`,
+  ];
+  return parts.join('');
+}
+
+function totals(problems: readonly Problem[]): string {
+  const errors = problems.filter(({ severity }) => severity === 'error').length;
+  const warnings = problems.length - errors;
+  if (problems.length === 0) return 'no problems';
+  return `${errors} error${errors === 1 ? '' : 's'}, ${warnings} warning${warnings === 1 ? '' : 's'}`;
+}

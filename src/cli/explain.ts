@@ -1,0 +1,185 @@
+/** `holdfast explain`: how a device is read, and where each effective setting of a tag comes from. */
+import { addressText } from '../config/address.js';
+import type { Built, Origin } from '../config/build.js';
+import { loadExplained } from '../config/loadplant.js';
+import type { Device, Plant, Tag } from '../config/plant.js';
+import { formatProblem, suggestion } from '../config/problems.js';
+import { durationText } from '../config/units.js';
+import { linkText, requestsOf } from './plan.js';
+import { type Context, EXIT, UsageError, type Verb, textOption } from './verb.js';
+
+export const verb: Verb = {
+  name: 'explain',
+  summary: 'show how a device is read and where each setting comes from',
+  arguments: 'NAME',
+  argumentHelp: [{ name: 'NAME', description: 'DEVICE, or DEVICE/TAG' }],
+  options: [
+    { flags: '-c, --config FILE', description: 'the gateway file' },
+    { flags: '--json', description: 'one JSON document' },
+  ],
+  examples: [
+    { command: 'explain meter1 -c holdfast.yaml', meaning: 'the requests that read it' },
+    { command: 'explain meter1/power -c holdfast.yaml', meaning: 'settings, and where they stand' },
+  ],
+  run: explain,
+};
+
+function explain(context: Context): Promise<number> {
+  const { options, args, env, stdout, stderr } = context;
+  const file = textOption(options, 'config');
+  const what = args[0];
+  if (file === undefined || what === undefined)
+    throw new UsageError('write holdfast explain DEVICE[/TAG] --config FILE');
+  const { built, problems } = loadExplained(file, env);
+  const errors = problems.filter(({ severity }) => severity === 'error');
+  if (built === null || errors.length > 0) {
+    stderr.write(`${errors.map(formatProblem).join('\n')}\n`);
+    return Promise.resolve(EXIT.configNotValid);
+  }
+  const found = find(built.plant, what);
+  const answer = 'tag' in found ? tagAnswer(built, found.tag) : deviceAnswer(built.plant, found.device);
+  stdout.write(
+    options['json'] === true ? `${JSON.stringify(answer.json, null, 2)}\n` : `${answer.lines.join('\n')}\n`,
+  );
+  return Promise.resolve(EXIT.ok);
+}
+
+interface Answer {
+  readonly lines: readonly string[];
+  readonly json: unknown;
+}
+
+function find(plant: Plant, what: string): { readonly device: Device } | { readonly tag: Tag } {
+  const [name = '', ...rest] = what.split('/');
+  const device = plant.devices.find((one) => one.name === name);
+  if (device === undefined)
+    throw new UsageError(
+      `there is no device ${name}${suggestion(
+        name,
+        plant.devices.map((one) => one.name),
+      )}`,
+    );
+  if (rest.length === 0) return { device };
+  const tags = plant.tags.filter((tag) => tag.device === device);
+  const tag = tags.find((one) => one.name === rest.join('/'));
+  if (tag === undefined)
+    throw new UsageError(
+      `${name} has no tag ${rest.join('/')}${suggestion(
+        rest.join('/'),
+        tags.map((one) => one.name),
+      )}`,
+    );
+  return { tag };
+}
+
+function deviceAnswer(plant: Plant, device: Device): Answer {
+  const { requests, unreadable } = requestsOf(plant, device);
+  const rows = requests.map(({ table, address, quantity, intervalMs, costMs, tags }) => {
+    const used = new Set(
+      tags.flatMap((tag) => Array.from({ length: tag.quantity }, (_, index) => tag.address + index)),
+    ).size;
+    return {
+      table,
+      address,
+      quantity,
+      every: everyText(intervalMs),
+      ms: Number(costMs.toFixed(1)),
+      filler: quantity - used,
+      tags: tags.map(({ name }) => name),
+    };
+  });
+  const { limits } = device;
+  return {
+    json: {
+      device: device.name,
+      bus: device.bus.name,
+      unitId: device.unitId,
+      map: device.map,
+      limits,
+      requests: rows,
+      unreadable: unreadable.map(({ name }) => name),
+    },
+    lines: [
+      `Device ${device.name}: unit ${device.unitId} of bus ${device.bus.name} (${linkText(device.bus)})${device.map === null ? '' : `, map ${device.map}`}`,
+      `At most ${limits.registers} registers or ${limits.bits} bits a read${limits.align > 1 ? `, aligned to ${limits.align}` : ''}; state on ${device.topic}`,
+      `${rows.length} request${rows.length === 1 ? '' : 's'}:`,
+      ...rows.map(
+        (row) =>
+          `  ${row.every.padEnd(6)} ${addressText(row.table, row.address)} x ${row.quantity}, ${row.ms} ms${row.filler > 0 ? `, ${row.filler} read over` : ''}: ${row.tags.join(' ')}`,
+      ),
+      ...unreadable.map((tag) => `  not readable within the limits: ${tag.name}`),
+    ],
+  };
+}
+
+function everyText(intervalMs: number): string {
+  return intervalMs === 0 ? 'once' : durationText(intervalMs);
+}
+
+/** Settings of the Tag, by the key that sets them. */
+const SHOWN: readonly (readonly [string, (tag: Tag) => unknown])[] = [
+  ['address', (tag) => addressText(tag.table, tag.address)],
+  ['type', (tag) => `${tag.type}, ${tag.quantity} register${tag.quantity === 1 ? '' : 's'}`],
+  ['order', (tag) => tag.order],
+  ['bits', (tag) => (tag.bits === null ? null : `${tag.bits.first}-${tag.bits.last}`)],
+  ['scale', (tag) => (tag.scaleFrom === null ? tag.scale : tag.scaleFrom.kind)],
+  ['offset', (tag) => tag.offset],
+  ['unit', (tag) => tag.unit],
+  ['enum', (tag) => tag.enum?.map(({ raw, text }) => `${raw}=${text}`).join(' ') ?? null],
+  ['flags', (tag) => tag.flags?.map(({ bit, text }) => `${bit}=${text}`).join(' ') ?? null],
+  ['invalid', (tag) => (tag.invalid.length === 0 ? null : tag.invalid.join(' '))],
+  ['plausible', (tag) => (tag.plausible === null ? null : `${tag.plausible.min} to ${tag.plausible.max}`)],
+  [
+    'counter',
+    (tag) =>
+      tag.counter === null ? null : tag.counter.modulo === 0 ? 'yes' : `modulo ${tag.counter.modulo}`,
+  ],
+  ['rate', (tag) => everyText(tag.intervalMs)],
+  ['report', (tag) => tag.report],
+  ['deadband', (tag) => (tag.deadband.kind === 'percent' ? `${tag.deadband.value} %` : tag.deadband.value)],
+  ['heartbeat', (tag) => (tag.heartbeatMs === 0 ? 'never' : durationText(tag.heartbeatMs))],
+  ['payload', (tag) => tag.payload],
+  ['qos', (tag) => tag.qos],
+  ['retain', (tag) => tag.retain],
+  ['stored', (tag) => tag.stored],
+  [
+    'write',
+    (tag) =>
+      tag.write === null
+        ? 'no'
+        : `${addressText(tag.write.table, tag.write.address)}, ${tag.write.min} to ${tag.write.max}`,
+  ],
+  ['group', (tag) => tag.group],
+  ['topic', (tag) => tag.topic],
+];
+
+const ADDRESS_KEYS = new Set(['coil', 'discrete', 'input', 'holding', 'at']);
+
+function tagAnswer({ origins }: Built, tag: Tag): Answer {
+  const byKey = new Map((origins[tag.index] ?? []).map((origin) => [settingOf(origin.key), origin]));
+  const rows = SHOWN.flatMap(([key, value]) => {
+    const shown = value(tag);
+    return shown === null ? [] : [{ key, value: shown, from: originText(byKey.get(key)) }];
+  });
+  const width = Math.max(...rows.map(({ value }) => String(value).length));
+  return {
+    json: { device: tag.device.name, tag: tag.name, settings: rows },
+    lines: [
+      `Tag ${tag.device.name}/${tag.name}:`,
+      ...rows.map(
+        ({ key, value, from }) => `  ${key.padEnd(10)} ${String(value).padEnd(Math.min(width, 44))}  ${from}`,
+      ),
+    ],
+  };
+}
+
+function settingOf(key: string): string {
+  return ADDRESS_KEYS.has(key) ? 'address' : key === 'bit' ? 'bits' : key;
+}
+
+function originText(origin: Origin | undefined): string {
+  if (origin === undefined) return 'default';
+  const { source, path, name } = origin.layer;
+  const { line } = source.place([...path, origin.key], 'key');
+  return `${name}, ${source.file}:${line}`;
+}
