@@ -1,0 +1,97 @@
+/**
+ * Who may publish, receive and subscribe: one function decides, for every path a message can take. Rules are read
+ * from the top; the first that names the right and matches decides, and what no rule allows is denied.
+ */
+import { covers, matches } from './topic.js';
+
+export type Right = 'read' | 'write' | 'subscribe';
+
+export interface AccessRule {
+  /** null matches anybody; groups and client identifiers alike. */
+  readonly user: string | null;
+  readonly group: string | null;
+  readonly client: string | null;
+  readonly allow: readonly Right[];
+  readonly deny: readonly Right[];
+  /** A topic filter that may hold {user} and {client}. */
+  readonly topic: string;
+}
+
+/** Who asks. */
+export interface Identity {
+  /** Empty: anonymous. */
+  readonly user: string;
+  readonly groups: readonly string[];
+  readonly clientId: string;
+}
+
+/** The rules that concern one identity, with its names filled in. Made once a session, kept until rules change. */
+export class Rights {
+  readonly #rules: readonly { allow: readonly Right[]; deny: readonly Right[]; topic: string }[] | null;
+
+  constructor(rules: readonly AccessRule[] | null, identity: Identity) {
+    this.#rules =
+      rules
+        ?.filter((rule) => concerns(rule, identity))
+        .flatMap((rule) => {
+          const topic = fillIn(rule.topic, identity);
+          return topic === null ? [] : [{ allow: rule.allow, deny: rule.deny, topic }];
+        }) ?? null;
+  }
+
+  /** Nothing limits this identity. */
+  get isUnlimited(): boolean {
+    return this.#rules === null;
+  }
+
+  mayRead(topic: string): boolean {
+    return this.#may('read', topic);
+  }
+
+  mayWrite(topic: string): boolean {
+    return this.#may('write', topic);
+  }
+
+  /** The filter (without share name) must lie within what one rule gives; who may read may also subscribe. */
+  maySubscribe(filter: string): boolean {
+    if (this.#rules === null) return true;
+    for (const rule of this.#rules) {
+      if (!covers(rule.topic, filter)) continue;
+      if (rule.deny.includes('subscribe') || rule.deny.includes('read')) return false;
+      if (rule.allow.includes('subscribe') || rule.allow.includes('read')) return true;
+    }
+    return false;
+  }
+
+  #may(right: Right, topic: string): boolean {
+    if (this.#rules === null) return true;
+    for (const rule of this.#rules) {
+      if (!matches(rule.topic, topic)) continue;
+      if (rule.deny.includes(right)) return false;
+      if (rule.allow.includes(right)) return true;
+    }
+    return false;
+  }
+}
+
+function concerns(rule: AccessRule, identity: Identity): boolean {
+  return (
+    (rule.user === null || (rule.user === identity.user && rule.user !== '')) &&
+    (rule.group === null || identity.groups.includes(rule.group)) &&
+    (rule.client === null || rule.client === identity.clientId)
+  );
+}
+
+/**
+ * The rule's topic with names filled in. A name that is empty or would act as a pattern or a path gives no right:
+ * such a rule is left out.
+ */
+function fillIn(topic: string, identity: Identity): string | null {
+  if (topic.includes('{user}') && !isPlain(identity.user)) return null;
+  if (topic.includes('{client}') && !isPlain(identity.clientId)) return null;
+  return topic.replaceAll('{user}', () => identity.user).replaceAll('{client}', () => identity.clientId);
+}
+
+function isPlain(name: string): boolean {
+  return name !== '' && !/[+#/\p{Cc}]/u.test(name);
+}

@@ -1,0 +1,45 @@
+/** What the packet handlers see of a connection. */
+import type { ConnectRequest } from './packets.js';
+import type { Route } from './route.js';
+import type { Holder, Link, Session } from './session.js';
+
+export interface Client extends Link, Holder {
+  readonly isOpen: boolean;
+  /** Where it comes from: address and port. */
+  readonly address: string;
+  /** Its session; null before CONNECT was accepted. */
+  readonly session: Session | null;
+  /** The route it published to last, and whether it may write there. */
+  lastRoute: Route | null;
+  mayWriteLast: boolean;
+  /** Topic aliases it set; null until the first. */
+  aliases: (Route | undefined)[] | null;
+  /** PUBACKs that wait for a commit: they count against the Receive Maximum. */
+  readonly owedCount: number;
+  /** Sends an acknowledgement, now or (isOwed, or when others wait) after the commit that covers it. */
+  acknowledge(first: number, packetIdentifier: number, reason: number, isOwed: boolean): void;
+  /** Sends bytes of a whole packet. */
+  send(packet: Uint8Array): void;
+  /** Breaks the connection: DISCONNECT with the reason to a v5 client, then close; the will is published. */
+  fail(reason: number, text: string): void;
+}
+
+/** How a listener treats who comes. */
+export interface DoorPolicy {
+  readonly isAnonymousAllowed: boolean;
+}
+
+/** A connection before its CONNECT was accepted. */
+export interface Newcomer extends Client {
+  readonly policy: DoorPolicy;
+  /** Address without port. */
+  readonly host: string;
+  /** Name in the client's certificate; null: none was verified. */
+  readonly certificateName: string | null;
+  /** The session is the client's from now on, though its CONNACK may have to wait. */
+  hold(session: Session, request: ConnectRequest, keepAliveS: number): void;
+  /** Sends CONNACK and begins. */
+  open(connack: Uint8Array): void;
+  /** Sends CONNACK (if there is one) and closes; nothing behind the CONNECT is read [MQTT-3.1.4-6]. */
+  refuse(connack: Uint8Array | null, text: string): void;
+}

@@ -1,0 +1,198 @@
+/** CONNECT: who it is, whether he may, which session is his, what his will is, and the CONNACK. */
+import { randomBytes } from 'node:crypto';
+import type { Newcomer } from './client.js';
+import type { Core } from './core.js';
+import {
+  type ConnackProperties,
+  type ConnectRequest,
+  decodeConnect,
+  encodeConnack,
+  type Refusal,
+} from './packets.js';
+import { TOPIC_ALIAS_MAXIMUM } from './publish.js';
+import type { Session } from './session.js';
+import type { Credentials, Login, Verdict } from './users.js';
+
+const NOT_AUTHORIZED = 0x87;
+const SERVER_BUSY = 0x89;
+const BAD_AUTHENTICATION_METHOD = 0x8c;
+const TAKEN_OVER = 0x8e;
+const TOPIC_NAME_INVALID = 0x90;
+const QUOTA_EXCEEDED = 0x97;
+const CLIENT_IDENTIFIER_NOT_VALID = 0x85;
+const NEVER_S = 0xffffffff;
+const decoder = new TextDecoder();
+
+/** 3.1.1 return codes of the reason codes used here. */
+const RETURN_CODES = new Map([
+  [CLIENT_IDENTIFIER_NOT_VALID, 2],
+  [0x86, 4],
+  [NOT_AUTHORIZED, 5],
+  [SERVER_BUSY, 3],
+  [QUOTA_EXCEEDED, 3],
+  [TOPIC_NAME_INVALID, 5],
+]);
+
+export class Admission {
+  readonly #core: Core;
+  readonly #login: Login;
+
+  constructor(core: Core, login: Login) {
+    this.#core = core;
+    this.#login = login;
+  }
+
+  /** The first packet of a connection. Afterwards the client is open, refused, or waits to be one of both. */
+  receive(client: Newcomer, bytes: Uint8Array, start: number, body: number, end: number): void {
+    const request = decodeConnect(bytes, start, body, end);
+    if ('text' in request) {
+      this.#core.counters.protocolErrors.value++;
+      client.refuse(connackOf(request), request.text);
+      return;
+    }
+    if (request.authenticationMethod !== null) {
+      refuse(client, request, BAD_AUTHENTICATION_METHOD, 'no authentication method is known here');
+      return;
+    }
+    if (request.clientId === '' && request.version === 4 && !request.cleanStart) {
+      refuse(
+        client,
+        request,
+        CLIENT_IDENTIFIER_NOT_VALID,
+        'an empty client identifier needs a clean session',
+      );
+      return;
+    }
+    const credentials: Credentials = {
+      user: request.username,
+      password: request.password,
+      host: client.host,
+      certificateName: client.certificateName,
+      isAnonymousAllowed: client.policy.isAnonymousAllowed,
+    };
+    const verdict = this.#login.check(credentials);
+    if (verdict instanceof Promise) {
+      verdict.then(
+        (late) => this.#decide(client, request, late),
+        () => refuse(client, request, SERVER_BUSY, 'the login could not be checked'),
+      );
+    } else this.#decide(client, request, verdict);
+  }
+
+  #decide(client: Newcomer, request: ConnectRequest, verdict: Verdict): void {
+    if (!client.isOpen) return;
+    if ('refused' in verdict) {
+      this.#core.counters.refused.value++;
+      refuse(client, request, verdict.refused, verdict.text);
+      return;
+    }
+    const clientId = request.clientId === '' ? `auto-${randomBytes(12).toString('hex')}` : request.clientId;
+    const identity = { user: verdict.user, groups: verdict.groups, clientId };
+    const known = this.#core.sessions.get(clientId);
+    // A session belongs to the user that made it: nobody gets another's messages by his client identifier.
+    if (known !== undefined && known.identity.user !== identity.user) {
+      refuse(client, request, CLIENT_IDENTIFIER_NOT_VALID, 'the client identifier belongs to another user');
+      return;
+    }
+    if (known === undefined && this.#core.sessions.size >= this.#core.limits.maxSessions) {
+      refuse(client, request, QUOTA_EXCEEDED, 'there are too many sessions');
+      return;
+    }
+    this.#admit(client, request, clientId, identity);
+  }
+
+  #admit(
+    client: Newcomer,
+    request: ConnectRequest,
+    clientId: string,
+    identity: { user: string; groups: readonly string[]; clientId: string },
+  ): void {
+    const core = this.#core;
+    const { version } = request;
+    const expiryS = this.#expiryOf(request);
+    if (expiryS > 0 && !core.store.isHealthy) {
+      refuse(client, request, QUOTA_EXCEEDED, 'the store takes nothing now, so no session can be kept');
+      return;
+    }
+    core.sessions.get(clientId)?.holder?.giveUp(TAKEN_OVER);
+    let session: Session | undefined = core.sessions.get(clientId);
+    let isChange = expiryS > 0;
+    if (session !== undefined && request.cleanStart) {
+      isChange ||= session.isKept;
+      core.endSession(session);
+      session = undefined;
+    }
+    const isPresent = session !== undefined;
+    if (session !== undefined) {
+      core.resumeSession(session, identity, version, expiryS);
+      isChange = true;
+    } else session = core.openSession(clientId, identity, version, expiryS);
+    const { will } = request;
+    if (will !== null && !this.#mayLeave(session, decoder.decode(will.topic))) {
+      if (isPresent) core.leaveSession(session);
+      else core.endSession(session);
+      core.counters.denied.value++;
+      refuse(client, request, NOT_AUTHORIZED, 'no right to publish the will');
+      return;
+    }
+    session.will = will;
+    const keepAliveS = this.#keepAliveOf(request);
+    client.hold(session, request, keepAliveS);
+    const connack = this.#connack(request, clientId, expiryS, keepAliveS, isPresent);
+    if (!isChange) client.open(connack);
+    else {
+      core.owe(client, (isKept) => {
+        if (isKept) client.open(connack);
+        else refuse(client, request, QUOTA_EXCEEDED, 'the session could not be kept');
+      });
+    }
+  }
+
+  #mayLeave(session: Session, topic: string): boolean {
+    return topic.charCodeAt(0) !== 0x24 && session.rights.mayWrite(topic);
+  }
+
+  /** 3.1.1 sessions that are not clean are kept as long as any may be. */
+  #expiryOf(request: ConnectRequest): number {
+    const most = Math.min(this.#core.limits.maxSessionExpiryS, NEVER_S);
+    const asked = request.version === 5 ? request.sessionExpiryS : request.cleanStart ? 0 : NEVER_S;
+    return Math.min(asked, most);
+  }
+
+  #keepAliveOf(request: ConnectRequest): number {
+    const { maxKeepAliveS } = this.#core.limits;
+    if (request.version === 4 || maxKeepAliveS >= 65535) return request.keepAliveS;
+    return request.keepAliveS === 0 ? maxKeepAliveS : Math.min(request.keepAliveS, maxKeepAliveS);
+  }
+
+  #connack(
+    request: ConnectRequest,
+    clientId: string,
+    expiryS: number,
+    keepAliveS: number,
+    isPresent: boolean,
+  ): Uint8Array {
+    if (request.version === 4) return encodeConnack(4, 0, isPresent, {});
+    const { limits } = this.#core;
+    const properties: ConnackProperties = { topicAliasMaximum: TOPIC_ALIAS_MAXIMUM };
+    if (expiryS !== request.sessionExpiryS) properties.sessionExpiryInterval = expiryS;
+    if (limits.maxInflight < 65535) properties.receiveMaximum = limits.maxInflight;
+    if (limits.maxPacketBytes < NEVER_S) properties.maximumPacketSize = limits.maxPacketBytes;
+    if (request.clientId === '') properties.assignedClientIdentifier = clientId;
+    if (keepAliveS !== request.keepAliveS) properties.serverKeepAlive = keepAliveS;
+    return encodeConnack(5, 0, isPresent, properties);
+  }
+}
+
+function refuse(client: Newcomer, request: ConnectRequest, reason: number, text: string): void {
+  const { version } = request;
+  const code = version === 5 ? reason : (RETURN_CODES.get(reason) ?? 5);
+  const properties = version === 5 && request.wantsProblemInformation ? { reasonString: text } : {};
+  client.refuse(encodeConnack(version, code, false, properties), text);
+}
+
+/** A malformed CONNECT of 3.1.1 gets no CONNACK [MQTT-3.1.4-1]; one of version 5 may be told why. */
+function connackOf(refusal: Refusal): Uint8Array | null {
+  if (refusal.version === 5) return encodeConnack(5, refusal.reason, false, {});
+  return refusal.returnCode === 0 ? null : encodeConnack(4, refusal.returnCode, false, {});
+}

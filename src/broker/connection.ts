@@ -1,0 +1,447 @@
+/**
+ * One client's connection: bytes in, packet to its handler, bytes out, backpressure. It owns the transport and knows
+ * in which state it is; what packets mean is the handlers' business. A fault in it closes it and nothing else.
+ */
+import { messageOf } from '../errors.js';
+import { receiveAcknowledgement } from './acknowledge.js';
+import type { DoorPolicy, Newcomer } from './client.js';
+import { acknowledgementLength, type Publication, writeAcknowledgement } from './codec.js';
+import { owedAcknowledgement, type Owed } from './commits.js';
+import type { Admission } from './connect.js';
+import type { Core } from './core.js';
+import { CLIENT_PACKETS, CONNECT_ONLY, Framer, type FrameSink, PACKET_TOO_LARGE } from './framer.js';
+import { type Watched, Wheel } from './keepalive.js';
+import { Outbox, type Transport } from './outbox.js';
+import { type ConnectRequest, decodeDisconnect, encodeDisconnect, PINGRESP } from './packets.js';
+import { PROTOCOL_ERROR } from './properties.js';
+import type { Publishing } from './publish.js';
+import type { Route } from './route.js';
+import type { Session } from './session.js';
+import { receiveSubscribe, receiveUnsubscribe } from './subscribe.js';
+
+/** What all connections share. */
+export interface ConnectionHost {
+  readonly core: Core;
+  readonly publishing: Publishing;
+  readonly admission: Admission;
+  readonly wheel: Wheel;
+  /** The connection is gone. */
+  closed(connection: Connection): void;
+}
+
+/** Who is at the other end. */
+export interface Peer {
+  readonly host: string;
+  /** Address and port. */
+  readonly address: string;
+  readonly certificateName: string | null;
+  readonly policy: DoorPolicy;
+  /** Name of the listener. */
+  readonly listener: string;
+}
+
+const KEEP_ALIVE_TIMEOUT = 0x8d;
+/** Above this many unsent bytes nothing more is read from the client. */
+const READ_STOP_BYTES = 1024 * 1024;
+
+export class Connection implements Newcomer, FrameSink, Watched {
+  readonly #host: ConnectionHost;
+  readonly #core: Core;
+  readonly #transport: Transport;
+  readonly #framer: Framer;
+  readonly #peer: Peer;
+  readonly outbox: Outbox;
+  version: 4 | 5 = 4;
+  session: Session | null = null;
+  clientId = '';
+  keepAliveS = 0;
+  connectedAtMs = 0;
+  lastRoute: Route | null = null;
+  mayWriteLast = false;
+  aliases: (Route | undefined)[] | null = null;
+  owedCount = 0;
+  maxPacketBytes = Infinity;
+  receiveMaximum = 65535;
+  lastTick: number;
+  dueTicks: number;
+  lookTick = 0;
+  #state: 'new' | 'pending' | 'open' | 'closed' = 'new';
+  #wantsReasons = true;
+  #aliasMaximum = 0;
+  #aliasesOut: Map<string, number> | null = null;
+  /** Topic of the alias that was proposed last. */
+  #proposed = '';
+  #isPaused = false;
+  /** Tokens left of the client's rates; null: no rate is limited. */
+  #rates: { messages: number; bytes: number; atMs: number } | null = null;
+
+  constructor(host: ConnectionHost, transport: Transport, peer: Peer) {
+    this.#host = host;
+    this.#core = host.core;
+    this.#transport = transport;
+    this.#peer = peer;
+    const { limits } = host.core;
+    this.#framer = new Framer(this, CONNECT_ONLY, limits.maxConnectBytes);
+    this.outbox = new Outbox(transport, host.core.arena, () => host.core.markDirty(this.outbox), this);
+    this.lastTick = host.wheel.now;
+    this.dueTicks = Wheel.ticksOf(limits.connectTimeoutMs);
+    host.wheel.watch(this);
+  }
+
+  get isOpen(): boolean {
+    return this.#state !== 'closed';
+  }
+
+  get isWatched(): boolean {
+    return this.#state !== 'closed';
+  }
+
+  get address(): string {
+    return this.#peer.address;
+  }
+
+  get host(): string {
+    return this.#peer.host;
+  }
+
+  get listener(): string {
+    return this.#peer.listener;
+  }
+
+  get policy(): DoorPolicy {
+    return this.#peer.policy;
+  }
+
+  get certificateName(): string | null {
+    return this.#peer.certificateName;
+  }
+
+  get isFull(): boolean {
+    return this.outbox.pendingBytes > this.#core.limits.maxOutboxBytes;
+  }
+
+  // ---------------------------------------------------------------- bytes in
+
+  /** Bytes arrived. They are read before this returns and not kept, but for the part of a frame that is not complete. */
+  receive(bytes: Uint8Array, start: number, end: number): void {
+    if (this.#state === 'closed') return;
+    this.#core.counters.bytesReceived.value += end - start;
+    try {
+      const refused = this.#framer.push(bytes, start, end);
+      this.#host.publishing.flush();
+      if (refused !== 0) this.#refuseFrame(refused);
+      else this.#afterRead(end - start);
+    } catch (error) {
+      this.#broken(error);
+    }
+  }
+
+  #refuseFrame(reason: number): void {
+    if (this.#state === 'closed') return;
+    const text =
+      reason === PACKET_TOO_LARGE
+        ? 'the packet is larger than the Maximum Packet Size'
+        : 'bytes are no MQTT packet';
+    this.fail(reason, text);
+  }
+
+  /** A fault of ours or a packet nobody thought of: it ends this connection and nothing else. */
+  #broken(error: unknown): void {
+    this.#core.log.error('connection closed by an internal fault', {
+      client: this.clientId,
+      error: messageOf(error),
+      stack: error instanceof Error ? error.stack : undefined,
+    });
+    this.fail(0x80, '');
+  }
+
+  #afterRead(bytes: number): void {
+    if (this.outbox.pendingBytes > READ_STOP_BYTES) this.pause();
+    const rates = this.#rates;
+    if (rates === null || this.#state !== 'open') return;
+    rates.bytes -= bytes;
+    this.#obeyRates(rates);
+  }
+
+  #obeyRates(rates: { messages: number; bytes: number; atMs: number }): void {
+    const { limits, clock } = this.#core;
+    const nowMs = clock.monotonicMs();
+    const passedS = (nowMs - rates.atMs) / 1000;
+    rates.atMs = nowMs;
+    // A burst of five seconds is free.
+    rates.messages = Math.min(
+      rates.messages + passedS * limits.messagesPerSecond,
+      limits.messagesPerSecond * 5,
+    );
+    rates.bytes = Math.min(rates.bytes + passedS * limits.bytesPerSecond, limits.bytesPerSecond * 5);
+    const waitS = Math.max(-rates.messages / limits.messagesPerSecond, -rates.bytes / limits.bytesPerSecond);
+    if (!(waitS > 0)) return;
+    this.#transport.pause();
+    clock.after(Math.min(waitS * 1000, 10_000), () => {
+      if (this.#state === 'open' && !this.#isPaused) this.#transport.resume();
+    });
+  }
+
+  /** Stops reading until the client has read what is owed to it. */
+  pause(): void {
+    if (this.#isPaused || this.#state === 'closed') return;
+    this.#isPaused = true;
+    this.#transport.pause();
+  }
+
+  /** The kernel took everything that was pending. */
+  drained(): void {
+    if (this.#state === 'closed') return;
+    if (this.#isPaused) {
+      this.#isPaused = false;
+      this.#transport.resume();
+    }
+    this.outbox.touch();
+  }
+
+  /** Called by the outbox before it writes: what waits in the session goes along. */
+  beforeFlush(): void {
+    if (this.#state !== 'open') return;
+    try {
+      this.session?.pump();
+    } catch (error) {
+      this.#broken(error);
+    }
+  }
+
+  frame(bytes: Uint8Array, start: number, body: number, end: number): boolean {
+    this.lastTick = this.#host.wheel.now;
+    const type = (bytes[start] ?? 0) >> 4;
+    this.#core.counters.packetsReceived.value++;
+    if (type === 3) {
+      if (this.#rates !== null) this.#rates.messages--;
+      return this.#host.publishing.receive(this, bytes, start, body, end);
+    }
+    // Runs are handed on before anything else happens, in the order of the packets.
+    this.#host.publishing.flush();
+    switch (type) {
+      case 1:
+        return this.#connect(bytes, start, body, end);
+      case 4:
+      case 5:
+      case 6:
+      case 7:
+        return receiveAcknowledgement(this.#core, this.#host.publishing, this, bytes, type, body, end);
+      case 8:
+        return receiveSubscribe(this.#core, this, bytes, body, end);
+      case 10:
+        return receiveUnsubscribe(this.#core, this, bytes, body, end);
+      case 12:
+        if (body !== end) return this.#failFrame(0x81, 'PINGREQ has a body');
+        this.send(PINGRESP);
+        return true;
+      case 14:
+        return this.#disconnect(bytes, body, end);
+      default:
+        return this.#failFrame(PROTOCOL_ERROR, 'this packet is not expected');
+    }
+  }
+
+  #failFrame(reason: number, text: string): false {
+    this.fail(reason, text);
+    return false;
+  }
+
+  // ---------------------------------------------------------------- CONNECT
+
+  #connect(bytes: Uint8Array, start: number, body: number, end: number): boolean {
+    if (this.#state !== 'new') return this.#failFrame(PROTOCOL_ERROR, 'a second CONNECT');
+    this.#state = 'pending';
+    this.#host.admission.receive(this, bytes, start, body, end);
+    // What follows waits until the CONNECT is decided; most are decided at once. The call above changes the state.
+    return (this.#state as string) === 'open';
+  }
+
+  hold(session: Session, request: ConnectRequest, keepAliveS: number): void {
+    const { limits } = this.#core;
+    this.version = request.version;
+    this.clientId = session.clientId;
+    this.session = session;
+    session.holder = this;
+    this.keepAliveS = keepAliveS;
+    this.maxPacketBytes = request.maximumPacketBytes;
+    this.receiveMaximum = Math.min(request.receiveMaximum, limits.maxInflight);
+    this.#aliasMaximum = Math.min(request.topicAliasMaximum, 256);
+    this.#wantsReasons = request.wantsProblemInformation;
+  }
+
+  open(connack: Uint8Array): void {
+    const { session } = this;
+    if (this.#state !== 'pending' || session === null) return;
+    const { limits, clock } = this.#core;
+    this.#state = 'open';
+    this.connectedAtMs = clock.nowMs();
+    this.#framer.firstBytes = CLIENT_PACKETS;
+    this.#framer.maxBytes = limits.maxPacketBytes;
+    this.#framer.isMinimal = this.version === 5;
+    if (limits.messagesPerSecond < Infinity || limits.bytesPerSecond < Infinity) {
+      const { messagesPerSecond, bytesPerSecond } = limits;
+      this.#rates = { messages: messagesPerSecond * 5, bytes: bytesPerSecond * 5, atMs: clock.monotonicMs() };
+    }
+    this.send(connack);
+    session.attach(this);
+    this.lastTick = this.#host.wheel.now;
+    this.dueTicks = Wheel.ticksOf(this.keepAliveS * 1500);
+    this.#host.wheel.watch(this);
+    if (this.#framer.isStopped) this.#goOn();
+  }
+
+  /** Reads what came behind a CONNECT that had to wait. */
+  #goOn(): void {
+    setImmediate(() => {
+      if (this.#state === 'closed') return;
+      try {
+        const refused = this.#framer.resume();
+        this.#host.publishing.flush();
+        if (refused !== 0) this.#refuseFrame(refused);
+      } catch (error) {
+        this.#broken(error);
+      }
+    });
+  }
+
+  refuse(connack: Uint8Array | null, text: string): void {
+    if (this.#state === 'closed') return;
+    this.#core.counters.refused.value++;
+    this.#core.log.info('connection refused', { client: this.clientId, address: this.address, error: text });
+    if (connack !== null) this.send(connack);
+    this.#close(true);
+  }
+
+  // ---------------------------------------------------------------- DISCONNECT and the end
+
+  #disconnect(bytes: Uint8Array, body: number, end: number): false {
+    const { session } = this;
+    const request = decodeDisconnect(bytes, body, end, this.version);
+    if (typeof request === 'number') return this.#failFrame(request, 'DISCONNECT is not right');
+    if (session === null) return false;
+    if (request.sessionExpiryS >= 0) {
+      // [MQTT-3.14.2-2]: such a DISCONNECT is none, so the will is published.
+      if (session.expiryS === 0 && request.sessionExpiryS > 0) {
+        return this.#failFrame(PROTOCOL_ERROR, 'Session Expiry Interval cannot be raised from 0');
+      }
+      session.expiryS = Math.min(request.sessionExpiryS, this.#core.limits.maxSessionExpiryS, 0xffffffff);
+    }
+    if (request.reason === 0) session.will = null;
+    this.#close(false);
+    return false;
+  }
+
+  fail(reason: number, text: string): void {
+    if (this.#state === 'closed') return;
+    if (reason !== 0x8e && reason !== 0x8b && reason !== KEEP_ALIVE_TIMEOUT)
+      this.#core.counters.protocolErrors.value++;
+    this.#core.log.info('connection closed', {
+      client: this.clientId,
+      address: this.address,
+      code: `0x${reason.toString(16)}`,
+      error: text,
+    });
+    if (this.#state === 'open' && this.version === 5) {
+      const packet = encodeDisconnect(reason, this.#wantsReasons ? text : '');
+      if (packet.length <= this.maxPacketBytes) this.send(packet);
+    }
+    this.#close(true);
+  }
+
+  giveUp(reason: number): void {
+    this.fail(
+      reason,
+      reason === 0x8e ? 'the session was taken over' : reason === 0x8b ? 'the server stops' : '',
+    );
+  }
+
+  expire(): void {
+    if (this.#state === 'open')
+      this.fail(KEEP_ALIVE_TIMEOUT, 'nothing came for one and a half keep alive intervals');
+    else this.refuse(null, 'no CONNECT came in time');
+  }
+
+  /** The other end closed, or the transport failed. */
+  lost(): void {
+    if (this.#state !== 'closed') this.#close(false);
+  }
+
+  /** Ends the connection; with something to be sent first, that is flushed before. */
+  #close(isFlushed: boolean): void {
+    const { session } = this;
+    const wasOpen = this.#state === 'open';
+    this.#state = 'closed';
+    this.#host.publishing.flush();
+    if (isFlushed || wasOpen) this.outbox.flushLast();
+    this.outbox.drop();
+    this.#transport.end();
+    if (session !== null && session.holder === this) {
+      session.holder = null;
+      this.#core.leaveSession(session);
+    }
+    this.#host.closed(this);
+  }
+
+  // ---------------------------------------------------------------- bytes out
+
+  send(packet: Uint8Array): void {
+    this.outbox.append(packet, 0, packet.length);
+    this.#core.counters.packetsSent.value++;
+  }
+
+  acknowledge(first: number, packetIdentifier: number, reason: number, isOwed: boolean): void {
+    // Acknowledgements leave in the order of what they acknowledge [MQTT-4.6.0-2].
+    if (isOwed || this.owedCount > 0) {
+      this.owedCount++;
+      this.#core.owe(this, owedAcknowledgement(first, packetIdentifier, reason));
+    } else this.#sendAcknowledgement(first, packetIdentifier, reason);
+  }
+
+  #sendAcknowledgement(first: number, packetIdentifier: number, reason: number): void {
+    const { outbox, version } = this;
+    const at = outbox.reserve(acknowledgementLength(version, reason));
+    if (outbox.buffer !== null)
+      writeAcknowledgement(outbox.buffer, at, first, packetIdentifier, version, reason);
+    this.#core.counters.packetsSent.value++;
+  }
+
+  settle(owed: Owed, isKept: boolean): boolean {
+    if (this.#state === 'closed') return false;
+    if (typeof owed === 'function') {
+      owed(isKept);
+      return false;
+    }
+    // What was promised to be kept is not given up: it is told once the disk takes it again.
+    if (!isKept) return true;
+    if (typeof owed !== 'number') {
+      this.outbox.append(owed, 0, owed.length);
+      return false;
+    }
+    this.owedCount--;
+    this.#sendAcknowledgement(owed >>> 24, owed & 0xffff, (owed >>> 16) & 0xff);
+    return false;
+  }
+
+  aliasOf(publication: Publication): number {
+    if (this.#aliasMaximum === 0) return 0;
+    const topic = Buffer.from(
+      publication.topic.buffer,
+      publication.topic.byteOffset + publication.topicStart,
+      publication.topicEnd - publication.topicStart,
+    ).toString('latin1');
+    // An alias costs three bytes each time and saves the topic.
+    if (topic.length <= 3) return 0;
+    const aliases = (this.#aliasesOut ??= new Map());
+    const known = aliases.get(topic);
+    if (known !== undefined) return known;
+    if (aliases.size >= this.#aliasMaximum) return 0;
+    this.#proposed = topic;
+    return -(aliases.size + 1);
+  }
+
+  noteAlias(): void {
+    const aliases = this.#aliasesOut;
+    if (aliases !== null) aliases.set(this.#proposed, aliases.size + 1);
+  }
+}

@@ -1,0 +1,847 @@
+/**
+ * The inside of the broker that every packet handler works on: sessions, subscriptions, retained messages, routes and
+ * the store. It decides who gets a publication and what is kept; it knows nothing of sockets and packets.
+ */
+import type { Cancel, Clock } from '../clock.js';
+import type { Log } from '../log.js';
+import type { PublishedMessage, Receiver as KeptReceiver, Store, StoredState } from '../store/store.js';
+import { type AccessRule, type Identity, Rights } from './access.js';
+import { copyOf } from './codec.js';
+import { Commits, type CommitTurns, type Owed } from './commits.js';
+import type { BrokerCounters } from './counters.js';
+import type { BrokerLimits } from './limits.js';
+import type { Message, QoS } from './message.js';
+import { Arena, type Outbox } from './outbox.js';
+import { type Retained, RetainedMessages } from './retained.js';
+import { type Group, hashOf, Insider, type Owner, type Receiver, Route, RouteTable } from './route.js';
+import { type Link, type Outgoing, Session, type SessionHost, type SharedMessage } from './session.js';
+import { type Entry, Subscriptions } from './subscriptions.js';
+import { isTopicName, levelCount, matches, parseFilter } from './topic.js';
+import { keptWill, restoredWill, type Will } from './will.js';
+
+export interface CoreOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly store: Store;
+  readonly counters: BrokerCounters;
+  readonly limits: BrokerLimits;
+  /** Filters of topics whose publications are never kept as retained. */
+  readonly neverRetained: readonly string[];
+  /** A session's queue overflowed: so many messages were dropped since it was last told. */
+  readonly onOverflow: (clientId: string, count: number) => void;
+}
+
+/** A publication as it came in. */
+export interface Incoming extends Outgoing {
+  qos: QoS;
+  retain: boolean;
+  /** Null: the gateway itself. */
+  from: Session | null;
+  /** Address of the sender. */
+  address: string;
+  /** Its retained copy is to survive a restart. */
+  isStored: boolean;
+  /** QoS 2 from a kept session: its packet identifier, kept with it. */
+  packetIdentifier: number;
+}
+
+/** How a publication was taken. */
+export type Outcome =
+  /** Done; nothing needs to be kept first. */
+  | 'done'
+  /** To be acknowledged once it is kept. */
+  | 'owed'
+  /** Nobody subscribed. */
+  | 'unmatched'
+  /** The store refuses now, or a limit is reached. */
+  | 'refused';
+
+const NONE: readonly number[] = [];
+const EMPTY = new Uint8Array(0);
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+/** How often a session's overflow is told. */
+const OVERFLOW_MS = 10_000;
+const NEVER_EXPIRES_S = 0xffffffff;
+
+export class Core implements SessionHost, CommitTurns {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly store: Store;
+  readonly counters: BrokerCounters;
+  readonly limits: BrokerLimits;
+  readonly arena = new Arena();
+  readonly commits: Commits;
+  readonly sessions = new Map<string, Session>();
+  readonly subscriptions = new Subscriptions<Owner>();
+  readonly retained: RetainedMessages;
+  readonly routes = new RouteTable();
+  /** Grows when subscriptions or rights change: routes built before are built again. */
+  epoch = 0;
+  keptPosition = 0;
+  access: readonly AccessRule[] | null = null;
+  #neverRetained: readonly string[];
+  readonly #onOverflow: (clientId: string, count: number) => void;
+  readonly #overflows = new Map<string, number>();
+  #overflowTimer: Cancel | null = null;
+  #nextPosition = 1;
+  #nextSession = 1;
+  readonly #turns = new Map<string, number>();
+  /** Outboxes with something to write at the end of this turn. */
+  #dirty: Outbox[] = [];
+  #waiting: Session[] = [];
+  /** Up to where the commit under way covers. */
+  #committing = 0;
+  #immediate: NodeJS.Immediate | null = null;
+  /** Called at the end of each turn before anything is written. */
+  beforeFlush: () => void = () => {};
+
+  constructor(options: CoreOptions) {
+    this.clock = options.clock;
+    this.log = options.log;
+    this.store = options.store;
+    this.counters = options.counters;
+    this.limits = options.limits;
+    this.#neverRetained = options.neverRetained;
+    this.#onOverflow = options.onOverflow;
+    this.retained = new RetainedMessages(options.limits.maxRetainedMessages, options.limits.maxRetainedBytes);
+    this.commits = new Commits(options.store, this);
+  }
+
+  get maxQueuedMessages(): number {
+    return this.limits.maxQueuedMessages;
+  }
+
+  get maxQueuedBytes(): number {
+    return this.limits.maxQueuedBytes;
+  }
+
+  // ---------------------------------------------------------------- the turn of the loop
+
+  /** An outbox has something to write at the end of this turn. */
+  markDirty(outbox: Outbox): void {
+    this.#dirty.push(outbox);
+    this.schedule();
+  }
+
+  /** Asks for an end of turn. */
+  schedule(): void {
+    this.#immediate ??= setImmediate(() => this.#endTurn());
+  }
+
+  #endTurn(): void {
+    this.#immediate = null;
+    this.beforeFlush();
+    const dirty = this.#dirty;
+    this.#dirty = [];
+    for (let i = 0; i < dirty.length; i++) dirty[i]?.flush();
+    this.arena.endTurn();
+    this.commits.endTurn();
+  }
+
+  began(): void {
+    this.#committing = this.#nextPosition - 1;
+  }
+
+  kept(): void {
+    this.keptPosition = this.#committing;
+    // Those who waited for what is kept now read on.
+    for (const session of this.#waiting.splice(0)) session.link?.outbox.touch();
+  }
+
+  /** A session that can go on once more is kept. */
+  awaitKept(session: Session): void {
+    this.#waiting.push(session);
+    this.schedule();
+  }
+
+  owe(link: Link, owed: Owed): void {
+    this.commits.owe(link, owed);
+    this.schedule();
+  }
+
+  // ---------------------------------------------------------------- routes
+
+  /** The route of bytes[start..end); null when that is no topic name. */
+  routeOf(bytes: Uint8Array, start: number, end: number): Route | null {
+    const hash = hashOf(bytes, start, end);
+    let route = this.routes.find(bytes, start, end, hash);
+    if (route === undefined) {
+      if (!isTopicName(bytes, start, end)) return null;
+      if (levelCount(bytes, start, end) > this.limits.maxTopicLevels) return null;
+      const own = copyOf(bytes, start, end);
+      route = new Route(decoder.decode(own), own, hash);
+      this.routes.put(route);
+    }
+    if (route.epoch !== this.epoch) this.refresh(route);
+    return route;
+  }
+
+  /** Builds a route from the subscriptions and rights of now. */
+  refresh(route: Route): void {
+    const receivers = new Map<Session, Receiver>();
+    const groups = new Map<string, Group>();
+    const entriesOf = new Map<Session, Entry<Owner>[]>();
+    route.insiders = [];
+    this.subscriptions.match(route.topic, (entry) => {
+      const { owner } = entry;
+      if (owner instanceof Insider) {
+        route.insiders.push({ subscriber: owner.subscriber, subscription: subscriptionOf(entry) });
+        return;
+      }
+      if (!owner.rights.isUnlimited && !owner.rights.mayRead(route.topic)) return;
+      if (entry.share !== '') {
+        const key = `${entry.share}/${entry.filter}`;
+        const group = groups.get(key) ?? { key, members: [] };
+        group.members.push({ session: owner, entry });
+        groups.set(key, group);
+        return;
+      }
+      const entries = entriesOf.get(owner);
+      if (entries === undefined) entriesOf.set(owner, [entry]);
+      else entries.push(entry);
+    });
+    for (const [session, entries] of entriesOf) receivers.set(session, receiverOf(session, entries));
+    route.receivers = [...receivers.values()];
+    route.groups = [...groups.values()];
+    route.isPlain = route.groups.length === 0 && route.insiders.length === 0;
+    route.hasKept =
+      route.receivers.some((receiver) => receiver.session.isKept && receiver.qos > 0) ||
+      route.groups.some((group) =>
+        group.members.some(({ session, entry }) => session.isKept && entry.qos > 0),
+      );
+    route.isNeverRetained = this.#neverRetained.some((filter) => matches(filter, route.topic));
+    route.isSystem = route.topic.charCodeAt(0) === 0x24;
+    route.epoch = this.epoch;
+  }
+
+  // ---------------------------------------------------------------- publications
+
+  /** Takes a publication: keeps what must be kept and hands it to everybody who gets it. Rights were checked. */
+  publish(incoming: Incoming, route: Route): Outcome {
+    const { qos, from } = incoming;
+    const isRetained = incoming.retain && !route.isNeverRetained;
+    const mustKeep =
+      (route.hasKept && qos > 0) ||
+      (isRetained && incoming.isStored) ||
+      (qos === 2 && from !== null && from.isKept);
+    if (mustKeep && qos > 0 && !this.store.isHealthy) return 'refused';
+    if (isRetained && incoming.payloadEnd > incoming.payloadStart) {
+      const bytes =
+        incoming.payloadEnd - incoming.payloadStart + incoming.propertiesEnd - incoming.propertiesStart;
+      if (!this.retained.hasRoom(route.topic, bytes)) {
+        this.counters.dropped.value++;
+        if (qos > 0) return 'refused';
+        incoming.retain = false;
+        return this.publish(incoming, route);
+      }
+    }
+    const kept = mustKeep ? this.#keep(incoming, route, isRetained) : false;
+    if (isRetained) this.#retain(incoming, route);
+    incoming.position = 0;
+    let count = 0;
+    for (let i = 0; i < route.receivers.length; i++) {
+      let receiver = route.receivers[i];
+      if (receiver === undefined) continue;
+      if (receiver.own !== undefined && receiver.session === from) {
+        if (receiver.own === null) continue;
+        receiver = receiver.own;
+      }
+      count++;
+      const { session } = receiver;
+      const retain = incoming.retain && receiver.retainAsPublished;
+      const deliveredQos = qos < receiver.qos ? qos : receiver.qos;
+      if (deliveredQos === 0) session.sendAtMostOnce(incoming, retain, receiver.identifiers);
+      else {
+        incoming.position = session.isKept ? this.#position : 0;
+        session.deliver(incoming, deliveredQos, retain, receiver.identifiers);
+      }
+    }
+    for (const group of route.groups) {
+      if (this.#deliverShared(incoming, group)) count++;
+    }
+    if (route.insiders.length > 0) {
+      const message = messageOf(incoming, route.topic);
+      for (const { subscriber, subscription } of route.insiders) subscriber.deliver(message, subscription);
+      count += route.insiders.length;
+    }
+    this.#chosen.length = 0;
+    if (kept || (isRetained && this.store.isDirty)) return 'owed';
+    return count === 0 ? 'unmatched' : 'done';
+  }
+
+  /** Position of the publication that is being handed out. */
+  #position = 0;
+  /** Who gets it of each shared group, chosen before it was appended. */
+  #chosen: ({ readonly session: Session; readonly entry: Entry<Owner> } | null)[] = [];
+
+  /** Appends one record that names all receivers that are kept; false when there was nothing to keep. */
+  #keep(incoming: Incoming, route: Route, isRetained: boolean): boolean {
+    const receivers: KeptReceiver[] = [];
+    const { qos, from } = incoming;
+    if (qos > 0) {
+      for (const one of route.receivers) {
+        const receiver = one.own !== undefined && one.session === from ? one.own : one;
+        if (receiver === null || !receiver.session.isKept || receiver.qos === 0) continue;
+        receivers.push({
+          session: receiver.session.number,
+          qos: qos < receiver.qos ? qos : receiver.qos,
+          retain: incoming.retain && receiver.retainAsPublished,
+          identifiers: receiver.identifiers,
+        });
+      }
+      this.#chosen = route.groups.map((group) => this.#choose(group));
+      for (const chosen of this.#chosen) {
+        if (chosen === null || !chosen.session.isKept || chosen.entry.qos === 0) continue;
+        receivers.push({
+          session: chosen.session.number,
+          qos: qos < chosen.entry.qos ? qos : chosen.entry.qos,
+          retain: incoming.retain && chosen.entry.retainAsPublished,
+          identifiers: chosen.entry.identifier === 0 ? NONE : [chosen.entry.identifier],
+        });
+      }
+    }
+    const isRetainedKept = isRetained && incoming.isStored && incoming.payloadEnd > incoming.payloadStart;
+    const isIdentifierKept = qos === 2 && from !== null && from.isKept;
+    if (receivers.length === 0 && !isRetainedKept && !isIdentifierKept) return false;
+    this.#position = this.#nextPosition++;
+    this.store.append({
+      type: 'Published',
+      position: this.#position,
+      message: publishedOf(incoming, route),
+      receivers,
+      retained: isRetainedKept,
+      ...(isIdentifierKept
+        ? { from: { session: from.number, packetIdentifier: incoming.packetIdentifier } }
+        : undefined),
+    });
+    this.schedule();
+    return true;
+  }
+
+  #retain(incoming: Incoming, route: Route): void {
+    const { topic } = route;
+    const old = this.retained.get(topic);
+    if (incoming.payloadEnd === incoming.payloadStart) {
+      if (old === null) return;
+      this.retained.delete(topic);
+      if (old.isStored) this.#clearStored(route.bytes);
+      return;
+    }
+    if (old !== null && old.isStored && !incoming.isStored) this.#clearStored(route.bytes);
+    this.retained.set({
+      topic,
+      payload: copyOf(incoming.payload, incoming.payloadStart, incoming.payloadEnd),
+      properties:
+        incoming.propertiesStart === incoming.propertiesEnd
+          ? EMPTY
+          : copyOf(incoming.properties, incoming.propertiesStart, incoming.propertiesEnd),
+      qos: incoming.qos,
+      expiresAtMs: incoming.expiresAtMs,
+      isStored: incoming.isStored,
+      publisher: incoming.from?.clientId ?? '',
+    });
+  }
+
+  #clearStored(topic: Uint8Array): void {
+    this.store.append({ type: 'RetainedCleared', topic });
+    this.schedule();
+  }
+
+  /** Lets go of a topic's retained message; answers whether there was one. */
+  dropRetained(topic: string): boolean {
+    const old = this.retained.delete(topic);
+    if (old?.isStored === true) this.#clearStored(encoder.encode(topic));
+    return old !== null;
+  }
+
+  // ---------------------------------------------------------------- shared subscriptions
+
+  /** The member whose turn it is: one that can take it now, else one whose queue is kept. */
+  #choose(group: Group): { readonly session: Session; readonly entry: Entry<Owner> } | null {
+    const { members, key } = group;
+    const turn = this.#turns.get(key) ?? 0;
+    this.#turns.set(key, (turn + 1) % 0x40000000);
+    let away: (typeof members)[number] | null = null;
+    let busy: (typeof members)[number] | null = null;
+    for (let i = 0; i < members.length; i++) {
+      const member = members[(turn + i) % members.length];
+      if (member === undefined) continue;
+      if (member.session.hasRoom) return member;
+      if (member.session.link !== null) busy ??= member;
+      else if (member.session.isKept) away ??= member;
+    }
+    return busy ?? away;
+  }
+
+  #deliverShared(incoming: Incoming, group: Group): boolean {
+    const index =
+      incoming.qos > 0 && this.#chosen.length > 0 ? this.#chosen.findIndex((one) => isIn(one, group)) : -1;
+    const chosen = index >= 0 ? (this.#chosen[index] ?? null) : this.#choose(group);
+    if (index >= 0) this.#chosen.splice(index, 1);
+    if (chosen === null) return false;
+    const { session, entry } = chosen;
+    const retain = incoming.retain && entry.retainAsPublished;
+    const qos = incoming.qos < entry.qos ? incoming.qos : entry.qos;
+    const identifiers = entry.identifier === 0 ? NONE : [entry.identifier];
+    if (qos === 0) session.sendAtMostOnce(incoming, retain, identifiers);
+    else {
+      incoming.position = session.isKept ? this.#position : 0;
+      const id = session.deliver(incoming, qos, retain, identifiers);
+      if (id !== 0 && qos === 1) session.noteShared(id, entry, sharedCopy(incoming));
+    }
+    return true;
+  }
+
+  redistribute(session: Session, entry: Entry<unknown>, message: SharedMessage): void {
+    const topic = decoder.decode(message.topic);
+    const route = this.routeOf(message.topic, 0, message.topic.length);
+    const group = route?.groups.find((one) => one.key === `${entry.share}/${entry.filter}`);
+    if (route === null || group === undefined) return;
+    const others = { key: group.key, members: group.members.filter((member) => member.session !== session) };
+    const chosen = this.#choose(others);
+    if (chosen === null || chosen.session.isKept) return;
+    this.log.debug('message of a shared subscription goes to another member', {
+      topic,
+      client: chosen.session.clientId,
+    });
+    const qos = chosen.entry.qos === 0 ? 0 : 1;
+    const identifiers = chosen.entry.identifier === 0 ? NONE : [chosen.entry.identifier];
+    if (qos === 0) chosen.session.sendAtMostOnce(message, false, identifiers);
+    else {
+      const id = chosen.session.deliver(message, 1, false, identifiers);
+      if (id !== 0) chosen.session.noteShared(id, chosen.entry, message);
+    }
+  }
+
+  // ---------------------------------------------------------------- retained messages to new subscriptions
+
+  /** Gives a session the retained messages of a new subscription, as fast as it takes them. */
+  feedRetained(session: Session, entry: Entry<Owner>): void {
+    const topics: Retained[] = [];
+    this.retained.match(entry.filter, (message) => topics.push(message));
+    if (topics.length === 0) return;
+    let index = 0;
+    session.addFeed(() => {
+      const found = topics[index++];
+      if (found === undefined) return false;
+      // What was replaced meanwhile is sent as it is now; what was deleted is not sent.
+      const message = this.retained.get(found.topic);
+      if (message !== null) this.#sendRetained(session, entry, message);
+      return index < topics.length;
+    });
+  }
+
+  #sendRetained(session: Session, entry: Entry<Owner>, message: Retained): void {
+    if (!session.rights.isUnlimited && !session.rights.mayRead(message.topic)) return;
+    if (message.expiresAtMs > 0 && message.expiresAtMs <= this.clock.nowMs()) {
+      this.dropRetained(message.topic);
+      return;
+    }
+    if (entry.noLocal && message.publisher !== '' && message.publisher === session.clientId) return;
+    const outgoing = outgoingOf(message);
+    const qos = message.qos < entry.qos ? message.qos : entry.qos;
+    const identifiers = entry.identifier === 0 ? NONE : [entry.identifier];
+    if (qos === 0) {
+      session.sendAtMostOnce(outgoing, true, identifiers);
+      return;
+    }
+    if (session.isKept) {
+      outgoing.position = this.#nextPosition++;
+      this.store.append({
+        type: 'Published',
+        position: outgoing.position,
+        message: {
+          topic: outgoing.topic,
+          payload: message.payload,
+          properties: message.properties,
+          qos: message.qos,
+          expiresAtMs: message.expiresAtMs,
+          publisher: message.publisher,
+        },
+        receivers: [{ session: session.number, qos, retain: true, identifiers }],
+        retained: false,
+      });
+      this.schedule();
+    }
+    session.deliver(outgoing, qos, true, identifiers);
+  }
+
+  // ---------------------------------------------------------------- subscriptions
+
+  subscribe(session: Session, text: string, entry: Entry<Session>): boolean {
+    const isNew = this.subscriptions.add(entry);
+    (session.subscriptions ??= new Map()).set(text, entry);
+    this.epoch++;
+    return isNew;
+  }
+
+  /** Answers whether the subscription was there. */
+  unsubscribe(session: Session, text: string): boolean {
+    const entry = session.subscriptions?.get(text);
+    if (entry === undefined) return false;
+    session.subscriptions?.delete(text);
+    this.subscriptions.remove(session, entry.filter, entry.share);
+    this.epoch++;
+    return true;
+  }
+
+  // ---------------------------------------------------------------- sessions
+
+  /** A new session for a client identifier that has none. Kept ones are told to the store. */
+  openSession(clientId: string, identity: Identity, version: 4 | 5, expiryS: number): Session {
+    const session = new Session(this, clientId, identity, new Rights(this.access, identity));
+    session.version = version;
+    session.expiryS = expiryS;
+    this.sessions.set(clientId, session);
+    if (expiryS > 0) this.#open(session);
+    return session;
+  }
+
+  #open(session: Session): void {
+    session.number = this.#nextSession++;
+    this.store.append({
+      type: 'SessionOpened',
+      session: session.number,
+      clientId: session.clientId,
+      owner: session.identity.user,
+      expiryS: session.expiryS,
+      protocolVersion: session.version,
+    });
+    this.schedule();
+  }
+
+  /** The session goes on with a new connection: nothing of its end is pending any more. */
+  resumeSession(session: Session, identity: Identity, version: 4 | 5, expiryS: number): void {
+    this.#cancelTimers(session);
+    if (session.will !== null) {
+      session.will = null;
+      if (session.isKept) this.store.append({ type: 'WillCleared', session: session.number });
+    }
+    session.identity = identity;
+    session.rights = new Rights(this.access, identity);
+    session.version = version;
+    session.expiryS = expiryS;
+    if (!session.isKept) return;
+    this.store.append({ type: 'SessionChanged', session: session.number, expiryS, disconnectedAtMs: 0 });
+    this.schedule();
+  }
+
+  /** The connection is gone. The will is published now, later, or (null by then) not at all. */
+  leaveSession(session: Session): void {
+    if (session.hasEnded) return;
+    session.detach();
+    const { will, expiryS } = session;
+    const delayS = will === null ? 0 : Math.min(will.delayS, expiryS);
+    if (expiryS === 0) {
+      this.endSession(session);
+      return;
+    }
+    const nowMs = this.clock.nowMs();
+    if (session.isKept) {
+      this.store.append({
+        type: 'SessionChanged',
+        session: session.number,
+        expiryS,
+        disconnectedAtMs: nowMs,
+      });
+      this.schedule();
+    }
+    if (will !== null && delayS === 0) this.#publishWill(session);
+    else if (will !== null) {
+      const dueAtMs = nowMs + delayS * 1000;
+      if (session.isKept) {
+        const message = keptWill(will, session.clientId, dueAtMs);
+        this.store.append({
+          type: 'WillPending',
+          session: session.number,
+          message,
+          retain: will.retain,
+          dueAtMs,
+        });
+      }
+      session.cancelWill = this.clock.after(delayS * 1000, () => this.#publishWill(session));
+    }
+    this.#expireIn(session, expiryS * 1000);
+  }
+
+  #expireIn(session: Session, delayMs: number): void {
+    if (session.expiryS >= NEVER_EXPIRES_S) return;
+    session.cancelExpiry = this.clock.after(delayMs, () => this.endSession(session));
+  }
+
+  /** The session is over: its will is due, its subscriptions and its queue are gone. */
+  endSession(session: Session): void {
+    if (session.hasEnded) return;
+    if (this.sessions.get(session.clientId) === session) this.sessions.delete(session.clientId);
+    session.link = null;
+    this.#cancelTimers(session);
+    if (session.subscriptions !== null) {
+      for (const entry of session.subscriptions.values()) {
+        this.subscriptions.remove(session, entry.filter, entry.share);
+      }
+      session.subscriptions = null;
+      this.epoch++;
+    }
+    if (session.will !== null) this.#publishWill(session);
+    session.end();
+    if (session.isKept) {
+      this.store.append({ type: 'SessionEnded', session: session.number });
+      this.schedule();
+    }
+  }
+
+  #cancelTimers(session: Session): void {
+    session.cancelExpiry?.();
+    session.cancelExpiry = null;
+    session.cancelWill?.();
+    session.cancelWill = null;
+  }
+
+  #publishWill(session: Session): void {
+    const { will } = session;
+    session.cancelWill?.();
+    session.cancelWill = null;
+    if (will === null) return;
+    session.will = null;
+    if (session.isKept) this.store.append({ type: 'WillCleared', session: session.number });
+    const topic = decoder.decode(will.topic);
+    // Rights may have changed since it was given.
+    if (!session.rights.mayWrite(topic)) {
+      this.counters.denied.value++;
+      return;
+    }
+    this.publishWillMessage(session, will);
+  }
+
+  /** The will becomes an ordinary publication of its session. */
+  publishWillMessage(session: Session | null, will: Will): void {
+    const route = this.routeOf(will.topic, 0, will.topic.length);
+    if (route === null) return;
+    const incoming: Incoming = {
+      ...outgoingOf({ ...will, topic: route.topic, expiresAtMs: 0, isStored: true, publisher: '' }),
+      expiresAtMs: will.expiryS < 0 ? 0 : this.clock.nowMs() + will.expiryS * 1000,
+      qos: will.qos,
+      retain: will.retain,
+      from: session,
+      address: '',
+      isStored: true,
+      packetIdentifier: 0,
+    };
+    // Its packet never was in flight, so there is no identifier to keep.
+    if (incoming.qos === 2 && session?.isKept === true) incoming.from = null;
+    this.publish(incoming, route);
+  }
+
+  // ---------------------------------------------------------------- recovery
+
+  /** Takes over what the store kept. */
+  restore(state: StoredState): void {
+    const nowMs = this.clock.nowMs();
+    this.#nextPosition = Math.max(1, state.nextPosition);
+    this.#nextSession = Math.max(1, state.nextSession);
+    this.keptPosition = this.#committing = this.#nextPosition - 1;
+    for (const { message } of state.retained) {
+      if (message.expiresAtMs > 0 && message.expiresAtMs <= nowMs) {
+        this.store.append({ type: 'RetainedCleared', topic: message.topic });
+        continue;
+      }
+      this.retained.set({
+        topic: decoder.decode(message.topic),
+        payload: message.payload,
+        properties: message.properties,
+        qos: message.qos,
+        expiresAtMs: message.expiresAtMs,
+        isStored: true,
+        publisher: message.publisher,
+      });
+    }
+    for (const kept of state.sessions) this.#restoreSession(kept, nowMs);
+  }
+
+  #restoreSession(kept: StoredState['sessions'][number], nowMs: number): void {
+    const identity: Identity = { user: kept.owner, groups: [], clientId: kept.clientId };
+    const session = new Session(this, kept.clientId, identity, new Rights(this.access, identity));
+    session.number = kept.session;
+    session.expiryS = kept.expiryS;
+    session.version = kept.protocolVersion;
+    this.sessions.set(kept.clientId, session);
+    const lastPosition = kept.queuedMessages + kept.inFlight.length > 0 ? this.#nextPosition - 1 : 0;
+    session.restore(kept.inFlight, kept.queuedMessages, kept.queuedBytes, lastPosition);
+    if (kept.incoming.length > 0) session.incoming = new Set(kept.incoming);
+    for (const { filter, options, identifier } of kept.subscriptions) {
+      const parsed = parseFilter(filter);
+      if (parsed !== null) this.subscribe(session, filter, entryOf(session, parsed, options, identifier));
+    }
+    // One that was connected when the process died has been away since then, as far as anybody can tell.
+    const sinceMs = kept.disconnectedAtMs === 0 ? nowMs : Math.min(kept.disconnectedAtMs, nowMs);
+    if (kept.disconnectedAtMs === 0) {
+      this.store.append({
+        type: 'SessionChanged',
+        session: kept.session,
+        expiryS: kept.expiryS,
+        disconnectedAtMs: nowMs,
+      });
+    }
+    if (kept.will !== null) {
+      session.will = restoredWill(kept.will.message, kept.will.retain, kept.will.dueAtMs);
+      session.cancelWill = this.clock.after(Math.max(0, kept.will.dueAtMs - nowMs), () =>
+        this.#publishWill(session),
+      );
+    }
+    this.#expireIn(session, Math.max(0, sinceMs + kept.expiryS * 1000 - nowMs));
+  }
+
+  // ---------------------------------------------------------------- overflow
+
+  overflowed(session: Session, count: number): void {
+    this.#overflows.set(session.clientId, (this.#overflows.get(session.clientId) ?? 0) + count);
+    if (this.#overflowTimer !== null) return;
+    const tell = (): void => {
+      const overflows = [...this.#overflows];
+      this.#overflows.clear();
+      this.#overflowTimer = overflows.length === 0 ? null : this.clock.after(OVERFLOW_MS, tell);
+      for (const [clientId, dropped] of overflows) {
+        this.log.warn('queue is full: the oldest messages were dropped', { client: clientId, dropped });
+        this.#onOverflow(clientId, dropped);
+      }
+    };
+    this.#overflowTimer = this.clock.after(0, tell);
+  }
+
+  /** Writes what is pending and stops everything of its own accord. */
+  stop(): void {
+    if (this.#immediate !== null) clearImmediate(this.#immediate);
+    this.#immediate = null;
+    this.#overflowTimer?.();
+    this.#overflowTimer = null;
+    this.commits.stop();
+    for (const session of this.sessions.values()) this.#cancelTimers(session);
+  }
+
+  /** Runs the end of a turn now. */
+  flush(): void {
+    if (this.#immediate !== null) clearImmediate(this.#immediate);
+    this.#endTurn();
+  }
+
+  /** Rules changed: every session's rights are made again. */
+  setAccess(access: readonly AccessRule[] | null, neverRetained: readonly string[]): void {
+    this.access = access;
+    this.#neverRetained = neverRetained;
+    for (const session of this.sessions.values()) session.rights = new Rights(access, session.identity);
+    this.epoch++;
+  }
+}
+
+/** Options byte of a subscription, as in SUBSCRIBE, as an entry of the trie. */
+export function entryOf<Owned extends Owner>(
+  owner: Owned,
+  parsed: { share: string; filter: string },
+  options: number,
+  identifier: number,
+): Entry<Owned> {
+  return {
+    owner,
+    filter: parsed.filter,
+    share: parsed.share,
+    // Two bits, checked not to be 3.
+    qos: (options & 3) as QoS,
+    noLocal: (options & 4) !== 0,
+    retainAsPublished: (options & 8) !== 0,
+    identifier,
+  };
+}
+
+function isIn(one: { readonly entry: Entry<Owner> } | null, group: Group): boolean {
+  return one !== null && `${one.entry.share}/${one.entry.filter}` === group.key;
+}
+
+function receiverOf(session: Session, entries: readonly Entry<Owner>[]): Receiver {
+  const receiver = joined(session, entries);
+  if (!entries.some((entry) => entry.noLocal)) return receiver;
+  const others = entries.filter((entry) => !entry.noLocal);
+  receiver.own = others.length === 0 ? null : joined(session, others);
+  return receiver;
+}
+
+function joined(session: Session, entries: readonly Entry<Owner>[]): Receiver {
+  const identifiers = entries.flatMap((entry) => (entry.identifier === 0 ? [] : [entry.identifier]));
+  return {
+    session,
+    // The highest of several values of QoS is one.
+    qos: Math.max(...entries.map((entry) => entry.qos)) as QoS,
+    retainAsPublished: entries.some((entry) => entry.retainAsPublished),
+    identifiers: identifiers.length === 0 ? NONE : identifiers,
+    own: undefined,
+  };
+}
+
+function subscriptionOf(entry: Entry<Owner>): Entry<Owner> {
+  return entry;
+}
+
+function publishedOf(incoming: Incoming, route: Route): PublishedMessage {
+  return {
+    topic: route.bytes,
+    payload: incoming.payload.subarray(incoming.payloadStart, incoming.payloadEnd),
+    properties: incoming.properties.subarray(incoming.propertiesStart, incoming.propertiesEnd),
+    qos: incoming.qos,
+    expiresAtMs: incoming.expiresAtMs,
+    publisher: incoming.from?.clientId ?? '',
+  };
+}
+
+/** A message for those who keep it: its bytes are copied. */
+function messageOf(incoming: Incoming, topic: string): Message {
+  const { from } = incoming;
+  return {
+    topic,
+    payload: copyOf(incoming.payload, incoming.payloadStart, incoming.payloadEnd),
+    qos: incoming.qos,
+    retain: incoming.retain,
+    ...(incoming.propertiesStart === incoming.propertiesEnd
+      ? undefined
+      : { properties: copyOf(incoming.properties, incoming.propertiesStart, incoming.propertiesEnd) }),
+    sender:
+      from === null
+        ? null
+        : { clientId: from.clientId, user: from.identity.user, address: incoming.address || 'unknown' },
+    ...(incoming.expiresAtMs === 0 ? undefined : { expiresAtMs: incoming.expiresAtMs }),
+    stored: incoming.isStored,
+  };
+}
+
+function outgoingOf(message: Retained): Outgoing {
+  const topic = encoder.encode(message.topic);
+  return {
+    topic,
+    topicStart: 0,
+    topicEnd: topic.length,
+    properties: message.properties,
+    propertiesStart: 0,
+    propertiesEnd: message.properties.length,
+    payload: message.payload,
+    payloadStart: 0,
+    payloadEnd: message.payload.length,
+    expiresAtMs: message.expiresAtMs,
+    position: 0,
+  };
+}
+
+function sharedCopy(incoming: Incoming): SharedMessage {
+  return {
+    topic: copyOf(incoming.topic, incoming.topicStart, incoming.topicEnd),
+    topicStart: 0,
+    topicEnd: incoming.topicEnd - incoming.topicStart,
+    properties: copyOf(incoming.properties, incoming.propertiesStart, incoming.propertiesEnd),
+    propertiesStart: 0,
+    propertiesEnd: incoming.propertiesEnd - incoming.propertiesStart,
+    payload: copyOf(incoming.payload, incoming.payloadStart, incoming.payloadEnd),
+    payloadStart: 0,
+    payloadEnd: incoming.payloadEnd - incoming.payloadStart,
+    expiresAtMs: incoming.expiresAtMs,
+    position: 0,
+    qos: incoming.qos === 0 ? 1 : incoming.qos,
+  };
+}

@@ -1,0 +1,72 @@
+/**
+ * One coarse wheel for the deadlines of all connections: nothing is done for a packet but to note the wheel's tick.
+ * A deadline is met within two ticks after it is due, never before.
+ */
+import type { Cancel, Clock } from '../clock.js';
+
+export interface Watched {
+  /** Tick of the last packet, set by the owner from wheel.now. */
+  lastTick: number;
+  /** So many ticks after lastTick it is due; 0: never. */
+  readonly dueTicks: number;
+  readonly isWatched: boolean;
+  /** Tick at which it is looked at next; the wheel's own. */
+  lookTick: number;
+  expire(): void;
+}
+
+const TICK_MS = 250;
+const SLOTS = 256;
+
+export class Wheel {
+  readonly #clock: Clock;
+  readonly #slots: Watched[][] = Array.from({ length: SLOTS }, () => []);
+  #cancel: Cancel | null = null;
+  #dueMs = 0;
+  /** Ticks so far. */
+  now = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** The ticks that make up at least so many milliseconds. */
+  static ticksOf(ms: number): number {
+    return ms <= 0 || ms === Infinity ? 0 : Math.ceil(ms / TICK_MS) + 1;
+  }
+
+  start(): void {
+    this.#dueMs = this.#clock.monotonicMs() + TICK_MS;
+    this.#cancel = this.#clock.after(TICK_MS, () => this.#tick());
+  }
+
+  stop(): void {
+    this.#cancel?.();
+    this.#cancel = null;
+  }
+
+  /** Watches from now on; asked again whenever dueTicks changed to something sooner. */
+  watch(watched: Watched): void {
+    if (watched.dueTicks === 0) return;
+    const due = Math.max(this.now + 1, Math.min(watched.lastTick + watched.dueTicks, this.now + SLOTS - 1));
+    watched.lookTick = due;
+    this.#slots[due % SLOTS]?.push(watched);
+  }
+
+  #tick(): void {
+    const nowMs = this.#clock.monotonicMs();
+    // After a stall of the loop what clients sent meanwhile is still unread: nobody is judged before it was.
+    const isLate = nowMs - this.#dueMs > TICK_MS * 2;
+    this.now++;
+    this.#dueMs = Math.max(this.#dueMs, nowMs - TICK_MS) + TICK_MS;
+    this.#cancel = this.#clock.after(Math.max(1, this.#dueMs - nowMs), () => this.#tick());
+    const slot = this.now % SLOTS;
+    const list = this.#slots[slot] ?? [];
+    this.#slots[slot] = [];
+    for (const watched of list) {
+      if (!watched.isWatched || watched.dueTicks === 0 || watched.lookTick !== this.now) continue;
+      if (!isLate && this.now - watched.lastTick >= watched.dueTicks) watched.expire();
+      else this.watch(watched);
+    }
+  }
+}

@@ -1,0 +1,333 @@
+/** TCP, TLS, WebSocket and Unix servers: an accepted socket becomes a Connection. All listeners work alike. */
+import { connect, createServer, isIP, type Server, type Socket } from 'node:net';
+import { constants } from 'node:crypto';
+import { readFileSync, unlinkSync } from 'node:fs';
+import { createServer as createHttpServer, type IncomingMessage, type Server as HttpServer } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import type { Duplex } from 'node:stream';
+import { createServer as createTlsServer, type SecureContextOptions, TLSSocket } from 'node:tls';
+import { type RawData, type WebSocket, WebSocketServer } from 'ws';
+import type { Log } from '../log.js';
+import { Connection, type ConnectionHost, type Peer } from './connection.js';
+import type { Transport } from './outbox.js';
+import { readInto, SocketTransport } from './transport.js';
+
+export interface ListenerSettings {
+  readonly protocol: 'mqtt' | 'mqtts' | 'ws' | 'wss' | 'unix';
+  readonly host: string;
+  readonly port: number;
+  /** URL path of ws and wss, file path of unix. */
+  readonly path: string;
+  readonly tls: TlsSettings | null;
+  /** null: as the broker's settings say. */
+  readonly anonymous: boolean | null;
+}
+
+/** Paths of PEM files. */
+export interface TlsSettings {
+  readonly cert: string;
+  readonly key: string;
+  readonly clientCa: string | null;
+  readonly requireClientCert: boolean;
+}
+
+/** What listeners need to know of the broker. */
+export interface ListenerHost extends ConnectionHost {
+  readonly log: Log;
+  readonly maxPacketBytes: number;
+  /** Whether one more connection from this address is taken now. */
+  hasRoom(host: string): boolean;
+  opened(connection: Connection): void;
+  isAnonymousAllowed(settings: ListenerSettings, host: string): boolean;
+}
+
+const HANDSHAKE_MS = 10_000;
+/** What one WebSocket message may hold: several packets. */
+const MESSAGE_BYTES = 1024 * 1024;
+const LINGER_MS = 2000;
+
+export class Listener {
+  readonly #host: ListenerHost;
+  readonly #settings: ListenerSettings;
+  #server: Server | HttpServer | null = null;
+  #sockets: WebSocketServer | null = null;
+  /** The certificate changed on disk. */
+  #setContext: ((options: SecureContextOptions) => void) | null = null;
+  url = '';
+
+  constructor(host: ListenerHost, settings: ListenerSettings) {
+    this.#host = host;
+    this.#settings = settings;
+  }
+
+  /** Resolves with the address once it accepts; rejects with the system's error. */
+  async open(): Promise<string> {
+    const { protocol, host, port, path } = this.#settings;
+    const server = this.#create();
+    this.#server = server;
+    if (protocol === 'unix') await removeStale(path);
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.once('listening', () => {
+        server.off('error', reject);
+        server.on('error', (error: Error) =>
+          this.#host.log.error('connection could not be accepted', {
+            listener: this.url,
+            error: error.message,
+          }),
+        );
+        resolve();
+      });
+      if (protocol === 'unix') server.listen(path);
+      else server.listen({ host, port, backlog: 4096 });
+    });
+    const address = server.address();
+    const bound = typeof address === 'object' && address !== null ? address.port : port;
+    const name = isIP(host) === 6 ? `[${host}]` : host;
+    this.url =
+      protocol === 'unix' ? `unix:${path}` : `${protocol}://${name}:${bound}${this.#isWeb ? path : ''}`;
+    return this.url;
+  }
+
+  /** Accepts no more; connections stay. */
+  async close(): Promise<void> {
+    const server = this.#server;
+    this.#server = null;
+    if (server === null) return;
+    if ('closeIdleConnections' in server) server.closeIdleConnections();
+    server.close();
+    this.#sockets?.close();
+    await Promise.resolve();
+  }
+
+  /** Reads certificate and key again. */
+  renew(): void {
+    const { tls } = this.#settings;
+    if (tls !== null) this.#setContext?.(secureContext(tls));
+  }
+
+  get #isWeb(): boolean {
+    return this.#settings.protocol === 'ws' || this.#settings.protocol === 'wss';
+  }
+
+  #create(): Server | HttpServer {
+    const { protocol, tls } = this.#settings;
+    if (protocol === 'mqtt' || protocol === 'unix') {
+      return createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }, (socket) =>
+        this.#accept(socket, true),
+      );
+    }
+    if (protocol === 'ws') return this.#web(createHttpServer({ requestTimeout: HANDSHAKE_MS }));
+    if (tls === null) throw new Error(`a ${protocol} listener needs a certificate`);
+    const options = {
+      ...secureContext(tls),
+      requestCert: tls.clientCa !== null,
+      rejectUnauthorized: tls.requireClientCert,
+      handshakeTimeout: HANDSHAKE_MS,
+    };
+    if (protocol === 'wss') {
+      const server = createHttpsServer({ ...options, requestTimeout: HANDSHAKE_MS });
+      this.#setContext = (context) => server.setSecureContext(context);
+      return this.#web(server);
+    }
+    const server = createTlsServer({ ...options, noDelay: true }, (socket) => this.#accept(socket, false));
+    server.on('tlsClientError', (error) =>
+      this.#host.log.debug('TLS handshake failed', { listener: this.url, error: error.message }),
+    );
+    this.#setContext = (context) => server.setSecureContext(context);
+    return server;
+  }
+
+  #peer(socket: Socket): Peer {
+    const host = this.#settings.protocol === 'unix' ? 'unix' : plainAddress(socket.remoteAddress);
+    return {
+      host,
+      address: this.#settings.protocol === 'unix' ? 'unix' : `${host}:${socket.remotePort ?? 0}`,
+      certificateName: certificateName(socket),
+      policy: { isAnonymousAllowed: this.#host.isAnonymousAllowed(this.#settings, host) },
+      listener: this.url,
+    };
+  }
+
+  #accept(socket: Socket, isPlain: boolean): void {
+    const peer = this.#peer(socket);
+    if (!this.#host.hasRoom(peer.host)) {
+      socket.on('error', () => {});
+      socket.destroy();
+      return;
+    }
+    const connection = new Connection(this.#host, new SocketTransport(socket), peer);
+    this.#host.opened(connection);
+    readInto(socket, connection, isPlain);
+  }
+
+  // ---------------------------------------------------------------- WebSocket
+
+  #web(server: HttpServer): HttpServer {
+    const upgrade = webSocketUpgrade(
+      this.#host,
+      () => this.url,
+      (host) => this.#host.isAnonymousAllowed(this.#settings, host),
+    );
+    server.headersTimeout = HANDSHAKE_MS;
+    server.maxHeadersCount = 100;
+    server.on('request', (_request, response) => {
+      response.writeHead(426, { 'content-type': 'text/plain', connection: 'close' });
+      response.end('This is an MQTT listener: connect with a WebSocket and the subprotocol mqtt.\n');
+    });
+    server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+      if (pathOf(request.url) === this.#settings.path) upgrade(request, socket, head);
+      else refuseUpgrade(socket, '404 Not Found');
+    });
+    return server;
+  }
+}
+
+/** Takes over upgrade requests, whatever server they came to; the path was checked. */
+export function webSocketUpgrade(
+  host: ListenerHost,
+  listenerName: () => string,
+  isAnonymousAllowed: (host: string) => boolean,
+): (request: IncomingMessage, socket: Duplex, head: Buffer) => void {
+  const server = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    perMessageDeflate: false,
+    maxPayload: Math.max(MESSAGE_BYTES, host.maxPacketBytes * 2),
+    handleProtocols: () => 'mqtt',
+  });
+  return (request, socket, head) => {
+    const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
+    if (!offered.includes('mqtt')) return refuseUpgrade(socket, '400 Bad Request');
+    if (!isSameSite(request)) return refuseUpgrade(socket, '403 Forbidden');
+    const address = plainAddress(request.socket.remoteAddress);
+    if (!host.hasRoom(address)) return refuseUpgrade(socket, '503 Service Unavailable');
+    server.handleUpgrade(request, socket, head, (webSocket) => {
+      request.socket.setNoDelay(true);
+      const connection = new Connection(host, new WebSocketTransport(webSocket, request.socket), {
+        host: address,
+        address: `${address}:${request.socket.remotePort ?? 0}`,
+        certificateName: certificateName(request.socket),
+        policy: { isAnonymousAllowed: isAnonymousAllowed(address) },
+        listener: listenerName(),
+      });
+      host.opened(connection);
+      webSocket.on('message', (data: RawData, isBinary: boolean) => {
+        // Text frames end the connection [MQTT-6.0.0-1].
+        if (!isBinary) {
+          webSocket.close(1003);
+          connection.lost();
+        } else if (Buffer.isBuffer(data)) connection.receive(data, 0, data.length);
+      });
+      webSocket.on('error', () => {});
+      webSocket.on('close', () => connection.lost());
+      request.socket.on('drain', () => connection.drained());
+    });
+  };
+}
+
+class WebSocketTransport implements Transport {
+  readonly #webSocket: WebSocket;
+  readonly #socket: Socket;
+  #isEnding = false;
+
+  constructor(webSocket: WebSocket, socket: Socket) {
+    this.#webSocket = webSocket;
+    this.#socket = socket;
+  }
+
+  write(bytes: Uint8Array): boolean {
+    if (this.#webSocket.readyState !== this.#webSocket.OPEN) return true;
+    this.#webSocket.send(bytes, { binary: true, compress: false });
+    return this.#webSocket.bufferedAmount === 0;
+  }
+
+  get pendingBytes(): number {
+    return this.#webSocket.bufferedAmount;
+  }
+
+  pause(): void {
+    this.#webSocket.pause();
+  }
+
+  resume(): void {
+    this.#webSocket.resume();
+  }
+
+  end(): void {
+    if (this.#isEnding) return;
+    this.#isEnding = true;
+    this.#webSocket.resume();
+    this.#webSocket.close(1000);
+    this.#socket.setTimeout(LINGER_MS, () => this.#webSocket.terminate());
+  }
+
+  destroy(): void {
+    this.#webSocket.terminate();
+  }
+}
+
+function refuseUpgrade(socket: Duplex, status: string): void {
+  socket.on('error', () => {});
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+}
+
+/** A browser says which site a page came from; only pages of this host may speak to the broker in its user's name. */
+function isSameSite(request: IncomingMessage): boolean {
+  const { origin, host } = request.headers;
+  if (origin === undefined) return true;
+  try {
+    return new URL(origin).hostname === new URL(`http://${host ?? ''}`).hostname;
+  } catch {
+    return false;
+  }
+}
+
+function pathOf(url: string | undefined): string {
+  const text = url ?? '/';
+  const query = text.indexOf('?');
+  return query < 0 ? text : text.slice(0, query);
+}
+
+/** IPv4 addresses of a socket that listens on both are written as such. */
+function plainAddress(address: string | undefined): string {
+  return address === undefined ? 'unknown' : address.startsWith('::ffff:') ? address.slice(7) : address;
+}
+
+export function isLoopback(host: string): boolean {
+  return host === 'unix' || host === '::1' || host === 'localhost' || /^127\./.test(host);
+}
+
+/** The subject's common name of a certificate that an authority of ours signed. */
+function certificateName(socket: Socket): string | null {
+  if (!(socket instanceof TLSSocket) || !socket.authorized) return null;
+  const { subject } = socket.getPeerCertificate();
+  // Without a certificate the object is empty.
+  const name = (subject as { CN?: string | string[] } | undefined)?.CN;
+  return typeof name === 'string' && name !== '' ? name : null;
+}
+
+function secureContext(tls: TlsSettings): SecureContextOptions {
+  return {
+    cert: readFileSync(tls.cert),
+    key: readFileSync(tls.key),
+    ...(tls.clientCa === null ? undefined : { ca: readFileSync(tls.clientCa) }),
+    minVersion: 'TLSv1.2',
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+  };
+}
+
+/** A socket file that nobody listens on any more is left from a crash. */
+function removeStale(path: string): Promise<void> {
+  return new Promise((resolve) => {
+    const probe = connect(path);
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve();
+    });
+    probe.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ECONNREFUSED') unlinkSync(path);
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,107 @@
+/**
+ * What one topic leads to: receivers, shared groups, in-process subscribers. Found by the topic's bytes, in a bounded
+ * table where a newcomer takes the place of whoever has its slot; built again when subscriptions or rights changed.
+ */
+import type { Subscriber, Subscription } from './message.js';
+import type { Session } from './session.js';
+import type { Entry } from './subscriptions.js';
+
+/** A subscriber inside this process, such as the gateway's command path. */
+export class Insider {
+  readonly subscriber: Subscriber;
+
+  constructor(subscriber: Subscriber) {
+    this.subscriber = subscriber;
+  }
+}
+
+export type Owner = Session | Insider;
+
+/** One session that gets the topic, all its matching subscriptions taken together [MQTT-3.3.4-2]. */
+export interface Receiver {
+  readonly session: Session;
+  qos: 0 | 1 | 2;
+  retainAsPublished: boolean;
+  identifiers: number[] | readonly number[];
+  /** What is left for the session's own publications once No Local is counted; undefined: the same, null: nothing. */
+  own: Receiver | null | undefined;
+}
+
+/** The members of one shared subscription. */
+export interface Group {
+  /** Share name and filter: what its turn is kept by. */
+  readonly key: string;
+  readonly members: { readonly session: Session; readonly entry: Entry<Owner> }[];
+}
+
+export class Route {
+  readonly topic: string;
+  readonly bytes: Uint8Array;
+  readonly hash: number;
+  /** Of subscriptions and rights when this was built. */
+  epoch = -1;
+  receivers: Receiver[] = [];
+  groups: Group[] = [];
+  insiders: { readonly subscriber: Subscriber; readonly subscription: Subscription }[] = [];
+  /** Nothing but receivers: runs can be handed on as they are. */
+  isPlain = true;
+  /** Highest QoS that anybody gets. */
+  qosMax: 0 | 1 | 2 = 0;
+  /** Some receiver is, or may be, a kept session at QoS 1 or 2. */
+  hasKept = false;
+  /** Commands and the like: never kept as retained. */
+  isNeverRetained = false;
+  /** Clients never write here. */
+  isSystem = false;
+
+  constructor(topic: string, bytes: Uint8Array, hash: number) {
+    this.topic = topic;
+    this.bytes = bytes;
+    this.hash = hash;
+  }
+
+  isTopic(bytes: Uint8Array, start: number, end: number): boolean {
+    const own = this.bytes;
+    if (own.length !== end - start) return false;
+    // Topics of one client differ at their end.
+    for (let i = own.length - 1; i >= 0; i--) if (own[i] !== bytes[start + i]) return false;
+    return true;
+  }
+}
+
+const SLOTS_MIN = 1024;
+const SLOTS_MAX = 65536;
+
+export class RouteTable {
+  #slots: (Route | undefined)[] = new Array<Route | undefined>(SLOTS_MIN);
+  #displaced = 0;
+
+  /** The route of a topic, undefined when it is not in the table. */
+  find(bytes: Uint8Array, start: number, end: number, hash: number): Route | undefined {
+    const route = this.#slots[hash & (this.#slots.length - 1)];
+    return route !== undefined && route.hash === hash && route.isTopic(bytes, start, end) ? route : undefined;
+  }
+
+  put(route: Route): void {
+    const index = route.hash & (this.#slots.length - 1);
+    if (this.#slots[index] !== undefined && ++this.#displaced > this.#slots.length / 4) this.#grow();
+    this.#slots[route.hash & (this.#slots.length - 1)] = route;
+  }
+
+  #grow(): void {
+    this.#displaced = 0;
+    const old = this.#slots;
+    if (old.length >= SLOTS_MAX) return;
+    this.#slots = new Array<Route | undefined>(old.length * 4);
+    for (const route of old)
+      if (route !== undefined) this.#slots[route.hash & (this.#slots.length - 1)] = route;
+  }
+}
+
+/** FNV-1a over the bytes. */
+export function hashOf(bytes: Uint8Array, start: number, end: number): number {
+  let hash = 0x811c9dc5 | 0;
+  for (let at = start; at < end; at++) hash = Math.imul(hash ^ (bytes[at] ?? 0), 0x01000193);
+  // The low bits of FNV are weak alone; they choose the slot.
+  return (hash ^ (hash >>> 15)) & 0x7fffffff;
+}

@@ -1,0 +1,582 @@
+/**
+ * What outlives a connection: subscriptions, packet identifiers, the in-flight window and the queue. A session that is
+ * kept (expiry above 0) has its queue in the store and reads it back in slices; any other has it in memory. It sends
+ * through a Link, which a connection is; it knows nothing of sockets.
+ */
+import type { Clock } from '../clock.js';
+import type { Store, StoredMessage } from '../store/store.js';
+import type { Identity, Rights } from './access.js';
+import { PublishWriter, PUBREL, type Publication, writeAcknowledgement, writeUint32 } from './codec.js';
+import type { Debtor, Owed } from './commits.js';
+import type { BrokerCounters } from './counters.js';
+import { AWAITS_PUBACK, AWAITS_PUBCOMP, AWAITS_PUBREC, FREE, InFlight, type State } from './inflight.js';
+import type { Outbox } from './outbox.js';
+import { MemoryQueue } from './queue.js';
+import type { Entry } from './subscriptions.js';
+import type { Will } from './will.js';
+
+/** A publication on its way to receivers. */
+export interface Outgoing extends Publication {
+  /** Wall time in ms; 0: never. */
+  expiresAtMs: number;
+  /** Its position in the store; 0: it is not kept. */
+  position: number;
+}
+
+/** Who holds a session: a connection, from its CONNECT on. */
+export interface Holder {
+  /** Another connection takes the session over, or it is taken away. */
+  giveUp(reason: number): void;
+}
+
+/** What a session sends through while its client is there. */
+export interface Link extends Debtor {
+  readonly version: 4 | 5;
+  readonly outbox: Outbox;
+  /** Too much waits for the kernel: QoS 0 is dropped, the rest stays in the queue. */
+  readonly isFull: boolean;
+  /** The client's limits. */
+  readonly maxPacketBytes: number;
+  readonly receiveMaximum: number;
+  /** The alias to send instead of a topic; 0: none. Negative: new, to be sent with the topic and then noted. */
+  aliasOf(publication: Publication): number;
+  /** The alias that aliasOf() proposed last is on its way. */
+  noteAlias(): void;
+}
+
+/** What sessions share. */
+export interface SessionHost {
+  readonly clock: Clock;
+  readonly store: Store;
+  readonly counters: BrokerCounters;
+  readonly maxQueuedMessages: number;
+  readonly maxQueuedBytes: number;
+  /** Everything up to here is kept. */
+  readonly keptPosition: number;
+  owe(link: Link, owed: Owed): void;
+  /** Calls the session's output again when more is kept. */
+  awaitKept(session: Session): void;
+  /** A message left a queue because the queue was full; told once a while per session. */
+  overflowed(session: Session, count: number): void;
+  /** Something the session was given can be sent to nobody any more (it ended): the shared subscription takes it. */
+  redistribute(session: Session, entry: Entry<unknown>, message: SharedMessage): void;
+}
+
+/** A message of a shared subscription, kept until it is acknowledged so that another member can take it. */
+export interface SharedMessage extends Outgoing {
+  qos: 1 | 2;
+}
+
+/** Delivers one message; false: there is nothing left. */
+export type Feed = () => boolean;
+
+const SLICE = 128;
+const writer = new PublishWriter();
+const decoder = new TextDecoder();
+
+export class Session {
+  readonly clientId: string;
+  readonly #host: SessionHost;
+  /** Who owns it, and what that one may. */
+  identity: Identity;
+  rights: Rights;
+  /** Number in the store; 0: it is not kept. */
+  number = 0;
+  expiryS = 0;
+  version: 4 | 5 = 4;
+  link: Link | null = null;
+  /** The connection whose session it is, also while its CONNACK waits. */
+  holder: Holder | null = null;
+  /** By filter as the client wrote it, share name included. */
+  subscriptions: Map<string, Entry<Session>> | null = null;
+  will: Will | null = null;
+  /** Ends a pending will or the session itself, while the client is away. */
+  cancelWill: (() => void) | null = null;
+  cancelExpiry: (() => void) | null = null;
+  /** Identifiers of QoS 2 publications from this client that were not released. */
+  incoming: Set<number> | null = null;
+  hasEnded = false;
+  /** Messages dropped because the queue was full. */
+  droppedCount = 0;
+
+  readonly inFlight = new InFlight();
+  #queue: MemoryQueue | null = null;
+  #feeds: Feed[] | null = null;
+  #shared: Map<number, { entry: Entry<unknown>; message: SharedMessage }> | null = null;
+
+  /** Of a kept session: everything up to the cursor was handed to the client, everything up to #last is queued. */
+  #cursor = 0;
+  #last = 0;
+  #slice: StoredMessage[] = [];
+  #sliceIndex = 0;
+  #isReading = false;
+  /** Grows when what was read belongs to an earlier connection. */
+  #round = 0;
+  /** What is in flight and was not sent again on this connection: position -> identifier. */
+  #unsent: Map<number, number> | null = null;
+  /** What waits in the store. */
+  #waitingMessages = 0;
+  #waitingBytes = 0;
+  #isTrimming = false;
+
+  constructor(host: SessionHost, clientId: string, identity: Identity, rights: Rights) {
+    this.#host = host;
+    this.clientId = clientId;
+    this.identity = identity;
+    this.rights = rights;
+  }
+
+  get isKept(): boolean {
+    return this.number !== 0;
+  }
+
+  /** Messages that wait, not counting those in flight. */
+  get queuedMessages(): number {
+    return this.isKept ? this.#waitingMessages : (this.#queue?.count ?? 0);
+  }
+
+  get queuedBytes(): number {
+    return this.isKept ? this.#waitingBytes : (this.#queue?.bytes ?? 0);
+  }
+
+  /** Takes over what the store knew of this session. */
+  restore(
+    inFlight: readonly { packetIdentifier: number; position: number; qos: 1 | 2 }[],
+    queuedMessages: number,
+    queuedBytes: number,
+    lastPosition: number,
+  ): void {
+    for (const { packetIdentifier, position, qos } of inFlight) {
+      const state = position === 0 ? AWAITS_PUBCOMP : qos === 1 ? AWAITS_PUBACK : AWAITS_PUBREC;
+      this.inFlight.restore(packetIdentifier, state, position);
+      this.#cursor = Math.max(this.#cursor, position);
+    }
+    this.#waitingMessages = queuedMessages;
+    this.#waitingBytes = queuedBytes;
+    this.#last = lastPosition;
+  }
+
+  /** The client is here: what was in flight goes out again, marked DUP, before anything else [MQTT-4.4.0-1]. */
+  attach(link: Link): void {
+    this.link = link;
+    this.version = link.version;
+    this.#round++;
+    let lowest = this.#cursor + 1;
+    for (const { packetIdentifier, state, position } of this.inFlight.list()) {
+      if (state === AWAITS_PUBCOMP) {
+        const at = link.outbox.reserve(4);
+        if (link.outbox.buffer !== null)
+          writeAcknowledgement(link.outbox.buffer, at, PUBREL, packetIdentifier, 4, 0);
+        continue;
+      }
+      (this.#unsent ??= new Map()).set(position, packetIdentifier);
+      lowest = Math.min(lowest, position);
+    }
+    this.#last = Math.max(this.#last, this.#cursor);
+    this.#cursor = lowest - 1;
+    link.outbox.touch();
+  }
+
+  /** The client is gone. */
+  detach(): void {
+    this.link = null;
+    this.#round++;
+    this.#slice = [];
+    this.#sliceIndex = 0;
+    this.#isReading = false;
+    // The cursor stays at the last message that was ever handed out, so that nothing counts as new twice.
+    for (const position of this.#unsent?.keys() ?? []) this.#cursor = Math.max(this.#cursor, position);
+    this.#unsent = null;
+    this.#feeds = null;
+  }
+
+  /** Everything it holds is given up. */
+  end(): void {
+    this.hasEnded = true;
+    this.#queue = null;
+    this.#feeds = null;
+    const shared = this.#shared;
+    this.#shared = null;
+    if (shared !== null) {
+      for (const { entry, message } of shared.values()) this.#host.redistribute(this, entry, message);
+    }
+  }
+
+  /** Sends a publication at QoS 0, or drops it when the client does not keep up or is away. */
+  sendAtMostOnce(publication: Outgoing, retain: boolean, identifiers: readonly number[]): void {
+    const link = this.link;
+    if (link === null) return;
+    if (link.isFull) {
+      this.#host.counters.dropped.value++;
+      return;
+    }
+    writer.reset(link.version, 0, retain);
+    writer.identifiers = identifiers;
+    if (!this.#setExpiry(publication.expiresAtMs)) return;
+    this.#setAlias(link, publication, 0);
+    const length = writer.length(publication);
+    if (length > link.maxPacketBytes) {
+      this.#host.counters.dropped.value++;
+      return;
+    }
+    this.#write(link, length, publication);
+  }
+
+  /** Hands over a publication at QoS 1 or 2. One that is kept has its position; it was appended before. */
+  deliver(publication: Outgoing, qos: 1 | 2, retain: boolean, identifiers: readonly number[]): number {
+    if (this.isKept) {
+      this.#deliverKept(publication, qos, retain, identifiers);
+      return 0;
+    }
+    const link = this.link;
+    if (link === null) return 0;
+    if ((this.#queue === null || this.#queue.count === 0) && this.#hasRoom(link)) {
+      return this.#send(link, publication, qos, retain, identifiers);
+    }
+    this.#enqueue(link, publication, qos, retain, identifiers);
+    return 0;
+  }
+
+  /** Notes that a message in flight came by a shared subscription. */
+  noteShared(packetIdentifier: number, entry: Entry<unknown>, message: SharedMessage): void {
+    (this.#shared ??= new Map()).set(packetIdentifier, { entry, message });
+  }
+
+  /** Retained messages of a new subscription, sent as the client takes them. */
+  addFeed(feed: Feed): void {
+    (this.#feeds ??= []).push(feed);
+    this.link?.outbox.touch();
+  }
+
+  /** Whether more could be handed to the client now. */
+  get hasRoom(): boolean {
+    return this.link !== null && this.#hasRoom(this.link);
+  }
+
+  #hasRoom(link: Link): boolean {
+    return this.inFlight.count - (this.#unsent?.size ?? 0) < link.receiveMaximum && !link.isFull;
+  }
+
+  #setExpiry(expiresAtMs: number): boolean {
+    if (expiresAtMs === 0) return true;
+    const leftMs = expiresAtMs - this.#host.clock.nowMs();
+    if (leftMs <= 0) {
+      this.#host.counters.expired.value++;
+      return false;
+    }
+    writer.expiryS = Math.ceil(leftMs / 1000);
+    return true;
+  }
+
+  #setAlias(link: Link, publication: Publication, qos: 0 | 1 | 2): void {
+    // What is sent later, after a commit, must not depend on what is sent before.
+    const alias = qos === 2 && this.isKept ? 0 : link.aliasOf(publication);
+    if (alias === 0) return;
+    writer.alias = Math.abs(alias);
+    writer.isAliasKnown = alias > 0;
+  }
+
+  /** Sends now; answers the packet identifier, 0 when it could not be sent and is given up. */
+  #send(
+    link: Link,
+    publication: Outgoing,
+    qos: 1 | 2,
+    retain: boolean,
+    identifiers: readonly number[],
+    resentAs = 0,
+  ): number {
+    writer.reset(link.version, qos, retain);
+    writer.identifiers = identifiers;
+    if (!this.#setExpiry(publication.expiresAtMs)) return 0;
+    this.#setAlias(link, publication, qos);
+    const length = writer.length(publication);
+    // What the client cannot take is as if it had been delivered [MQTT-3.1.2-25].
+    if (length > link.maxPacketBytes) {
+      this.#host.counters.dropped.value++;
+      return 0;
+    }
+    writer.isDuplicate = resentAs !== 0;
+    const id =
+      resentAs !== 0
+        ? resentAs
+        : this.inFlight.take(qos === 1 ? AWAITS_PUBACK : AWAITS_PUBREC, publication.position);
+    writer.packetIdentifier = id;
+    if (this.isKept && resentAs === 0) {
+      const { position } = publication;
+      this.#host.store.append({ type: 'Sent', session: this.number, position, packetIdentifier: id });
+      if (qos === 2) {
+        // Its identifier must be kept before it is seen, or a restart would send the message as a new one.
+        const bytes = Buffer.allocUnsafeSlow(length);
+        writer.write(bytes, 0, publication);
+        this.#host.counters.publishSent.value++;
+        this.#host.owe(link, bytes);
+        return id;
+      }
+    }
+    this.#write(link, length, publication);
+    return id;
+  }
+
+  #write(link: Link, length: number, publication: Publication): void {
+    const { outbox } = link;
+    if (writer.alias > 0 && !writer.isAliasKnown) link.noteAlias();
+    const at = outbox.reserve(length);
+    if (outbox.buffer !== null) writer.write(outbox.buffer, at, publication);
+    this.#host.counters.publishSent.value++;
+    this.#host.counters.publishBytesSent.value += publication.payloadEnd - publication.payloadStart;
+  }
+
+  #enqueue(
+    link: Link,
+    publication: Outgoing,
+    qos: 1 | 2,
+    retain: boolean,
+    identifiers: readonly number[],
+  ): void {
+    const queue = (this.#queue ??= new MemoryQueue());
+    writer.reset(link.version, qos, retain);
+    writer.identifiers = identifiers;
+    if (!this.#setExpiry(publication.expiresAtMs)) return;
+    const length = writer.length(publication);
+    if (length > link.maxPacketBytes) {
+      this.#host.counters.dropped.value++;
+      return;
+    }
+    const { maxQueuedBytes, maxQueuedMessages } = this.#host;
+    while (queue.count > 0 && (queue.count >= maxQueuedMessages || queue.bytes + length > maxQueuedBytes)) {
+      queue.shift();
+      this.#countDropped(1);
+    }
+    const place = queue.reserve(length);
+    writer.write(place.bytes, place.start, publication);
+    queue.commit(length, writer.packetIdentifierAt, writer.expiryAt, publication.expiresAtMs);
+    link.outbox.touch();
+  }
+
+  #deliverKept(publication: Outgoing, qos: 1 | 2, retain: boolean, identifiers: readonly number[]): void {
+    const link = this.link;
+    const isCaughtUp = this.#cursor >= this.#last && this.#unsent === null;
+    if (link !== null && isCaughtUp && this.#hasRoom(link)) {
+      this.#cursor = this.#last = publication.position;
+      if (this.#send(link, publication, qos, retain, identifiers) === 0) this.#drop(publication.position);
+      return;
+    }
+    this.#last = publication.position;
+    this.#waitingMessages++;
+    this.#waitingBytes += publication.payloadEnd - publication.payloadStart;
+    const { maxQueuedMessages, maxQueuedBytes } = this.#host;
+    if (this.#waitingMessages > maxQueuedMessages || this.#waitingBytes > maxQueuedBytes) void this.#trim();
+    link?.outbox.touch();
+  }
+
+  #drop(position: number): void {
+    this.#host.store.append({ type: 'Dropped', session: this.number, position });
+  }
+
+  #countDropped(count: number): void {
+    this.droppedCount += count;
+    this.#host.counters.dropped.value += count;
+    this.#host.overflowed(this, count);
+  }
+
+  /** Sends what waits, as far as the window and the output allow. */
+  pump(): void {
+    const { link } = this;
+    if (link === null) return;
+    if (this.isKept) this.#pumpKept(link);
+    else this.#pumpQueue(link);
+    const feeds = this.#feeds;
+    if (feeds === null) return;
+    while (feeds.length > 0 && this.#hasRoom(link) && this.queuedMessages === 0 && this.link === link) {
+      if (feeds[0]?.() !== true) feeds.shift();
+    }
+  }
+
+  #pumpQueue(link: Link): void {
+    const queue = this.#queue;
+    if (queue === null) return;
+    for (let head = queue.peek(); head !== null && this.#hasRoom(link); head = queue.peek()) {
+      const { bytes, start, end, packetIdentifierAt, expiryAt, expiresAtMs } = head;
+      if (expiresAtMs > 0) {
+        const leftMs = expiresAtMs - this.#host.clock.nowMs();
+        if (leftMs <= 0) {
+          queue.shift();
+          this.#host.counters.expired.value++;
+          continue;
+        }
+        if (expiryAt >= 0) writeUint32(bytes, expiryAt, Math.ceil(leftMs / 1000));
+      }
+      const id = this.inFlight.take(((bytes[start] ?? 0) & 6) === 2 ? AWAITS_PUBACK : AWAITS_PUBREC, 0);
+      bytes[packetIdentifierAt] = id >> 8;
+      bytes[packetIdentifierAt + 1] = id & 255;
+      link.outbox.append(bytes, start, end);
+      this.#host.counters.publishSent.value++;
+      queue.shift();
+    }
+  }
+
+  #pumpKept(link: Link): void {
+    while (this.#hasRoom(link)) {
+      const message = this.#slice[this.#sliceIndex];
+      if (message === undefined) {
+        this.#readOn();
+        return;
+      }
+      if (message.position > this.#host.keptPosition) {
+        // QoS 2 is delivered when it is kept; what is behind it waits with it.
+        this.#slice = [];
+        this.#sliceIndex = 0;
+        this.#host.awaitKept(this);
+        return;
+      }
+      this.#sliceIndex++;
+      if (message.position <= this.#cursor) continue;
+      this.#cursor = message.position;
+      this.#sendStored(link, message);
+    }
+  }
+
+  #sendStored(link: Link, message: StoredMessage): void {
+    const { position } = message;
+    const resentAs = this.#unsent?.get(position) ?? 0;
+    if (resentAs !== 0) {
+      this.#unsent?.delete(position);
+      if (this.#unsent?.size === 0) this.#unsent = null;
+    } else {
+      this.#waitingMessages = Math.max(0, this.#waitingMessages - 1);
+      this.#waitingBytes = Math.max(0, this.#waitingBytes - message.payload.length);
+    }
+    if (message.qos === 0) return this.#drop(position);
+    const isReadable = this.rights.isUnlimited || this.rights.mayRead(decoder.decode(message.topic));
+    const sent = isReadable
+      ? this.#send(link, outgoingOf(message), message.qos, message.retain, message.identifiers, resentAs)
+      : 0;
+    if (sent !== 0) return;
+    if (resentAs === 0) this.#drop(position);
+    else this.#complete(resentAs);
+  }
+
+  /** Reads the next slice of the queue, when there is more. */
+  #readOn(): void {
+    if (this.#isReading) return;
+    if (this.#cursor >= this.#last) {
+      this.#unsent = null;
+      return;
+    }
+    if (this.#slice.length > 0) {
+      this.#slice = [];
+      this.#sliceIndex = 0;
+    }
+    if (this.#cursor >= this.#host.keptPosition) {
+      this.#host.awaitKept(this);
+      return;
+    }
+    this.#isReading = true;
+    const round = this.#round;
+    this.#host.store.read(this.number, this.#cursor, SLICE).then(
+      (messages) => {
+        if (this.#round !== round) return;
+        this.#isReading = false;
+        this.#slice = messages;
+        this.#sliceIndex = 0;
+        // Nothing is left of what was kept: the rest was dropped or expired.
+        if (messages.length === 0) {
+          this.#cursor = Math.max(this.#cursor, Math.min(this.#last, this.#host.keptPosition));
+          if (this.#cursor >= this.#last) this.#waitingMessages = this.#waitingBytes = 0;
+        }
+        this.link?.outbox.touch();
+      },
+      () => {
+        // The disk refuses; the session stays where it is and is asked again with the next commit.
+        if (this.#round !== round) return;
+        this.#isReading = false;
+        this.#host.awaitKept(this);
+      },
+    );
+  }
+
+  /** Drops the oldest that wait until the limits are met again. */
+  async #trim(): Promise<void> {
+    if (this.#isTrimming) return;
+    this.#isTrimming = true;
+    try {
+      let after = this.#cursor;
+      const { maxQueuedMessages, maxQueuedBytes } = this.#host;
+      while (this.#waitingMessages > maxQueuedMessages || this.#waitingBytes > maxQueuedBytes) {
+        const messages = await this.#host.store.read(this.number, Math.max(after, this.#cursor), SLICE);
+        if (messages.length === 0 || this.hasEnded) break;
+        for (const message of messages) {
+          const isOver = this.#waitingMessages > maxQueuedMessages || this.#waitingBytes > maxQueuedBytes;
+          if (!isOver) break;
+          after = message.position;
+          if (message.position <= this.#cursor || this.#unsent?.has(message.position) === true) continue;
+          this.#waitingMessages--;
+          this.#waitingBytes -= message.payload.length;
+          this.#cursor = message.position;
+          this.#drop(message.position);
+          this.#countDropped(1);
+        }
+      }
+    } catch {
+      // The disk refuses; the limit is looked at again with the next message.
+    } finally {
+      this.#isTrimming = false;
+    }
+  }
+
+  /** PUBACK came from the client. */
+  acknowledged(packetIdentifier: number): void {
+    if (this.inFlight.stateOf(packetIdentifier) === AWAITS_PUBACK) this.#complete(packetIdentifier);
+  }
+
+  /** PUBREC came; answers the reason code for PUBREL, or -1 when none is to be sent. */
+  received(packetIdentifier: number, reason: number): number {
+    const state: State = this.inFlight.stateOf(packetIdentifier);
+    if (state === FREE || state === AWAITS_PUBACK) return reason >= 0x80 ? -1 : 0x92;
+    if (reason >= 0x80) {
+      if (state === AWAITS_PUBREC) this.#complete(packetIdentifier);
+      return -1;
+    }
+    this.#resent(packetIdentifier);
+    this.inFlight.change(packetIdentifier, AWAITS_PUBCOMP);
+    this.#shared?.delete(packetIdentifier);
+    if (this.isKept) this.#host.store.append({ type: 'Received', session: this.number, packetIdentifier });
+    return 0;
+  }
+
+  /** PUBCOMP came. */
+  completed(packetIdentifier: number): void {
+    if (this.inFlight.stateOf(packetIdentifier) === AWAITS_PUBCOMP) this.#complete(packetIdentifier);
+  }
+
+  /** What is acknowledged before it was sent again need not be sent again. */
+  #resent(packetIdentifier: number): void {
+    if (this.#unsent === null) return;
+    this.#unsent.delete(this.inFlight.positionOf(packetIdentifier));
+    if (this.#unsent.size === 0) this.#unsent = null;
+  }
+
+  #complete(packetIdentifier: number): void {
+    this.#resent(packetIdentifier);
+    this.inFlight.release(packetIdentifier);
+    this.#shared?.delete(packetIdentifier);
+    if (this.isKept) this.#host.store.append({ type: 'Completed', session: this.number, packetIdentifier });
+    this.link?.outbox.touch();
+  }
+}
+
+function outgoingOf(message: StoredMessage): Outgoing {
+  return {
+    topic: message.topic,
+    topicStart: 0,
+    topicEnd: message.topic.length,
+    properties: message.properties,
+    propertiesStart: 0,
+    propertiesEnd: message.properties.length,
+    payload: message.payload,
+    payloadStart: 0,
+    payloadEnd: message.payload.length,
+    expiresAtMs: message.expiresAtMs,
+    position: message.position,
+  };
+}

@@ -1,0 +1,162 @@
+/**
+ * The trie of topic filters: topic name in, subscriptions out. It knows nothing of sessions; an Owner is whoever
+ * subscribed. Matching goes level by level without recursion deeper than the topic.
+ */
+
+/** One subscription in the trie. */
+export interface Entry<Owner> {
+  readonly owner: Owner;
+  readonly filter: string;
+  /** Empty: not shared. */
+  readonly share: string;
+  readonly qos: 0 | 1 | 2;
+  readonly noLocal: boolean;
+  readonly retainAsPublished: boolean;
+  /** Subscription identifier; 0: none. */
+  readonly identifier: number;
+}
+
+class Level<Owner> {
+  children: Map<string, Level<Owner>> | null = null;
+  plus: Level<Owner> | null = null;
+  /** Subscriptions that end here, and those that end in `#` here. Most levels have one or none. */
+  here: Entry<Owner> | Entry<Owner>[] | null = null;
+  hash: Entry<Owner> | Entry<Owner>[] | null = null;
+
+  get isEmpty(): boolean {
+    return this.children === null && this.plus === null && this.here === null && this.hash === null;
+  }
+}
+
+export class Subscriptions<Owner> {
+  readonly #root = new Level<Owner>();
+  #count = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Adds a subscription, or replaces the one of the same owner, filter and share; answers whether it is new. */
+  add(entry: Entry<Owner>): boolean {
+    const levels = entry.filter.split('/');
+    const isHash = levels.at(-1) === '#';
+    let level = this.#root;
+    for (let i = 0; i < levels.length - (isHash ? 1 : 0); i++) level = descend(level, levels[i] ?? '');
+    const list = isHash ? level.hash : level.here;
+    const before = sizeOf(list);
+    const replaced = put(list, entry);
+    if (isHash) level.hash = replaced;
+    else level.here = replaced;
+    const isNew = sizeOf(replaced) > before;
+    if (isNew) this.#count++;
+    return isNew;
+  }
+
+  /** Removes a subscription; answers whether it was there. */
+  remove(owner: Owner, filter: string, share: string): boolean {
+    const levels = filter.split('/');
+    const isHash = levels.at(-1) === '#';
+    const path: Level<Owner>[] = [this.#root];
+    for (let i = 0; i < levels.length - (isHash ? 1 : 0); i++) {
+      const name = levels[i] ?? '';
+      const above = path.at(-1);
+      const next = name === '+' ? above?.plus : above?.children?.get(name);
+      if (next === undefined || next === null) return false;
+      path.push(next);
+    }
+    const last = path.at(-1) ?? this.#root;
+    const list = isHash ? last.hash : last.here;
+    const before = sizeOf(list);
+    const left = without(list, owner, share);
+    if (sizeOf(left) === before) return false;
+    if (isHash) last.hash = left;
+    else last.here = left;
+    this.#count--;
+    this.#prune(path, levels);
+    return true;
+  }
+
+  /** Every subscription whose filter matches the topic [MQTT-4.7.1-2] [MQTT-4.7.2-1]. */
+  match(topic: string, found: (entry: Entry<Owner>) => void): void {
+    const levels = topic.split('/');
+    const isSystem = topic.charCodeAt(0) === 0x24;
+    let current: Level<Owner>[] = [this.#root];
+    for (let i = 0; i <= levels.length && current.length > 0; i++) {
+      const next: Level<Owner>[] = [];
+      const name = levels[i];
+      for (const level of current) {
+        const mayWild = i > 0 || !isSystem;
+        if (level.hash !== null && mayWild) each(level.hash, found);
+        if (name === undefined) {
+          if (level.here !== null) each(level.here, found);
+          continue;
+        }
+        const child = level.children?.get(name);
+        if (child !== undefined) next.push(child);
+        if (level.plus !== null && mayWild) next.push(level.plus);
+      }
+      current = next;
+    }
+  }
+
+  #prune(path: Level<Owner>[], levels: readonly string[]): void {
+    for (let i = path.length - 1; i > 0; i--) {
+      if (path[i]?.isEmpty !== true) return;
+      const above = path[i - 1];
+      const name = levels[i - 1] ?? '';
+      if (above === undefined) return;
+      if (name === '+') above.plus = null;
+      else {
+        above.children?.delete(name);
+        if (above.children?.size === 0) above.children = null;
+      }
+    }
+  }
+}
+
+function descend<Owner>(level: Level<Owner>, name: string): Level<Owner> {
+  if (name === '+') return (level.plus ??= new Level());
+  level.children ??= new Map();
+  let child = level.children.get(name);
+  if (child === undefined) {
+    child = new Level();
+    level.children.set(name, child);
+  }
+  return child;
+}
+
+type List<Owner> = Entry<Owner> | Entry<Owner>[] | null;
+
+function each<Owner>(list: Entry<Owner> | Entry<Owner>[], found: (entry: Entry<Owner>) => void): void {
+  if (Array.isArray(list)) for (let i = 0; i < list.length; i++) found(list[i] ?? never());
+  else found(list);
+}
+
+function never(): never {
+  throw new Error('a list has no holes');
+}
+
+function sizeOf<Owner>(list: List<Owner>): number {
+  return list === null ? 0 : Array.isArray(list) ? list.length : 1;
+}
+
+/** Puts an entry into a list, in place of the one with the same owner and share. */
+function put<Owner>(list: List<Owner>, entry: Entry<Owner>): List<Owner> {
+  if (list === null) return entry;
+  if (!Array.isArray(list)) {
+    return list.owner === entry.owner && list.share === entry.share ? entry : [list, entry];
+  }
+  const index = list.findIndex((other) => other.owner === entry.owner && other.share === entry.share);
+  if (index < 0) list.push(entry);
+  else list[index] = entry;
+  return list;
+}
+
+function without<Owner>(list: List<Owner>, owner: Owner, share: string): List<Owner> {
+  if (list === null) return null;
+  if (!Array.isArray(list)) return list.owner === owner && list.share === share ? null : list;
+  const index = list.findIndex((other) => other.owner === owner && other.share === share);
+  if (index < 0) return list;
+  list.splice(index, 1);
+  return list.length === 1 ? (list[0] ?? null) : list;
+}

@@ -1,0 +1,244 @@
+/**
+ * Who may connect: the users file (lines of our own and those that mosquitto_passwd writes), checked off the loop, one
+ * at a time, with equal cost for unknown users, and growing pauses for addresses that guess.
+ */
+import { createHash, createHmac, pbkdf2, randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
+import type { Clock } from '../clock.js';
+import { ConfigError } from '../errors.js';
+
+export interface Credentials {
+  readonly user: string | null;
+  readonly password: Uint8Array | null;
+  /** Address without port, for the pause after failures. */
+  readonly host: string;
+  /** Name in a verified client certificate; null: none. */
+  readonly certificateName: string | null;
+  readonly isAnonymousAllowed: boolean;
+}
+
+export type Verdict =
+  | { readonly user: string; readonly groups: readonly string[] }
+  | { readonly refused: number; readonly text: string };
+
+/** Decides who somebody is. */
+export interface Login {
+  check(credentials: Credentials): Verdict | Promise<Verdict>;
+}
+
+interface User {
+  readonly scheme: Scheme;
+  readonly groups: readonly string[];
+}
+
+type Scheme =
+  | {
+      readonly kind: 'scrypt';
+      readonly cost: number;
+      readonly block: number;
+      readonly lanes: number;
+      readonly salt: Buffer;
+      readonly hash: Buffer;
+    }
+  | { readonly kind: 'pbkdf2'; readonly rounds: number; readonly salt: Buffer; readonly hash: Buffer }
+  | { readonly kind: 'sha512'; readonly salt: Buffer; readonly hash: Buffer };
+
+const BAD_CREDENTIALS = 0x86;
+const NOT_AUTHORIZED = 0x87;
+const SERVER_BUSY = 0x89;
+/** Logins that may wait for their hash. */
+const WAITING_MAX = 256;
+/** Failures of one address within the window that are free. */
+const FREE_FAILURES = 5;
+const WINDOW_MS = 60_000;
+const PAUSE_MAX_MS = 60_000;
+/** Addresses remembered at most. */
+const ADDRESSES_MAX = 10_000;
+const COST = 16384;
+
+/** A line of the users file; groups are names separated by commas. */
+export async function userLine(
+  user: string,
+  password: string,
+  groups: readonly string[] = [],
+): Promise<string> {
+  const salt = randomBytes(16);
+  const scheme: Scheme = { kind: 'scrypt', cost: COST, block: 8, lanes: 1, salt, hash: Buffer.alloc(32) };
+  const hash = await derive(scheme, Buffer.from(password));
+  const text = `$scrypt$${COST},8,1$${salt.toString('base64')}$${hash.toString('base64')}`;
+  return groups.length === 0 ? `${user}:${text}` : `${user}:${text}:${groups.join(',')}`;
+}
+
+/** The users of a file. Any line that is not right refuses the whole file. */
+export function parseUsers(text: string, file: string): Map<string, User> {
+  const users = new Map<string, User>();
+  text.split(/\r?\n/).forEach((line, index) => {
+    if (line.trim() === '' || line.startsWith('#')) return;
+    const [user = '', hash = '', groups = '', ...rest] = line.split(':');
+    const scheme = parseScheme(hash);
+    if (user === '' || scheme === null || rest.length > 0) {
+      throw new ConfigError(
+        'USERS_LINE',
+        { file, line: index + 1 },
+        'is not `user:hash` or `user:hash:groups`; make lines with `holdfast passwd`',
+      );
+    }
+    users.set(user, { scheme, groups: groups === '' ? [] : groups.split(',').map((group) => group.trim()) });
+  });
+  return users;
+}
+
+function parseScheme(text: string): Scheme | null {
+  const parts = text.split('$');
+  if (parts[0] !== '') return null;
+  const salt = Buffer.from(parts.at(-2) ?? '', 'base64');
+  const hash = Buffer.from(parts.at(-1) ?? '', 'base64');
+  if (salt.length === 0) return null;
+  if (parts[1] === '6' && parts.length === 4 && hash.length === 64) return { kind: 'sha512', salt, hash };
+  if (parts[1] === '7' && parts.length === 5 && hash.length === 64) {
+    const rounds = Number(parts[2]);
+    return Number.isInteger(rounds) && rounds > 0 && rounds <= 10_000_000
+      ? { kind: 'pbkdf2', rounds, salt, hash }
+      : null;
+  }
+  if (parts[1] === 'scrypt' && parts.length === 5 && hash.length === 32) {
+    const [cost = 0, block = 0, lanes = 0] = (parts[2] ?? '').split(',').map(Number);
+    const isRight =
+      cost >= 2 &&
+      cost <= 1_048_576 &&
+      Math.log2(cost) % 1 === 0 &&
+      block >= 1 &&
+      block <= 32 &&
+      lanes >= 1 &&
+      lanes <= 16;
+    return isRight ? { kind: 'scrypt', cost, block, lanes, salt, hash } : null;
+  }
+  return null;
+}
+
+function derive(scheme: Scheme, password: Uint8Array): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const done = (error: Error | null, hash: Buffer): void =>
+      error === null ? resolve(hash) : reject(error);
+    switch (scheme.kind) {
+      case 'sha512':
+        resolve(createHash('sha512').update(password).update(scheme.salt).digest());
+        break;
+      case 'pbkdf2':
+        pbkdf2(password, scheme.salt, scheme.rounds, 64, 'sha512', done);
+        break;
+      case 'scrypt': {
+        const { cost, block, lanes } = scheme;
+        scrypt(
+          password,
+          scheme.salt,
+          32,
+          { cost, blockSize: block, parallelization: lanes, maxmem: 256 * cost * block },
+          done,
+        );
+      }
+    }
+  });
+}
+
+export class Users implements Login {
+  readonly #clock: Clock;
+  #users: ReadonlyMap<string, User> = new Map();
+  /** What an unknown user's password is checked against. */
+  #decoy: Scheme = { kind: 'sha512', salt: randomBytes(12), hash: randomBytes(64) };
+  /** Credentials that were right, so that a thousand devices coming back do not wait for a thousand hashes. */
+  readonly #proven = new Map<string, string>();
+  readonly #key = randomBytes(32);
+  readonly #waiting: (() => Promise<void>)[] = [];
+  #isBusy = false;
+  readonly #failures = new Map<string, { count: number; sinceMs: number; untilMs: number }>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Takes over the users of a file. */
+  set(users: ReadonlyMap<string, User>): void {
+    this.#users = users;
+    this.#proven.clear();
+    const first = users.values().next().value;
+    if (first !== undefined)
+      this.#decoy = { ...first.scheme, salt: randomBytes(12), hash: randomBytes(first.scheme.hash.length) };
+  }
+
+  groupsOf(user: string): readonly string[] {
+    return this.#users.get(user)?.groups ?? [];
+  }
+
+  has(user: string): boolean {
+    return this.#users.has(user);
+  }
+
+  check(credentials: Credentials): Verdict | Promise<Verdict> {
+    const { user, password, certificateName, isAnonymousAllowed } = credentials;
+    if (certificateName !== null) return { user: certificateName, groups: this.groupsOf(certificateName) };
+    // A user name without a password is not a login, and never equals an empty password.
+    if (user === null || (password === null && this.#users.size === 0)) {
+      if (isAnonymousAllowed) return { user: '', groups: [] };
+      return { refused: NOT_AUTHORIZED, text: 'not authorized' };
+    }
+    if (this.#users.size === 0 && isAnonymousAllowed) return { user: '', groups: [] };
+    if (password === null) return { refused: BAD_CREDENTIALS, text: 'bad user name or password' };
+    const proof = this.#proof(user, password);
+    const isProven = this.#proven.get(user) === proof;
+    if (isProven) return { user, groups: this.groupsOf(user) };
+    if (this.#isPaused(credentials.host))
+      return { refused: SERVER_BUSY, text: 'too many failed logins; wait' };
+    if (this.#waiting.length >= WAITING_MAX) return { refused: SERVER_BUSY, text: 'too many logins at once' };
+    return new Promise((resolve, reject) => {
+      this.#waiting.push(() => this.#verify(user, password, proof, credentials.host).then(resolve, reject));
+      this.#next();
+    });
+  }
+
+  #proof(user: string, password: Uint8Array): string {
+    return createHmac('sha256', this.#key).update(user).update('\0').update(password).digest('base64');
+  }
+
+  #next(): void {
+    if (this.#isBusy) return;
+    const job = this.#waiting.shift();
+    if (job === undefined) return;
+    this.#isBusy = true;
+    const done = (): void => {
+      this.#isBusy = false;
+      this.#next();
+    };
+    job().then(done, done);
+  }
+
+  async #verify(user: string, password: Uint8Array, proof: string, host: string): Promise<Verdict> {
+    const known = this.#users.get(user);
+    const scheme = known?.scheme ?? this.#decoy;
+    const hash = await derive(scheme, password);
+    const isEqual = timingSafeEqual(hash, scheme.hash);
+    if (known === undefined || !isEqual || this.#users.get(user) !== known) {
+      this.#failed(host);
+      return { refused: BAD_CREDENTIALS, text: 'bad user name or password' };
+    }
+    this.#proven.set(user, proof);
+    return { user, groups: known.groups };
+  }
+
+  #isPaused(host: string): boolean {
+    return (this.#failures.get(host)?.untilMs ?? 0) > this.#clock.monotonicMs();
+  }
+
+  #failed(host: string): void {
+    const nowMs = this.#clock.monotonicMs();
+    let entry = this.#failures.get(host);
+    if (entry === undefined || nowMs - entry.sinceMs > WINDOW_MS + PAUSE_MAX_MS) {
+      entry = { count: 0, sinceMs: nowMs, untilMs: 0 };
+      if (this.#failures.size >= ADDRESSES_MAX) this.#failures.clear();
+      this.#failures.set(host, entry);
+    }
+    entry.count++;
+    entry.sinceMs = nowMs;
+    if (entry.count < FREE_FAILURES) return;
+    entry.untilMs = nowMs + Math.min(PAUSE_MAX_MS, 1000 * 2 ** (entry.count - FREE_FAILURES));
+  }
+}
