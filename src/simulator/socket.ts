@@ -139,7 +139,10 @@ export class SocketEndpoint implements Endpoint {
   }
 
   #received(connection: Connection, bytes: Buffer): void {
-    if (this.station.linkFault('black-hole') !== null) return;
+    if (this.station.linkFault('black-hole') !== null) {
+      this.station.transcript.counts.swallowed += bytes.length;
+      return;
+    }
     if (this.#line !== null) {
       this.#line.connection = connection.number;
       this.#line.receive(bytes);
