@@ -31,8 +31,6 @@ export interface Framing {
   find(bytes: Uint8Array, at: number, end: number, request: Exchange | null): number;
   /** Whether what begins here means to be the answer to this request, be it broken or incomplete. */
   resembles(bytes: Uint8Array, at: number, end: number, request: Exchange): boolean;
-  /** Whether the very first bytes are those of an answer of the length that was asked for. */
-  announces(bytes: Uint8Array, end: number, request: Exchange): boolean;
   /** Whether as much is there as what begins here announces. */
   isWhole(bytes: Uint8Array, at: number, end: number, request: Exchange): boolean;
 }
@@ -89,7 +87,6 @@ export class Line implements Transport {
   #endedAtMs = -Infinity;
   #cancelSend: Cancel | null = null;
   #cancelDeadline: Cancel | null = null;
-  #watchedMs = 0;
   #suspects: Suspect[] = [];
   readonly #answered: Exchange[] = [];
   /** By unit: how many answers, and the shortest time that one took to begin. */
@@ -103,8 +100,8 @@ export class Line implements Transport {
   #seen: 'nothing' | 'early' | 'foreign' | 'begun' | 'broken' | 'mismatch' = 'nothing';
   /** An exception that may be the late answer to an earlier request. */
   #doubtful = 0;
-  /** What was damaged or cut off was surely the answer, so that no other comes. */
-  #isSurely = false;
+  /** Somebody answered, yet perhaps not the one who was asked. */
+  #mayStillCome = false;
 
   constructor(framing: Framing, settings: LineSettings, clock: Clock, host: TransportHost) {
     this.#framing = framing;
@@ -215,8 +212,6 @@ export class Line implements Transport {
       if (size === 0) {
         const isWhole = framing.isWhole(this.#buffer, start, this.#length, exchange);
         if (this.#seen !== 'mismatch') this.#seen = isWhole ? 'broken' : 'begun';
-        this.#isSurely ||=
-          start === 0 && this.#earlyBytes === 0 && framing.announces(this.#buffer, this.#length, exchange);
         continue;
       }
       if (this.#judge(exchange, start, size, atMs)) return;
@@ -232,11 +227,11 @@ export class Line implements Transport {
     for (;;) {
       const size = this.#length === 0 ? 0 : framing.find(this.#buffer, 0, this.#length, exchange);
       if (size === 0) break;
-      const isRepeated = this.#answersOne(this.#answered) || this.#answersOne(this.#suspected());
+      const isRepeated = this.#answersOne(this.#answered);
       this.#host.discarded(isRepeated ? 'late' : 'foreign', size);
       if (!isRepeated) {
         this.#seen = 'mismatch';
-        this.#isSurely = false;
+        this.#mayStillCome = true;
       }
       this.#drop(size);
     }
@@ -257,21 +252,16 @@ export class Line implements Transport {
     const verdict = exchange.check(framing.pdu, framing.pduStart, framing.pduEnd);
     const end = start + size;
     if (verdict === 'mismatch') {
-      // It fits an earlier request, or it is a wrong answer to this one: the earlier one stays under suspicion.
-      const isLate = this.#answersOne(this.#suspected()) || this.#answersOne(this.#answered);
+      const isLate = this.#forget(framing) || this.#answersOne(this.#answered);
       this.#host.discarded(isLate ? 'late' : 'foreign', end);
-      this.#seen = isLate ? 'nothing' : 'mismatch';
-      this.#isSurely = !isLate && start === 0 && this.#earlyBytes === 0;
+      if (!isLate) this.#seen = 'mismatch';
     } else if (this.#isTooEarly(exchange, start)) {
       this.#host.discarded('late', end);
       this.#seen = 'early';
-      this.#isSurely = false;
-    } else if (verdict === 'exception' && this.#answersOne(this.#suspected())) {
-      // Exceptions look alike whatever was asked: this one may belong to what was asked before, or not.
+    } else if (verdict === 'exception' && this.#forget(framing)) {
+      // Exceptions look alike whatever was asked: this one may belong to what was asked before.
       this.#doubtful = framing.pdu[framing.pduStart + 1] ?? 0;
       this.#host.discarded('late', end);
-      this.#seen = 'nothing';
-      this.#isSurely = false;
     } else {
       if (start > 0) this.#host.discarded('noise', start);
       if (this.#length > end) this.#host.discarded('noise', this.#length - end);
@@ -341,14 +331,10 @@ export class Line implements Transport {
     const index = this.#suspects.findIndex(
       ({ exchange }) =>
         exchange.unitId === framing.unitId &&
-        exchange.check(framing.pdu, framing.pduStart, framing.pduEnd) === 'answer',
+        exchange.check(framing.pdu, framing.pduStart, framing.pduEnd) !== 'mismatch',
     );
     if (index >= 0) this.#suspects.splice(index, 1);
     return index >= 0;
-  }
-
-  #suspected(): readonly Exchange[] {
-    return this.#suspects.map(({ exchange }) => exchange);
   }
 
   #suspect(exchange: Exchange): void {
@@ -409,7 +395,7 @@ export class Line implements Transport {
     this.#earlyBytes = 0;
     this.#seen = 'nothing';
     this.#doubtful = 0;
-    this.#isSurely = false;
+    this.#mayStillCome = false;
     this.#sent = bytes;
     this.#mayHaveEcho = !exchange.isBroadcast && exchange.echoBytes <= 1;
     this.#sentEndMs = nowMs + bytes.length * this.#settings.characterMs;
@@ -439,13 +425,9 @@ export class Line implements Transport {
 
   #watch(): void {
     const exchange = this.#current;
-    if (exchange === null) return;
-    const dueMs = this.#dueMs(exchange);
-    // A deadline that moved away is found out when the old one is over; one that came nearer is not.
-    if (this.#cancelDeadline !== null && dueMs >= this.#watchedMs) return;
-    this.#cancelDeadline?.();
-    this.#watchedMs = dueMs;
-    this.#cancelDeadline = this.#clock.after(dueMs - this.#clock.monotonicMs(), () => {
+    if (exchange === null || this.#cancelDeadline !== null) return;
+    const leftMs = this.#dueMs(exchange) - this.#clock.monotonicMs();
+    this.#cancelDeadline = this.#clock.after(leftMs, () => {
       this.#cancelDeadline = null;
       this.#expire();
     });
@@ -468,13 +450,13 @@ export class Line implements Transport {
   /** What there is to say about an exchange whose time is over; remembers it when its answer may still come. */
   #whatHappened(exchange: Exchange): ModbusError {
     if (this.#doubtful !== 0) return failure('exception', exceptionText(this.#doubtful), this.#doubtful);
-    if (!this.#isSurely) this.#suspect(exchange);
     switch (this.#seen) {
       case 'broken':
         return this.#lost('crc', 'crc', 'the answer was damaged');
       case 'begun':
         return this.#lost('noise', 'framing', 'the answer was cut off');
       case 'mismatch':
+        if (this.#mayStillCome) this.#suspect(exchange);
         return failure('mismatch', 'the answer is to something else');
       case 'early':
         // Twice in a row nothing but this: the unit is quicker than it was taken to be.
@@ -486,6 +468,7 @@ export class Line implements Transport {
       case 'nothing':
         break;
     }
+    this.#suspect(exchange);
     return failure('timeout', `no answer in ${exchange.timeoutMs} ms`);
   }
 

@@ -39,8 +39,6 @@ export interface BusCounts {
   overlaps: number;
   resets: number;
   faults: number;
-  /** Bytes that a black hole took. */
-  swallowed: number;
   /** Milliseconds that bytes were on the line, both directions. */
   busyMs: number;
 }
@@ -60,7 +58,6 @@ export class Transcript {
     overlaps: 0,
     resets: 0,
     faults: 0,
-    swallowed: 0,
     busyMs: 0,
   };
   #exchanges: Exchange[] = [];
