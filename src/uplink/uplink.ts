@@ -17,6 +17,7 @@ export interface LocalBroker {
   publish(message: Message): void;
   subscribe(filter: string, subscriber: Subscriber): void;
   unsubscribe(filter: string, subscriber: Subscriber): void;
+  retained(filter: string, found: (topic: string, payload: Uint8Array, qos: 0 | 1 | 2) => void): void;
 }
 
 export interface UplinkOptions {
@@ -194,9 +195,9 @@ export class Uplink {
     if (statusTopic !== null)
       remote.publish(statusTopic, Buffer.from('online'), 1, true, gatewayId, () => {});
     for (const filter of announce) {
-      const once: Subscriber = { deliver: (message) => this.#take(message) };
-      this.#parts.local.subscribe(filter, once);
-      this.#parts.local.unsubscribe(filter, once);
+      this.#parts.local.retained(filter, (topic, payload, qos) =>
+        this.#take({ topic, payload, qos, retain: true, sender: null }),
+      );
     }
   }
 
