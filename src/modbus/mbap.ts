@@ -43,6 +43,7 @@ export class MbapTransport implements Transport {
   #isConnected = false;
   #endedAtMs = -Infinity;
   #cancelDeadline: Cancel | null = null;
+  #watchedMs = 0;
   #cancelPace: Cancel | null = null;
 
   constructor(settings: MbapSettings, clock: Clock, host: TransportHost) {
@@ -91,8 +92,11 @@ export class MbapTransport implements Transport {
       return;
     }
     let at = 0;
-    this.#partialAtMs = lastAtMs;
     if (this.#partialBytes > 0) {
+      // What comes so much later may be another answer, whose beginning would pass for the rest of this one.
+      const mayBeAnother = this.#window.size > 1 || this.#unanswered.size > 0;
+      if (mayBeAnother && lastAtMs - this.#partialAtMs > PARTIAL_MS) return this.#broken(bytes.length);
+      this.#partialAtMs = lastAtMs;
       at = this.#complete(bytes, lastAtMs);
       if (at < 0) return;
     }
@@ -102,6 +106,7 @@ export class MbapTransport implements Transport {
       if (size === 0 || at + size > bytes.length) {
         this.#partial.set(bytes.subarray(at), 0);
         this.#partialBytes = bytes.length - at;
+        this.#partialAtMs = lastAtMs;
         break;
       }
       this.#frame(bytes, at, at + size, lastAtMs);
@@ -130,6 +135,11 @@ export class MbapTransport implements Transport {
     this.#partialBytes += rest;
     taken += rest;
     if (this.#partialBytes < size) return -1;
+    if (frameSize(bytes, taken, bytes.length) < 0) {
+      // Something was missing, and was taken from the frame that follows.
+      this.#broken(bytes.length);
+      return -1;
+    }
     this.#partialBytes = 0;
     this.#frame(partial, 0, size, atMs);
     return taken;
@@ -227,11 +237,13 @@ export class MbapTransport implements Transport {
     return this.#identifier;
   }
 
-  /** One timer for the whole window, for the earliest deadline there was when it was set. */
+  /** One timer for the whole window; set again only when a deadline comes before the one it is set for. */
   #watch(nowMs: number): void {
-    if (this.#cancelDeadline !== null || this.#window.size === 0) return;
     let earliestMs = Infinity;
     for (const exchange of this.#window.values()) earliestMs = Math.min(earliestMs, exchange.deadlineMs);
+    if (earliestMs === Infinity || (this.#cancelDeadline !== null && earliestMs >= this.#watchedMs)) return;
+    this.#cancelDeadline?.();
+    this.#watchedMs = earliestMs;
     this.#cancelDeadline = this.#clock.after(earliestMs - nowMs, () => {
       this.#cancelDeadline = null;
       this.#expire();

@@ -1,0 +1,293 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { Exchange } from '../../src/modbus/exchange.js';
+import type { ModbusError } from '../../src/modbus/exchange.js';
+import { MbapTransport } from '../../src/modbus/mbap.js';
+import type { MbapSettings } from '../../src/modbus/mbap.js';
+import { ManualClock } from '../support/clock.js';
+
+const TIMEOUT_MS = 100;
+
+type Outcome = Uint8Array | ModbusError;
+
+class Rig {
+  readonly clock = new ManualClock();
+  readonly sent: Uint8Array[] = [];
+  readonly faults: ModbusError[] = [];
+  readonly discards: string[] = [];
+  readonly transport: MbapTransport;
+
+  constructor(settings: Partial<MbapSettings> = {}) {
+    this.transport = new MbapTransport({ window: 1, paceMs: 0, isDatagram: false, ...settings }, this.clock, {
+      frame: null,
+      write: (bytes) => void this.sent.push(bytes),
+      fault: (error) => {
+        this.faults.push(error);
+        this.transport.disconnected(error);
+      },
+      discarded: (reason) => void this.discards.push(reason),
+    });
+    this.transport.connected();
+  }
+
+  /** Submits a read; the outcome appears in the list that is returned. */
+  read(address: number, quantity = 2, unitId = 1, timeoutMs = TIMEOUT_MS): Outcome[] {
+    const outcomes: Outcome[] = [];
+    const owner = {
+      answered: (_exchange: Exchange, bytes: Uint8Array, start: number, end: number) =>
+        void outcomes.push(bytes.slice(start, end)),
+      failed: (_exchange: Exchange, error: ModbusError) => void outcomes.push(error),
+    };
+    const pdu = Uint8Array.of(3, address >> 8, address & 0xff, 0, quantity);
+    this.transport.submit(new Exchange(owner, unitId, pdu, timeoutMs, false));
+    return outcomes;
+  }
+
+  receive(...pieces: readonly Uint8Array[]): void {
+    const nowMs = this.clock.monotonicMs();
+    for (const piece of pieces) this.transport.received(piece, nowMs, nowMs);
+  }
+
+  /** The right answer to the request that was sent as this one; registers hold its transaction identifier. */
+  answer(index: number, change: (frame: Uint8Array) => Uint8Array = (frame) => frame): Uint8Array {
+    const request = this.sent[index] ?? new Uint8Array(12);
+    const [high = 0, low = 0] = request;
+    const quantity = request[11] ?? 0;
+    const data = Array.from({ length: 2 * quantity }, (_, at) => (at % 2 === 0 ? high : low));
+    const unitId = request[6] ?? 0;
+    return change(Uint8Array.of(high, low, 0, 0, 0, 3 + data.length, unitId, 3, data.length, ...data));
+  }
+}
+
+function kindOf(outcomes: readonly Outcome[]): string {
+  const [outcome] = outcomes;
+  assert.ok(outcomes.length <= 1, 'settled twice');
+  if (outcome === undefined) return 'pending';
+  return outcome instanceof Uint8Array ? 'answer' : outcome.kind;
+}
+
+test('answers find their requests by transaction identifier, in any order and any pieces', () => {
+  const order = fc.shuffledSubarray([0, 1, 2, 3, 4, 5, 6, 7], { minLength: 8 });
+  fc.assert(
+    fc.property(
+      order,
+      fc.array(fc.integer({ min: 1, max: 30 }), { minLength: 1, maxLength: 20 }),
+      (turns, cuts) => {
+        const rig = new Rig({ window: 8 });
+        const all = turns.map((_, index) => rig.read(index * 10, 1 + index));
+        const stream = Uint8Array.from(turns.flatMap((index) => [...rig.answer(index)]));
+        for (let at = 0, turn = 0; at < stream.length; turn += 1) {
+          const size = cuts[turn % cuts.length] ?? 1;
+          rig.receive(stream.subarray(at, at + size));
+          at += size;
+        }
+        all.forEach((outcomes, index) => {
+          const expected = rig.answer(index).subarray(7);
+          assert.deepEqual(outcomes, [expected]);
+        });
+        assert.deepEqual(rig.faults, []);
+      },
+    ),
+    { numRuns: 200 },
+  );
+});
+
+test('no more requests are under way than the window allows', () => {
+  const rig = new Rig({ window: 2 });
+  for (let count = 0; count < 5; count += 1) rig.read(count);
+  assert.equal(rig.sent.length, 2);
+  rig.receive(rig.answer(1));
+  assert.equal(rig.sent.length, 3);
+});
+
+test('a pause is kept between the end of one exchange and the start of the next', () => {
+  const rig = new Rig({ paceMs: 50 });
+  rig.read(0);
+  rig.read(1);
+  rig.receive(rig.answer(0));
+  rig.clock.advance(49);
+  assert.equal(rig.sent.length, 1);
+  rig.clock.advance(2);
+  assert.equal(rig.sent.length, 2);
+});
+
+test('a late answer is dropped, by one, by 256 and by 65536 requests', () => {
+  for (const behind of [1, 256, 65_536]) {
+    const rig = new Rig();
+    const first = rig.read(0);
+    const late = rig.answer(0);
+    rig.clock.advance(TIMEOUT_MS + 1);
+    assert.equal(kindOf(first), 'timeout');
+    for (let count = 1; count < behind; count += 1) {
+      rig.read(count & 0xfff);
+      rig.receive(rig.answer(count));
+    }
+    const next = rig.read(7);
+    rig.receive(late);
+    assert.equal(kindOf(next), 'pending', `behind by ${behind}`);
+    assert.equal(rig.discards.at(-1), 'late');
+    rig.receive(rig.answer(behind));
+    assert.equal(kindOf(next), 'answer');
+  }
+});
+
+test('an identifier that was not answered is not used again on the connection', () => {
+  const rig = new Rig();
+  rig.read(0);
+  const unanswered = ((rig.sent[0]?.[0] ?? 0) << 8) | (rig.sent[0]?.[1] ?? 0);
+  rig.clock.advance(TIMEOUT_MS + 1);
+  for (let count = 1; count < 66_000; count += 1) {
+    rig.read(0);
+    const frame = rig.sent.pop();
+    assert.notEqual(((frame?.[0] ?? 0) << 8) | (frame?.[1] ?? 0), unanswered);
+    if (frame !== undefined) rig.sent[1] = frame;
+    rig.receive(rig.answer(1));
+  }
+});
+
+test('an answer repeated is no answer to anything', () => {
+  const rig = new Rig();
+  const first = rig.read(0);
+  rig.receive(rig.answer(0), rig.answer(0));
+  const second = rig.read(20);
+  rig.receive(rig.answer(0));
+  assert.equal(kindOf(second), 'pending');
+  rig.receive(rig.answer(1));
+  assert.equal(kindOf(first), 'answer');
+  assert.deepEqual(second, [rig.answer(1).subarray(7)]);
+});
+
+const set = (at: number, byte: number) => (frame: Uint8Array) => {
+  frame[at] = byte;
+  return frame;
+};
+
+for (const [name, change] of [
+  ['another unit', set(6, 9)],
+  ['another function', set(7, 4)],
+  ['a smaller byte count', (frame: Uint8Array) => Uint8Array.of(...frame.slice(0, 5), 5, 1, 3, 2, 1, 1)],
+  ['a byte count that is not true', set(8, 2)],
+  [
+    'a larger byte count',
+    (frame: Uint8Array) => Uint8Array.of(...frame.slice(0, 5), 9, 1, 3, 6, 1, 1, 1, 1, 1, 1),
+  ],
+  [
+    'an exception that is too long',
+    (frame: Uint8Array) => Uint8Array.of(...frame.slice(0, 5), 4, 1, 0x83, 2, 2),
+  ],
+] as const) {
+  test(`an answer with ${name} is a mismatch, and the connection goes on`, () => {
+    const rig = new Rig();
+    const outcomes = rig.read(0);
+    rig.receive(rig.answer(0, change));
+    assert.equal(kindOf(outcomes), 'mismatch');
+    assert.deepEqual(rig.faults, []);
+    const next = rig.read(1);
+    rig.receive(rig.answer(1));
+    assert.equal(kindOf(next), 'answer');
+  });
+}
+
+for (const [name, bytes] of [
+  ['another protocol identifier', (frame: Uint8Array) => set(3, 1)(frame)],
+  ['a length of 65535', (frame: Uint8Array) => set(5, 0xff)(set(4, 0xff)(frame))],
+  ['a length of 1', (frame: Uint8Array) => set(5, 1)(frame)],
+  ['a length of 255', (frame: Uint8Array) => set(5, 255)(frame)],
+  ['garbage before it', (frame: Uint8Array) => Uint8Array.of(0xde, 0xad, 0xbe, 0xef, ...frame)],
+] as const) {
+  test(`a frame with ${name} ends the connection and all that is under way`, () => {
+    for (const piece of [1, 300]) {
+      const rig = new Rig({ window: 2 });
+      const outcomes = [rig.read(0), rig.read(1)];
+      const frame = rig.answer(0, bytes);
+      for (let at = 0; at < frame.length && rig.faults.length === 0; at += piece)
+        rig.receive(frame.subarray(at, at + piece));
+      assert.equal(rig.faults.length, 1);
+      assert.deepEqual(outcomes.map(kindOf), ['framing', 'framing']);
+    }
+  });
+}
+
+test('bytes behind an answer that nobody awaits end the connection before they can swallow the next', () => {
+  const rig = new Rig();
+  const outcomes = rig.read(0);
+  rig.receive(Uint8Array.of(...rig.answer(0), 0x55, 0x55));
+  assert.equal(kindOf(outcomes), 'answer');
+  assert.equal(rig.faults.length, 1);
+});
+
+test('a frame that is cut off ends the connection with its request', () => {
+  const rig = new Rig();
+  const outcomes = rig.read(0);
+  rig.receive(rig.answer(0).subarray(0, 10));
+  rig.clock.advance(TIMEOUT_MS + 1);
+  assert.equal(kindOf(outcomes), 'timeout');
+  assert.equal(rig.faults.length, 1);
+});
+
+test('a frame that is cut off is not filled up with the beginning of the next', () => {
+  for (let missing = 1; missing <= 12; missing += 1) {
+    for (const waitMs of [0, 60]) {
+      const rig = new Rig({ window: 2 });
+      const outcomes = [rig.read(0), rig.read(1)];
+      const whole = rig.answer(0);
+      rig.receive(whole.subarray(0, whole.length - missing));
+      rig.clock.advance(waitMs);
+      rig.receive(rig.answer(1));
+      for (const one of outcomes) assert.notEqual(kindOf(one), 'answer', `${missing} missing, ${waitMs} ms`);
+      assert.equal(rig.faults.length, 1);
+    }
+  }
+});
+
+test('each request has its own deadline', () => {
+  const rig = new Rig({ window: 3 });
+  const first = rig.read(0);
+  rig.clock.advance(40);
+  const second = rig.read(1);
+  rig.clock.advance(61);
+  assert.deepEqual([first, second].map(kindOf), ['timeout', 'pending']);
+  rig.clock.advance(40);
+  assert.equal(kindOf(second), 'timeout');
+});
+
+test('a short deadline is kept after a long one that was answered early', () => {
+  const rig = new Rig();
+  rig.read(0, 2, 1, 5000);
+  rig.receive(rig.answer(0));
+  const outcomes = rig.read(1, 2, 1, 50);
+  rig.clock.advance(51);
+  assert.equal(kindOf(outcomes), 'timeout');
+});
+
+test('a datagram that is no frame is dropped, and nothing else happens', () => {
+  const rig = new Rig({ isDatagram: true });
+  const outcomes = rig.read(0);
+  rig.receive(Uint8Array.of(1, 2, 3), rig.answer(0).subarray(0, 9), Uint8Array.of(...rig.answer(0), 0));
+  assert.equal(kindOf(outcomes), 'pending');
+  rig.receive(rig.answer(0));
+  assert.equal(kindOf(outcomes), 'answer');
+  assert.deepEqual(rig.faults, []);
+});
+
+test('whatever bytes come, nothing throws and no wrong value comes out', () => {
+  fc.assert(
+    fc.property(fc.array(fc.uint8Array({ maxLength: 40 }), { maxLength: 8 }), fc.nat(6), (pieces, keep) => {
+      const rig = new Rig({ window: 4 });
+      const all = [rig.read(0), rig.read(1), rig.read(2)];
+      // Behind a whole header any bytes would do: nothing but the header tells what an answer is.
+      rig.receive(rig.answer(0).subarray(0, keep));
+      for (const piece of pieces) {
+        if (rig.faults.length > 0) break;
+        rig.receive(piece);
+      }
+      rig.clock.advance(TIMEOUT_MS + 1);
+      all.forEach((outcomes, index) => {
+        assert.equal(outcomes.length, 1);
+        if (outcomes[0] instanceof Uint8Array) assert.deepEqual(outcomes[0], rig.answer(index).subarray(7));
+      });
+    }),
+    { numRuns: 500 },
+  );
+});
