@@ -9,8 +9,10 @@ export interface VerbEntry {
 }
 
 export const VERBS: readonly VerbEntry[] = [
+  { name: 'run', group: 'Gateway', load: () => import('./run.js') },
   { name: 'simulate', group: 'Devices', load: () => import('./simulate.js') },
   { name: 'check', group: 'Config', load: () => import('./check.js') },
   { name: 'explain', group: 'Config', load: () => import('./explain.js') },
+  { name: 'passwd', group: 'Broker', load: () => import('./passwd.js') },
   { name: 'version', group: 'Other', load: () => import('./version.js') },
 ];

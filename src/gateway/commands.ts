@@ -82,6 +82,11 @@ export class Commands implements Subscriber {
     for (const filter of this.#filters) if (!old.includes(filter)) broker.subscribe(filter, this);
   }
 
+  /** An answer must not become the next command. */
+  takes(topic: string): boolean {
+    return this.#targets.has(topic);
+  }
+
   close(): void {
     this.#cancelSweep?.();
     this.#cancelSweep = null;

@@ -49,6 +49,11 @@ export class Requests implements Subscriber {
     this.#topics = topics;
   }
 
+  /** An answer must not become the next request. */
+  takes(topic: string): boolean {
+    return this.#topics !== null && topic.startsWith(this.#topics.requestPrefix);
+  }
+
   close(): void {
     if (this.#topics === null) return;
     this.#options.broker.unsubscribe(`${this.#topics.requestPrefix}+`, this);

@@ -4,7 +4,7 @@
  */
 import type { BrokerApi } from '../broker/broker.js';
 import type { Clock } from '../clock.js';
-import type { Plant } from '../config/plant.js';
+import type { Bus, Device, Plant } from '../config/plant.js';
 import type { DeviceState } from '../poller/pool.js';
 
 const STATISTICS_TOPIC = '$SYS/gateway';
@@ -28,6 +28,8 @@ export class Status {
   readonly #devices = new Map<number, DeviceEntry>();
   readonly #busesDown = new Map<number, string>();
   #plant: Plant;
+  #deviceOf = new Map<number, Device>();
+  #busOf = new Map<number, Bus>();
   #cancel = (): void => {};
 
   constructor(plant: Plant, { broker, clock }: StatusOptions) {
@@ -35,6 +37,7 @@ export class Status {
     this.#broker = broker;
     this.#clock = clock;
     this.#startedMs = clock.monotonicMs();
+    this.#index(plant);
   }
 
   start(): void {
@@ -53,6 +56,7 @@ export class Status {
     const buses = new Set(plant.buses.map(({ name }) => name));
     const old = this.#plant;
     this.#plant = plant;
+    this.#index(plant);
     for (const { topic } of old.devices) if (!topics.has(topic)) this.#retain(topic, '');
     for (const { name } of old.buses) if (!buses.has(name)) this.#retain(busTopic(name), '');
     const { status } = plant.gateway.topics;
@@ -61,7 +65,7 @@ export class Status {
   }
 
   deviceChanged(index: number, state: DeviceState, sinceMs: number, error: string): void {
-    const device = this.#plant.devices[index];
+    const device = this.#deviceOf.get(index);
     if (device === undefined) return;
     this.#devices.set(index, { state, sinceMs, error });
     const text = { state, since: sinceMs, ...(error === '' ? {} : { error }) };
@@ -70,7 +74,7 @@ export class Status {
   }
 
   busChanged(index: number, isUp: boolean, error: string): void {
-    const bus = this.#plant.buses[index];
+    const bus = this.#busOf.get(index);
     if (bus === undefined) return;
     if (isUp) this.#busesDown.delete(index);
     else this.#busesDown.set(index, error);
@@ -79,7 +83,7 @@ export class Status {
   }
 
   statistics(index: number, statistics: unknown): void {
-    const bus = this.#plant.buses[index];
+    const bus = this.#busOf.get(index);
     if (bus !== undefined) this.#retain(busTopic(bus.name), JSON.stringify(statistics));
   }
 
@@ -125,6 +129,14 @@ export class Status {
       }),
       tags: plant.tags.length,
     };
+  }
+
+  /** A reload gives what it changed new indexes; what is known of old ones is of no more use. */
+  #index({ devices, buses }: Plant): void {
+    this.#deviceOf = new Map(devices.map((device) => [device.index, device]));
+    this.#busOf = new Map(buses.map((bus) => [bus.index, bus]));
+    for (const index of this.#devices.keys()) if (!this.#deviceOf.has(index)) this.#devices.delete(index);
+    for (const index of this.#busesDown.keys()) if (!this.#busOf.has(index)) this.#busesDown.delete(index);
   }
 
   #publishProcess(): void {

@@ -54,9 +54,12 @@ function mosquitto(version: '311' | '5'): Peer {
   ];
   return {
     name: `mosquitto clients, MQTT ${version === '5' ? '5.0' : '3.1.1'}`,
+    // Without a terminal it would keep its lines to itself.
     subscribe: (port, filter, qos, count) =>
       readLines(
-        spawn('mosquitto_sub', [
+        spawn('stdbuf', [
+          '-oL',
+          'mosquitto_sub',
           ...common(port),
           '-d',
           '-t',
@@ -66,7 +69,7 @@ function mosquitto(version: '311' | '5'): Peer {
           '-C',
           String(count),
           '-F',
-          '@%t %p %q %r',
+          '>%t %p %q %r',
         ]),
         /^Subscribed \(mid/m,
         count,
@@ -142,7 +145,7 @@ async function readLines(child: ChildProcess, ready: RegExp, count: number): Pro
     return ready.test(text);
   });
   const messages = within(`${count} messages`, ended, 15_000).then(
-    () => [...text.matchAll(/^@(\S+) (.*) (\d) (\d)$/gm)].map(received),
+    () => [...text.matchAll(/^>(\S+) (.*) (\d) (\d)$/gm)].map(received),
     (error: unknown) => {
       child.kill();
       throw new Error(`${String(error)}; got ${text.slice(-1000)}`);

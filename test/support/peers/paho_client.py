@@ -1,6 +1,6 @@
 """paho, of Debian's python3-paho-mqtt, as a client for tests.
 
-usage: paho_client.py sub PORT VERSION QOS COUNT FILTER    prints "ready", then "@TOPIC PAYLOAD QOS RETAIN" for each message
+usage: paho_client.py sub PORT VERSION QOS COUNT FILTER    prints "ready", then ">TOPIC PAYLOAD QOS RETAIN" for each message
        paho_client.py pub PORT VERSION QOS RETAIN          publishes the lines "TOPIC PAYLOAD" of stdin, in order
 VERSION is 4 or 5.
 """
@@ -31,7 +31,7 @@ def subscribe(port, version, qos, count, topic_filter):
     def on_message(_client, _userdata, message):
         nonlocal left
         left -= 1
-        print(f"@{message.topic} {message.payload.decode()} {message.qos} {int(message.retain)}", flush=True)
+        print(f">{message.topic} {message.payload.decode()} {message.qos} {int(message.retain)}", flush=True)
         if left == 0:
             client.disconnect()
 

@@ -1,0 +1,249 @@
+/**
+ * The gateway as a whole: it opens store, broker, pool and listeners in that order and closes them in reverse, so that no
+ * client meets a broker that is half restored. It builds everything in plain sight and owns nothing else.
+ */
+import { join } from 'node:path';
+import { Broker, type BrokerPolicy } from '../broker/broker.js';
+import type { Clock } from '../clock.js';
+import type { Loaded } from '../config/loadplant.js';
+import type { Plant } from '../config/plant.js';
+import { formatProblem } from '../config/problems.js';
+import type { Log } from '../log.js';
+import type { Metrics } from '../metrics.js';
+import { Pool, type PoolListener } from '../poller/pool.js';
+import { DiskStore } from '../store/disk.js';
+import { MemoryStore } from '../store/memory.js';
+import type { Store } from '../store/store.js';
+import { Commands } from './commands.js';
+import { doorsOf } from './doors.js';
+import { Entrances } from './entrances.js';
+import { compare, Indexes, isSameServer } from './reload.js';
+import type { MayPublish } from './reply.js';
+import { Requests } from './requests.js';
+import { Status } from './status.js';
+import { Telemetry } from './telemetry.js';
+
+export interface GatewayOptions {
+  readonly plant: Plant;
+  /** Reads the config again, for a reload. */
+  readonly load: () => Promise<Loaded>;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+  readonly version: string;
+}
+
+/** What a reload came to: nothing was changed unless it is ok. */
+export interface Reloaded {
+  readonly ok: boolean;
+  readonly problems: readonly string[];
+}
+
+export class Gateway {
+  readonly #options: GatewayOptions;
+  readonly #broker: Broker;
+  readonly #telemetry: Telemetry;
+  readonly #status: Status;
+  readonly #commands: Commands;
+  readonly #requests: Requests;
+  readonly #entrances: Entrances;
+  readonly #indexes: Indexes;
+  /** What is open, in the order it was opened. */
+  readonly #closers: (() => Promise<void> | void)[] = [];
+  #plant: Plant;
+  #pool: Pool;
+  #isReady = false;
+  #isStopping = false;
+  #started: Promise<void> | null = null;
+  #reloading: Promise<Reloaded> | null = null;
+
+  constructor(options: GatewayOptions) {
+    const { plant, log, clock, metrics } = options;
+    this.#options = options;
+    this.#plant = plant;
+    this.#indexes = new Indexes(plant);
+    this.#broker = new Broker({
+      ...policyOf(plant),
+      store: storeOf(plant, options),
+      limits: plant.broker.limits,
+      version: options.version,
+      onOverflow: (client, count) => this.#status.event('overflow', { t: clock.nowMs(), client, count }),
+      log,
+      clock,
+      metrics,
+    });
+    const mayPublish: MayPublish = (sender, topic) =>
+      !this.#commands.takes(topic) && !this.#requests.takes(topic) && this.#broker.mayPublish(sender, topic);
+    this.#telemetry = new Telemetry(this.#broker, metrics);
+    this.#status = new Status(plant, { broker: this.#broker, clock });
+    this.#pool = this.#poolOf(plant);
+    this.#commands = new Commands({
+      broker: this.#broker,
+      pool: {
+        read: (...order) => this.#pool.read(...order),
+        write: (...order) => this.#pool.write(...order),
+      },
+      status: this.#status,
+      mayPublish,
+      clock,
+      metrics,
+    });
+    this.#requests = new Requests({
+      broker: this.#broker,
+      mayPublish,
+      log,
+      handlers: {
+        status: () => this.#status.summary(),
+        clients: () => [...this.#broker.clients()],
+        reload: () => this.reload(),
+      },
+    });
+    this.#entrances = new Entrances(log, clock);
+  }
+
+  /** Resolves once every listener accepts and every bus has a poller, or when it is stopped meanwhile. */
+  start(): Promise<void> {
+    this.#started ??= this.#start();
+    return this.#started;
+  }
+
+  async #start(): Promise<void> {
+    const { log, metrics } = this.#options;
+    if (this.#plant.broker.store.kind === 'memory') {
+      log.warn('sessions, queues and retained messages are lost when this process ends (store: memory)');
+    }
+    await this.#broker.open();
+    this.#closers.push(() => this.#broker.close());
+    if (this.#isStopping) return;
+    this.#take(this.#plant);
+    this.#status.start();
+    this.#closers.push(() => this.#farewell());
+    await this.#pool.start();
+    this.#closers.push(() => this.#pool.stop());
+    if (this.#isStopping) return;
+    this.#closers.push(() => this.#entrances.close());
+    const listeners = await this.#entrances.open(
+      doorsOf(this.#plant, { broker: this.#broker, log, metrics, notReady: () => this.#notReady() }),
+    );
+    if (this.#isStopping) return;
+    this.#isReady = true;
+    log.info('ready', { listeners });
+  }
+
+  /** Closes what start() has opened, last first; each is tried, whatever happens to the others. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    // Waiting for a port would keep the start from ending.
+    await this.#entrances.close();
+    await this.#started?.catch(() => {});
+    await this.#reloading?.catch(() => {});
+    const failures: unknown[] = [];
+    for (const close of this.#closers.splice(0).reverse()) {
+      try {
+        await close();
+      } catch (thrown) {
+        failures.push(thrown);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
+  }
+
+  /** Takes the config file over as it is now, or changes nothing and says why. One at a time. */
+  reload(): Promise<Reloaded> {
+    this.#reloading ??= this.#reload().finally(() => {
+      this.#reloading = null;
+    });
+    return this.#reloading;
+  }
+
+  async #reload(): Promise<Reloaded> {
+    const { log, clock, load } = this.#options;
+    await this.#started;
+    const { plant, problems } = await load();
+    const texts = problems.map(formatProblem);
+    if (plant === null) {
+      log.error('the config is not valid and was not applied', { problems: texts });
+    } else if (!this.#isStopping) {
+      await this.#apply(plant);
+      log.info('the config was applied');
+    }
+    const reloaded = { ok: plant !== null, problems: texts };
+    this.#status.event('config', { t: clock.nowMs(), ...reloaded });
+    return reloaded;
+  }
+
+  async #apply(fresh: Plant): Promise<void> {
+    const old = this.#plant;
+    // First, because a users file that is not right must leave everything as it was.
+    this.#broker.reload(policyOf(fresh));
+    this.#broker.renewCertificates();
+    if (!isSameServer(old, fresh)) {
+      this.#options.log.warn('listeners, store, limits and web are taken over at the next start');
+    }
+    const { plant, removed, added } = compare(old, fresh, this.#indexes);
+    this.#plant = plant;
+    if (removed.length > 0 || added.length > 0) {
+      await this.#pool.stop();
+      this.#pool = this.#poolOf(plant);
+      this.#take(plant);
+      await this.#pool.start();
+    } else this.#take(plant);
+  }
+
+  #take(plant: Plant): void {
+    this.#telemetry.take(plant);
+    this.#status.take(plant);
+    this.#commands.take(plant);
+    this.#requests.take(plant.gateway.topics);
+  }
+
+  /** Why clients should go elsewhere for now; null: they should not. */
+  #notReady(): string | null {
+    if (this.#isStopping) return 'stopping';
+    return this.#isReady ? null : 'starting';
+  }
+
+  #farewell(): void {
+    this.#commands.close();
+    this.#requests.close();
+    this.#status.stop();
+  }
+
+  #poolOf(plant: Plant): Pool {
+    const { log, clock, metrics } = this.#options;
+    const listener: PoolListener = {
+      samples: (parcel) => this.#telemetry.publish(parcel),
+      results: (parcel) => this.#commands.results(parcel),
+      deviceChanged: (...news) => this.#status.deviceChanged(...news),
+      busChanged: (...news) => this.#status.busChanged(...news),
+      statistics: (bus, statistics) => this.#status.statistics(bus, statistics),
+      event: (what, fields) => {
+        log.info(what, fields);
+        this.#status.event('field', { t: clock.nowMs(), what, ...fields });
+      },
+    };
+    return new Pool({ plant, listener, log, clock, metrics, knowledgeFolder: knowledgeFolderOf(plant) });
+  }
+}
+
+function policyOf({ broker, gateway }: Plant): BrokerPolicy {
+  const { anonymous, anonymousBeyondLoopback, usersFile, access } = broker;
+  return {
+    anonymous,
+    anonymousBeyondLoopback,
+    usersFile,
+    access,
+    neverRetained: [...gateway.topics.commandFilters, `${gateway.topics.requestPrefix}+`],
+  };
+}
+
+function storeOf(plant: Plant, { log, clock, metrics }: GatewayOptions): Store {
+  const { store } = plant.broker;
+  return store.kind === 'memory' ? new MemoryStore() : new DiskStore(store, { log, metrics, clock });
+}
+
+/** What devices taught is kept beside what clients were promised. */
+function knowledgeFolderOf(plant: Plant): string | null {
+  const { store } = plant.broker;
+  return store.kind === 'memory' ? null : join(store.path, 'learned');
+}

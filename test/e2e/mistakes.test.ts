@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { holdfast } from '../support/holdfast.js';
+
+/** Ten mistakes of ten kinds; each is marked where it should be found. */
+const MARKED = `version: 1
+gateway: { id: «plant 7» }
+broker:
+  listeners:
+    - { protocol: mqtt, host: 127.0.0.1, port: «70000» }
+  «anonymus»: true
+  store: { path: data }
+buses:
+  plc: { protocol: tcp, host: 127.0.0.1, timeout: «5» }
+devices:
+  press1:
+    bus: «pcl»
+    unit_id: 1
+    tags:
+      temperature: { holding: 0, type: «flaot32» }
+      door: { holding: «70000», type: uint16 }
+      setpoint: { holding: 10, type: uint16, rate: «fastt» }
+      level: { holding: 12, type: int16, «scal»: 0.1 }
+  press2: { bus: plc, unit_id: «300», tags: { speed: { input: 0 } } }
+`;
+
+const folder = mkdtempSync(join(tmpdir(), 'holdfast-mistakes-'));
+const file = join(folder, 'gateway.yaml');
+writeFileSync(file, MARKED.replace(/[«»]/g, ''));
+after(() => rmSync(folder, { recursive: true }));
+
+/** line:column of each mark, counted without the marks before it. */
+const places = MARKED.split('\n').flatMap((line, index) =>
+  [...line.matchAll(/«/g)].map(
+    (match) => `${index + 1}:${line.slice(0, match.index).replace(/[«»]/g, '').length + 1}`,
+  ),
+);
+
+for (const verb of ['check', 'run']) {
+  test(`${verb} tells ten mistakes at once, each with its line and column, ends with 3, and opens nothing`, async () => {
+    const { code, stdout, stderr } = await holdfast([verb, '--config', file]);
+    assert.equal(code, 3);
+    const told = `${stdout}${stderr}`.split('\n').filter((line) => line.startsWith(`${file}:`));
+    const found = told.map((line) => /^:(\d+:\d+) {2}HF\d{4} {2}\S+/.exec(line.slice(file.length))?.[1]);
+    assert.equal(places.length, 10);
+    assert.deepEqual(found.sort(), [...places].sort(), told.join('\n'));
+    assert.ok(!existsSync(join(folder, 'data')));
+    assert.doesNotMatch(stderr, /"msg":"ready"/);
+  });
+}
+
+test('a file that is not there is one clear message and exit code 3', async () => {
+  const { code, stderr } = await holdfast(['run', '--config', join(folder, 'missing.yaml')]);
+  assert.equal(code, 3);
+  assert.match(stderr, /missing\.yaml {2}HF\d{4} {2}cannot be read/);
+});
