@@ -1,6 +1,6 @@
 /**
- * Group commit: what is owed once everything appended so far is kept. One commit is in flight at a time; whatever the
- * turns of the loop bring meanwhile rides on the next one. An owed packet is a number or its bytes, not a closure.
+ * Group commit: what is owed once everything appended so far is kept. The store decides how many turns of the loop share
+ * one write. An owed packet is a number or its bytes, not a closure.
  */
 import type { Store } from '../store/store.js';
 
@@ -18,12 +18,22 @@ export interface Debtor {
 
 /** Who is told how commits go. */
 export interface CommitTurns {
-  /** A commit begins: it covers everything appended so far. */
-  began(): void;
-  /** The commit that began last is kept. */
-  kept(): void;
+  /** The highest position appended so far: a commit that begins now covers it. */
+  readonly appendedPosition: number;
+  /** Somebody waits for more to be kept, though nothing is owed for it. */
+  readonly isAwaiting: boolean;
+  /** Everything up to a position is kept. */
+  kept(position: number): void;
   /** Asks for an end of turn. */
   schedule(): void;
+}
+
+/** What is owed once one commit is done. */
+interface Turn {
+  readonly done: Promise<void>;
+  position: number;
+  debtors: Debtor[];
+  owed: Owed[];
 }
 
 /** How long to wait before a commit is tried again after it failed. */
@@ -34,7 +44,8 @@ export class Commits {
   readonly #turns: CommitTurns;
   #debtors: Debtor[] = [];
   #owed: Owed[] = [];
-  #isRunning = false;
+  /** The newest commit under way: who comes before it is written rides on it. */
+  #turn: Turn | null = null;
   #retry: NodeJS.Timeout | null = null;
   /** Commits finished, for statistics. */
   count = 0;
@@ -44,30 +55,35 @@ export class Commits {
     this.#turns = turns;
   }
 
-  /** Whether something is owed or not yet kept. */
-  get isPending(): boolean {
-    return this.#isRunning || this.#owed.length > 0 || this.#store.isDirty;
-  }
-
   owe(debtor: Debtor, owed: Owed): void {
     this.#debtors.push(debtor);
     this.#owed.push(owed);
   }
 
-  /** At the end of a turn: starts a commit when there is something to keep and none is running. */
+  /**
+   * At the end of a turn: asks for a commit when somebody waits for one. The store answers with the same promise as
+   * long as its next write has not begun. What nobody waits for the store writes of its own accord.
+   */
   endTurn(): void {
-    if (this.#isRunning || this.#retry !== null) return;
-    if (this.#owed.length === 0 && !this.#store.isDirty) return;
-    this.#isRunning = true;
-    this.#turns.began();
-    const debtors = this.#debtors;
-    const owed = this.#owed;
+    if (this.#retry !== null) return;
+    if (this.#owed.length === 0 && !this.#turns.isAwaiting) return;
+    const done = this.#store.commit();
+    const position = this.#turns.appendedPosition;
+    const current = this.#turn;
+    if (current !== null && current.done === done) {
+      current.position = position;
+      for (const debtor of this.#debtors) current.debtors.push(debtor);
+      for (const owed of this.#owed) current.owed.push(owed);
+    } else {
+      const turn = { done, position, debtors: this.#debtors, owed: this.#owed };
+      this.#turn = turn;
+      done.then(
+        () => this.#settle(turn, true),
+        () => this.#settle(turn, false),
+      );
+    }
     this.#debtors = [];
     this.#owed = [];
-    this.#store.commit().then(
-      () => this.#settle(debtors, owed, true),
-      () => this.#settle(debtors, owed, false),
-    );
   }
 
   stop(): void {
@@ -75,16 +91,17 @@ export class Commits {
     this.#retry = null;
   }
 
-  #settle(debtors: Debtor[], owed: Owed[], isKept: boolean): void {
-    this.#isRunning = false;
+  #settle(turn: Turn, isKept: boolean): void {
+    if (this.#turn === turn) this.#turn = null;
     this.count++;
-    if (isKept) this.#turns.kept();
+    if (isKept) this.#turns.kept(turn.position);
+    const { debtors, owed } = turn;
     for (let i = 0; i < debtors.length; i++) {
       const debtor = debtors[i];
       const one = owed[i];
       if (debtor !== undefined && one !== undefined && debtor.settle(one, isKept)) this.owe(debtor, one);
     }
-    if (!isKept) {
+    if (!isKept && this.#retry === null) {
       this.#retry = setTimeout(() => {
         this.#retry = null;
         this.#turns.schedule();

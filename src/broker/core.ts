@@ -90,8 +90,6 @@ export class Core implements SessionHost, CommitTurns {
   /** Outboxes with something to write at the end of this turn. */
   #dirty: Outbox[] = [];
   #waiting: Session[] = [];
-  /** Up to where the commit under way covers. */
-  #committing = 0;
   #immediate: NodeJS.Immediate | null = null;
   /** Called at the end of each turn before anything is written. */
   beforeFlush: () => void = () => {};
@@ -139,12 +137,16 @@ export class Core implements SessionHost, CommitTurns {
     this.commits.endTurn();
   }
 
-  began(): void {
-    this.#committing = this.#nextPosition - 1;
+  get appendedPosition(): number {
+    return this.#nextPosition - 1;
   }
 
-  kept(): void {
-    this.keptPosition = this.#committing;
+  get isAwaiting(): boolean {
+    return this.#waiting.length > 0;
+  }
+
+  kept(position: number): void {
+    this.keptPosition = position;
     // Those who waited for what is kept now read on.
     for (const session of this.#waiting.splice(0)) session.link?.outbox.touch();
   }
@@ -640,7 +642,7 @@ export class Core implements SessionHost, CommitTurns {
     const nowMs = this.clock.nowMs();
     this.#nextPosition = Math.max(1, state.nextPosition);
     this.#nextSession = Math.max(1, state.nextSession);
-    this.keptPosition = this.#committing = this.#nextPosition - 1;
+    this.keptPosition = this.#nextPosition - 1;
     for (const { message } of state.retained) {
       if (message.expiresAtMs > 0 && message.expiresAtMs <= nowMs) {
         this.store.append({ type: 'RetainedCleared', topic: message.topic });

@@ -1,6 +1,6 @@
 /**
  * One coarse wheel for the deadlines of all connections: nothing is done for a packet but to note the wheel's tick.
- * A deadline is met within two ticks after it is due, never before: ticks may come late, never closer together.
+ * A deadline is met within two ticks after it is due, never before.
  */
 import type { Cancel, Clock } from '../clock.js';
 
@@ -15,8 +15,7 @@ export interface Watched {
   expire(): void;
 }
 
-/** Timers of Node may fire a fraction of a millisecond early. */
-const TICK_MS = 251;
+const TICK_MS = 250;
 const SLOTS = 256;
 
 export class Wheel {
@@ -59,8 +58,8 @@ export class Wheel {
     // After a stall of the loop what clients sent meanwhile is still unread: nobody is judged before it was.
     const isLate = nowMs - this.#dueMs > TICK_MS * 2;
     this.now++;
-    this.#dueMs = nowMs + TICK_MS;
-    this.#cancel = this.#clock.after(TICK_MS, () => this.#tick());
+    this.#dueMs = Math.max(this.#dueMs, nowMs - TICK_MS) + TICK_MS;
+    this.#cancel = this.#clock.after(Math.max(1, this.#dueMs - nowMs), () => this.#tick());
     const slot = this.now % SLOTS;
     const list = this.#slots[slot] ?? [];
     this.#slots[slot] = [];

@@ -114,7 +114,7 @@ export class DiskStore implements Store {
   append(record: StoreRecord): void {
     if (this.#isClosed) return;
     if (record.type === 'Published' && !this.isHealthy) {
-      this.#hasRefused = true;
+      if (record.message.qos > 0) this.#hasRefused = true;
       return;
     }
     const writer = this.#writer;

@@ -83,6 +83,8 @@ export class Journal {
   /** A write or sync is under way, or a wait before it: one at a time. */
   #isBusy = false;
   #activity: Promise<void> = Promise.resolve();
+  /** The pending batch waits for company. */
+  #isPacing = false;
   #isClosing = false;
   #failure: StoreError | null = null;
   #isRoomLow = false;
@@ -201,6 +203,7 @@ export class Journal {
     this.#appendedBytes += end - batch.length;
     const offset = batch.finish(type, end);
     this.#nextSequence++;
+    if (this.#isPacing) this.#pacing.arrived(this.#options.clock.monotonicMs());
     if (batch.length >= BATCH_BYTES_MAX && this.#failure === null) this.#want(batch);
     return offset;
   }
@@ -209,7 +212,6 @@ export class Journal {
   commit(): Promise<void> {
     const batch = this.#pending;
     if (batch !== null) {
-      this.#pacing.arrived(this.#options.clock.monotonicMs());
       this.#want(batch);
       return batch.done;
     }
@@ -324,6 +326,7 @@ export class Journal {
   async #pace(): Promise<void> {
     const { clock } = this.#options;
     this.#pacing.begin(clock.monotonicMs());
+    this.#isPacing = true;
     for (;;) {
       const waitMs =
         this.#isClosing || this.backlogBytes >= BATCH_BYTES_MAX
@@ -339,6 +342,7 @@ export class Journal {
       });
       this.#wake = null;
     }
+    this.#isPacing = false;
     this.#pacing.started(clock.monotonicMs());
   }
 

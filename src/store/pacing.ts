@@ -1,15 +1,15 @@
 /**
- * When to sync. A lone commit goes at once. While commits keep coming, waiting a little lets many share one sync,
- * which spares flash; but publishers that send the next message only after the last one's acknowledgement send
- * nothing while we wait, so waiting would only slow them down. Which of the two it is shows in whether commits go on
- * arriving during a wait; so now and then one wait is made to find out.
+ * When to sync. A lone commit goes at once. While facts keep coming, waiting a little lets many share one sync, which
+ * spares flash; but publishers that send the next message only after the last one's acknowledgement send nothing while
+ * we wait, so waiting would only slow them down. Which of the two it is shows in whether facts go on arriving during a
+ * wait; so now and then one wait is made to find out.
  */
 
 /** Syncs are at least this far apart while waiting pays: at most 67 a second. */
 const SPACING_MS = 15;
 /** A trial wait ends early when nothing came for this long. */
 const SILENCE_MS = 4;
-/** A trial must see this many commits arrive. */
+/** A trial must see this many facts arrive. */
 const ARRIVALS_MIN = 3;
 /** Syncs between two trials, at first and at most. */
 const TRIAL_EVERY_MIN = 16;
@@ -27,7 +27,7 @@ export class Pacing {
   #untilTrial = TRIAL_EVERY_MIN;
   #waitBeganMs = 0;
 
-  /** Somebody waits for a commit. */
+  /** A fact came during a wait. */
   arrived(nowMs: number): void {
     this.#lastArrivalMs = nowMs;
     this.#arrivals++;
