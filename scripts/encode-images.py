@@ -29,7 +29,7 @@ def registers(kind, order, value, count):
             "int16": builder.add_16bit_int, "uint16": builder.add_16bit_uint,
             "int32": builder.add_32bit_int, "uint32": builder.add_32bit_uint,
             "int64": builder.add_64bit_int, "uint64": builder.add_64bit_uint,
-            "float32": builder.add_32bit_float, "float64": builder.add_64bit_float,
+            "float32": builder.add_32bit_float, "pf4q": builder.add_32bit_float, "float64": builder.add_64bit_float,
         }[kind](value)
     return [int.from_bytes(word, "big") for word in builder.build()]
 
@@ -40,6 +40,8 @@ def made_up(rng, kind, name):
         return "".join(rng.choice("ABCDEFGHJKLMNPQRSTUVWXYZ0123456789-") for _ in range(rng.randint(3, 12)))
     if name.endswith("_sf"):
         return rng.choice([-3, -2, -1, 0, 1])
+    if kind == "pf4q":
+        return struct.unpack(">f", struct.pack(">f", rng.uniform(-2, 2)))[0]
     if kind.startswith("float"):
         value = rng.choice([-1, 1]) * rng.uniform(0.01, 4000)
         return struct.unpack(">f", struct.pack(">f", value))[0] if kind == "float32" else value
@@ -54,6 +56,8 @@ def engineering(kind, raw, scale):
     """value = raw x scale, computed in decimals."""
     if kind == "string":
         return raw
+    if kind == "pf4q":
+        return 2 - raw if raw > 1 else -2 - raw if raw < -1 else raw
     return float(Decimal(raw) * Decimal(scale)) if kind.startswith("float") or Decimal(scale) != 1 else raw
 
 

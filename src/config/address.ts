@@ -83,15 +83,20 @@ function modicon(
   if (found === undefined || number < 1 || number > ADDRESS_MAX + 1)
     return `${text} is outside ${text.slice(0, 1)}00001..${text.slice(0, 1)}65536`;
   if (table !== null && found !== table)
-    return `${text} is a reference to a ${found}, not to a ${table}; write it under the key it belongs to, or as \`at:\``;
+    return `${text} refers to ${tableText(found)}s, not to ${tableText(table)}s; write it under the key it belongs to, or as \`at:\``;
   return { table: found, address: number - 1 };
+}
+
+/** "holding register". */
+export function tableText(table: Table): string {
+  return table.replace('-', ' ');
 }
 
 /** Both forms, for messages: "holding-register 100 (40101)". */
 export function addressText(table: Table, address: number): string {
   const number = address + 1;
   const digits = number > 9999 ? 5 : 4;
-  return `${table} ${address} (${DIGIT_OF[table]}${String(number).padStart(digits, '0')})`;
+  return `${tableText(table)} ${address} (${DIGIT_OF[table]}${String(number).padStart(digits, '0')})`;
 }
 
 export function numberingOf(value: unknown, otherwise: Numbering): Numbering {

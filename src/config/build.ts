@@ -11,7 +11,7 @@ import { type LoadedMap, Maps, type RawDevice, TagExpander, levelOf, unitsOf } f
 import type { Layer } from './layers.js';
 import type { Environment, Source } from './load.js';
 import type { Batch, Bus, Device, DeviceLimits, Plant, Range, Tag } from './plant.js';
-import { type Path, nameOf, pathText, suggestion } from './problems.js';
+import { type Path, keyOf, nameOf, pathText, suggestion } from './problems.js';
 import { type DeviceInput, type GatewayInput, type LevelInput, SLUG } from './schema.js';
 import { type TagDraft, resolveTag, say } from './tag.js';
 import { TopicPatterns, TopicUses } from './topics.js';
@@ -50,6 +50,8 @@ export class PlantBuilder {
   readonly #tags: Tag[] = [];
   readonly #batches: Mutable<Batch>[] = [];
   readonly #origins: Origin[][] = [];
+  /** Devices whose map is not there or not right, so that tags may be missing for that reason alone. */
+  readonly #mapless: Path[] = [];
   #tagLevels = 1;
 
   constructor(
@@ -105,6 +107,8 @@ export class PlantBuilder {
     return Object.entries(this.#input.devices ?? {}).flatMap(([key, input]) => {
       const path: Path = ['devices', key];
       const map = input.map === undefined ? null : this.#maps.find(input.map, this.#source, [...path, 'map']);
+      if (input.map !== undefined && (map === null || map.removed.size > 0 || map.value === null))
+        this.#mapless.push(path);
       return unitsOf(key, input, this.#source, path).flatMap(({ name, unitId }) => {
         if (seen.has(name)) {
           this.#source.add(
@@ -130,7 +134,7 @@ export class PlantBuilder {
     path: Path,
   ): RawDevice {
     const source = this.#source;
-    const bus = this.#input.buses?.[input.bus];
+    const bus = this.#input.buses?.[keyOf(input.bus)];
     const above = (layer: Layer['name'], values: LevelInput | undefined, at: Path, from = source): Layer[] =>
       values === undefined
         ? []
@@ -138,7 +142,7 @@ export class PlantBuilder {
     const { numbering: _, ...defaults } = this.#input.defaults ?? {};
     const expander = new TagExpander(this.#maps, this.#isExplained, [
       ...above('defaults', defaults, ['defaults']),
-      ...above('bus', bus === undefined ? undefined : levelOf(bus), ['buses', input.bus]),
+      ...above('bus', bus === undefined ? undefined : levelOf(bus), ['buses', keyOf(input.bus)]),
       ...(map === null || map.value === null ? [] : above('map', levelOf(map.value), [], map.source)),
       ...above('device', levelOf(input), path),
     ]);
@@ -154,7 +158,7 @@ export class PlantBuilder {
   #buildBuses(devices: readonly RawDevice[]): void {
     for (const [key, input] of Object.entries(this.#input.buses ?? {})) {
       const maps = devices
-        .filter((device) => device.input.bus === key)
+        .filter((device) => keyOf(device.input.bus) === key)
         .flatMap(({ map }) => (map === null ? [] : [map]));
       const bus = resolveBus(this.#buses.size, nameOf(key), input, [...new Set(maps)], this.#source, [
         'buses',
@@ -182,13 +186,13 @@ export class PlantBuilder {
   }
 
   #buildDevice(raw: RawDevice): void {
-    const bus = this.#buses.get(raw.input.bus);
+    const bus = this.#buses.get(keyOf(raw.input.bus));
     if (bus === undefined) {
       this.#source.add(
         'error',
         'HF1201',
         [...raw.path, 'bus'],
-        `there is no bus ${raw.input.bus}${suggestion(raw.input.bus, this.#buses.keys())}`,
+        `there is no bus ${raw.input.bus}${suggestion(raw.input.bus, [...this.#buses.keys()].map(nameOf))}`,
       );
     }
     const device = this.#device(raw, bus ?? NO_BUS);
@@ -449,14 +453,18 @@ export class PlantBuilder {
   /** What follows from something that was taken out because it was wrong is not worth a line. */
   #forgetConsequences(): void {
     const { removed } = this.#shaped;
-    if (removed.size === 0) return;
+    const mapless = this.#mapless.map((path) => `${pathText(path)}.`);
+    if (removed.size === 0 && mapless.length === 0) return;
     const { problems } = this.#source;
     const lost = new Set(
       Object.entries(this.#input.devices ?? {})
-        .filter(([, { bus }]) => removed.has(pathText(['buses', bus])))
+        .filter(([, { bus }]) => removed.has(pathText(['buses', keyOf(bus)])))
         .map(([key]) => pathText(['devices', key, 'bus'])),
     );
     const kept = problems.filter(({ code, path }) => {
+      if (code === 'HF1301' || code === 'HF1206' || code === 'HF2206') {
+        if (mapless.some((device) => path.startsWith(device))) return false;
+      }
       if (code === 'HF2501') return ![...removed].some((one) => one.startsWith('broker'));
       if (code === 'HF1201') return !removed.has('buses') && !lost.has(path);
       if (removed.has(path)) return isShapeCode(code);

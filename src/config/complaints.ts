@@ -31,7 +31,9 @@ export function shape<T>(
   for (let round = 0; round < ROUNDS_MAX; round += 1) {
     const checked = check(source.value);
     if (checked.ok) return { source, value: checked.value, removed };
-    const complaints = checked.issues.flatMap((issue) => complaintsOf(issue, [], schema));
+    const complaints = checked.issues
+      .flatMap((issue) => complaintsOf(issue, [], schema))
+      .filter(({ path }) => !reread(source, path));
     for (const complaint of complaints) {
       const known = removed.has(pathText(complaint.path));
       if (!known) source.add('error', complaint.code, complaint.path, complaint.text, complaint.end);
@@ -44,6 +46,17 @@ export function shape<T>(
     }
   }
   return { source, value: null, removed };
+}
+
+/** A text from the environment where a number or truth is wanted is read as one. */
+function reread(source: Source, path: Path): boolean {
+  let holder: unknown = source.value;
+  for (const step of path.slice(0, -1))
+    holder = typeof holder === 'object' && holder !== null ? Reflect.get(holder, step) : null;
+  const last = path[path.length - 1];
+  if (typeof holder !== 'object' || holder === null || last === undefined) return false;
+  const value = source.reread(path, Reflect.get(holder, last));
+  return value !== undefined && Reflect.set(holder, last, value);
 }
 
 interface Complaint {
@@ -126,6 +139,8 @@ function missing(path: Path, schema: 'gateway' | 'map'): Complaint {
 function unknownKey(key: string, known: readonly string[]): string {
   const near = nearest(key, known);
   const what = `${nameOf(key)} is not a key here`;
+  if (/^\d+$/.test(key))
+    return `${what}; if it belongs to the number before it, write a decimal point instead of the comma`;
   if (near !== null) return `${what}; did you mean ${near}?`;
   return known.length === 0
     ? `${what}; nothing can stand here`
@@ -135,8 +150,9 @@ function unknownKey(key: string, known: readonly string[]): string {
 function notOneOf(issue: Issue & { code: 'invalid_value' }): string {
   if (issue.message !== 'Invalid input') return issue.message;
   const values = issue.values.map(String);
-  const list = values.length > 24 ? `${values.slice(0, 24).join(', ')}, ...` : values.join(', ');
   const near = typeof issue.input === 'string' ? suggestion(issue.input, values) : '';
+  const most = near === '' ? 30 : 10;
+  const list = values.length > most ? `${values.slice(0, most).join(', ')}, ...` : values.join(', ');
   return `${kindOf(issue.input)} is not one of ${list}${near}`;
 }
 
@@ -173,10 +189,10 @@ function kindOf(input: unknown): string {
   return typeof input === 'object' ? 'a map' : String(input);
 }
 
-/** Takes the path's end out of the tree; of a list, the whole list, so that indexes keep their meaning. */
+/** Takes the path's end out of the tree; instead of an item, its whole list, so that indexes keep their meaning. */
 function remove(root: unknown, path: Path, removed: Set<string>): void {
-  const end = path.findIndex((step) => typeof step === 'number');
-  const keys = end === -1 ? path : path.slice(0, end);
+  const end = path.findLastIndex((step) => typeof step === 'string');
+  const keys = path.slice(0, end + 1);
   removed.add(pathText(keys));
   let at: unknown = root;
   for (const step of keys.slice(0, -1)) {

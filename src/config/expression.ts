@@ -8,6 +8,7 @@ const TEXT_MAX = 200;
 /** The value, or a text that says what is wrong. */
 export function evaluate(text: string, variables: Readonly<Record<string, number>>): number | string {
   if (text.length > TEXT_MAX) return `is longer than ${TEXT_MAX} characters`;
+  if (/\d_\d/.test(text)) return `is not a number; write ${text.replaceAll('_', '')}`;
   const tokens = text.match(/\s+|\d+|0x[\da-fA-F]+|[A-Za-z_][A-Za-z0-9_]*|[-+*/%()]|./gs) ?? [];
   const reader = new Reader(
     tokens.filter((token) => token.trim() !== ''),

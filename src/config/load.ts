@@ -6,10 +6,12 @@
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import {
+  CST,
   type Document,
   type Node,
   type Scalar,
   type YAMLMap,
+  Lexer,
   LineCounter,
   isAlias,
   isMap,
@@ -28,6 +30,7 @@ const ALIAS_MAX_NODES = 100_000;
 const DEPTH_MAX = 64;
 /** More would only scroll by. */
 const PROBLEMS_MAX = 500;
+const SYNTAX_ERRORS_MAX = 3;
 
 /** What a serial line's format looks like is the number 80 to YAML; nobody writes 80 that way. */
 const SERIAL_FORMAT = /^[78][eE][12]$/;
@@ -58,6 +61,10 @@ export class Source {
   readonly #lines = new LineCounter();
   readonly #environment: Environment;
   readonly #anchors = new Map<string, Converted | null>();
+  /** Paths whose text came from the environment, so that it may be meant as a number or truth. */
+  readonly #substituted = new Set<string>();
+  /** Paths of which something has been said already; nothing that follows from it is worth a line. */
+  readonly #spoilt = new Set<string>();
   readonly #text: string;
   /** Given up once read: it weighs a hundred times the text, and most files have no problem to be placed. */
   #document: Document.Parsed | null = null;
@@ -76,11 +83,19 @@ export class Source {
 
   /** True when the text itself is not YAML; then nothing further is worth saying. */
   get isBroken(): boolean {
-    return this.problems.some(({ code }) => code === 'HF1001');
+    return this.problems.some(({ code, path }) => code === 'HF1001' || (code === 'HF1002' && path === ''));
   }
 
   add(severity: 'error' | 'warning', code: string, path: Path, text: string, end: End = 'value'): void {
+    if (this.#spoilt.size > 0 && this.#spoilt.has(pathText(path))) return;
     this.#push(severity, code, this.place(path, end), path, text);
+  }
+
+  /** What a text from the environment is as a number or truth; undefined when it is neither, or stands in the file. */
+  reread(path: Path, value: unknown): number | boolean | undefined {
+    if (typeof value !== 'string' || !this.#substituted.delete(pathText(path))) return undefined;
+    if (/^-?(0|[1-9]\d*)(\.\d+)?$/.test(value)) return Number(value);
+    return value === 'true' ? true : value === 'false' ? false : undefined;
   }
 
   /** Line and column of what the path leads to; of its nearest parent that exists, when it does not. */
@@ -131,11 +146,24 @@ export class Source {
   }
 
   #read(): unknown {
+    if (isTooDeep(this.#text)) {
+      const text = `nested deeper than ${DEPTH_MAX} levels; nothing in a config is that deep`;
+      this.#push('error', 'HF1002', { line: 1, column: 1 }, [], text);
+      return undefined;
+    }
     try {
       this.#document = this.#parse(this.#lines);
-      for (const { message, pos } of this.#document.errors) {
+      // What follows an error that breaks the structure is its consequence.
+      for (const { message, pos } of this.#document.errors.slice(0, SYNTAX_ERRORS_MAX)) {
+        if (this.isBroken && message.includes('in YAML stream')) break;
         const { line, col } = this.#lines.linePos(pos[0]);
-        this.#push('error', 'HF1001', { line, column: col }, [], yamlText(message));
+        this.#push(
+          'error',
+          'HF1001',
+          { line, column: col },
+          [],
+          yamlText(message, this.#text.split('\n')[line - 1] ?? ''),
+        );
       }
       if (this.isBroken) return undefined;
       return this.#convert(this.#document.contents, [], 0).value;
@@ -228,8 +256,7 @@ export class Source {
     if (node.tag === '!file') return this.#secret(String(node.value), node, path);
     this.#refuseTag(node, path);
     const { value, source } = node;
-    const isPlain = node.type === 'PLAIN';
-    if (typeof value === 'string') return this.#substitute(value, isPlain, node, path);
+    if (typeof value === 'string') return this.#substitute(value, node, path);
     if (typeof value !== 'number' || source === undefined) return value;
     if (SERIAL_FORMAT.test(source)) return source;
     if (/^[-+]?0\d+$/.test(source)) {
@@ -250,17 +277,16 @@ export class Source {
     return value;
   }
 
-  /** ${NAME}, ${NAME:-default}, and $${ for a plain ${. A plain scalar that held one is read again as what it became. */
-  #substitute(text: string, isPlain: boolean, node: unknown, path: Path): unknown {
+  /** ${NAME}, ${NAME:-default}, and $${ for a plain ${. */
+  #substitute(text: string, node: unknown, path: Path): string {
     if (!text.includes('${')) return text;
-    let isMissing = false;
-    const result = text.replace(
+    this.#substituted.add(pathText(path));
+    return text.replace(
       /\$?\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}/g,
       (whole: string, name: string, _, fallback?: string) => {
         if (whole.startsWith('$$')) return whole.slice(1);
         const found = this.#environment[name] ?? fallback;
         if (found !== undefined) return found;
-        isMissing = true;
         this.#at(
           node,
           'HF1008',
@@ -270,9 +296,6 @@ export class Source {
         return '';
       },
     );
-    if (isMissing || !isPlain) return result;
-    if (/^-?(0|[1-9]\d*)(\.\d+)?$/.test(result)) return Number(result);
-    return result === 'true' ? true : result === 'false' ? false : result;
   }
 
   /** !file path: what the file holds, without the line end after it. */
@@ -304,8 +327,44 @@ export class Source {
 
   #at(node: unknown, code: string, path: Path, text: string): void {
     const { line, col } = this.#lines.linePos(start(node) ?? 0);
+    this.#spoilt.add(pathText(path));
     this.#push('error', code, { line: Math.max(1, line), column: Math.max(1, col) }, path, text);
   }
+}
+
+/**
+ * The parser takes a time that grows with the square of the depth, and recurses: what is too deep must not reach it. A
+ * count of brackets, which sees those in texts as well, decides whether the tokens are worth a look.
+ */
+function isTooDeep(text: string): boolean {
+  let depth = 0;
+  let indicators = 0;
+  let isSuspect = false;
+  for (let at = 0; at < text.length && !isSuspect; at += 1) {
+    const sign = text.charCodeAt(at);
+    if (sign === 0x5b || sign === 0x7b) depth += 1;
+    else if (sign === 0x5d || sign === 0x7d) depth = Math.max(0, depth - 1);
+    else if (sign === 0x0a) indicators = 0;
+    else if (sign === 0x2d || sign === 0x3f || sign === 0x3a) indicators += 1;
+    isSuspect = depth > DEPTH_MAX || indicators > 4 * DEPTH_MAX;
+  }
+  return isSuspect && isDeepInTokens(text);
+}
+
+const BLOCK_INDICATORS: ReadonlySet<string> = new Set(['seq-item-ind', 'explicit-key-ind', 'map-value-ind']);
+
+function isDeepInTokens(text: string): boolean {
+  let depth = 0;
+  let indicators = 0;
+  for (const token of new Lexer().lex(text)) {
+    const type = CST.tokenType(token);
+    if (type === 'flow-map-start' || type === 'flow-seq-start') depth += 1;
+    else if (type === 'flow-map-end' || type === 'flow-seq-end') depth = Math.max(0, depth - 1);
+    else if (type === 'newline') indicators = 0;
+    else if (depth === 0 && type !== null && BLOCK_INDICATORS.has(type)) indicators += 1;
+    if (depth > DEPTH_MAX || indicators > 4 * DEPTH_MAX) return true;
+  }
+  return false;
 }
 
 /** The text of a key as it is written, so that 0x10 and 007 keep their form; null for lists and maps. */
@@ -318,9 +377,10 @@ function start(node: unknown): number | undefined {
   return isScalar(node) || isMap(node) || isSeq(node) || isAlias(node) ? node.range?.[0] : undefined;
 }
 
-function yamlText(message: string): string {
+function yamlText(message: string, line: string): string {
   const text = message.replace(/\s+/g, ' ').slice(0, 200);
-  return `${text}; check indentation, quotes and brackets here and above`;
+  const isReference = /[[{,].*[^"'\w]\$\{/.test(line);
+  return `${text}; ${isReference ? 'inside { } and [ ] write "${NAME}" in quotes' : 'check indentation, quotes and brackets here and above'}`;
 }
 
 /** Reads a file; a Source with a problem when it cannot be. */

@@ -75,15 +75,21 @@ export function suggestion(word: string, known: Iterable<string>): string {
 /** The known word that needs the fewest edits, if they are few for its length. */
 export function nearest(word: string, known: Iterable<string>): string | null {
   const asked = word.slice(0, 64).toLowerCase();
-  const most = Math.max(1, Math.floor(asked.length / 3));
+  const most = Math.max(1, Math.floor(asked.length / 2.5));
   let best: string | null = null;
   let bestDistance = most + 1;
   for (const candidate of known) {
-    if (Math.abs(candidate.length - asked.length) >= bestDistance) continue;
-    const distance = editDistance(asked, candidate.toLowerCase());
+    const distance = wordDistance(asked, candidate.toLowerCase());
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
   return best;
+}
+
+/** A word that only begins like the known one (float for float32) is one edit away. */
+function wordDistance(asked: string, known: string): number {
+  const whole = editDistance(asked, known);
+  if (known.length <= asked.length) return whole;
+  return Math.min(whole, editDistance(asked, known.slice(0, asked.length)) + 1);
 }
 
 /** Insertions, deletions, replacements and swaps of neighbours (restricted Damerau-Levenshtein). */

@@ -91,10 +91,13 @@ const size = () =>
 
 /** The letters that names may have, so that every topic survives every broker upstream. */
 export const SLUG = /^[A-Za-z0-9_-]{1,64}$/;
-const slug = (what: string) => {
+const slugText = (what: string) => {
   const error = ({ input }: Said): string =>
-    `${shown(input)} is not ${what}; use A-Z a-z 0-9 _ -, at most 64`;
-  return z.string({ error }).check(z.regex(SLUG, { error }));
+    `${shown(typeof input === 'string' ? nameOf(input) : input)} is not ${what}; use A-Z a-z 0-9 _ -, at most 64`;
+  return z.string({ error }).check(
+    z.refine((key) => SLUG.test(nameOf(key)), { error }),
+    z.meta({ pattern: SLUG.source }),
+  );
 };
 
 /* ---- tags ---------------------------------------------------------------------------------------------------- */
@@ -346,7 +349,7 @@ const numbers = () => {
 
 const repeatSchema = z.strictObject({
   for: z
-    .record(slug('a name of a variable'), numbers())
+    .record(slugText('a name of a variable'), numbers())
     .check(about('Variables and the numbers they take, such as `{ n: 1-3 }`.')),
   tags: tagMap().check(
     about('Tags made once for each number: `{n}` in names, `"6 + 2*(n-1)"` in addresses.'),
@@ -397,7 +400,7 @@ export interface GroupInput extends z.output<z.ZodMiniObject<typeof groupShape>>
   groups?: Record<string, GroupInput> | undefined;
 }
 const groupSchema: z.ZodMiniType<GroupInput, unknown> = z.lazy(() =>
-  z.strictObject({ ...groupShape, groups: z.optional(z.record(slug('a group name'), groupSchema)) }),
+  z.strictObject({ ...groupShape, groups: z.optional(z.record(slugText('a group name'), groupSchema)) }),
 ) as z.ZodMiniType<GroupInput, unknown>; // the input type of a recursive schema cannot be inferred
 
 const RETRY = /^(\d+(?:\.\d+)?(?:ms|s|m|h))\.\.(\d+(?:\.\d+)?(?:ms|s|m|h))$/;
@@ -426,7 +429,9 @@ const deviceShape = {
       about('The values; each names its table and address. `NAME: false` leaves out a tag of the map.'),
     ),
   ),
-  groups: z.optional(z.record(slug('a group name'), groupSchema).check(about('Tags that belong together.'))),
+  groups: z.optional(
+    z.record(slugText('a group name'), groupSchema).check(about('Tags that belong together.')),
+  ),
   repeat: z.optional(z.array(repeatSchema).check(about('Tags that differ by a number only.'))),
 };
 
@@ -647,7 +652,7 @@ export const gatewaySchema = z.strictObject({
   gateway: z.optional(
     z.strictObject({
       id: z.optional(
-        slug('an id').check(about('Name of this gateway in topics; the host name unless given.')),
+        slugText('an id').check(about('Name of this gateway in topics; the host name unless given.')),
       ),
       base_topic: z.optional(
         text().check(
@@ -674,7 +679,9 @@ export const gatewaySchema = z.strictObject({
       .check(about('The page, /healthz, /readyz and /metrics; absent: none.')),
   ),
   rates: z.optional(
-    z.record(slug('a name of a rate'), z.union([z.literal('once'), duration()])).check(about('Named rates.')),
+    z
+      .record(slugText('a name of a rate'), z.union([z.literal('once'), duration()]))
+      .check(about('Named rates.')),
   ),
   defaults: z.optional(
     z.strictObject(levelShape).check(about('What holds for every tag that does not say otherwise.')),
@@ -683,7 +690,7 @@ export const gatewaySchema = z.strictObject({
     topicsSchema.check(about('Patterns of topics; {base} {gateway} {device} {tag} are filled in.')),
   ),
   buses: z.optional(
-    z.record(slug('a name of a bus'), busSchema).check(about('Serial lines and connections.')),
+    z.record(slugText('a name of a bus'), busSchema).check(about('Serial lines and connections.')),
   ),
   devices: z.optional(z.record(name('a device name'), deviceSchema).check(about('What is on the buses.'))),
 });

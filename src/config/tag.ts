@@ -11,12 +11,13 @@ import {
   type AddressKey,
   addressOf,
   addressText,
+  tableText,
 } from './address.js';
 import type { Layer, Layers, Picked } from './layers.js';
 import { type Path, suggestion } from './problems.js';
 import type { Device, Tag, TextFormat, WriteSettings } from './plant.js';
 import type { TagInput } from './schema.js';
-import { TYPE_REGISTERS } from './types.js';
+import { isFloat, isInteger, isNumber, limitsOfType, registersOf } from './types.js';
 import { parseDuration } from './units.js';
 
 export type Rates = ReadonlyMap<string, number>;
@@ -45,7 +46,8 @@ export function say(
   picked.layer.source.add(severity, code, [...picked.layer.path, picked.key, ...inner], text);
 }
 
-const INTEGER = /^u?int(16|32|64)$/;
+/** Whose written sentinels may be the unsigned form of a negative number. */
+const SIGNED = /^int(16|32|64)$/;
 
 /** null when its address or type is wrong, which has been said then. */
 export function resolveTag(name: string, device: Device, layers: Layers, rates: Rates): TagDraft | null {
@@ -54,7 +56,7 @@ export function resolveTag(name: string, device: Device, layers: Layers, rates: 
   const kind = kindOf(layers, place);
   if (kind === null) return null;
   const { scale, offset, scaleFrom } = scaleOf(layers, kind.type);
-  const isText = kind.type === 'string' || layers.pick('enum') !== null || layers.pick('flags') !== null;
+  const isText = !isNumber(kind.type) || layers.pick('enum') !== null || layers.pick('flags') !== null;
   const tag: TagDraft['tag'] = {
     index: -1,
     name,
@@ -78,7 +80,7 @@ export function resolveTag(name: string, device: Device, layers: Layers, rates: 
     description: layers.pick('description')?.value ?? null,
     intervalMs: intervalOf(layers, rates),
     report: layers.value('report', 'change'),
-    deadband: deadbandOf(layers, isText || kind.type === 'bool'),
+    deadband: deadbandOf(layers, isText),
     heartbeatMs: layers.value('heartbeat', 60_000),
     payload: layers.value('payload', 'vqt'),
     qos: layers.value('qos', 1),
@@ -149,7 +151,7 @@ function kindOf(layers: Layers, place: Place): Kind | null {
     say(other, 'error', 'HF1306', 'bit and bits exclude each other; remove one');
   if (isBitTable(place.table)) return bitKind(type, one);
   const raw = type?.value ?? 'uint16';
-  const quantity = raw === 'string' ? stringRegisters(layers) : TYPE_REGISTERS[raw];
+  const quantity = raw === 'string' ? stringRegisters(layers) : registersOf(raw);
   if (quantity === null) return null;
   const count = layers.pick('count');
   if (raw !== 'string' && count !== null && count.value !== quantity) {
@@ -185,7 +187,7 @@ function bitKind(type: Picked<ValueType> | null, bits: Picked<unknown> | undefin
 function registerBits(picked: Picked<unknown>, raw: ValueType, quantity: number, order: string): Kind | null {
   const width = quantity * 16;
   const range = bitsOf(picked.value);
-  if (raw !== 'bool' && !INTEGER.test(raw)) {
+  if (raw !== 'bool' && !isInteger(raw)) {
     say(picked, 'error', 'HF1306', `${raw} has no bits to pick; use uint16, uint32 or uint64`);
     return null;
   }
@@ -228,7 +230,7 @@ function scaleOf(
   const scale = layers.pick('scale');
   const offset = layers.pick('offset');
   for (const picked of [scale, offset]) {
-    if (picked !== null && (type === 'bool' || type === 'string'))
+    if (picked !== null && !isNumber(type))
       say(picked, 'error', 'HF1309', `${type} has no ${picked.key}; remove it`);
   }
   const base = { offset: offset?.value ?? 0 };
@@ -243,7 +245,7 @@ function scaleOf(
 function enumOf(layers: Layers, { type, bits }: Kind): Tag['enum'] {
   const picked = layers.pick('enum');
   if (picked === null) return null;
-  if (type === 'string' || type.startsWith('float')) {
+  if (!isInteger(type) && type !== 'bool') {
     say(picked, 'warning', 'HF2312', `raw values of ${type} seldom equal a whole number exactly`);
   }
   const entries = Object.entries(picked.value).map(([raw, text]) => ({
@@ -266,8 +268,7 @@ function enumOf(layers: Layers, { type, bits }: Kind): Tag['enum'] {
 function flagsOf(layers: Layers, { type, width }: Kind): Tag['flags'] {
   const picked = layers.pick('flags');
   if (picked === null) return null;
-  if (!INTEGER.test(type))
-    say(picked, 'error', 'HF1311', `${type} has no flags; use uint16, uint32 or uint64`);
+  if (!isInteger(type)) say(picked, 'error', 'HF1311', `${type} has no flags; use uint16, uint32 or uint64`);
   return Object.entries(picked.value).map(([bit, text]) => {
     if (Number(bit) >= width) say(picked, 'error', 'HF1311', `bit ${bit} is not in ${width} bits`);
     return { bit: Number(bit), text };
@@ -321,22 +322,24 @@ function invalidOf(layers: Layers, type: ValueType): Tag['invalid'] {
 
 /** The value as the type reads it: 0x8000 of an int16 is -32768. Null when it does not fit. */
 function rawOf(value: number | bigint | string, type: ValueType): number | bigint | string | null {
-  const match = INTEGER.exec(type);
-  if (match === null || typeof value === 'string')
-    return (value === 'nan') === type.startsWith('float') || type.startsWith('float') ? value : null;
+  if (isFloat(type)) return value;
+  if (!isInteger(type) || typeof value === 'string') return null;
   if (typeof value === 'number' && !Number.isInteger(value)) return null;
-  const width = Number(match[1]);
-  const big = BigInt(value);
-  const isSigned = type.startsWith('i');
-  if (big >= 1n << BigInt(width) || big < (isSigned ? -(1n << BigInt(width - 1)) : 0n)) return null;
-  const read = isSigned ? BigInt.asIntN(width, big) : big;
-  return width === 64 ? read : Number(read);
+  const { least, most } = limitsOfType(type);
+  const width = SIGNED.exec(type)?.[1];
+  const written = BigInt(value);
+  const read =
+    width !== undefined && written > most && written < 1n << BigInt(width)
+      ? BigInt.asIntN(Number(width), written)
+      : written;
+  if (read < least || read > most) return null;
+  return Number.isSafeInteger(Number(read)) ? Number(read) : read;
 }
 
 function plausibleOf(layers: Layers, type: ValueType): Tag['plausible'] {
   const picked = layers.pick('plausible');
   if (picked === null) return null;
-  if (type === 'bool' || type === 'string') {
+  if (!isNumber(type)) {
     say(picked, 'error', 'HF1309', `${type} has no plausible range; remove it`);
     return null;
   }
@@ -352,7 +355,7 @@ function plausibleOf(layers: Layers, type: ValueType): Tag['plausible'] {
 function counterOf(layers: Layers, type: ValueType): Tag['counter'] {
   const picked = layers.pick('counter');
   if (picked === null || picked.value === false) return null;
-  if (type === 'bool' || type === 'string') {
+  if (!isNumber(type)) {
     say(picked, 'error', 'HF1309', `${type} does not count; remove counter`);
     return null;
   }
@@ -369,7 +372,7 @@ function intervalOf(layers: Layers, rates: Rates): number {
         picked,
         'error',
         'HF1207',
-        `${name} is not a rate; write a duration such as 1s, or one of ${[...rates.keys(), 'once'].join(', ')}${suggestion(name, [...rates.keys(), 'once'])}`,
+        `${name} is not a rate; write a duration such as 1s, or one of ${[...rates.keys()].join(', ')}${suggestion(name, rates.keys())}`,
       );
     return 10_000;
   }
@@ -401,19 +404,19 @@ function writeOf(layers: Layers, place: Place, kind: Kind): WriteSettings | null
   const input: Exclude<NonNullable<TagInput['write']>, boolean> = picked.value === true ? {} : picked.value;
   const target = writeTarget(input, { ...place, address: place.address + kind.shift }, picked);
   if (target === null) return null;
-  if (isBitTable(target.table) !== (kind.type === 'bool' && kind.bits === null)) {
+  if (isBitTable(target.table) !== isBitTable(place.table)) {
     say(
       picked,
       'error',
       'HF1308',
-      `${kind.type} cannot be written to ${target.table}s; write it to ${isBitTable(target.table) ? 'holding' : 'coil'}`,
+      `${kind.type} cannot be written to ${tableText(target.table)}s; write it to ${isBitTable(target.table) ? 'holding' : 'coil'}`,
     );
   }
   const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY, functions = [] } = input;
   if (min > max) say(picked, 'error', 'HF1314', `min ${min} is above max ${max}`);
   functions.forEach((code, index) => {
     if (FUNCTIONS_OF_BITS.includes(code) !== isBitTable(target.table))
-      say(picked, 'error', 'HF1308', `function ${code} does not write ${target.table}s`, [
+      say(picked, 'error', 'HF1308', `function ${code} does not write ${tableText(target.table)}s`, [
         'functions',
         index,
       ]);
@@ -448,7 +451,7 @@ function writeTarget(
     picked,
     'error',
     'HF1308',
-    `${place.table}s are read-only; name where it is written: write: { ${place.table === 'discrete-input' ? 'coil' : 'holding'}: ADDRESS }`,
+    `${tableText(place.table)}s are read-only; name where it is written: write: { ${place.table === 'discrete-input' ? 'coil' : 'holding'}: ADDRESS }`,
   );
   return null;
 }

@@ -122,6 +122,13 @@ interface Use {
 export class TopicUses {
   readonly #uses = new Map<string, Use>();
   readonly #folders = new Map<string, Use>();
+  #deepCount = 0;
+  #deepest: { levels: number; topic: string; source: Source | null; path: Path } = {
+    levels: 0,
+    topic: '',
+    source: null,
+    path: [],
+  };
 
   get count(): number {
     return this.#uses.size;
@@ -142,13 +149,8 @@ export class TopicUses {
     }
     const levels = topic.split('/');
     if (levels.length > LEVELS_MAX) {
-      source.add(
-        'warning',
-        'HF2404',
-        path,
-        `topic ${topic} has ${levels.length} levels; some brokers and clouds allow ${LEVELS_MAX}`,
-        'key',
-      );
+      this.#deepCount += 1;
+      if (levels.length > this.#deepest.levels) this.#deepest = { levels: levels.length, topic, ...use };
     }
     if (Buffer.byteLength(topic) > BYTES_MAX)
       source.add('error', 'HF1404', path, 'its topic is longer than 65535 bytes', 'key');
@@ -162,6 +164,18 @@ export class TopicUses {
 
   /** Once all are known. */
   finish(): void {
+    const { levels, topic: deepest, source: from, path: at } = this.#deepest;
+    if (from !== null) {
+      const others =
+        this.#deepCount > 1 ? ` (and ${this.#deepCount - 1} more topics more than ${LEVELS_MAX})` : '';
+      from.add(
+        'warning',
+        'HF2404',
+        at,
+        `topic ${deepest} has ${levels} levels${others}; some brokers and clouds allow ${LEVELS_MAX}`,
+        'key',
+      );
+    }
     for (const [topic, { what, source, path }] of this.#uses) {
       const inside = this.#folders.get(topic);
       if (inside === undefined) continue;

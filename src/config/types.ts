@@ -1,9 +1,27 @@
-/** The value types that a tag may name, and how many registers each takes. */
-import { VALUE_TYPES as ROWS } from '../modbus/values.js';
-import type { ValueType } from '../modbus/values.js';
+/** The value types that a tag may name, as the Modbus room's table has them. */
+import { VALUE_TYPES as ROWS, type ValueType } from '../modbus/values.js';
 
 export const VALUE_TYPES = Object.keys(ROWS) as ValueType[]; // the keys of that very table
 
-export const TYPE_REGISTERS = Object.fromEntries(
-  VALUE_TYPES.map((type) => [type, ROWS[type].registers]),
-) as Readonly<Record<ValueType, number>>; // one entry for each of them
+/** Registers that a value takes; 0: as many as the tag says. */
+export function registersOf(type: ValueType): number {
+  return ROWS[type].registers;
+}
+
+export function isInteger(type: ValueType): boolean {
+  return ROWS[type].kind === 'integer';
+}
+
+export function isFloat(type: ValueType): boolean {
+  return ROWS[type].kind === 'float';
+}
+
+/** Neither a number: no scale, no deadband, no range. */
+export function isNumber(type: ValueType): boolean {
+  return isInteger(type) || isFloat(type);
+}
+
+/** The raw values that an integer type can have. */
+export function limitsOfType(type: ValueType): { readonly least: bigint; readonly most: bigint } {
+  return ROWS[type];
+}
