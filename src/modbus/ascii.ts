@@ -46,6 +46,10 @@ export class AsciiFraming implements Framing {
     );
   }
 
+  announces(bytes: Uint8Array, end: number, request: Exchange): boolean {
+    return this.resembles(bytes, 0, end, request);
+  }
+
   isWhole(bytes: Uint8Array, at: number, end: number): boolean {
     return bytes.subarray(at, end).includes(LF);
   }

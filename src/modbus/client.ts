@@ -16,7 +16,7 @@ import { PduCodec } from './codec.js';
 import { byteAt } from './bytes.js';
 import { Exchange, failure } from './exchange.js';
 import type { DiscardReason, ExchangeOwner, ModbusError } from './exchange.js';
-import { pair } from './link.js';
+import { pair, transportOf } from './link.js';
 import type { LinkSettings } from './link.js';
 import { exceptionText } from './protocol.js';
 import { problemOf } from './request.js';
@@ -91,6 +91,20 @@ export function createClient(
   random: () => number = Math.random,
 ): Client {
   return new LinkClient(settings, listener, clock, random, (host) => pair(settings, clock, host, openSerial));
+}
+
+/** A client over wires of the caller's making: lines in virtual time, for one. */
+export function createClientOn(
+  openWire: OpenWire,
+  settings: ClientSettings,
+  listener: LinkListener,
+  clock: Clock,
+  random: () => number = Math.random,
+): Client {
+  return new LinkClient(settings, listener, clock, random, (host) => ({
+    transport: transportOf(settings, clock, host),
+    openWire,
+  }));
 }
 
 const RETRY_MIN_MS = 50;

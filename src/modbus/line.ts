@@ -31,6 +31,8 @@ export interface Framing {
   find(bytes: Uint8Array, at: number, end: number, request: Exchange | null): number;
   /** Whether what begins here means to be the answer to this request, be it broken or incomplete. */
   resembles(bytes: Uint8Array, at: number, end: number, request: Exchange): boolean;
+  /** Whether the very first bytes are those of an answer of the length that was asked for. */
+  announces(bytes: Uint8Array, end: number, request: Exchange): boolean;
   /** Whether as much is there as what begins here announces. */
   isWhole(bytes: Uint8Array, at: number, end: number, request: Exchange): boolean;
 }
@@ -87,6 +89,7 @@ export class Line implements Transport {
   #endedAtMs = -Infinity;
   #cancelSend: Cancel | null = null;
   #cancelDeadline: Cancel | null = null;
+  #watchedMs = 0;
   #suspects: Suspect[] = [];
   readonly #answered: Exchange[] = [];
   /** By unit: how many answers, and the shortest time that one took to begin. */
@@ -100,8 +103,8 @@ export class Line implements Transport {
   #seen: 'nothing' | 'early' | 'foreign' | 'begun' | 'broken' | 'mismatch' = 'nothing';
   /** An exception that may be the late answer to an earlier request. */
   #doubtful = 0;
-  /** Somebody answered, yet perhaps not the one who was asked. */
-  #mayStillCome = false;
+  /** What was damaged or cut off was surely the answer, so that no other comes. */
+  #isSurely = false;
 
   constructor(framing: Framing, settings: LineSettings, clock: Clock, host: TransportHost) {
     this.#framing = framing;
@@ -212,6 +215,8 @@ export class Line implements Transport {
       if (size === 0) {
         const isWhole = framing.isWhole(this.#buffer, start, this.#length, exchange);
         if (this.#seen !== 'mismatch') this.#seen = isWhole ? 'broken' : 'begun';
+        this.#isSurely ||=
+          start === 0 && this.#earlyBytes === 0 && framing.announces(this.#buffer, this.#length, exchange);
         continue;
       }
       if (this.#judge(exchange, start, size, atMs)) return;
@@ -227,11 +232,11 @@ export class Line implements Transport {
     for (;;) {
       const size = this.#length === 0 ? 0 : framing.find(this.#buffer, 0, this.#length, exchange);
       if (size === 0) break;
-      const isRepeated = this.#answersOne(this.#answered);
+      const isRepeated = this.#answersOne(this.#answered) || this.#answersOne(this.#suspected());
       this.#host.discarded(isRepeated ? 'late' : 'foreign', size);
       if (!isRepeated) {
         this.#seen = 'mismatch';
-        this.#mayStillCome = true;
+        this.#isSurely = false;
       }
       this.#drop(size);
     }
@@ -252,16 +257,21 @@ export class Line implements Transport {
     const verdict = exchange.check(framing.pdu, framing.pduStart, framing.pduEnd);
     const end = start + size;
     if (verdict === 'mismatch') {
-      const isLate = this.#forget(framing) || this.#answersOne(this.#answered);
+      // It fits an earlier request, or it is a wrong answer to this one: the earlier one stays under suspicion.
+      const isLate = this.#answersOne(this.#suspected()) || this.#answersOne(this.#answered);
       this.#host.discarded(isLate ? 'late' : 'foreign', end);
-      if (!isLate) this.#seen = 'mismatch';
+      this.#seen = isLate ? 'nothing' : 'mismatch';
+      this.#isSurely = !isLate && start === 0 && this.#earlyBytes === 0;
     } else if (this.#isTooEarly(exchange, start)) {
       this.#host.discarded('late', end);
       this.#seen = 'early';
-    } else if (verdict === 'exception' && this.#forget(framing)) {
-      // Exceptions look alike whatever was asked: this one may belong to what was asked before.
+      this.#isSurely = false;
+    } else if (verdict === 'exception' && this.#answersOne(this.#suspected())) {
+      // Exceptions look alike whatever was asked: this one may belong to what was asked before, or not.
       this.#doubtful = framing.pdu[framing.pduStart + 1] ?? 0;
       this.#host.discarded('late', end);
+      this.#seen = 'nothing';
+      this.#isSurely = false;
     } else {
       if (start > 0) this.#host.discarded('noise', start);
       if (this.#length > end) this.#host.discarded('noise', this.#length - end);
@@ -331,10 +341,14 @@ export class Line implements Transport {
     const index = this.#suspects.findIndex(
       ({ exchange }) =>
         exchange.unitId === framing.unitId &&
-        exchange.check(framing.pdu, framing.pduStart, framing.pduEnd) !== 'mismatch',
+        exchange.check(framing.pdu, framing.pduStart, framing.pduEnd) === 'answer',
     );
     if (index >= 0) this.#suspects.splice(index, 1);
     return index >= 0;
+  }
+
+  #suspected(): readonly Exchange[] {
+    return this.#suspects.map(({ exchange }) => exchange);
   }
 
   #suspect(exchange: Exchange): void {
@@ -395,7 +409,7 @@ export class Line implements Transport {
     this.#earlyBytes = 0;
     this.#seen = 'nothing';
     this.#doubtful = 0;
-    this.#mayStillCome = false;
+    this.#isSurely = false;
     this.#sent = bytes;
     this.#mayHaveEcho = !exchange.isBroadcast && exchange.echoBytes <= 1;
     this.#sentEndMs = nowMs + bytes.length * this.#settings.characterMs;
@@ -425,9 +439,13 @@ export class Line implements Transport {
 
   #watch(): void {
     const exchange = this.#current;
-    if (exchange === null || this.#cancelDeadline !== null) return;
-    const leftMs = this.#dueMs(exchange) - this.#clock.monotonicMs();
-    this.#cancelDeadline = this.#clock.after(leftMs, () => {
+    if (exchange === null) return;
+    const dueMs = this.#dueMs(exchange);
+    // A deadline that moved away is found out when the old one is over; one that came nearer is not.
+    if (this.#cancelDeadline !== null && dueMs >= this.#watchedMs) return;
+    this.#cancelDeadline?.();
+    this.#watchedMs = dueMs;
+    this.#cancelDeadline = this.#clock.after(dueMs - this.#clock.monotonicMs(), () => {
       this.#cancelDeadline = null;
       this.#expire();
     });
@@ -450,13 +468,13 @@ export class Line implements Transport {
   /** What there is to say about an exchange whose time is over; remembers it when its answer may still come. */
   #whatHappened(exchange: Exchange): ModbusError {
     if (this.#doubtful !== 0) return failure('exception', exceptionText(this.#doubtful), this.#doubtful);
+    if (!this.#isSurely) this.#suspect(exchange);
     switch (this.#seen) {
       case 'broken':
         return this.#lost('crc', 'crc', 'the answer was damaged');
       case 'begun':
         return this.#lost('noise', 'framing', 'the answer was cut off');
       case 'mismatch':
-        if (this.#mayStillCome) this.#suspect(exchange);
         return failure('mismatch', 'the answer is to something else');
       case 'early':
         // Twice in a row nothing but this: the unit is quicker than it was taken to be.
@@ -468,7 +486,6 @@ export class Line implements Transport {
       case 'nothing':
         break;
     }
-    this.#suspect(exchange);
     return failure('timeout', `no answer in ${exchange.timeoutMs} ms`);
   }
 

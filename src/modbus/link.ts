@@ -46,28 +46,27 @@ export function pair(
   host: TransportHost,
   openSerial: (() => MessagePort) | undefined,
 ): { transport: Transport; openWire: OpenWire } {
+  const transport = transportOf(settings, clock, host);
   const { link } = settings;
   if ('path' in link) {
     if (openSerial === undefined) throw new Error(`${link.path}: a serial port needs its MessagePort`);
     const bridge = new SerialBridge(openSerial(), clock);
-    return {
-      transport: line(link.kind, settings, clock, host),
-      openWire: (listener) => bridge.open(link, listener),
-    };
+    return { transport, openWire: (listener) => bridge.open(link, listener) };
   }
   if (link.kind === 'udp') {
-    return {
-      transport: mbap(settings, clock, host, true),
-      openWire: (listener) => openDatagrams(link, clock, listener),
-    };
+    return { transport, openWire: (listener) => openDatagrams(link, clock, listener) };
   }
   const connectTimeoutMs = Math.min(CONNECT_MAX_MS, Math.max(CONNECT_MIN_MS, settings.timeoutMs));
   const tls = link.kind === 'tls' ? (link.tls ?? NO_TLS_MATERIAL) : null;
   const socket = { host: link.host, port: link.port, tls, connectTimeoutMs };
-  const openWire: OpenWire = (listener) => openSocket(socket, clock, listener);
-  if (link.kind === 'tcp' || link.kind === 'tls')
-    return { transport: mbap(settings, clock, host, false), openWire };
-  return { transport: line(link.kind, settings, clock, host), openWire };
+  return { transport, openWire: (listener) => openSocket(socket, clock, listener) };
+}
+
+/** Without a wire, for wires of another making. */
+export function transportOf(settings: PairSettings, clock: Clock, host: TransportHost): Transport {
+  const { kind } = settings.link;
+  if (kind === 'tcp' || kind === 'tls' || kind === 'udp') return mbap(settings, clock, host, kind === 'udp');
+  return line(kind, settings, clock, host);
 }
 
 const NO_TLS_MATERIAL: TlsMaterial = { ca: null, cert: null, key: null, serverName: null };

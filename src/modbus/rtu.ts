@@ -43,6 +43,12 @@ export class RtuFraming implements Framing {
     );
   }
 
+  announces(bytes: Uint8Array, end: number, request: Exchange): boolean {
+    if (end < 3 || !this.resembles(bytes, 0, end, request)) return false;
+    if (byteAt(bytes, 1) >= 0x80) return true;
+    return frameBytes(bytes, 0, end, request) === this.wireBytes(request.answerBytes);
+  }
+
   isWhole(bytes: Uint8Array, at: number, end: number, request: Exchange): boolean {
     const length = frameBytes(bytes, at, end, request);
     return length > 0 && end - at >= length;

@@ -57,7 +57,10 @@ export class DatagramEndpoint implements Endpoint {
   }
 
   #received(bytes: Buffer, from: RemoteInfo): void {
-    if (this.station.linkFault('black-hole') !== null) return;
+    if (this.station.linkFault('black-hole') !== null) {
+      this.station.transcript.counts.swallowed += bytes.length;
+      return;
+    }
     const reader = new TcpRequestReader();
     const [frame] = reader.push(bytes);
     if (frame === undefined || frame.protocolId !== 0) {

@@ -74,8 +74,10 @@ export function deliver(fault: FaultSpec, framing: FramingName, frame: Frame, ra
     case 'wrong-function':
       return one({ ...frame, pdu: withFunction(spoil(frame.pdu)) });
     case 'wrong-tid':
+      if (framing !== 'tcp') return plainDelivery(bytes);
       return spoiled({ transactionId: (frame.transactionId + 1 + random.below(65534)) & 0xffff });
     case 'wrong-protocol-id':
+      if (framing !== 'tcp') return plainDelivery(bytes);
       return spoiled({ protocolId: 1 + random.below(65535) });
     case 'wrong-count':
       return one({ ...frame, pdu: withCount(frame.pdu, random) });

@@ -45,6 +45,7 @@ export class SerialEndpoint implements Endpoint {
       const pty = openPty();
       pty.onData((bytes) => {
         if (this.station.linkFault('black-hole') === null) this.#line.receive(bytes);
+        else this.station.transcript.counts.swallowed += bytes.length;
       });
       mkdirSync(dirname(this.#path), { recursive: true });
       removeLink(this.#path);

@@ -8,10 +8,10 @@ import type { Clock } from '../clock.js';
 import { exceptionPdu } from '../modbus/server.js';
 import { tcpFrame, TcpRequestReader, type Frame } from '../modbus/serverframes.js';
 import type { Address, Endpoint } from './endpoint.js';
-import type { Delivery } from './faults.js';
 import { Line } from './line.js';
+import { Outlet } from './outlet.js';
 import type { SocketSpec } from './spec.js';
-import type { Answer, Station } from './station.js';
+import type { Station } from './station.js';
 
 const TARGET_FAILED = 11;
 const IDLE_MS = 10_000;
@@ -20,6 +20,7 @@ interface Connection {
   readonly number: number;
   readonly socket: Socket;
   readonly reader: TcpRequestReader;
+  readonly outlet: Outlet;
   inFlight: number;
 }
 
@@ -128,6 +129,11 @@ export class SocketEndpoint implements Endpoint {
       number: ++this.#connectionCount,
       socket,
       reader: new TcpRequestReader(),
+      outlet: new Outlet(this.station, this.#clock, {
+        write: (bytes) => socket.writable && socket.write(bytes),
+        end: (how) => this.#end(socket, how),
+        done: () => connection.inFlight--,
+      }),
       inFlight: 0,
     };
     this.#connections.add(connection);
@@ -139,7 +145,10 @@ export class SocketEndpoint implements Endpoint {
   }
 
   #received(connection: Connection, bytes: Buffer): void {
-    if (this.station.linkFault('black-hole') !== null) return;
+    if (this.station.linkFault('black-hole') !== null) {
+      this.station.transcript.counts.swallowed += bytes.length;
+      return;
+    }
     if (this.#line !== null) {
       this.#line.connection = connection.number;
       this.#line.receive(bytes);
@@ -173,26 +182,12 @@ export class SocketEndpoint implements Endpoint {
       return;
     }
     connection.inFlight++;
-    const { delivery, turnaroundMs } = answer;
-    later(this.#clock, turnaroundMs + delivery.delayMs, () => this.#send(connection, answer, delivery, 0));
+    connection.outlet.send(answer);
   }
 
-  #send(connection: Connection, answer: Answer, delivery: Delivery, index: number): void {
-    const piece = delivery.pieces[index];
-    if (piece !== undefined) {
-      if (connection.socket.writable) connection.socket.write(piece.bytes);
-      const next = delivery.pieces[index + 1];
-      if (next === undefined) this.station.transcript.answered(answer.exchange, this.station.atMs());
-      later(this.#clock, next?.pauseMs ?? 0, () => this.#send(connection, answer, delivery, index + 1));
-      return;
-    }
-    connection.inFlight--;
-    this.#end(connection, delivery.end);
-  }
-
-  #end({ socket }: Connection, how: Delivery['end']): void {
+  #end(socket: Socket, how: 'fin' | 'rst'): void {
     if (how === 'fin') socket.end();
-    else if (how === 'rst') {
+    else {
       this.station.transcript.counts.resets++;
       socket.resetAndDestroy();
     }
@@ -203,7 +198,7 @@ export class SocketEndpoint implements Endpoint {
   }
 
   #endAll(how: 'fin' | 'rst'): void {
-    for (const connection of this.#connections) this.#end(connection, how);
+    for (const { socket } of this.#connections) this.#end(socket, how);
   }
 }
 
@@ -215,9 +210,4 @@ function listening(server: Server, port: number, host: string): Promise<void> {
       resolve();
     });
   });
-}
-
-function later(clock: Clock, delayMs: number, callback: () => void): void {
-  if (delayMs <= 0) callback();
-  else clock.after(delayMs, callback);
 }

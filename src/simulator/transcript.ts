@@ -39,6 +39,8 @@ export interface BusCounts {
   overlaps: number;
   resets: number;
   faults: number;
+  /** Bytes that a black hole took. */
+  swallowed: number;
   /** Milliseconds that bytes were on the line, both directions. */
   busyMs: number;
 }
@@ -58,6 +60,7 @@ export class Transcript {
     overlaps: 0,
     resets: 0,
     faults: 0,
+    swallowed: 0,
     busyMs: 0,
   };
   #exchanges: Exchange[] = [];

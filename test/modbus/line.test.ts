@@ -1,0 +1,315 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Exchange } from '../../src/modbus/exchange.js';
+import type { ModbusError } from '../../src/modbus/exchange.js';
+import { Line } from '../../src/modbus/line.js';
+import type { LineSettings } from '../../src/modbus/line.js';
+import { RtuFraming } from '../../src/modbus/rtu.js';
+import { ManualClock } from '../support/clock.js';
+import { FAULTS, VirtualLine, seeded } from '../support/virtualline.js';
+import type { Fault, LinePhysics } from '../support/virtualline.js';
+
+const CHARACTER_MS = 10 / 115.2;
+const TIMEOUT_MS = 100;
+const SETTINGS: LineSettings = {
+  characterMs: CHARACTER_MS,
+  silenceMs: 1.75,
+  paceMs: 0,
+  turnaroundMs: 20,
+  hasEcho: false,
+  lateMs: 500,
+};
+
+interface Outcome {
+  readonly data: Uint8Array | null;
+  readonly error: ModbusError | null;
+  readonly sentAtMs: number;
+  readonly atMs: number;
+}
+
+/** A line, a bus full of units, and a master that asks them. */
+class Rig {
+  readonly clock = new ManualClock();
+  readonly random: () => number;
+  readonly units: VirtualLine;
+  readonly line: Line;
+
+  constructor(seed: number, settings: Partial<LineSettings> = {}, physics: Partial<LinePhysics> = {}) {
+    const random = seeded(seed);
+    this.random = random;
+    this.units = new VirtualLine(this.clock, {
+      characterMs: CHARACTER_MS,
+      silenceMs: 1.75,
+      turnaroundMs: 2,
+      lateByMs: () => TIMEOUT_MS + 10 + random() * 200,
+      pieceBytes: () => 300,
+      random,
+      ...physics,
+    });
+    this.line = new Line(new RtuFraming(), { ...SETTINGS, ...settings }, this.clock, this.units);
+    this.units.line = this.line;
+    this.line.connected();
+  }
+
+  /** Asks, and moves time until it is settled. */
+  ask(unitId: number, pdu: readonly number[], timeoutMs = TIMEOUT_MS, isBroadcast = false): Outcome {
+    let outcome: Outcome | null = null;
+    const settle = (exchange: Exchange, data: Uint8Array | null, error: ModbusError | null, atMs: number) => {
+      assert.equal(outcome, null, 'settled twice');
+      outcome = { data, error, sentAtMs: exchange.sentAtMs, atMs };
+    };
+    const owner = {
+      answered: (exchange: Exchange, bytes: Uint8Array, start: number, end: number, atMs: number) => {
+        const pdu = bytes.slice(start, end);
+        const [code = 0, exception = 0] = pdu;
+        if (code < 0x80) settle(exchange, pdu, null, atMs);
+        else settle(exchange, null, { kind: 'exception', exception, text: '' }, atMs);
+      },
+      failed: (exchange: Exchange, error: ModbusError, atMs: number) => settle(exchange, null, error, atMs),
+    };
+    this.line.submit(new Exchange(owner, unitId, Uint8Array.from(pdu), timeoutMs, isBroadcast));
+    for (let waited = 0; outcome === null; waited += 1) {
+      assert.ok(waited < 20_000, 'not settled in time');
+      this.clock.advance(0.5);
+    }
+    return outcome;
+  }
+
+  read(unitId: number, address: number, quantity: number): Outcome {
+    return this.ask(unitId, [3, address >> 8, address & 0xff, 0, quantity]);
+  }
+}
+
+function once(fault: Fault): () => Fault | null {
+  let isDone = false;
+  return () => {
+    if (isDone) return null;
+    isDone = true;
+    return fault;
+  };
+}
+
+test('an answer is taken whole, in pieces and byte by byte', () => {
+  for (const piece of [1, 2, 7, 300]) {
+    const rig = new Rig(1, {}, { pieceBytes: () => piece });
+    const { data } = rig.read(1, 0, 20);
+    assert.deepEqual(data?.subarray(2), rig.units.answers.get(1));
+  }
+});
+
+test('silence is kept before every request, from the last byte in either direction', () => {
+  const rig = new Rig(2);
+  for (let count = 0; count < 50; count += 1) rig.read(1 + (count % 3), 0, 1 + (count % 20));
+  assert.equal(rig.units.violationCount, 0);
+  // 13 + 2n characters, silence twice, and the unit's two milliseconds: nothing else.
+  const started = rig.clock.monotonicMs();
+  for (let count = 0; count < 100; count += 1) rig.read(1, 0, 10);
+  const tookMs = (rig.clock.monotonicMs() - started) / 100;
+  const physicsMs = 33 * CHARACTER_MS + 2 * 1.75 + 2;
+  // The test itself looks every half millisecond.
+  assert.ok(tookMs < physicsMs + 0.6, `${tookMs} ms a request instead of ${physicsMs}`);
+});
+
+test('after a timeout the late answer is never the next one of the same shape, whatever its address', () => {
+  const rig = new Rig(3);
+  rig.units.nextFault = once('late');
+  assert.equal(rig.read(1, 0, 20).error?.kind, 'timeout');
+  const next = rig.read(1, 200, 20);
+  assert.deepEqual(next.data?.subarray(2), rig.units.answers.get(2));
+  assert.ok((rig.units.discardedReasons.get('late') ?? 0) > 0);
+});
+
+test('other units and other shapes go on at once after a timeout', () => {
+  const rig = new Rig(4);
+  rig.units.nextFault = once('silent');
+  const silent = rig.read(1, 0, 20);
+  assert.equal(silent.error?.kind, 'timeout');
+  const pdu = Uint8Array.of(3, 0, 200, 0, 20);
+  assert.ok(rig.line.heldUntilMs(1, pdu) > rig.clock.monotonicMs() + 300);
+  assert.equal(rig.line.heldUntilMs(2, pdu), 0);
+  assert.equal(rig.line.heldUntilMs(1, Uint8Array.of(3, 0, 200, 0, 19)), 0);
+  const other = rig.read(2, 0, 20);
+  assert.ok(other.data !== null && other.sentAtMs - silent.atMs < 5);
+  assert.ok(rig.read(1, 0, 19).data !== null);
+});
+
+test('a request that is held lets those behind it pass', () => {
+  const rig = new Rig(5);
+  rig.units.nextFault = once('silent');
+  rig.read(1, 0, 20);
+  const order: number[] = [];
+  const owner = {
+    answered: (exchange: Exchange) => void order.push(exchange.unitId),
+    failed: () => assert.fail('both are answered'),
+  };
+  for (const unitId of [1, 2])
+    rig.line.submit(new Exchange(owner, unitId, Uint8Array.of(3, 0, 0, 0, 20), TIMEOUT_MS, false));
+  rig.clock.advance(2000);
+  assert.deepEqual(order, [2, 1]);
+});
+
+test('an exception that may be the late one is not believed while the request can still be answered', () => {
+  const rig = new Rig(6);
+  rig.units.nextFault = once('silent');
+  rig.read(1, 0, 20);
+  rig.units.nextFault = once('exception');
+  const doubtful = rig.read(1, 0, 19);
+  assert.equal(doubtful.error?.kind, 'exception');
+  assert.ok(doubtful.atMs - doubtful.sentAtMs >= TIMEOUT_MS);
+  rig.clock.advance(SETTINGS.lateMs);
+  rig.units.nextFault = once('exception');
+  const sure = rig.read(1, 0, 18);
+  assert.ok(sure.atMs - sure.sentAtMs < 20);
+});
+
+for (const [fault, kinds] of [
+  ['truncated', ['framing', 'timeout', 'crc']],
+  ['long-count', ['mismatch']],
+  ['short-count', ['mismatch']],
+  ['foreign-unit', ['mismatch']],
+  ['foreign-function', ['mismatch']],
+  ['noise', ['timeout', 'framing', 'crc']],
+  ['crc', ['crc', 'framing', 'timeout', 'mismatch']],
+] as const) {
+  test(`an answer with the fault ${fault} is no value, and the next is right`, () => {
+    for (let seed = 0; seed < 20; seed += 1) {
+      const rig = new Rig(seed);
+      rig.units.nextFault = once(fault);
+      const { error } = rig.read(1, 0, 20);
+      assert.ok(error !== null && (kinds as readonly string[]).includes(error.kind), JSON.stringify(error));
+      assert.deepEqual(rig.read(1, 40, 20).data?.subarray(2), rig.units.answers.get(2));
+    }
+  });
+}
+
+for (const fault of ['garbage-before', 'split', 'duplicate', 'overlong'] as const) {
+  test(`with the fault ${fault} the right answer is still found, and the next is its own`, () => {
+    for (let seed = 0; seed < 20; seed += 1) {
+      const rig = new Rig(seed);
+      rig.units.nextFault = once(fault);
+      assert.deepEqual(rig.read(1, 0, 20).data?.subarray(2), rig.units.answers.get(1));
+      assert.deepEqual(rig.read(1, 40, 20).data?.subarray(2), rig.units.answers.get(2));
+    }
+  });
+}
+
+test('a broken answer ends its request soon, not at the timeout', () => {
+  const rig = new Rig(7);
+  rig.units.nextFault = once('foreign-unit');
+  const { atMs, sentAtMs } = rig.ask(1, [3, 0, 0, 0, 20], 1000);
+  assert.ok(atMs - sentAtMs < 80, `${atMs - sentAtMs} ms`);
+});
+
+test('an answer that has begun is waited for beyond the timeout', () => {
+  const rig = new Rig(8, { characterMs: 10 / 9.6 }, { characterMs: 10 / 9.6, pieceBytes: () => 5 });
+  const { data } = rig.ask(1, [3, 0, 0, 0, 100], 20);
+  assert.deepEqual(data?.subarray(2), rig.units.answers.get(1));
+});
+
+test('an echo is removed when it is configured, and noticed when it is not', () => {
+  for (const hasEcho of [true, false]) {
+    const rig = new Rig(9, { hasEcho }, { hasEcho: true });
+    for (let count = 1; count <= 10; count += 1) {
+      assert.deepEqual(rig.read(1, count, 5).data?.subarray(2), rig.units.answers.get(count));
+    }
+  }
+});
+
+test('the echo of a write is not its confirmation', () => {
+  const rig = new Rig(10, { hasEcho: true }, { hasEcho: true });
+  rig.units.nextFault = once('silent');
+  assert.equal(rig.ask(1, [6, 0, 1, 0, 7]).error?.kind, 'timeout');
+});
+
+test('a broadcast takes its turnaround and no answer', () => {
+  const rig = new Rig(11);
+  rig.units.nextFault = () => 'silent';
+  const { data, error, atMs, sentAtMs } = rig.ask(0, [6, 0, 1, 0, 7], TIMEOUT_MS, true);
+  assert.equal(error, null);
+  assert.equal(data?.length, 0);
+  const expectedMs = 8 * CHARACTER_MS + SETTINGS.turnaroundMs;
+  assert.ok(Math.abs(atMs - sentAtMs - expectedMs) < 0.1);
+});
+
+test('a line that is never silent fails a request instead of keeping it', () => {
+  const rig = new Rig(12);
+  let isBabbling = true;
+  const babble = (): void => {
+    rig.line.received(Uint8Array.of(0x55), rig.clock.monotonicMs(), rig.clock.monotonicMs());
+    if (isBabbling) rig.clock.after(1, babble);
+  };
+  babble();
+  assert.equal(rig.read(1, 0, 5).error?.kind, 'timeout');
+  isBabbling = false;
+  rig.clock.advance(5);
+  assert.ok(rig.read(1, 0, 5).data !== null);
+});
+
+test('when the port goes, everything fails at once', () => {
+  const rig = new Rig(13);
+  const kinds: string[] = [];
+  const owner = {
+    answered: () => assert.fail('nothing answers'),
+    failed: (_exchange: Exchange, error: ModbusError) => void kinds.push(error.kind),
+  };
+  for (let count = 0; count < 3; count += 1)
+    rig.line.submit(new Exchange(owner, 1, Uint8Array.of(3, 0, 0, 0, 2), TIMEOUT_MS, false));
+  rig.line.disconnected({ kind: 'closed', exception: 0, text: 'unplugged' });
+  assert.deepEqual(kinds, ['closed', 'closed', 'closed']);
+  rig.line.connected();
+  rig.clock.advance(1000);
+  assert.ok(rig.read(1, 0, 2).data !== null);
+});
+
+/** Units answer with any fault at any time; every value that comes out is the one given for that very request. */
+function storm(
+  seed: number,
+  transactions: number,
+  settings: Partial<LineSettings> = {},
+): { faults: number; right: number; failed: number } {
+  const pieces = seeded(seed);
+  const rig = new Rig(seed, settings, { pieceBytes: () => 1 + Math.floor(pieces() * 60) });
+  let isFaulty = true;
+  rig.units.nextFault = () => {
+    if (!isFaulty || rig.random() < 0.5) return null;
+    return FAULTS[Math.floor(rig.random() * FAULTS.length)] ?? null;
+  };
+  let right = 0;
+  let failed = 0;
+  for (let count = 1; count <= transactions; count += 1) {
+    const unitId = 1 + Math.floor(rig.random() * 4);
+    const address = Math.floor(rig.random() * 10) * 20;
+    const quantity = rig.random() < 0.7 ? 20 : 1 + Math.floor(rig.random() * 30);
+    const { data, error } = rig.read(unitId, address, quantity);
+    if (data === null) {
+      failed += 1;
+      assert.ok(error !== null);
+      continue;
+    }
+    assert.deepEqual(
+      data.subarray(2),
+      rig.units.answers.get(rig.units.requestCount),
+      `seed ${seed}, ${count}`,
+    );
+    rig.units.answers.clear();
+    right += 1;
+  }
+  isFaulty = false;
+  rig.clock.advance(1000);
+  for (let unitId = 1; unitId <= 4; unitId += 1) assert.ok(rig.read(unitId, 0, 20).data !== null);
+  return { faults: rig.units.faultCount, right, failed };
+}
+
+test('under every mix of faults no value is another answer, and all is right when they are over', () => {
+  let total = 0;
+  for (let seed = 1; seed <= 20; seed += 1) {
+    const { faults, right, failed } = storm(seed, 300);
+    total += right;
+    assert.ok(faults > 50 && right > 50 && failed > 50);
+  }
+  assert.ok(total > 2000);
+});
+
+test('behind a converter, where the character time is not known, it is the same', () => {
+  for (let seed = 1; seed <= 10; seed += 1) storm(seed, 300, { characterMs: 0, silenceMs: 4.1 });
+});
