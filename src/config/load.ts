@@ -259,6 +259,7 @@ export class Source {
     if (typeof value === 'string') return this.#substitute(value, node, path);
     if (typeof value !== 'number' || source === undefined) return value;
     if (SERIAL_FORMAT.test(source)) return source;
+    if (Number.isNaN(value)) return 'nan';
     if (/^[-+]?0\d+$/.test(source)) {
       this.#at(
         node,

@@ -1,0 +1,385 @@
+/** What a gateway file means: the Plant that the other rooms read. */
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { loadHere } from '../../src/config/loadplant.js';
+import type { Plant, Tag } from '../../src/config/plant.js';
+import { packageFolder } from '../../src/entry.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'holdfast-plant-'));
+after(() => rmSync(folder, { recursive: true }));
+mkdirSync(join(folder, 'devices'));
+
+const HEAD = 'version: 1\ngateway: { id: gw }\nbroker: { anonymous: true }\n';
+const PLC = 'buses: { plc: { protocol: tcp, host: 127.0.0.1 } }\n';
+
+function plantOf(text: string): Plant {
+  const file = join(folder, 'config.yaml');
+  writeFileSync(file, text);
+  const { plant, problems } = loadHere(file, {});
+  assert.deepEqual(
+    problems.filter(({ severity }) => severity === 'error'),
+    [],
+  );
+  assert.ok(plant);
+  return plant;
+}
+
+function tagsOf(text: string): Map<string, Tag> {
+  return new Map(plantOf(text).tags.map((tag) => [`${tag.device.name}/${tag.name}`, tag]));
+}
+
+/** Tags of one device d on a TCP bus. */
+function tagsOfDevice(tags: string, more = ''): Map<string, Tag> {
+  const all = tagsOf(
+    `${HEAD}${PLC}devices:\n  d:\n    bus: plc\n    unit_id: 1\n${more}    tags:\n${tags.trim().replace(/^ */gm, '      ')}\n`,
+  );
+  return new Map([...all].map(([name, tag]) => [name.slice(2), tag]));
+}
+
+test('the public contract loads as it is written', () => {
+  const { plant } = loadHere(join(packageFolder(), 'test/config/cases/contract/config.yaml'), {});
+  assert.ok(plant);
+  const tag = (name: string): Tag => plant.tags.find((one) => one.name === name) ?? assert.fail(name);
+  const { temperature, energy, running, alarm, setpoint, mode } = Object.fromEntries(
+    plant.tags.map((one) => [one.name, one]),
+  );
+  assert.deepEqual(
+    [
+      temperature?.table,
+      temperature?.address,
+      temperature?.type,
+      temperature?.scale,
+      temperature?.intervalMs,
+      temperature?.unit,
+    ],
+    ['input-register', 0, 'int16', 0.1, 1000, '°C'],
+  );
+  assert.deepEqual(
+    [
+      temperature?.deadband,
+      temperature?.heartbeatMs,
+      temperature?.report,
+      temperature?.payload,
+      temperature?.qos,
+    ],
+    [{ kind: 'absolute', value: 0.2 }, 60_000, 'change', 'vqt', 1],
+  );
+  assert.deepEqual([energy?.quantity, energy?.order, energy?.intervalMs], [4, 'CDAB', 300_000]);
+  assert.deepEqual([running?.table, running?.type, tag('door').table], ['coil', 'bool', 'discrete-input']);
+  assert.deepEqual([alarm?.type, alarm?.bits, alarm?.write], ['bool', { first: 3, last: 3 }, null]);
+  assert.deepEqual(
+    [setpoint?.write?.min, setpoint?.write?.max, setpoint?.write?.address, setpoint?.write?.verify],
+    [0, 50, 10, true],
+  );
+  assert.deepEqual(
+    [mode?.type, mode?.bits, mode?.enum?.map(({ text }) => text)],
+    ['uint16', { first: 4, last: 6 }, ['off', 'auto', 'manual']],
+  );
+  assert.deepEqual(
+    [tag('setpoint').topic, tag('setpoint').setTopic, tag('setpoint').ackTopic, tag('setpoint').getTopic],
+    ['data', 'set', 'ack', 'get'].map((verb) => `holdfast/plant-7/${verb}/press1/setpoint`),
+  );
+  assert.deepEqual(plant.gateway.topics, {
+    status: 'holdfast/plant-7/status',
+    eventPrefix: 'holdfast/plant-7/event/',
+    requestPrefix: 'holdfast/plant-7/req/',
+    responsePrefix: 'holdfast/plant-7/res/',
+    commandFilters: ['holdfast/plant-7/set/#', 'holdfast/plant-7/get/#'],
+  });
+  assert.equal(plant.devices[0]?.topic, 'holdfast/plant-7/device/press1');
+});
+
+test('an empty file is a gateway with the defaults that the reference states', () => {
+  const { broker, web, buses, workers } = plantOf('version: 1\n');
+  assert.deepEqual(
+    broker.listeners.map(({ protocol, host, port }) => [protocol, host, port]),
+    [['mqtt', '127.0.0.1', 1883]],
+  );
+  assert.deepEqual(
+    [broker.anonymous, broker.access, broker.store.kind, web, buses, workers],
+    [false, null, 'disk', null, [], 0],
+  );
+  const {
+    maxConnections,
+    maxPacketBytes,
+    maxInflight,
+    maxQueuedBytes,
+    maxQueuedMessages,
+    messagesPerSecond,
+  } = broker.limits;
+  assert.deepEqual(
+    [maxConnections, maxPacketBytes, maxInflight, maxQueuedBytes, maxQueuedMessages, messagesPerSecond],
+    [10_000, 262_144, 100, 67_108_864, Infinity, Infinity],
+  );
+});
+
+test('a list of units makes as many devices', () => {
+  const { devices, tags } = plantOf(
+    `${HEAD}${PLC}devices:\n  "meter-{unit_id}": { bus: plc, unit_id: 10-19, map: eastron-sdm120 }\n  "x{unit_id}y": { bus: plc, unit_id: "1,3,5-6" }\n  "z{unit_id}": { bus: plc, unit_id: [200] }\n`,
+  );
+  assert.deepEqual(
+    devices.map(({ name }) => name),
+    [...Array.from({ length: 10 }, (_, index) => `meter-${index + 10}`), 'x1y', 'x3y', 'x5y', 'x6y', 'z200'],
+  );
+  assert.deepEqual(
+    [devices[9]?.unitId, tags.length, tags[129]?.device.name, tags[129]?.index],
+    [19, 130, 'meter-19', 129],
+  );
+});
+
+test('the same register is written in three numberings', () => {
+  for (const [numbering, written] of [
+    ['pdu', 'holding: 100'],
+    ['one-based', 'holding: 101'],
+    ['modicon', 'holding: 40101'],
+    ['modicon', 'holding: 400101'],
+    ['pdu', 'at: 40101'],
+    ['pdu', 'at: "400101"'],
+  ]) {
+    const tag = tagsOfDevice(`t: { ${written} }`, `    numbering: ${numbering}\n`).get('t');
+    assert.deepEqual([tag?.table, tag?.address], ['holding-register', 100], `${numbering} ${written}`);
+  }
+  const tags = tagsOfDevice('a: { at: "00001" }\nb: { at: 10002 }\nc: { at: 30003 }\nd: { at: 465536 }');
+  assert.deepEqual(
+    [...tags.values()].map(({ table, address }) => `${table} ${address}`),
+    ['coil 0', 'discrete-input 1', 'input-register 2', 'holding-register 65535'],
+  );
+});
+
+test('the setting nearest to the tag counts', () => {
+  writeFileSync(
+    join(folder, 'devices/levels.yaml'),
+    'version: 1\ntitle: Levels\nsources: [none]\nverified: none\nrate: 3s\norder: CDAB\ntags:\n  a: { holding: 0, type: uint32 }\n  b: { holding: 2, type: uint32, rate: 5s, order: BADC }\n  c: { holding: 4, rate: 5s, unit: V }\n  gone: { holding: 6 }\n',
+  );
+  const tags = tagsOf(`${HEAD}defaults: { rate: 1s, qos: 2, heartbeat: 5m }
+buses:
+  one: { protocol: tcp, host: 127.0.0.1, rate: 2s, heartbeat: 6m }
+  two: { protocol: tcp, host: 127.0.0.2 }
+devices:
+  plain: { bus: two, unit_id: 1, tags: { t: { holding: 1 } } }
+  bus: { bus: one, unit_id: 1, tags: { t: { holding: 1 } } }
+  map: { bus: one, unit_id: 2, map: levels }
+  device: { bus: one, unit_id: 3, map: levels, rate: 4s, order: DCBA, tags: { c: { rate: 6s }, gone: false } }
+`);
+  const of = (name: string, key: 'intervalMs' | 'order' | 'qos' | 'heartbeatMs' | 'unit'): unknown =>
+    tags.get(name)?.[key];
+  assert.deepEqual(
+    ['plain/t', 'bus/t', 'map/a', 'map/b', 'device/a', 'device/b', 'device/c'].map((name) =>
+      of(name, 'intervalMs'),
+    ),
+    [1000, 2000, 3000, 5000, 4000, 5000, 6000],
+  );
+  assert.deepEqual(
+    ['map/a', 'map/b', 'device/a', 'device/b'].map((name) => of(name, 'order')),
+    ['CDAB', 'BADC', 'DCBA', 'BADC'],
+  );
+  assert.deepEqual(
+    [of('map/a', 'qos'), of('map/a', 'heartbeatMs'), of('device/c', 'unit'), tags.has('device/gone')],
+    [2, 360_000, 'V', false],
+  );
+});
+
+test('a map is found beside the file, in devices/ beside it, and in what is shipped, in that order', () => {
+  const map = (address: number): string =>
+    `version: 1\ntitle: T\nsources: [none]\nverified: none\ntags:\n  t: { holding: ${address} }\n`;
+  const address = (): number | undefined =>
+    tagsOf(`${HEAD}${PLC}devices: { d: { bus: plc, unit_id: 1, map: xy-md02 } }\n`).get('d/t')?.address;
+  assert.equal(address(), undefined);
+  writeFileSync(join(folder, 'devices/xy-md02.yaml'), map(1));
+  assert.equal(address(), 1);
+  writeFileSync(join(folder, 'xy-md02.yaml'), map(2));
+  assert.equal(address(), 2);
+  rmSync(join(folder, 'xy-md02.yaml'));
+  rmSync(join(folder, 'devices/xy-md02.yaml'));
+});
+
+test('a map may include others, and override their tags by name', () => {
+  writeFileSync(
+    join(folder, 'devices/extended.yaml'),
+    'version: 1\ntitle: T\nsources: [none]\nverified: none\ninclude: [xy-md02]\ntags:\n  humidity: { scale: 0.01 }\n  extra: { input: 9 }\n',
+  );
+  const tags = tagsOf(`${HEAD}${PLC}devices: { d: { bus: plc, unit_id: 1, map: extended } }\n`);
+  assert.deepEqual(
+    [
+      tags.get('d/humidity')?.address,
+      tags.get('d/humidity')?.scale,
+      tags.get('d/temperature')?.scale,
+      tags.get('d/extra')?.address,
+    ],
+    [2, 0.01, 0.1, 9],
+  );
+});
+
+test('repeat makes tags from numbers, with arithmetic in addresses', () => {
+  const tags = tagsOf(`${HEAD}${PLC}devices:
+  d:
+    bus: plc
+    unit_id: 1
+    repeat:
+      - for: { n: 1-3 }
+        tags:
+          "current_l{n}": { input: "6 + 2*(n-1)", type: float32, unit: A }
+      - for: { m: [1, 2], n: "1,4" }
+        tags: { "x{m}_{n}": { coil: "100*m + n % 3" } }
+`);
+  assert.deepEqual(
+    [...tags].map(([name, { address }]) => `${name} ${address}`),
+    [
+      'd/current_l1 6',
+      'd/current_l2 8',
+      'd/current_l3 10',
+      'd/x1_1 101',
+      'd/x1_4 101',
+      'd/x2_1 201',
+      'd/x2_4 201',
+    ],
+  );
+});
+
+test('groups become levels of the topic; consistent ones and batches have a topic of their own', () => {
+  const plant = plantOf(`${HEAD}${PLC}devices:
+  d:
+    bus: plc
+    unit_id: 1
+    tags: { a: { holding: 1 }, b: { holding: 2, qos: 2 } }
+    groups:
+      pair: { consistent: true, tags: [a, b], rate: 2s }
+      motor1:
+        rate: 1s
+        tags: { speed: { holding: 10 } }
+        groups: { brake: { tags: { closed: { holding: 11, bit: 0, rate: 3s } } } }
+  e: { bus: plc, unit_id: 2, payload: batch, tags: { a: { holding: 1 }, b: { holding: 2, payload: raw } } }
+`);
+  assert.deepEqual(plant.tags.map(({ topic, intervalMs, group }) => [topic.slice('holdfast/gw/data/'.length), intervalMs, group]), [
+    ['d/a', 2000, 'pair'], ['d/b', 2000, 'pair'], ['d/motor1/speed', 1000, null], ['d/motor1/brake/closed', 3000, null], ['e/a', 10_000, null], ['e/b', 10_000, null],
+  ]); // prettier-ignore
+  assert.deepEqual(
+    plant.batches.map(({ index, topic, group, tags, qos, retain }) => [
+      index,
+      topic,
+      group,
+      tags.map(({ index: tag }) => tag),
+      qos,
+      retain,
+    ]),
+    [
+      [6, 'holdfast/gw/batch/d/pair', 'pair', [0, 1], 2, false],
+      [7, 'holdfast/gw/batch/e', null, [4], 1, false],
+    ],
+  );
+});
+
+test('patterns of topics are filled in, and command filters follow them', () => {
+  const plant =
+    plantOf(`${HEAD}${PLC}topics: { data: "{base}/{device}/{tag}", set: "{base}/{device}/{tag}/set", get: "cmd/{gateway}/get/{device}/{tag}", event: "ev/{kind}" }
+devices: { d: { bus: plc, unit_id: 1, tags: { t: { holding: 1, topic: "own/topic" } }, groups: { g: { tags: { u: { holding: 2 } } } } } }
+`);
+  assert.deepEqual(
+    plant.tags.map(({ topic, setTopic }) => [topic, setTopic]),
+    [
+      ['own/topic', 'holdfast/d/t/set'],
+      ['holdfast/d/g/u', 'holdfast/d/g/u/set'],
+    ],
+  );
+  assert.deepEqual(plant.gateway.topics.commandFilters, [
+    'holdfast/+/+/set',
+    'holdfast/+/+/+/set',
+    'cmd/gw/get/#',
+  ]);
+  assert.equal(plant.gateway.topics.eventPrefix, 'ev/');
+});
+
+test('one bit of a wide value is the register that holds it', () => {
+  const tags = tagsOfDevice(
+    'a: { holding: 10, type: uint32, bit: 20 }\nb: { holding: 10, type: uint32, bit: 3, write: true }\nc: { holding: 10, type: uint32, order: CDAB, bit: 20 }\nd: { holding: 10, type: uint64, order: DCBA, bit: 63 }',
+  );
+  assert.deepEqual([...tags.values()].map(({ address, quantity, bits, order, write }) => [address, quantity, bits?.first, order, write?.address]), [
+    [10, 1, 4, 'ABCD', undefined], [11, 1, 3, 'ABCD', 11], [11, 1, 4, 'CDAB', undefined], [13, 1, 15, 'DCBA', undefined],
+  ]); // prettier-ignore
+});
+
+test('sentinels are what the type reads, of every width', () => {
+  const tags = tagsOfDevice(
+    'a: { holding: 1, type: int16, invalid: [0x8000, 5] }\nb: { holding: 2, type: uint16, invalid: auto }\nc: { holding: 3, type: int64, invalid: [0x8000000000000000] }\nd: { holding: 7, type: float32, invalid: [nan, .nan, 1.5] }\ne: { holding: 9, type: int32, invalid: auto }',
+  );
+  assert.deepEqual(
+    [...tags.values()].map(({ invalid }) => invalid),
+    [[-32_768, 5], [65_535], [-(2n ** 63n)], ['nan', 'nan', 1.5], [-2_147_483_648, 2_147_483_647]],
+  );
+});
+
+test('strings, flags, counters, plausible ranges and scale registers are carried over', () => {
+  const tags = tagsOfDevice(
+    's: { holding: 1, type: string, count: 4, bytes: low, encoding: latin1, pad: 32 }\nf: { holding: 9, flags: { 0: overtemp, 3: door } }\nc: { holding: 10, type: uint32, counter: { modulo: 4294967296 }, plausible: { max_per_second: 10 } }\nv: { holding: 12, type: int16, scale: { pow10_of: sf }, offset: -1 }\nsf: { holding: 13, type: int16 }\nr: { holding: 14, scale: { value_of: c } }',
+  );
+  assert.deepEqual(tags.get('s')?.text, { bytes: 'low', encoding: 'latin1', pad: 32 });
+  assert.deepEqual(tags.get('f')?.flags, [
+    { bit: 0, text: 'overtemp' },
+    { bit: 3, text: 'door' },
+  ]);
+  assert.deepEqual(
+    [tags.get('c')?.counter, tags.get('c')?.plausible],
+    [{ modulo: 4_294_967_296 }, { min: -Infinity, max: Infinity, maxPerSecond: 10 }],
+  );
+  assert.deepEqual(
+    [tags.get('v')?.scaleFrom, tags.get('v')?.offset, tags.get('r')?.scaleFrom],
+    [{ kind: 'pow10', tag: 4 }, -1, { kind: 'value', tag: 2 }],
+  );
+});
+
+test('a bus gets what its devices need, unless it says otherwise itself', () => {
+  const { buses, devices } = plantOf(`${HEAD}buses:
+  a: { protocol: tcp, host: 127.0.0.1 }
+  b: { protocol: tcp, host: 127.0.0.2, timeout: 3s, pace: 0s }
+  c: { protocol: rtu, path: /dev/ttyS1, format: 8E1, silence: 4ms, echo: true }
+devices:
+  d: { bus: a, unit_id: 0, map: huawei-sun2000 }
+  e: { bus: b, unit_id: 0, map: huawei-sun2000, limits: { registers: 32, write: [16] }, offline: { after: 5, retry: 2s..30s }, forbidden: ["holding:7-9"], readable: ["holding:30000-40000"], tags: {} }
+  f: { bus: c, unit_id: 247 }
+`);
+  assert.deepEqual(
+    buses.map(({ timeoutMs, paceMs, afterConnectMs }) => [timeoutMs, paceMs, afterConnectMs]),
+    [
+      [10_000, 50, 1500],
+      [3000, 0, 1500],
+      [500, 0, 0],
+    ],
+  );
+  assert.deepEqual(buses[2]?.link, {
+    kind: 'rtu',
+    path: '/dev/ttyS1',
+    baud: 9600,
+    dataBits: 8,
+    parity: 'even',
+    stopBits: 1,
+    echo: true,
+  });
+  assert.deepEqual(
+    [devices[0]?.limits.registers, devices[1]?.limits.registers, devices[1]?.limits.writeFunctions],
+    [64, 32, [16]],
+  );
+  assert.deepEqual(
+    [devices[1]?.forbidden, devices[1]?.offline],
+    [
+      [{ table: 'holding-register', address: 7, quantity: 3 }],
+      { afterFailures: 5, retryMinMs: 2000, retryMaxMs: 30_000 },
+    ],
+  );
+});
+
+test('all of a plant is frozen', () => {
+  const plant = plantOf(
+    `${HEAD}${PLC}devices: { d: { bus: plc, unit_id: 1, tags: { t: { holding: 1, enum: { 0: a } } } } }\n`,
+  );
+  const loose: string[] = [];
+  const walk = (value: unknown, path: string): void => {
+    if (typeof value !== 'object' || value === null) return;
+    if (!Object.isFrozen(value)) loose.push(path);
+    for (const [key, inner] of Object.entries(value)) walk(inner, `${path}.${key}`);
+  };
+  walk(plant, 'plant');
+  assert.deepEqual(loose, []);
+});
