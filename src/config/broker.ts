@@ -274,5 +274,6 @@ export function webSettings(input: GatewayInput['web'], source: Source): WebSett
     host: input.host ?? '127.0.0.1',
     port: input.port ?? 8080,
     tls: input.tls === undefined ? null : tlsSettings(input.tls, source, ['web', 'tls']),
+    hostNames: (input.host_names ?? []).map((name) => name.toLowerCase()),
   };
 }

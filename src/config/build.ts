@@ -5,6 +5,7 @@
 import { hostname } from 'node:os';
 import { type Address, TABLE_OF, addressText, numberingOf } from './address.js';
 import { brokerSettings, webSettings } from './broker.js';
+import { uplinkSettings } from './uplink.js';
 import { resolveBus } from './bus.js';
 import type { Shaped } from './complaints.js';
 import { type LoadedMap, Maps, type RawDevice, TagExpander, levelOf, unitsOf } from './expand.js';
@@ -95,7 +96,10 @@ export class PlantBuilder {
       devices: this.#devices,
       tags: this.#tags,
       batches: this.#batches,
-      uplinks: [],
+      uplinks: uplinkSettings(this.#input.uplinks, this.#source, {
+        id: this.#gatewayId,
+        baseTopic: this.#base,
+      }),
       workers: this.#input.gateway?.workers ?? 0,
     };
     this.#forgetConsequences();

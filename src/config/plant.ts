@@ -119,12 +119,57 @@ export interface WebSettings {
   readonly host: string;
   readonly port: number;
   readonly tls: TlsSettings | null;
+  /** Names that the page may be reached by, beside addresses, localhost and the host's own name. */
+  readonly hostNames: readonly string[];
 }
 
-/** Filled in by the uplink room's part of the schema; opaque to everybody else. */
+/** A broker elsewhere that messages are forwarded to, and from. */
 export interface UplinkSettings {
   readonly name: string;
-  readonly [key: string]: unknown;
+  /** URLs, tried in turn. */
+  readonly nodes: readonly string[];
+  readonly version: '3.1.1' | '5';
+  readonly clientId: string;
+  readonly user: string | null;
+  readonly password: string | null;
+  readonly keepAliveS: number;
+  readonly tls: UplinkTls | null;
+  /** Topic there that says online and, as the will, offline; null: none. */
+  readonly statusTopic: string | null;
+  readonly out: readonly UplinkRule[];
+  readonly in: readonly UplinkRule[];
+  /** Filters here whose retained messages are sent again on each connection. */
+  readonly announce: readonly string[];
+  readonly queue: UplinkQueueSettings;
+}
+
+export interface UplinkTls {
+  /** Files; null: none given. */
+  readonly ca: string | null;
+  readonly cert: string | null;
+  readonly key: string | null;
+  readonly serverName: string | null;
+  readonly verify: boolean;
+  readonly alpn: readonly string[];
+}
+
+export interface UplinkRule {
+  readonly from: string;
+  readonly to: string;
+  readonly qos: 0 | 1 | 2;
+  readonly retain: 'keep' | 'never';
+}
+
+export interface UplinkQueueSettings {
+  readonly path: string;
+  readonly maxBytes: number;
+  /** 0: no limit. */
+  readonly maxAgeMs: number;
+  readonly drop: 'oldest' | 'newest';
+  readonly sync: 'commit' | 'interval';
+  readonly order: 'oldest-first' | 'live-first';
+  /** Messages a second while the backlog drains; Infinity: no limit. */
+  readonly drainPerS: number;
 }
 
 export interface Bus {

@@ -624,6 +624,86 @@ const brokerSchema = z.strictObject({
   limits: z.optional(brokerLimitsSchema.check(about('What one client, and all together, may use.'))),
 });
 
+/* ---- uplinks ------------------------------------------------------------------------------------------------- */
+
+const ruleSchema = z.strictObject({
+  from: text('a topic filter').check(about('Topic filter on the side that the message comes from.')),
+  to: z.optional(
+    text('a topic filter').check(
+      about('The filter on the other side, with the same wildcards; the same as `from` unless given.'),
+    ),
+  ),
+  qos: z.optional(z.literal([0, 1, 2]).check(about('The most that is used.', 1))),
+  retain: z.optional(z.enum(['keep', 'never']).check(about('`keep`: as it was published.', 'keep'))),
+});
+
+const uplinkSchema = z.strictObject({
+  nodes: z
+    .array(text('a URL'))
+    .check(
+      z.minLength(1),
+      about('Brokers of one cluster, tried in turn: mqtt://, mqtts://, ws:// or wss:// and host:port.'),
+    ),
+  version: z.optional(
+    z
+      .union([z.enum(['3.1.1', '5']), z.literal(5)])
+      .check(about('MQTT version spoken with the far side: 3.1.1 or 5.', '5')),
+  ),
+  client_id: z.optional(
+    text().check(about('Client identifier there; gateway and uplink name unless given.')),
+  ),
+  user: z.optional(text().check(about('User name there.'))),
+  password: z.optional(
+    text().check(about('Password; write `${NAME}` or `!file path`, never the password itself.')),
+  ),
+  keep_alive: z.optional(duration().check(about('Keep alive.', '30s'))),
+  tls: z.optional(
+    z.strictObject({
+      ca: z.optional(text().check(about("Authority of its certificate, PEM; the system's unless given."))),
+      cert: z.optional(text().check(about('Our client certificate, PEM.'))),
+      key: z.optional(text().check(about('Its private key, PEM.'))),
+      server_name: z.optional(text().check(about('Name in its certificate, when it is not the host.'))),
+      alpn: z.optional(z.array(text()).check(about('Protocols to offer by ALPN.'))),
+      insecure: z.optional(
+        truth().check(about('Take any certificate. For a bench, never for a plant.', false)),
+      ),
+    }),
+  ),
+  status_topic: z.optional(text().check(about('Topic there that says `online`, and `offline` as the will.'))),
+  out: z.optional(z.array(ruleSchema).check(about('What is forwarded; the first rule that matches counts.'))),
+  in: z.optional(z.array(ruleSchema).check(about('What is brought in.'))),
+  announce: z.optional(
+    z
+      .array(text('a topic filter'))
+      .check(
+        about(
+          'Retained topics that are sent again on each connection; status and device states unless given.',
+        ),
+      ),
+  ),
+  queue: z.optional(
+    z.strictObject({
+      path: z.optional(text().check(about('Folder of the queue; data/uplinks/NAME unless given.'))),
+      max_bytes: z.optional(size().check(about('What it may take on the disk.', '256MiB'))),
+      max_age: z.optional(duration().check(about('What is older is dropped.', '7d'))),
+      drop: z.optional(z.enum(['oldest', 'newest']).check(about('What goes when it is full.', 'oldest'))),
+      sync: z.optional(
+        z
+          .enum(['commit', 'interval'])
+          .check(
+            about('`interval`: written at once, synced every second; `commit`: synced at once.', 'interval'),
+          ),
+      ),
+      order: z.optional(
+        z
+          .enum(['oldest-first', 'live-first'])
+          .check(about('What goes first after the far side was away.', 'oldest-first')),
+      ),
+      drain_rate: limit('Messages a second while the backlog drains.'),
+    }),
+  ),
+});
+
 /* ---- gateway file -------------------------------------------------------------------------------------------- */
 
 const pattern = (what: string) => z.optional(text('a topic pattern').check(about(what)));
@@ -675,6 +755,11 @@ export const gatewaySchema = z.strictObject({
         host: z.optional(text().check(about('Address to listen on; 127.0.0.1 unless given.'))),
         port: z.optional(whole(0, 65_535).check(about('8080 unless given.'))),
         tls: z.optional(tlsSchema),
+        host_names: z.optional(
+          z
+            .array(text())
+            .check(about("Names the page is reached by, beside addresses and this machine's own name.")),
+        ),
       })
       .check(about('The page, /healthz, /readyz and /metrics; absent: none.')),
   ),
@@ -693,6 +778,11 @@ export const gatewaySchema = z.strictObject({
     z.record(slugText('a name of a bus'), busSchema).check(about('Serial lines and connections.')),
   ),
   devices: z.optional(z.record(name('a device name'), deviceSchema).check(about('What is on the buses.'))),
+  uplinks: z.optional(
+    z
+      .record(slug('a name of an uplink'), uplinkSchema)
+      .check(about('Brokers elsewhere; what they owe an acknowledgement for is kept on the disk.')),
+  ),
 });
 
 export type GatewayInput = z.output<typeof gatewaySchema>;
@@ -702,6 +792,7 @@ export type BusInput = z.output<typeof busSchema>;
 export type TagInput = z.output<typeof tagSchema>;
 export type RepeatInput = z.output<typeof repeatSchema>;
 export type BrokerInput = NonNullable<GatewayInput['broker']>;
+export type UplinkInput = z.output<typeof uplinkSchema>;
 export type LevelInput = NonNullable<GatewayInput['defaults']>;
 
 export type Issue = z.core.$ZodIssue;
