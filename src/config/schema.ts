@@ -780,7 +780,7 @@ export const gatewaySchema = z.strictObject({
   devices: z.optional(z.record(name('a device name'), deviceSchema).check(about('What is on the buses.'))),
   uplinks: z.optional(
     z
-      .record(slug('a name of an uplink'), uplinkSchema)
+      .record(slugText('a name of an uplink'), uplinkSchema)
       .check(about('Brokers elsewhere; what they owe an acknowledgement for is kept on the disk.')),
   ),
 });
