@@ -92,10 +92,6 @@ export class Connection implements Newcomer, FrameSink, Watched {
     return this.#state !== 'closed';
   }
 
-  get isWatched(): boolean {
-    return this.#state !== 'closed';
-  }
-
   get address(): string {
     return this.#peer.address;
   }
@@ -372,6 +368,7 @@ export class Connection implements Newcomer, FrameSink, Watched {
     const { session } = this;
     const wasOpen = this.#state === 'open';
     this.#state = 'closed';
+    this.#host.wheel.forget(this);
     this.#host.publishing.flush();
     if (isFlushed || wasOpen) this.outbox.flushLast();
     this.outbox.drop();

@@ -9,7 +9,6 @@ export interface Watched {
   lastTick: number;
   /** So many ticks after lastTick it is due; 0: never. */
   readonly dueTicks: number;
-  readonly isWatched: boolean;
   /** Tick at which it is looked at next; the wheel's own. */
   lookTick: number;
   expire(): void;
@@ -20,7 +19,7 @@ const SLOTS = 256;
 
 export class Wheel {
   readonly #clock: Clock;
-  readonly #slots: Watched[][] = Array.from({ length: SLOTS }, () => []);
+  readonly #slots: Set<Watched>[] = Array.from({ length: SLOTS }, () => new Set());
   #cancel: Cancel | null = null;
   #dueMs = 0;
   /** Ticks so far. */
@@ -47,10 +46,16 @@ export class Wheel {
 
   /** Watches from now on; asked again whenever dueTicks changed to something sooner. */
   watch(watched: Watched): void {
+    this.forget(watched);
     if (watched.dueTicks === 0) return;
     const due = Math.max(this.now + 1, Math.min(watched.lastTick + watched.dueTicks, this.now + SLOTS - 1));
     watched.lookTick = due;
-    this.#slots[due % SLOTS]?.push(watched);
+    this.#slots[due % SLOTS]?.add(watched);
+  }
+
+  /** Watches no more: a connection that is gone must not stay in memory until it would have been looked at. */
+  forget(watched: Watched): void {
+    this.#slots[watched.lookTick % SLOTS]?.delete(watched);
   }
 
   #tick(): void {
@@ -61,10 +66,9 @@ export class Wheel {
     this.#dueMs = Math.max(this.#dueMs, nowMs - TICK_MS) + TICK_MS;
     this.#cancel = this.#clock.after(Math.max(1, this.#dueMs - nowMs), () => this.#tick());
     const slot = this.now % SLOTS;
-    const list = this.#slots[slot] ?? [];
-    this.#slots[slot] = [];
-    for (const watched of list) {
-      if (!watched.isWatched || watched.dueTicks === 0 || watched.lookTick !== this.now) continue;
+    const due = this.#slots[slot] ?? [];
+    this.#slots[slot] = new Set();
+    for (const watched of due) {
       if (!isLate && this.now - watched.lastTick >= watched.dueTicks) watched.expire();
       else this.watch(watched);
     }
