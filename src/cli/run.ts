@@ -1,6 +1,6 @@
 /** `holdfast run`: the daemon. Signals, reloads and errors that nobody caught end here; the work is gateway.ts's. */
 import { systemClock } from '../clock.js';
-import { loadPlant } from '../config/loadplant.js';
+import { loadAside } from '../config/loadaside.js';
 import type { Plant } from '../config/plant.js';
 import { formatProblem, type Problem } from '../config/problems.js';
 import { ConfigError, messageOf } from '../errors.js';
@@ -37,7 +37,7 @@ async function run({ options, stdout, stderr }: Context): Promise<number> {
   if (file === undefined) throw new UsageError("which config? 'holdfast run --config holdfast.yaml'");
   const level = LEVELS.find((name) => name === options['logLevel']);
   if (level === undefined) throw new UsageError(`--log-level is one of ${LEVELS.join(', ')}`);
-  const { plant, problems } = await loadPlant(file);
+  const { plant, problems } = await loadAside(file);
   if (plant === null) throw notValid(problems);
   for (const problem of problems) stderr.write(`${formatProblem(problem)}\n`);
   if (options['printConfig'] === true) {
@@ -55,7 +55,7 @@ function notValid(problems: readonly Problem[]): ConfigError {
 async function supervise(file: string, plant: Plant, log: Log): Promise<number> {
   const gateway = new Gateway({
     plant,
-    load: () => loadPlant(file),
+    load: () => loadAside(file),
     log,
     clock: systemClock,
     metrics: new Metrics(),

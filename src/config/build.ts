@@ -11,6 +11,7 @@ import type { Shaped } from './complaints.js';
 import { type LoadedMap, Maps, type RawDevice, TagExpander, levelOf, unitsOf } from './expand.js';
 import type { Layer } from './layers.js';
 import type { Environment, Source } from './load.js';
+import { freeze } from './loaded.js';
 import type { Batch, Bus, Device, DeviceLimits, Plant, Range, Tag } from './plant.js';
 import { type Path, keyOf, nameOf, pathText, suggestion } from './problems.js';
 import { type DeviceInput, type GatewayInput, type LevelInput, SLUG } from './schema.js';
@@ -544,12 +545,4 @@ function covers(a: Range, b: Address & { quantity: number }): boolean {
 function slugOf(name: string): string {
   const slug = (name.split('.')[0] ?? '').replace(/[^A-Za-z0-9_-]+/g, '-').slice(0, 64);
   return SLUG.test(slug) ? slug : 'gateway';
-}
-
-/** Freezes all of it; nothing in it is reached twice by a cycle. */
-export function freeze<T>(value: T): T {
-  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
-  Object.freeze(value);
-  for (const inner of Object.values(value)) freeze(inner);
-  return value;
 }

@@ -4,28 +4,21 @@
  */
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { Worker } from 'node:worker_threads';
-import { entryUrl } from '../entry.js';
-import { type Built, PlantBuilder, freeze } from './build.js';
+import { type Built, PlantBuilder } from './build.js';
 import { shape } from './complaints.js';
 import { type Environment, Source, readSource } from './load.js';
-import type { Device, Plant, Tag } from './plant.js';
+import { loadAside } from './loadaside.js';
+import type { Loaded } from './loaded.js';
+import type { Device, Tag } from './plant.js';
 import { type Problem, sortProblems } from './problems.js';
 import { checkGateway } from './schema.js';
-
-export interface Loaded {
-  /** null when any problem is an error. */
-  readonly plant: Plant | null;
-  /** Errors and warnings, by place. */
-  readonly problems: readonly Problem[];
-}
 
 /** Files above this are read in a worker. */
 const WORKER_FROM_BYTES = 64 * 2 ** 10;
 
 export async function loadPlant(file: string, environment: Environment = process.env): Promise<Loaded> {
   if (sizeOf(file) < WORKER_FROM_BYTES) return loadHere(file, environment);
-  return loadInWorker(file, environment);
+  return loadAside(file, environment);
 }
 
 export function loadHere(file: string, environment: Environment): Loaded {
@@ -74,34 +67,6 @@ export function loadPlantOfMap(
     device: device === undefined ? null : { device, tags: plant.tags },
     problems: problems.length === 0 ? missing : problems,
   };
-}
-
-function loadInWorker(file: string, environment: Environment): Promise<Loaded> {
-  return new Promise((done) => {
-    const worker = new Worker(entryUrl('config/worker.js'), {
-      workerData: { file, environment: { ...environment } },
-    });
-    const fail = (what: string): void =>
-      done({
-        plant: null,
-        problems: [
-          {
-            severity: 'error',
-            file,
-            line: 0,
-            column: 0,
-            code: 'HF1013',
-            path: '',
-            text: `could not be loaded: ${what}`,
-          },
-        ],
-      });
-    worker.once('message', (loaded: Loaded) => {
-      done({ plant: freeze(loaded.plant), problems: loaded.problems });
-    });
-    worker.once('error', (error) => fail(error.message));
-    worker.once('exit', (code) => fail(`the loader stopped (${code})`));
-  });
 }
 
 function sizeOf(file: string): number {

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { Broker, type BrokerPolicy } from '../broker/broker.js';
 import type { Clock } from '../clock.js';
-import type { Loaded } from '../config/loadplant.js';
+import type { Loaded } from '../config/loaded.js';
 import type { Plant } from '../config/plant.js';
 import { formatProblem } from '../config/problems.js';
 import type { Log } from '../log.js';
