@@ -46,7 +46,7 @@ const BAD_CREDENTIALS = 0x86;
 const NOT_AUTHORIZED = 0x87;
 const SERVER_BUSY = 0x89;
 /** Logins that may wait for their hash. */
-const WAITING_MAX = 256;
+const WAITING_MAX = 128;
 /** Failures of one address within the window that are free. */
 const FREE_FAILURES = 5;
 const WINDOW_MS = 60_000;

@@ -28,7 +28,8 @@ interface Queue {
 
 export class MemoryStore implements Store {
   readonly #queues = new Map<SessionNumber, Queue>();
-  readonly isDirty = false;
+  /** Something was appended since the last commit. */
+  isDirty = false;
   readonly isHealthy = true;
 
   open(): Promise<StoredState> {
@@ -36,6 +37,7 @@ export class MemoryStore implements Store {
   }
 
   append(record: StoreRecord): void {
+    this.isDirty = true;
     switch (record.type) {
       case 'SessionOpened':
         this.#queues.set(record.session, { messages: new Map(), sent: new Map() });
@@ -69,6 +71,7 @@ export class MemoryStore implements Store {
   }
 
   commit(): Promise<void> {
+    this.isDirty = false;
     return Promise.resolve();
   }
 

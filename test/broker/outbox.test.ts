@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { Arena, Outbox } from '../../src/broker/outbox.js';
+
+test('everything appended in a turn leaves in order, slices of the arena too, whether the kernel takes it or not', () => {
+  const operation = fc.record({
+    to: fc.nat(2),
+    bytes: fc.uint8Array({ minLength: 1, maxLength: 3000 }),
+    isSlice: fc.boolean(),
+    everyone: fc.boolean(),
+  });
+  const turns = fc.array(
+    fc.tuple(fc.array(operation, { maxLength: 20 }), fc.array(fc.boolean(), { minLength: 3, maxLength: 3 })),
+    { maxLength: 6 },
+  );
+  fc.assert(
+    fc.property(turns, (list) => {
+      const arena = new Arena();
+      const written: Uint8Array[][] = [[], [], []];
+      const expected: number[][] = [[], [], []];
+      let takes = [true, true, true];
+      const boxes = [0, 1, 2].map(
+        (index) =>
+          new Outbox(
+            {
+              pendingBytes: 0,
+              // What is not taken stays a view until the end, so that reused bytes would show.
+              write: (bytes) => {
+                const isTaken = takes[index] === true;
+                written[index]?.push(isTaken ? Uint8Array.from(bytes) : bytes);
+                return isTaken;
+              },
+              pause: () => {},
+              resume: () => {},
+              end: () => {},
+              destroy: () => {},
+            },
+            arena,
+            () => {},
+            { beforeFlush: () => {} },
+          ),
+      );
+      for (const [operations, taken] of list) {
+        takes = taken;
+        for (const { to, bytes, isSlice, everyone } of operations) {
+          const targets = everyone ? [0, 1, 2] : [to];
+          let at = 0;
+          if (isSlice) {
+            at = arena.reserve(bytes.length);
+            arena.buffer.set(bytes, at);
+          }
+          for (const target of targets) {
+            if (isSlice) boxes[target]?.appendSlice(arena.buffer, at, at + bytes.length);
+            else boxes[target]?.append(bytes, 0, bytes.length);
+            expected[target]?.push(...bytes);
+          }
+        }
+        for (const box of boxes) box.flush();
+        arena.endTurn();
+      }
+      written.forEach((pieces, index) => assert.deepEqual([...Buffer.concat(pieces)], expected[index]));
+    }),
+    { numRuns: 100 },
+  );
+});

@@ -1,0 +1,312 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import mqttPacket, { type Packet } from 'mqtt-packet';
+import type { Owed } from '../../src/broker/commits.js';
+import { Core, entryOf, type Incoming } from '../../src/broker/core.js';
+import { brokerCounters } from '../../src/broker/counters.js';
+import { DEFAULT_LIMITS, type BrokerLimits } from '../../src/broker/limits.js';
+import { Outbox } from '../../src/broker/outbox.js';
+import type { Link, Session } from '../../src/broker/session.js';
+import { silentLog } from '../../src/log.js';
+import { Metrics } from '../../src/metrics.js';
+import { MemoryStore } from '../../src/store/memory.js';
+import { ManualClock } from '../support/clock.js';
+
+const encoder = new TextEncoder();
+
+function coreOf(limits: Partial<BrokerLimits> = {}): Core {
+  const core = new Core({
+    clock: new ManualClock(),
+    log: silentLog,
+    store: new MemoryStore(),
+    counters: brokerCounters(new Metrics()),
+    limits: { ...DEFAULT_LIMITS, ...limits },
+    neverRetained: [],
+    onOverflow: () => {},
+  });
+  core.restore({ sessions: [], retained: [], nextPosition: 1, nextSession: 1 });
+  return core;
+}
+
+/** The connection of a test: what the session sends is taken apart and handed over. */
+class TestLink implements Link {
+  readonly version = 4;
+  readonly outbox: Outbox;
+  isFull = false;
+  readonly maxPacketBytes: number;
+  readonly receiveMaximum: number;
+  readonly #session: Session;
+
+  constructor(
+    core: Core,
+    session: Session,
+    receiveMaximum: number,
+    seen: (packet: Packet) => void,
+    maxPacketBytes = Infinity,
+  ) {
+    this.receiveMaximum = receiveMaximum;
+    this.maxPacketBytes = maxPacketBytes;
+    this.#session = session;
+    const parser = mqttPacket.parser({ protocolVersion: 4 });
+    parser.on('packet', seen);
+    const transport = {
+      pendingBytes: 0,
+      write: (bytes: Uint8Array) => (parser.parse(Buffer.from(bytes)), true),
+      pause: () => {},
+      resume: () => {},
+      end: () => {},
+      destroy: () => {},
+    };
+    this.outbox = new Outbox(transport, core.arena, () => core.markDirty(this.outbox), {
+      beforeFlush: () => {
+        if (session.link === this) session.pump();
+      },
+    });
+  }
+
+  aliasOf(): number {
+    return 0;
+  }
+
+  noteAlias(): void {}
+
+  settle(owed: Owed): boolean {
+    if (this.#session.link !== this) return false;
+    if (typeof owed === 'function') owed(true);
+    else if (typeof owed !== 'number') {
+      this.outbox.append(owed, 0, owed.length);
+      this.#session.sendSettled();
+    }
+    return false;
+  }
+}
+
+function publish(core: Core, topic: string, payload: string, qos: 0 | 1 | 2, expiresAtMs = 0): void {
+  const bytes = encoder.encode(topic);
+  const content = encoder.encode(payload);
+  const route = core.routeOf(bytes, 0, bytes.length) ?? assert.fail(topic);
+  const incoming: Incoming = {
+    topic: bytes, topicStart: 0, topicEnd: bytes.length,
+    properties: new Uint8Array(0), propertiesStart: 0, propertiesEnd: 0,
+    payload: content, payloadStart: 0, payloadEnd: content.length,
+    expiresAtMs, position: 0, qos, retain: false, from: null, address: '', isStored: true, packetIdentifier: 0,
+  }; // prettier-ignore
+  core.publish(incoming, route);
+}
+
+/** Lets commits and slices come in until nothing moves any more. */
+async function settle(core: Core): Promise<void> {
+  for (let i = 0; i < 8; i++) {
+    core.flush();
+    await Promise.resolve();
+    await Promise.resolve();
+    await Promise.resolve();
+  }
+}
+
+function kept(core: Core, expiryS: number): Session {
+  const session = core.openSession('c', { user: '', groups: [], clientId: 'c' }, 4, expiryS);
+  core.subscribe(session, 't', entryOf(session, { share: '', filter: 't' }, 2, 0));
+  return session;
+}
+
+/** A client as the specification wants it: counts what is unacknowledged, knows duplicates of QoS 2. */
+class Receiver {
+  readonly got: { number: number; qos: number; dup: boolean }[] = [];
+  /** Identifier -> number of the message, in order of arrival, on this connection. */
+  readonly open = new Map<number, { number: number; state: 'publish' | 'released' }>();
+  /** QoS 2 identifiers received and not released, over connections. */
+  readonly known = new Map<number, number>();
+  readonly sentAs = new Map<number, number>();
+  receiveMaximum = 0;
+
+  take(packet: Packet): void {
+    if (packet.cmd === 'pubrel') {
+      const id = packet.messageId ?? 0;
+      this.open.set(id, { number: this.known.get(id) ?? -1, state: 'released' });
+      return;
+    }
+    if (packet.cmd !== 'publish') return;
+    const id = packet.messageId ?? 0;
+    const number = Number(packet.payload.toString());
+    assert.ok(!this.open.has(id), `identifier ${id} is in use`);
+    const before = this.sentAs.get(number);
+    if (before !== undefined)
+      assert.ok(packet.dup && before === id, 'sent again under the same identifier, marked DUP');
+    this.sentAs.set(number, id);
+    this.open.set(id, { number, state: 'publish' });
+    assert.ok(
+      this.open.size <= this.receiveMaximum,
+      `${this.open.size} in flight, ${this.receiveMaximum} allowed`,
+    );
+    if (packet.qos === 2) {
+      if (this.known.has(id))
+        return assert.equal(this.known.get(id), number, 'a duplicate is the same message');
+      this.known.set(id, number);
+    }
+    this.got.push({ number, qos: packet.qos, dup: packet.dup });
+  }
+
+  /** Acknowledges one open exchange, in whatever state it is. */
+  answer(session: Session, which: number): void {
+    const ids = [...this.open.keys()];
+    const id = ids[which % Math.max(1, ids.length)];
+    if (id === undefined) return;
+    const open = this.open.get(id) ?? assert.fail();
+    if (open.state === 'released') {
+      this.open.delete(id);
+      this.known.delete(id);
+      session.completed(id);
+    } else if (this.known.has(id)) {
+      assert.equal(session.received(id, 0), 0);
+      this.open.set(id, { number: open.number, state: 'released' });
+    } else {
+      this.open.delete(id);
+      session.acknowledged(id);
+    }
+  }
+}
+
+type Step =
+  | { do: 'publish'; qos: 1 | 2 }
+  | { do: 'connect'; receiveMaximum: number }
+  | { do: 'cut' }
+  | { do: 'answer'; which: number };
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant('publish' as const),
+      qos: fc.constantFrom(1 as const, 2 as const),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant('connect' as const),
+      receiveMaximum: fc.constantFrom(1, 2, 5, 100),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('cut' as const) }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('answer' as const), which: fc.nat(20) }) },
+);
+
+describe('a kept session', () => {
+  test('delivers QoS 1 at least once and QoS 2 exactly once, in order, whatever is cut when', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 80 }), fc.array(fc.boolean()), async (steps, pauses) => {
+        const core = coreOf();
+        const session = kept(core, 1000);
+        const receiver = new Receiver();
+        const qosOf: number[] = [];
+        const cut = (): void => {
+          if (session.link !== null) core.leaveSession(session);
+          receiver.open.clear();
+        };
+        const connect = (receiveMaximum: number): void => {
+          cut();
+          receiver.receiveMaximum = receiveMaximum;
+          core.resumeSession(session, session.identity, 4, 1000);
+          const link: TestLink = new TestLink(core, session, receiveMaximum, (packet) => {
+            if (session.link === link) receiver.take(packet);
+          });
+          session.attach(link);
+        };
+        let index = 0;
+        for (const one of steps) {
+          if (one.do === 'publish') publish(core, 't', String(qosOf.push(one.qos) - 1), one.qos);
+          else if (one.do === 'connect') connect(one.receiveMaximum);
+          else if (one.do === 'cut') cut();
+          else if (session.link !== null) receiver.answer(session, one.which);
+          if (pauses[index++ % Math.max(1, pauses.length)] !== true) await settle(core);
+        }
+        connect(3);
+        for (let i = 0; i < 2000; i++) {
+          await settle(core);
+          if (receiver.open.size === 0 && session.queuedMessages === 0 && session.inFlight.count === 0) break;
+          receiver.answer(session, i);
+        }
+        const firsts = [...new Set(receiver.got.map(({ number }) => number))];
+        assert.deepEqual(firsts, qosOf.map((_, number) => number), 'all of them, in order'); // prettier-ignore
+        qosOf.forEach((qos, number) => {
+          if (qos === 2) assert.equal(receiver.got.filter((one) => one.number === number).length, 1);
+        });
+        core.stop();
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  test('drops the oldest beyond its limit, and nothing that is in flight', async () => {
+    const core = coreOf({ maxQueuedMessages: 3 });
+    const session = kept(core, 1000);
+    for (let i = 0; i < 10; i++) publish(core, 't', String(i), 1);
+    await settle(core);
+    const got: string[] = [];
+    session.attach(
+      new TestLink(
+        core,
+        session,
+        100,
+        (packet) => packet.cmd === 'publish' && got.push(packet.payload.toString()),
+      ),
+    );
+    await settle(core);
+    assert.deepEqual(got, ['7', '8', '9']);
+    assert.equal(session.droppedCount, 7);
+    core.stop();
+  });
+
+  test('what is too large for the client or has expired gives its place in the window to the next', async () => {
+    for (const expiryS of [0, 1000]) {
+      const core = coreOf();
+      const session = kept(core, expiryS);
+      const got: string[] = [];
+      const link = new TestLink(
+        core,
+        session,
+        1,
+        (packet) => packet.cmd === 'publish' && got.push(packet.payload.toString()),
+        40,
+      );
+      session.attach(link);
+      publish(core, 't', '1', 1);
+      publish(core, 't', 'x'.repeat(100), 1);
+      publish(core, 't', 'expired', 2, core.clock.nowMs() - 1);
+      publish(core, 't', '2', 1);
+      await settle(core);
+      assert.deepEqual(got, ['1']);
+      session.acknowledged(1);
+      await settle(core);
+      assert.deepEqual(got, ['1', '2']);
+      core.stop();
+    }
+  });
+});
+
+describe('a session that is not kept', () => {
+  test('queues in memory beyond the window and drops the oldest beyond its limit', async () => {
+    const core = coreOf({ maxQueuedMessages: 3 });
+    const session = kept(core, 0);
+    const got: string[] = [];
+    session.attach(
+      new TestLink(
+        core,
+        session,
+        2,
+        (packet) => packet.cmd === 'publish' && got.push(packet.payload.toString()),
+      ),
+    );
+    for (let i = 0; i < 10; i++) publish(core, 't', String(i), 1);
+    for (let id = 1; id <= 5; id++) {
+      await settle(core);
+      session.acknowledged(id);
+    }
+    await settle(core);
+    assert.deepEqual(got, ['0', '1', '7', '8', '9']);
+    assert.equal(session.droppedCount, 5);
+    core.stop();
+  });
+});
