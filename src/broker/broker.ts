@@ -59,6 +59,8 @@ export interface BrokerApi {
   /** In-process subscription; not bound by access rules. The RETAIN flag is handed on as published. */
   subscribe(filter: string, subscriber: Subscriber): void;
   unsubscribe(filter: string, subscriber: Subscriber): void;
+  /** The retained messages that a filter matches; payloads are valid during the call. */
+  retained(filter: string, found: (topic: string, payload: Uint8Array, qos: 0 | 1 | 2) => void): void;
   /** Whether this sender could publish there itself: an answer to a response topic gives nobody a right he has not. */
   mayPublish(sender: Sender, topic: string): boolean;
   /** DISCONNECT 0x8B to v5 clients, commit, close. */
@@ -482,6 +484,10 @@ export class Broker implements BrokerApi, SystemSource {
     session.holder?.giveUp(ADMINISTRATIVE_ACTION);
     if (forget) this.#core.endSession(session);
     return true;
+  }
+
+  retained(filter: string, found: (topic: string, payload: Uint8Array, qos: 0 | 1 | 2) => void): void {
+    this.#core.retained.match(filter, ({ topic, payload, qos }) => found(topic, payload, qos));
   }
 
   /** Lets go of a retained message; answers whether there was one. */

@@ -139,10 +139,14 @@ export class Admission {
     const keepAliveS = this.#keepAliveOf(request);
     client.hold(session, request, keepAliveS);
     const connack = this.#connack(request, clientId, expiryS, keepAliveS, isPresent);
-    if (!isChange) client.open(connack);
+    const open = (): void => {
+      if (connack.length <= request.maximumPacketBytes) client.open(connack);
+      else client.refuse(null, 'the client takes no packet of the size of its CONNACK');
+    };
+    if (!isChange) open();
     else {
       core.owe(client, (isKept) => {
-        if (isKept) client.open(connack);
+        if (isKept) open();
         else refuse(client, request, QUOTA_EXCEEDED, 'the session could not be kept');
       });
     }
@@ -180,6 +184,10 @@ export class Admission {
     if (limits.maxPacketBytes < NEVER_S) properties.maximumPacketSize = limits.maxPacketBytes;
     if (request.clientId === '') properties.assignedClientIdentifier = clientId;
     if (keepAliveS !== request.keepAliveS) properties.serverKeepAlive = keepAliveS;
+    const connack = encodeConnack(5, 0, isPresent, properties);
+    if (connack.length <= request.maximumPacketBytes) return connack;
+    // A client that takes only this little is not offered aliases; the rest it must know [MQTT-3.1.2-24].
+    delete properties.topicAliasMaximum;
     return encodeConnack(5, 0, isPresent, properties);
   }
 }
@@ -187,8 +195,11 @@ export class Admission {
 function refuse(client: Newcomer, request: ConnectRequest, reason: number, text: string): void {
   const { version } = request;
   const code = version === 5 ? reason : (RETURN_CODES.get(reason) ?? 5);
-  const properties = version === 5 && request.wantsProblemInformation ? { reasonString: text } : {};
-  client.refuse(encodeConnack(version, code, false, properties), text);
+  let connack = encodeConnack(version, code, false, version === 5 ? { reasonString: text } : {});
+  if (!request.wantsProblemInformation || connack.length > request.maximumPacketBytes) {
+    connack = encodeConnack(version, code, false, {});
+  }
+  client.refuse(connack.length <= request.maximumPacketBytes ? connack : null, text);
 }
 
 /** A malformed CONNECT of 3.1.1 gets no CONNACK [MQTT-3.1.4-1]; one of version 5 may be told why. */

@@ -340,7 +340,7 @@ export class Connection implements Newcomer, FrameSink, Watched {
     });
     if (this.#state === 'open' && this.version === 5) {
       const packet = encodeDisconnect(reason, this.#wantsReasons ? text : '');
-      if (packet.length <= this.maxPacketBytes) this.send(packet);
+      this.send(packet.length <= this.maxPacketBytes ? packet : encodeDisconnect(reason, ''));
     }
     this.#close(true);
   }
@@ -383,6 +383,8 @@ export class Connection implements Newcomer, FrameSink, Watched {
   // ---------------------------------------------------------------- bytes out
 
   send(packet: Uint8Array): void {
+    // What the client cannot take is not sent, whatever it is [MQTT-3.1.2-24].
+    if (packet.length > this.maxPacketBytes) return;
     this.outbox.append(packet, 0, packet.length);
     this.#core.counters.packetsSent.value++;
   }
@@ -413,6 +415,7 @@ export class Connection implements Newcomer, FrameSink, Watched {
     if (!isKept) return true;
     if (typeof owed !== 'number') {
       this.outbox.append(owed, 0, owed.length);
+      this.session?.sendSettled();
       return false;
     }
     this.owedCount--;

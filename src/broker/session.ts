@@ -116,6 +116,10 @@ export class Session {
   #round = 0;
   /** What is in flight and was not sent again on this connection: position -> identifier. */
   #unsent: Map<number, number> | null = null;
+  /** Packets that wait for a commit before they are sent. */
+  #owedSends = 0;
+  /** PUBRELs to be sent again, among the messages that are sent again: in the order of first sending. */
+  #releases: { readonly position: number; readonly packetIdentifier: number }[] = [];
   /** What waits in the store. */
   #waitingMessages = 0;
   #waitingBytes = 0;
@@ -166,9 +170,7 @@ export class Session {
     let lowest = this.#cursor + 1;
     for (const { packetIdentifier, state, position } of this.inFlight.list()) {
       if (state === AWAITS_PUBCOMP) {
-        const at = link.outbox.reserve(4);
-        if (link.outbox.buffer !== null)
-          writeAcknowledgement(link.outbox.buffer, at, PUBREL, packetIdentifier, 4, 0);
+        this.#releases.push({ position, packetIdentifier });
         continue;
       }
       (this.#unsent ??= new Map()).set(position, packetIdentifier);
@@ -189,7 +191,29 @@ export class Session {
     // The cursor stays at the last message that was ever handed out, so that nothing counts as new twice.
     for (const position of this.#unsent?.keys() ?? []) this.#cursor = Math.max(this.#cursor, position);
     this.#unsent = null;
+    this.#releases = [];
+    this.#owedSends = 0;
     this.#feeds = null;
+  }
+
+  /** A packet that waited for a commit is on its way. */
+  sendSettled(): void {
+    if (this.#owedSends > 0) this.#owedSends--;
+  }
+
+  /** Sends again the PUBRELs that belong before a position. */
+  #release(link: Link, before: number): void {
+    for (
+      let next = this.#releases[0];
+      next !== undefined && next.position < before;
+      next = this.#releases[0]
+    ) {
+      this.#releases.shift();
+      if (this.inFlight.stateOf(next.packetIdentifier) !== AWAITS_PUBCOMP) continue;
+      const at = link.outbox.reserve(4);
+      const { buffer } = link.outbox;
+      if (buffer !== null) writeAcknowledgement(buffer, at, PUBREL, next.packetIdentifier, 4, 0);
+    }
   }
 
   /** Everything it holds is given up. */
@@ -262,12 +286,10 @@ export class Session {
   #setExpiry(expiresAtMs: number): boolean {
     if (expiresAtMs === 0) return true;
     const leftMs = expiresAtMs - this.#host.clock.nowMs();
-    if (leftMs <= 0) {
-      this.#host.counters.expired.value++;
-      return false;
-    }
-    writer.expiryS = Math.ceil(leftMs / 1000);
-    return true;
+    writer.expiryS = Math.max(0, Math.ceil(leftMs / 1000));
+    if (leftMs > 0) return true;
+    this.#host.counters.expired.value++;
+    return false;
   }
 
   #setAlias(link: Link, publication: Publication, qos: 0 | 1 | 2): void {
@@ -289,7 +311,8 @@ export class Session {
   ): number {
     writer.reset(link.version, qos, retain);
     writer.identifiers = identifiers;
-    if (!this.#setExpiry(publication.expiresAtMs)) return 0;
+    // What was sent once does not expire any more [MQTT-4.3.3-7].
+    if (!this.#setExpiry(publication.expiresAtMs) && resentAs === 0) return 0;
     this.#setAlias(link, publication, qos);
     const length = writer.length(publication);
     // What the client cannot take is as if it had been delivered [MQTT-3.1.2-25].
@@ -306,8 +329,10 @@ export class Session {
     if (this.isKept && resentAs === 0) {
       const { position } = publication;
       this.#host.store.append({ type: 'Sent', session: this.number, position, packetIdentifier: id });
-      if (qos === 2) {
-        // Its identifier must be kept before it is seen, or a restart would send the message as a new one.
+      if (qos === 2 || this.#owedSends > 0) {
+        // Its identifier must be kept before it is seen, or a restart would send the message as a new one. What
+        // follows waits with it, so that order is kept across QoS, too.
+        this.#owedSends++;
         const bytes = Buffer.allocUnsafeSlow(length);
         writer.write(bytes, 0, publication);
         this.#host.counters.publishSent.value++;
@@ -422,6 +447,7 @@ export class Session {
       const message = this.#slice[this.#sliceIndex];
       if (message === undefined) {
         this.#readOn();
+        if (this.#unsent === null) this.#release(link, Infinity);
         return;
       }
       if (message.position > this.#host.keptPosition) {
@@ -434,8 +460,11 @@ export class Session {
       this.#sliceIndex++;
       if (message.position <= this.#cursor) continue;
       this.#cursor = message.position;
+      if (this.#releases.length > 0) this.#release(link, message.position);
       this.#sendStored(link, message);
     }
+    // They need no room, and give some when they are answered.
+    if (this.#releases.length > 0) this.#release(link, Infinity);
   }
 
   #sendStored(link: Link, message: StoredMessage): void {
