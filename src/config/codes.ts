@@ -58,7 +58,6 @@ export const CODES: Readonly<Record<string, string>> = {
   HF1510: 'An uplink node that is no URL of a broker.',
   HF1511: 'An uplink rule whose two sides do not match, or whose filter is none.',
   HF1512: 'Uplink rules that would send messages in a circle.',
-  HF1513: 'A password written into the file.',
   HF1601: 'A bus setting that means nothing for its protocol.',
   HF1602: 'A bus setting that cannot work.',
   HF1603: 'Two buses on one serial port.',
