@@ -6,6 +6,7 @@ import { build } from 'esbuild';
 import { chmodSync, existsSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { buildPage } from './build-page.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
@@ -51,6 +52,7 @@ export async function buildDist() {
     },
     logLevel: 'warning',
   });
+  await buildPage();
   const main = join(root, 'dist/main.js');
   if (existsSync(main)) chmodSync(main, 0o755);
 }

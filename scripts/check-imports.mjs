@@ -15,7 +15,7 @@ const ROOMS = {
   'main.ts': ['cli'],
   cli: ['gateway', 'uplink', 'web', 'poller', 'broker', 'store', 'config', 'modbus', 'simulator'],
   gateway: ['uplink', 'web', 'poller', 'broker', 'store', 'config'],
-  uplink: ['broker/message.ts', 'broker/topic.ts', 'store/journal.ts', 'config/plant.ts'],
+  uplink: ['broker/message.ts', 'broker/topic.ts', 'store/journal.ts', 'store/files.ts', 'config/plant.ts'],
   web: ['broker/listener.ts'],
   'web/page': ['broker/framer.ts', 'broker/codec.ts', 'broker/properties.ts', 'broker/topic.ts'],
   simulator: ['modbus', 'config'],
@@ -73,7 +73,10 @@ function roomOf(file) {
 }
 
 function checkFile(from, name) {
-  const target = relative(src, resolve(dirname(join(src, from)), name.replace(/\.js(x?)$/, '.ts$1')));
+  const written = relative(src, resolve(dirname(join(src, from)), name));
+  const target =
+    ['.ts', '.tsx'].map((end) => written.replace(/\.js$/, end)).find((path) => existsSync(join(src, path))) ??
+    written;
   if (!existsSync(join(src, target))) {
     if (/\.(css|json)$/.test(target)) return;
     problems.push(`${from}: imports ${name}, which is not there`);

@@ -1,14 +1,12 @@
 /**
  * The breaker of one unit: closed while it answers, open after several failures in a row; open, the unit is left out
- * and only probed. Probes come at growing, jittered distances; a budget that all silent units of a bus share keeps
- * them to a small part of line time as long as others there answer.
+ * and only probed. Probes come at growing, jittered distances up to a few seconds; a budget that all silent units of a
+ * bus share keeps them to a small part of line time as long as others there answer.
  */
 import type { OfflineSettings } from '../config/plant.js';
 
-/** While probes are cheap they stay this dense, so that a revived unit is noticed within seconds. */
-const DENSE_PROBE_MS = 3000;
-/** A probe up to this long counts as cheap. */
-const CHEAP_PROBE_MS = 60;
+/** No matter how long a unit has been silent: probes are cheap, and a revived one is to be noticed within seconds. */
+const PROBE_MAX_MS = 3000;
 
 export class Breaker {
   readonly #settings: OfflineSettings;
@@ -51,25 +49,19 @@ export class Breaker {
     return wasOpen;
   }
 
-  /** costMs is what the failure took; true when it opened the breaker. */
-  failed(nowMs: number, costMs: number): boolean {
+  /** True when this failure opened it. */
+  failed(nowMs: number): boolean {
     this.#failures += 1;
     if (this.#isOpen) {
       this.#probes += 1;
-      this.#probeAtMs = nowMs + this.#distanceMs(costMs);
+      this.#probeAtMs = nowMs + this.#distanceMs();
       return false;
     }
     if (this.#failures < this.#settings.afterFailures) return false;
     this.#isOpen = true;
     this.#probes = 0;
-    this.#probeAtMs = nowMs + this.#distanceMs(costMs);
+    this.#probeAtMs = nowMs + this.#distanceMs();
     return true;
-  }
-
-  /** Opens at once, for a unit whose gateway says that it is down. */
-  trip(nowMs: number, costMs: number): boolean {
-    if (!this.#isOpen) this.#failures = Math.max(this.#failures, this.#settings.afterFailures - 1);
-    return this.failed(nowMs, costMs);
   }
 
   /** The link came back, or somebody wants to know: the next probe may go now. */
@@ -78,11 +70,10 @@ export class Breaker {
     this.#probeAtMs = nowMs;
   }
 
-  #distanceMs(costMs: number): number {
+  #distanceMs(): number {
     const { retryMinMs, retryMaxMs } = this.#settings;
     const doubled = retryMinMs * 2 ** Math.min(this.#probes, 20);
-    const most = costMs <= CHEAP_PROBE_MS ? Math.min(retryMaxMs, DENSE_PROBE_MS) : retryMaxMs;
-    return Math.max(Math.min(doubled, most), Math.min(retryMinMs, most)) * (0.8 + 0.4 * this.#random());
+    return Math.min(doubled, retryMaxMs, Math.max(PROBE_MAX_MS, retryMinMs)) * (0.8 + 0.4 * this.#random());
   }
 }
 

@@ -9,11 +9,11 @@ import type { TagState } from './report.js';
 import type { Terrain } from './terrain.js';
 import { Block, type Split } from './unit.js';
 
-/** Cuts a block with several tags in two; null when no cut leaves two readable halves. */
-export function halve(block: Block): [Block, Block] | null {
+/** Cuts a block with several tags in two, in the middle or at its widest gap; null when no cut leaves readable halves. */
+export function halve(block: Block, inTheMiddle: boolean): [Block, Block] | null {
   const { unit, table, states } = block;
   const terrain = unit.terrain(table);
-  const place = bestCut(states);
+  const place = inTheMiddle ? { at: states.length >> 1, gapFrom: 0, gapTo: 0 } : bestCut(states);
   const halves = [states.slice(0, place.at), states.slice(place.at)].map((part) =>
     blockOf(block, part, terrain),
   );
@@ -21,7 +21,7 @@ export function halve(block: Block): [Block, Block] | null {
   if (left === undefined || right === undefined || left === null || right === null) return null;
   const split: Split = {
     table,
-    quantity: block.quantity,
+    halfQuantity: Math.max(left.quantity, right.quantity),
     gapFrom: place.gapFrom,
     gapTo: place.gapTo,
     goodCount: 0,
@@ -76,7 +76,7 @@ export function accepted(block: Block, nowMs: number): boolean {
   if (gapTo > gapFrom) {
     unit.knowledge.learnHole({ table, address: gapFrom, quantity: gapTo - gapFrom }, nowMs);
   } else {
-    unit.knowledge.learnMaximum(isBitTable(table), Math.ceil(split.quantity / 2), nowMs);
+    unit.knowledge.learnMaximum(isBitTable(table), split.halfQuantity, nowMs);
   }
   return true;
 }

@@ -50,22 +50,34 @@ const READ_CREDIT = 0.25;
 /** Silent units together may cost this share of line time while others on the line answer. */
 const PROBE_SHARE = 0.02;
 /** The same for units that failed but do not yet count as silent. */
-const SUSPECT_SHARE = 0.04;
+const SUSPECT_SHARE = 0.08;
 /** A link that is gone is told after so long: a quick reconnect is no news. */
 const GRACE_MS = 1000;
 const SWEEP_MS = 500;
 /** What timers, threads and a busy machine may add to a device's own time. */
 const LINE_LAG_MS = 25;
 const NETWORK_LAG_MS = 100;
+/** A probe that missed an answer by a hair is told so by the late answer. */
+const PROBE_LAG_MS = 8;
 /** Without one answer for so long while work is due the link is made anew. */
 const WATCHDOG_MS = 3000;
 const WATCHDOG_MAX_MS = 30_000;
 /** A block that answered before is only bisected when it is refused for so long. */
 const REFUSED_LONG_MS = 30_000;
+/** After a gateway said that it does not reach the unit. */
+const GATEWAY_PAUSE_MS = 100;
 const BUSY_PAUSE_MS = 50;
 const BUSY_PAUSE_MAX_MS = 2000;
 /** Neighbours ride along when they fall due within this share of their period. */
 const RIDE_SHARE = 0.25;
+/** A request that was only refused with neighbours in it: they are read apart for so long. */
+const NO_RIDES_MS = 600_000;
+/** What is read once is tried again after so long when it failed. */
+const ONCE_RETRY_MS = 5000;
+/** Commands to a silent unit are tried on it this often; others meanwhile are answered at once. */
+const SILENT_TRY_MS = 1000;
+/** Up for so long without an answer, and the link is told to be up all the same. */
+const SETTLED_MS = 2000;
 
 export class Poller {
   readonly bus: Bus;
@@ -94,6 +106,7 @@ export class Poller {
   #sweepTimer: Cancel | null = null;
   #wasUp = false;
   #isDown = false;
+  #isToldDown = false;
   #downSinceMs = 0;
   #downError = '';
   #upSinceMs = 0;
@@ -111,8 +124,8 @@ export class Poller {
     const nowMs = clock.monotonicMs();
     this.#isLine = isLine(bus);
     this.#statistics = new Statistics(nowMs);
-    this.#probeBudget = new TimeBudget(PROBE_SHARE, 300, nowMs);
-    this.#suspectBudget = new TimeBudget(SUSPECT_SHARE, Math.max(1000, 3 * bus.timeoutMs), nowMs);
+    this.#probeBudget = new TimeBudget(PROBE_SHARE, 100, nowMs);
+    this.#suspectBudget = new TimeBudget(SUSPECT_SHARE, Math.max(2000, 4 * bus.timeoutMs), nowMs);
     this.#units = options.devices.map((device) => this.#unitOf(device, options));
     this.#downSinceMs = nowMs;
     this.#client = options.connect({
@@ -156,6 +169,8 @@ export class Poller {
     const { unit, state } = target;
     if (this.#isStopped || this.#isDown)
       return this.#result(tagIndex, 'OFFLINE', command.correlation, this.#downError || 'the link is down');
+    if (unit.breaker.isOpen && this.#clock.monotonicMs() < unit.triedUntilMs)
+      return this.#result(tagIndex, 'OFFLINE', command.correlation, unit.error);
     if (this.#waitingCommands >= COMMANDS_MAX)
       return this.#result(tagIndex, 'BUSY', command.correlation, `${COMMANDS_MAX} commands are waiting`);
     if (command.kind === 'write' && state.tag.write?.newestOnly === true) this.#supersede(unit, state);
@@ -203,25 +218,31 @@ export class Poller {
   #startCommand(nowMs: number): boolean {
     if (this.#waitingCommands === 0) return false;
     const due = this.#schedule.next(nowMs);
-    if (due !== undefined && this.#readCreditMs > due.costMs && !this.#mustWait(due, nowMs)) return false;
     if (due === undefined) this.#readCreditMs = 0;
-    let best: { unit: Unit; sequence: number } | null = null;
+    else if (this.#readCreditMs > due.costMs && this.#mustWait(due, nowMs) === 0) return false;
+    for (let unit = this.#nextCommanded(nowMs); unit !== null; unit = this.#nextCommanded(nowMs)) {
+      const command = unit.commands.shift();
+      if (command === undefined) return false;
+      this.#waitingCommands -= 1;
+      if (nowMs > command.deadlineMs) this.#expired(command);
+      else if (command.kind === 'write') return this.#startWrite(unit, command);
+      else if (this.#startAskedRead(unit, command, nowMs)) return true;
+    }
+    return false;
+  }
+
+  /** The unit whose first command has waited longest of those that may be addressed now. */
+  #nextCommanded(nowMs: number): Unit | null {
+    let next: Unit | null = null;
+    let least = Infinity;
     for (const unit of this.#units) {
       const first = unit.commands.first;
       if (first === undefined || unit.isWriting || unit.holdUntilMs > nowMs) continue;
-      if (best === null || first.sequence < best.sequence) best = { unit, sequence: first.sequence };
+      if (first.sequence >= least) continue;
+      next = unit;
+      least = first.sequence;
     }
-    if (best === null) return false;
-    const command = best.unit.commands.shift();
-    if (command === undefined) return false;
-    this.#waitingCommands -= 1;
-    if (nowMs > command.deadlineMs) {
-      this.#result(command.state.tag.index, 'EXPIRED', command.correlation, 'too old to be carried out');
-      return this.#startCommand(nowMs);
-    }
-    if (command.kind === 'read') return this.#startAskedRead(best.unit, command, nowMs);
-    void this.#carryOut(best.unit, command);
-    return true;
+    return next;
   }
 
   #startProbe(nowMs: number): boolean {
@@ -233,9 +254,7 @@ export class Poller {
     const read = next?.shortestRead();
     if (next === null || read === undefined || read === null) return false;
     const unit = next;
-    // Every fourth probe waits as long as the settings allow: the device may have become slower.
-    const isPatient = unit.breaker.probes % 4 === 3 || !this.#hasLiveUnit();
-    const thinkMs = isPatient ? this.bus.timeoutMs : this.#thinkMs(unit);
+    const thinkMs = this.#hasLiveUnit() ? this.#probeThinkMs(unit) : this.bus.timeoutMs;
     // Until it settles nobody probes this unit again.
     this.#begin();
     unit.holdUntilMs = Infinity;
@@ -244,6 +263,22 @@ export class Poller {
       this.#probed(unit, answer, transferMs(this.bus, read.table, read.quantity));
     });
     return true;
+  }
+
+  /** Probes are cut short so that they can be frequent; now and then one waits longer, in case the unit became slower. */
+  #probeThinkMs(unit: Unit): number {
+    const { probes } = unit.breaker;
+    const lagMs = this.#isLine ? PROBE_LAG_MS : NETWORK_LAG_MS;
+    const usualMs = unit.latency.count > 0 ? unit.latency.p50Ms : this.#slowestNeighbourMs();
+    if (usualMs === 0 || probes % 128 === 127) return this.bus.timeoutMs;
+    const patience = probes % 32 === 31 ? 10 : probes % 8 === 7 ? 3 : 1;
+    return Math.min(this.bus.timeoutMs, Math.max((1.5 * usualMs + lagMs) * patience, unit.timeoutMinMs));
+  }
+
+  #slowestNeighbourMs(): number {
+    let slowestMs = 0;
+    for (const unit of this.#units) slowestMs = Math.max(slowestMs, unit.slowestMs);
+    return slowestMs;
   }
 
   #probeReadyMs(unit: Unit, nowMs: number): number {
@@ -264,6 +299,8 @@ export class Poller {
         this.#schedule.add(block);
         continue;
       }
+      // What reads are owed is settled when they go, and nothing is owed when no command waits.
+      this.#readCreditMs = this.#waitingCommands === 0 ? 0 : Math.max(0, this.#readCreditMs - block.costMs);
       const riders = block.isTransient ? [] : this.#ridersOf(block, nowMs);
       this.#send(block, riders, nowMs);
       return true;
@@ -275,9 +312,11 @@ export class Poller {
   #mustWait(block: Block, nowMs: number): number {
     const { unit } = block;
     if (unit.holdUntilMs > nowMs) return unit.holdUntilMs - nowMs;
-    if (unit.breaker.failures === 0 || unit.breaker.isOpen) return 0;
+    if (unit.breaker.failures === 0) return 0;
+    // A late answer to the last request of this shape could be taken for this one's.
     const heldMs = this.#client.heldUntilMs(block.request()) - nowMs;
     if (heldMs > 0) return heldMs;
+    if (unit.breaker.isOpen) return 0;
     // A unit that has just failed may cost others only so much time; when nobody else is due it costs nobody.
     if (this.#suspectBudget.canSpend(nowMs) || this.#schedule.readyCount === 0) return 0;
     return Math.min(250, Math.max(10, this.#suspectBudget.readyAtMs(nowMs) - nowMs));
@@ -286,7 +325,7 @@ export class Poller {
   /** Blocks beside this one that are nearly due and cheaper to read along than later by themselves. */
   #ridersOf(block: Block, nowMs: number): Block[] {
     const { unit, table } = block;
-    if (unit.blocks.length < 2 || block.split !== null) return [];
+    if (unit.blocks.length < 2 || block.split !== null || nowMs < unit.noRidesUntilMs) return [];
     const riders: Block[] = [];
     let [from, to] = [block.address, block.end];
     let terrain = null;
@@ -323,6 +362,8 @@ export class Poller {
       quantity: to - from,
     } as const;
     this.#begin();
+    block.isUnderWay = true;
+    for (const rider of riders) rider.isUnderWay = true;
     const mark = this.#mark;
     void this.#client.request(request, timeoutMs).then((answer) => {
       this.#finishRead(answer, block, riders, from, to - from, mark);
@@ -343,11 +384,11 @@ export class Poller {
       thinkMs = 3 * unit.slowestMs + lagMs;
     } else if (this.#isLine && this.#units.length > 1) {
       // Nothing is known of this one: its neighbours on the line give an idea.
-      const slowestMs = Math.max(...this.#units.map((other) => (other.isKnown ? other.slowestMs : 0)));
+      const slowestMs = this.#slowestNeighbourMs();
       if (slowestMs > 0) thinkMs = 4 * slowestMs + 2 * lagMs;
     }
-    const failures = unit.breaker.isOpen ? 0 : unit.breaker.failures;
-    return Math.min(ceilingMs, Math.max(thinkMs * 2 ** Math.min(failures, 6), unit.timeoutMinMs));
+    if (unit.breaker.failures > 0 && !unit.breaker.isOpen) thinkMs *= 2;
+    return Math.min(ceilingMs, Math.max(thinkMs, unit.timeoutMinMs));
   }
 
   // Answers
@@ -376,6 +417,7 @@ export class Poller {
   }
 
   #heard(): void {
+    if (this.#isToldDown) this.#tellUp();
     this.#lastAnswerMs = this.#clock.monotonicMs();
     this.#failuresSinceAnswer = 0;
     this.#watchdogMs = WATCHDOG_MS;
@@ -384,7 +426,7 @@ export class Poller {
   #answered(unit: Unit, nowMs: number): void {
     this.#heard();
     unit.goodCount += 1;
-    unit.lastGoodMs = nowMs;
+    unit.timeoutMinMs *= 0.995;
     if (unit.breaker.succeeded() || unit.state === 'offline') this.#revived(unit, nowMs);
   }
 
@@ -398,6 +440,8 @@ export class Poller {
   ): void {
     const { unit } = block;
     this.#settle(unit, answer, transferMs(this.bus, block.table, quantity));
+    block.isUnderWay = false;
+    for (const rider of riders) rider.isUnderWay = false;
     if (this.#isStopped) return;
     this.#statistics.reads += 1;
     unit.statistics.reads += 1;
@@ -423,6 +467,7 @@ export class Poller {
     const timeMs = Math.trunc(this.#clock.nowMs() - (nowMs - answer.receivedAtMs));
     const { states, positions } = block;
     const isForced = block.asked.length > 0;
+    if (block.hasScale) this.#takeScales(block, shift, answer, timeMs, mark);
     for (let i = 0; i < states.length; i += 1) {
       const state = states[i];
       if (state === undefined) continue;
@@ -434,6 +479,20 @@ export class Poller {
     }
     for (const batch of block.batches) this.#arrived(batch, block, timeMs, nowMs);
     this.#good(block, nowMs);
+  }
+
+  /** Factors before the values that they scale, whatever their addresses. */
+  #takeScales(
+    block: Block,
+    shift: number,
+    answer: Answer & { ok: true },
+    timeMs: number,
+    mark: number,
+  ): void {
+    for (const [i, state] of block.states.entries()) {
+      if (!state.isScale || state.writeMark > mark || state.writesUnderWay > 0) continue;
+      state.take(answer.data, (block.positions[i] ?? 0) + shift, timeMs, answer.receivedAtMs);
+    }
   }
 
   #publish(state: TagState, nowMs: number): void {
@@ -465,18 +524,19 @@ export class Poller {
     block.wasGood = true;
     block.isRetry = false;
     block.refusals = 0;
+    block.serverFailures = 0;
     block.silences = 0;
     for (const correlation of block.asked) this.#answerAsked(block, correlation);
     block.asked = [];
     if (block.isTransient) this.#pardon(block, nowMs);
-    else this.#again(block, nowMs);
+    else this.#again(block, nowMs, true);
     if (block.split !== null) {
       const learnedSome = accepted(block, this.#clock.nowMs());
       unit.openSplits -= 1;
       if (learnedSome) unit.needsPlan = true;
       this.#planWhenSettled(unit, nowMs);
     }
-    this.#review(unit);
+    if (unit.state !== 'online') this.#review(unit);
   }
 
   #answerAsked(block: Block, correlation: number): void {
@@ -487,9 +547,12 @@ export class Poller {
   }
 
   /** Puts a block in for its next turn. */
-  #again(block: Block, nowMs: number): void {
+  #again(block: Block, nowMs: number, isRead = false): void {
     if (block.unit.breaker.isOpen || !block.unit.blocks.includes(block)) return;
-    if (block.intervalMs === 0) return;
+    if (block.intervalMs === 0) {
+      if (!isRead) this.#retry(block, nowMs + ONCE_RETRY_MS);
+      return;
+    }
     if (block.isFirst) {
       // The first read came at once; from now on each device keeps its own place in the period.
       block.isFirst = false;
@@ -544,7 +607,10 @@ export class Poller {
       case 2:
       case 3:
         // Several blocks in one request: each by itself shows whose fault it is.
-        if (hadRiders) return this.#retry(block, nowMs);
+        if (hadRiders) {
+          unit.noRidesUntilMs = nowMs + NO_RIDES_MS;
+          return this.#retry(block, nowMs);
+        }
         return this.#refused(block, error, nowMs);
       case 5:
       case 6:
@@ -554,8 +620,11 @@ export class Poller {
       case 10:
       case 11:
         this.#unitFailed(unit, error, 0, nowMs);
-        return this.#dropOrRetry(block, nowMs + 20, error);
+        return this.#dropOrRetry(block, nowMs + GATEWAY_PAUSE_MS, error);
       default:
+        // Some devices say 4 for addresses that they do not have.
+        block.serverFailures += 1;
+        if (!block.wasGood && block.serverFailures >= 4) return this.#refused(block, error, nowMs);
         if (!block.isRetry) {
           block.isRetry = true;
           return this.#dropOrRetry(block, nowMs + 20, error);
@@ -576,7 +645,11 @@ export class Poller {
     if (block.unitGoodCountAtSilence !== unit.goodCount) block.silences += 1;
     block.unitGoodCountAtSilence = unit.goodCount;
     const opened = this.#unitFailed(unit, error, costMs, nowMs);
-    if (opened) return this.#answerAskedOf(block, 'TIMEOUT', error.text);
+    if (opened || unit.breaker.isOpen) {
+      unit.triedUntilMs = nowMs + SILENT_TRY_MS;
+      this.#rejectAll(unit, 'OFFLINE', error.text);
+      return this.#answerAskedOf(block, 'TIMEOUT', error.text);
+    }
     if (block.silences >= 3 && !block.wasGood) return this.#refused(block, error, nowMs);
     if (block.isTransient) return this.#dropOrRetry(block, Infinity, error);
     if (block.silences >= 3) this.#failTags(block.states, 'timeout', nowMs);
@@ -609,9 +682,9 @@ export class Poller {
     const { breaker } = unit;
     if (breaker.failures === 0) unit.firstFailureMs = nowMs - costMs;
     // Learned timeouts are short: a unit is silent only after the time that the settings give it.
-    const isEarly = nowMs - unit.firstFailureMs < this.bus.timeoutMs;
+    const isEarly = error.kind !== 'exception' && nowMs - unit.firstFailureMs < this.bus.timeoutMs;
     if (!breaker.isOpen && isEarly && breaker.failures + 1 >= unit.device.offline.afterFailures) return false;
-    if (!breaker.failed(nowMs, costMs)) return false;
+    if (!breaker.failed(nowMs)) return false;
     for (const block of unit.blocks) this.#schedule.remove(block);
     this.#setState(unit, 'offline', error.text);
     this.#failTags(unit.states, error.kind === 'exception' ? 'offline' : 'timeout', nowMs);
@@ -632,7 +705,7 @@ export class Poller {
         this.#failuresSinceAnswer += 1;
         this.#lastTimedOut = { unit, sentAtMs: answer.sentAtMs };
       }
-      unit.breaker.failed(nowMs, costMs);
+      unit.breaker.failed(nowMs);
       this.#rejectAll(unit, 'OFFLINE', answer.error.text);
     }
     this.#pump();
@@ -641,13 +714,17 @@ export class Poller {
   /** It answers again: everything of it is due now. */
   #revived(unit: Unit, nowMs: number): void {
     unit.holdUntilMs = Math.min(unit.holdUntilMs, nowMs);
+    this.#allDue(unit, nowMs);
+    this.#review(unit);
+  }
+
+  #allDue(unit: Unit, nowMs: number): void {
     for (const block of unit.blocks) {
-      if (block.slot >= 0) continue;
+      if (block.slot >= 0 || block.isUnderWay) continue;
       block.dueMs = nowMs;
       if (!block.isFirst) block.gridMs = nowMs;
       this.#schedule.add(block);
     }
-    this.#review(unit);
   }
 
   /** Exceptions 1 to 3, or silence where others are answered: the request asks for what is not there. */
@@ -666,7 +743,8 @@ export class Poller {
     const wasOnTrial = block.split !== null;
     if (wasOnTrial) unit.openSplits -= 1;
     unit.blocks = unit.blocks.filter((other) => other !== block);
-    const halves = block.states.length > 1 ? halve(block) : null;
+    // Exception 3 of a read is about its length (Modbus 6.1 to 6.4).
+    const halves = block.states.length > 1 ? halve(block, error.exception === 3) : null;
     if (halves === null) {
       this.#refuseTags(unit, block.states, error, nowMs);
     } else {
@@ -811,19 +889,27 @@ export class Poller {
     this.#upSinceMs = nowMs;
     this.#wasUp = true;
     this.#failuresSinceAnswer = 0;
-    if (this.#isDown || this.#downError !== '') this.#events.busChanged(this.bus.index, true, '');
+    const wasDown = this.#isDown;
     this.#isDown = false;
     this.#downError = '';
     for (const unit of this.#units) {
+      // What is read once is read again after the link was away.
+      if (wasDown && !unit.breaker.isOpen) this.#allDue(unit, nowMs);
       unit.holdUntilMs = nowMs;
       unit.busyPauseMs = 0;
       unit.breaker.probeNow(nowMs);
       for (const refusal of unit.knowledge.refusals.values()) {
-        if (refusal.count > 1 || unit.goodCount > 0) continue;
+        if (unit.goodCount === 0) continue;
         refusal.retestAtMs = Math.min(refusal.retestAtMs, this.#clock.nowMs() + 15_000);
       }
     }
     this.#pump();
+  }
+
+  /** A link that comes and goes without an answer is not up: the first answer says so, or time. */
+  #tellUp(): void {
+    this.#isToldDown = false;
+    this.#events.busChanged(this.bus.index, true, '');
   }
 
   #linkDown(error: ModbusError): void {
@@ -834,10 +920,15 @@ export class Poller {
   }
 
   #reviewLink(nowMs: number): void {
-    if (this.#client.isUp || this.#isDown || nowMs - this.#downSinceMs < GRACE_MS) return;
+    if (this.#client.isUp) {
+      if (this.#isToldDown && nowMs - this.#upSinceMs > SETTLED_MS) this.#tellUp();
+      return;
+    }
+    if (this.#isDown || nowMs - this.#downSinceMs < GRACE_MS) return;
     this.#isDown = true;
     const error = this.#downError || 'not connected';
-    this.#events.busChanged(this.bus.index, false, error);
+    if (!this.#isToldDown) this.#events.busChanged(this.bus.index, false, error);
+    this.#isToldDown = true;
     for (const unit of this.#units) {
       this.#setState(unit, 'offline', error);
       this.#failTags(unit.states, 'offline', nowMs);
@@ -888,7 +979,7 @@ export class Poller {
     if (unit.commands.length === 0) return;
     for (const command of unit.commands.takeWhere((waiting) => nowMs > waiting.deadlineMs)) {
       this.#waitingCommands -= 1;
-      this.#result(command.state.tag.index, 'EXPIRED', command.correlation, 'too old to be carried out');
+      this.#expired(command);
     }
   }
 
@@ -934,6 +1025,7 @@ export class Poller {
     this.#lastTimedOut = null;
     const tookMs = this.#clock.monotonicMs() - last.sentAtMs;
     last.unit.timeoutMinMs = Math.min(this.bus.timeoutMs, Math.max(last.unit.timeoutMinMs, 1.5 * tookMs));
+    if (last.unit.breaker.isOpen) last.unit.breaker.probeNow(this.#clock.monotonicMs());
   }
 
   #remember(unit: Unit): void {
@@ -966,11 +1058,26 @@ export class Poller {
     const [block] = unit.planOnce([state], 0);
     if (block === undefined) {
       this.#result(state.tag.index, 'UNKNOWN_TAG', correlation, 'the tag cannot be read within the limits');
-      return this.#startCommand(nowMs);
+      return false;
     }
     block.asked.push(correlation);
-    this.#send(block, [], nowMs);
+    const waitMs = this.#mustWait(block, nowMs);
+    if (waitMs === 0) {
+      this.#send(block, [], nowMs);
+      return true;
+    }
+    block.dueMs = nowMs + waitMs;
+    this.#schedule.add(block);
+    return false;
+  }
+
+  #startWrite(unit: Unit, command: Command): boolean {
+    void this.#carryOut(unit, command);
     return true;
+  }
+
+  #expired(command: Command): void {
+    this.#result(command.state.tag.index, 'EXPIRED', command.correlation, 'too old to be carried out');
   }
 
   #readOnce(unit: Unit, states: readonly TagState[], asked: number[], nowMs: number): void {
@@ -1035,7 +1142,8 @@ export class Poller {
     if (!isSilent) return;
     this.#failuresSinceAnswer += 1;
     if (unit.breaker.isOpen) {
-      unit.breaker.failed(nowMs, costMs);
+      unit.triedUntilMs = nowMs + SILENT_TRY_MS;
+      unit.breaker.failed(nowMs);
       this.#rejectAll(unit, 'OFFLINE', answer.error.text);
     } else {
       this.#unitFailed(unit, answer.error, costMs, nowMs);

@@ -21,6 +21,8 @@ export class TagState {
   readonly decode: Decode;
   /** The tag that holds a factor of this one's value. */
   scaleTag: TagState | null = null;
+  /** Other tags take a factor from this one. */
+  isScale = false;
 
   value: Value | null = null;
   /** Quality and reason as in parcels; CODE_UNREAD before the first reading. */

@@ -30,7 +30,6 @@ export interface DeviceStatistics {
   readonly errors: Readonly<Partial<Record<ErrorKind, number>>>;
   readonly exceptions: Readonly<Record<number, number>>;
   readonly response: Times;
-  readonly timeoutMs: number;
   readonly refusedTags: number;
   readonly waitingCommands: number;
   readonly requests: readonly RequestStatistics[];
@@ -130,7 +129,6 @@ function deviceSnapshot(unit: Unit): DeviceStatistics {
     errors: { ...statistics.errors },
     exceptions: { ...statistics.exceptions },
     response: timesOf(statistics.response),
-    timeoutMs: unit.timeoutMinMs,
     refusedTags: unit.knowledge.refusals.size,
     waitingCommands: unit.commands.length,
     requests: unit.blocks.map(requestSnapshot),

@@ -9,19 +9,20 @@ import { Breaker } from './breaker.js';
 import { CommandQueue } from './commands.js';
 import { Knowledge } from './knowledge.js';
 import { LatencyRing, Slope } from './latency.js';
-import { isSerial, readCost, type ReadCost } from './linecost.js';
+import { isLine, isSerial, readCost, type ReadCost } from './linecost.js';
 import { sampleCode } from './parcel.js';
 import type { DeviceState } from './sample.js';
 import { planReads, type ReadRequest } from './readplan.js';
 import type { TagState } from './report.js';
 import type { Work } from './schedule.js';
 import { Tally } from './tally.js';
-import { Terrain } from './terrain.js';
+import { Terrain, type Learned } from './terrain.js';
 
 /** Two halves of a refused request on trial, and what lay between them. */
 export interface Split {
   readonly table: Table;
-  readonly quantity: number;
+  /** Registers or bits of the larger half. */
+  readonly halfQuantity: number;
   /** Addresses between the halves that no tag asks for; empty when from is to. */
   readonly gapFrom: number;
   readonly gapTo: number;
@@ -49,12 +50,16 @@ export class Block implements Work {
   /** When it was planned to be read: due times that a pause put off do not move the grid. */
   gridMs = 0;
   isFirst = true;
+  isUnderWay = false;
+  readonly hasScale: boolean;
 
   wasGood = false;
   isRetry = false;
   /** Refusals or unanswered requests in a row, and since when. */
   refusals = 0;
   refusedSinceMs = 0;
+  /** Exceptions in a row that say nothing of the map. */
+  serverFailures = 0;
   silences = 0;
   unitGoodCountAtSilence = -1;
   split: Split | null = null;
@@ -71,6 +76,7 @@ export class Block implements Work {
     this.intervalMs = request.intervalMs;
     this.costMs = request.costMs;
     this.states = states;
+    this.hasScale = states.some((state) => state.isScale);
     const scale = isBitTable(request.table) ? 1 : 2;
     this.positions = Int32Array.from(states, ({ tag }) => scale * (tag.address - request.address));
   }
@@ -141,7 +147,6 @@ export class Unit {
   busyPauseMs = 0;
   /** Answers so far, exceptions included. */
   goodCount = 0;
-  lastGoodMs = -Infinity;
   firstFailureMs = 0;
   /** A late answer showed that learned times are too short: no timeout below this. */
   timeoutMinMs = 0;
@@ -154,6 +159,9 @@ export class Unit {
   retestAfterMs = 0;
   /** A probe sent earlier could be taken for the last one's late answer. */
   probeHeldUntilMs = 0;
+  /** Silent, and a command found it so lately: commands are answered without another try before. */
+  triedUntilMs = 0;
+  noRidesUntilMs = 0;
   readBack = new Set<TagState>();
 
   state: DeviceState = 'offline';
@@ -173,7 +181,9 @@ export class Unit {
     this.breaker = new Breaker(device.offline, random);
     const byIndex = new Map(states.map((state) => [state.tag.index, state]));
     for (const state of states) {
-      if (state.tag.scaleFrom !== null) state.scaleTag = byIndex.get(state.tag.scaleFrom.tag) ?? null;
+      if (state.tag.scaleFrom === null) continue;
+      state.scaleTag = byIndex.get(state.tag.scaleFrom.tag) ?? null;
+      if (state.scaleTag !== null) state.scaleTag.isScale = true;
     }
     this.batches = batches.map((batch) => ({
       batch,
@@ -214,12 +224,14 @@ export class Unit {
   /** Makes the blocks anew from tags and knowledge; blocks that stay the same keep what they went through. */
   plan(): { readonly added: Block[]; readonly removed: Block[]; readonly unreadable: TagState[] } {
     const byTag = new Map(this.states.map((state) => [state.tag, state]));
-    const wanted = this.states.filter(({ tag }) => !this.knowledge.refusals.has(tag.name));
+    // Nobody answers a read of unit 0 on a line.
+    const isBroadcast = this.device.unitId === 0 && isLine(this.device.bus);
+    const wanted = this.states.filter(({ tag }) => !isBroadcast && !this.knowledge.refusals.has(tag.name));
     const plan = planReads(
       this.device,
       wanted.map(({ tag }) => tag),
       this.cost,
-      { ...this.#learned() },
+      this.#learned(),
     );
     const before = new Map(this.blocks.map((block) => [keyOf(block), block]));
     const added: Block[] = [];
@@ -248,7 +260,7 @@ export class Unit {
   /** Blocks for some of its tags, to be read once, now. */
   planOnce(states: readonly TagState[], intervalMs: number): Block[] {
     const byTag = new Map(states.map((state) => [state.tag, state]));
-    const plan = planReads(this.device, [...byTag.keys()], this.cost, this.#learned());
+    const plan = planReads(this.device, [...byTag.keys()], this.cost, this.#learned(states));
     return plan.requests.map((request) => {
       const block = new Block(
         this,
@@ -288,10 +300,12 @@ export class Unit {
   }
 
   /** Refused tags are out of bounds for every joined read. */
-  #learned() {
+  #learned(except: readonly TagState[] = []): Learned {
     const { registersMax, bitsMax, holes, refusals } = this.knowledge;
     if (refusals.size === 0) return { registersMax, bitsMax, holes };
-    const refused = this.states.filter(({ tag }) => refusals.has(tag.name)).map(({ tag }) => tag);
+    const refused = this.states
+      .filter((state) => refusals.has(state.tag.name) && !except.includes(state))
+      .map(({ tag }) => tag);
     // A legal tag may overlap a refused one (another type, a bit of it): that stretch stays readable.
     const others = this.states.filter(({ tag }) => !refusals.has(tag.name)).map(({ tag }) => tag);
     const outOfBounds = refused.filter(

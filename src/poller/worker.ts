@@ -10,8 +10,8 @@ import { Outbox } from './outbox.js';
 import { COMMAND_CODE, ParcelReader } from './parcel.js';
 import { Poller, type PollerEvents } from './poller.js';
 
-/** Parcels leave at once, but no more often than this. */
-const FLUSH_MS = 2;
+/** A parcel leaves at once when none left lately; under load each carries what came within this time. */
+const FLUSH_MS = 10;
 const STATISTICS_MS = 10_000;
 
 if (parentPort === null) throw new Error('worker.js runs as a worker thread of the pool');

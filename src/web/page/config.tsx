@@ -1,0 +1,110 @@
+/** The gateway file in a plain editor: checked by the gateway with the same words as `holdfast check`, applied without a restart. */
+import { useSignal } from '@preact/signals';
+import type { FunctionComponent } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
+import { say } from './language.js';
+import { Failure } from './parts.js';
+import { request } from './session.js';
+
+interface Problem {
+  readonly severity: 'error' | 'warning';
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+  readonly code: string;
+  readonly path: string;
+  readonly text: string;
+}
+
+interface Checked {
+  readonly problems: readonly Problem[];
+}
+
+export const ConfigView: FunctionComponent = () => {
+  const running = useSignal('');
+  const text = useSignal('');
+  const problems = useSignal<readonly Problem[]>([]);
+  const status = useSignal<string | null>(null);
+  const failure = useSignal<string | null>(null);
+  const editor = useRef<HTMLTextAreaElement>(null);
+
+  const ask = <T,>(verb: string, body: Record<string, unknown>, then: (answer: T) => void): void => {
+    status.value = null;
+    request<T>(verb, body)
+      .then((answer) => {
+        failure.value = null;
+        then(answer);
+      })
+      .catch((error: unknown) => (failure.value = error instanceof Error ? error.message : String(error)));
+  };
+
+  useEffect(() => {
+    ask<{ text: string }>('config', {}, (answer) => {
+      running.value = answer.text;
+      text.value = answer.text;
+    });
+    // The file is fetched once; what is typed since must stay.
+  }, []);
+
+  const check = (): void =>
+    ask<Checked>('config-check', { text: text.value }, (answer) => {
+      problems.value = answer.problems;
+      if (answer.problems.length === 0) status.value = say('config_good');
+    });
+  const apply = (): void =>
+    ask<Checked & { applied: boolean }>('config-apply', { text: text.value }, (answer) => {
+      problems.value = answer.problems;
+      if (!answer.applied) return;
+      running.value = text.value;
+      status.value = say('config_applied');
+    });
+  const goTo = ({ line, column }: Problem): void => {
+    const before = text.value.split('\n').slice(0, line - 1);
+    const at = before.join('\n').length + (before.length > 0 ? 1 : 0) + column - 1;
+    editor.current?.focus();
+    editor.current?.setSelectionRange(at, at);
+  };
+
+  return (
+    <>
+      <div class="tools">
+        <button type="button" onClick={check}>
+          {say('check')}
+        </button>
+        <button type="button" class="primary" disabled={text.value === running.value} onClick={apply}>
+          {say('apply')}
+        </button>
+        <button
+          type="button"
+          disabled={text.value === running.value}
+          onClick={() => (text.value = running.value)}
+        >
+          {say('revert')}
+        </button>
+        <span role="status">
+          {status.value ??
+            (problems.value.length > 0 ? say('problems', { count: problems.value.length }) : '')}
+        </span>
+      </div>
+      <Failure text={failure.value} />
+      <ul class="problems">
+        {problems.value.map((problem) => (
+          <li key={`${problem.line}:${problem.column} ${problem.code}`} class={problem.severity}>
+            <button type="button" onClick={() => goTo(problem)}>
+              {problem.line}:{problem.column}
+            </button>{' '}
+            <code>{problem.code}</code> {problem.path}: {problem.text}
+          </li>
+        ))}
+      </ul>
+      <textarea
+        ref={editor}
+        class="editor"
+        aria-label={say('running_config')}
+        spellcheck={false}
+        value={text.value}
+        onInput={(event) => (text.value = event.currentTarget.value)}
+      />
+    </>
+  );
+};

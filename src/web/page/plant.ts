@@ -1,0 +1,188 @@
+/**
+ * What the page knows of the plant: devices, tags and their newest samples, as signals. Samples that arrive within one
+ * frame are taken in together, so that thousands a second stay smooth.
+ */
+import { batch, signal, type Signal } from '@preact/signals';
+
+export interface WriteLimits {
+  readonly min: number | null;
+  readonly max: number | null;
+  readonly step: number;
+}
+
+export interface TagAbout {
+  readonly name: string;
+  readonly topic: string;
+  readonly setTopic: string;
+  readonly unit: string | null;
+  readonly type: string;
+  readonly intervalMs: number;
+  readonly write: WriteLimits | null;
+  readonly enum: readonly string[] | null;
+}
+
+export interface DeviceAbout {
+  readonly name: string;
+  readonly topic: string;
+  readonly bus: string;
+  readonly unitId: number;
+  readonly tags: readonly TagAbout[];
+}
+
+export interface PlantAbout {
+  readonly gateway: string;
+  readonly version: string;
+  readonly devices: readonly DeviceAbout[];
+  readonly buses: readonly { readonly name: string; readonly link: string }[];
+}
+
+export type QualityWord = 'good' | 'stale' | 'bad' | 'uncertain';
+
+export interface Sample {
+  readonly value: string | null;
+  readonly number: number | null;
+  readonly quality: QualityWord;
+  readonly reason: string;
+  readonly timeMs: number;
+}
+
+export interface LiveTag {
+  readonly about: TagAbout;
+  readonly device: string;
+  readonly sample: Signal<Sample | null>;
+  /** Newest last, at most RECENT_MAX points of the last five minutes. */
+  readonly recent: { timeMs: number; value: number }[];
+}
+
+export interface DeviceState {
+  readonly state: 'online' | 'degraded' | 'offline';
+  readonly since: number;
+  readonly error: string;
+}
+
+const RECENT_MAX = 150;
+const RECENT_MS = 5 * 60_000;
+
+export const plant = signal<PlantAbout | null>(null);
+export const liveTags = signal<readonly LiveTag[]>([]);
+export const deviceStates = signal<ReadonlyMap<string, DeviceState>>(new Map());
+/** Ticks once a second, for ages. */
+export const nowMs = signal(Date.now());
+
+const byTopic = new Map<string, LiveTag>();
+const deviceByTopic = new Map<string, string>();
+const arrived = new Map<LiveTag, Uint8Array>();
+const decoder = new TextDecoder();
+let isScheduled = false;
+
+setInterval(() => (nowMs.value = Date.now()), 1000);
+
+export function setPlant(about: PlantAbout): void {
+  byTopic.clear();
+  deviceByTopic.clear();
+  const tags: LiveTag[] = [];
+  for (const device of about.devices) {
+    deviceByTopic.set(device.topic, device.name);
+    for (const tag of device.tags) {
+      const live: LiveTag = { about: tag, device: device.name, sample: signal(null), recent: [] };
+      byTopic.set(tag.topic, live);
+      tags.push(live);
+    }
+  }
+  batch(() => {
+    plant.value = about;
+    liveTags.value = tags;
+  });
+}
+
+/** Takes a message if it is about the plant; only the newest sample of a tag within a frame counts. */
+export function takeMessage(topic: string, payload: Uint8Array): boolean {
+  const tag = byTopic.get(topic);
+  if (tag !== undefined) {
+    arrived.set(tag, payload);
+    schedule();
+    return true;
+  }
+  const device = deviceByTopic.get(topic);
+  if (device === undefined) return false;
+  const state = parse(payload);
+  if (isDeviceState(state)) deviceStates.value = new Map(deviceStates.value).set(device, state);
+  return true;
+}
+
+function schedule(): void {
+  if (isScheduled) return;
+  isScheduled = true;
+  setTimeout(() => requestAnimationFrame(takeArrived), 100);
+}
+
+/** A slice a frame, so that no frame takes long. */
+function takeArrived(): void {
+  const deadline = performance.now() + 12;
+  batch(() => {
+    for (const [tag, payload] of arrived) {
+      arrived.delete(tag);
+      take(tag, payload);
+      if (performance.now() > deadline) break;
+    }
+  });
+  isScheduled = false;
+  if (arrived.size > 0) schedule();
+}
+
+function take(tag: LiveTag, payload: Uint8Array): void {
+  const sample = toSample(payload);
+  tag.sample.value = sample;
+  if (sample.number === null || sample.quality !== 'good') return;
+  tag.recent.push({ timeMs: sample.timeMs, value: sample.number });
+  while (tag.recent.length > RECENT_MAX || (tag.recent[0]?.timeMs ?? Infinity) < sample.timeMs - RECENT_MS)
+    tag.recent.shift();
+}
+
+/** Reads {"v","q","t","e"}; a bare value (payload: raw) counts as good, now. */
+function toSample(payload: Uint8Array): Sample {
+  const text = decoder.decode(payload);
+  const json = parse(payload);
+  if (typeof json === 'object' && json !== null && 'q' in json) {
+    const { v, q, t, e } = json as { v?: unknown; q?: unknown; t?: unknown; e?: unknown };
+    // 64-bit integers keep all their digits only in the text.
+    const digits = /"v":(-?\d{16,})/.exec(text)?.[1];
+    return {
+      value: v === null || v === undefined ? null : (digits ?? String(v)),
+      number: typeof v === 'number' ? v : typeof v === 'boolean' ? Number(v) : null,
+      quality: isQuality(q) ? q : 'bad',
+      reason: typeof e === 'string' ? e : '',
+      timeMs: typeof t === 'number' ? t : Date.now(),
+    };
+  }
+  const number = text === '' ? NaN : Number(text);
+  return {
+    value: text === '' ? null : text,
+    number: Number.isFinite(number) ? number : null,
+    quality: text === '' ? 'bad' : 'good',
+    reason: '',
+    timeMs: Date.now(),
+  };
+}
+
+export function parse(payload: Uint8Array): unknown {
+  try {
+    return JSON.parse(decoder.decode(payload)) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+function isQuality(text: unknown): text is QualityWord {
+  return text === 'good' || text === 'stale' || text === 'bad' || text === 'uncertain';
+}
+
+function isDeviceState(json: unknown): json is DeviceState {
+  return typeof json === 'object' && json !== null && 'state' in json && 'since' in json;
+}
+
+/** What a sample is worth now: one that should have been renewed long ago is stale whatever it said. */
+export function qualityNow(sample: Sample, isLive: boolean): QualityWord {
+  if (sample.quality === 'good' && !isLive) return 'stale';
+  return sample.quality;
+}

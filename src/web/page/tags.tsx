@@ -1,0 +1,114 @@
+/** Home: every tag with value, quality, age and its last minutes; search, only what is bad, and writing. */
+import { computed, signal, useSignal } from '@preact/signals';
+import type { FunctionComponent } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
+import { say } from './language.js';
+import { Quality, Sparkline, Table } from './parts.js';
+import { liveTags, nowMs, qualityNow, type LiveTag } from './plant.js';
+import { link } from './session.js';
+import { ageText } from './texts.js';
+import { WriteDialog } from './write.js';
+
+const search = signal('');
+const onlyBad = signal(false);
+const writing = signal<LiveTag | null>(null);
+
+const shown = computed(() => {
+  const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+  return liveTags.value.filter((tag) => {
+    const name = `${tag.device}/${tag.about.name}`.toLowerCase();
+    if (!words.every((word) => name.includes(word))) return false;
+    return !onlyBad.value || tag.sample.value?.quality !== 'good';
+  });
+});
+
+export const TagsView: FunctionComponent = () => (
+  <>
+    <div class="tools">
+      <input
+        type="search"
+        placeholder={say('search')}
+        aria-label={say('search')}
+        value={search.value}
+        onInput={(event) => (search.value = event.currentTarget.value)}
+      />
+      <label>
+        <input
+          type="checkbox"
+          checked={onlyBad.value}
+          onChange={(event) => (onlyBad.value = event.currentTarget.checked)}
+        />
+        {say('only_bad')}
+      </label>
+    </div>
+    <Table
+      caption={say('tags')}
+      heads={[say('name'), say('value'), say('quality'), say('age'), say('recent'), say('write')]}
+    >
+      {shown.value.map((tag) => (
+        <Row key={tag.about.topic} tag={tag} />
+      ))}
+    </Table>
+    {writing.value !== null && <WriteDialog tag={writing.value} onClose={() => (writing.value = null)} />}
+  </>
+);
+
+/** Rows out of sight are not kept up to date: with thousands of tags that is most of the work. */
+const observed = new WeakMap<Element, (isVisible: boolean) => void>();
+const observer = new IntersectionObserver(
+  (entries) => {
+    for (const entry of entries) observed.get(entry.target)?.(entry.isIntersecting);
+  },
+  { rootMargin: '200px' },
+);
+
+const Row: FunctionComponent<{ tag: LiveTag }> = ({ tag }) => {
+  const row = useRef<HTMLTableRowElement>(null);
+  const isVisible = useSignal(false);
+  useEffect(() => {
+    const element = row.current;
+    if (element === null) return undefined;
+    observed.set(element, (visible) => (isVisible.value = visible));
+    observer.observe(element);
+    return () => observer.unobserve(element);
+  }, [isVisible]);
+  return (
+    <tr ref={row}>
+      <th scope="row">
+        <small>{tag.device}/</small>
+        {tag.about.name}
+      </th>
+      {isVisible.value ? <Live tag={tag} /> : <td colSpan={5} />}
+    </tr>
+  );
+};
+
+const Live: FunctionComponent<{ tag: LiveTag }> = ({ tag }) => {
+  const sample = tag.sample.value;
+  const word = sample === null ? 'waiting' : qualityNow(sample, link.value.state === 'live');
+  return (
+    <>
+      <td class="value">
+        {sample?.value ?? '–'} {sample?.value != null && <small>{tag.about.unit}</small>}
+      </td>
+      <td>
+        <Quality word={word} reason={sample?.reason ?? ''} />
+      </td>
+      <td class="age">{sample === null ? '' : ageText(nowMs.value - sample.timeMs)}</td>
+      <td>
+        <Sparkline tag={tag} />
+      </td>
+      <td>
+        {tag.about.write !== null && (
+          <button
+            type="button"
+            aria-label={say('write_title', { tag: tag.about.name })}
+            onClick={() => (writing.value = tag)}
+          >
+            {say('write')}
+          </button>
+        )}
+      </td>
+    </>
+  );
+};

@@ -1,0 +1,460 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import type { Bus, Tag } from '../../src/config/plant.js';
+import { costOf, readCost } from '../../src/poller/linecost.js';
+import { planReads } from '../../src/poller/readplan.js';
+import { busOf, deviceOf, rtuBusOf, tagOf, writeOf } from '../support/tags.js';
+import { randomOf, PollerField } from '../support/pollerfield.js';
+import { contentOf, type Verdict } from '../support/scriptedline.js';
+
+/** Devices with evenly spaced tags on one bus. */
+function fieldOf(bus: Bus, deviceCount: number, tagCount: number, changes: Partial<Tag> = {}, step = 1) {
+  const devices = Array.from({ length: deviceCount }, (_, i) => deviceOf(i, bus));
+  const tags = devices.flatMap((device, d) =>
+    Array.from({ length: tagCount }, (_, i) => {
+      const index = d * tagCount + i;
+      return tagOf(index, device, i * step, {
+        write: writeOf({ table: 'holding-register', address: i * step }),
+        ...changes,
+      });
+    }),
+  );
+  const field = new PollerField({ bus, devices, tags });
+  return { field, devices, tags };
+}
+
+/** Every good value must hold the address it was asked for, and a time not older than a second or two. */
+function assertRight(field: PollerField): void {
+  for (const { tag, value, quality, atMs } of field.told) {
+    if (quality === 'bad') {
+      assert.equal(value, null, 'a bad value is null');
+      continue;
+    }
+    if (quality !== 'good') continue;
+    assert.ok(typeof value === 'number');
+    assert.equal(value >> 8, tag.address & 0xff, `${tag.name} has the value of another address`);
+    const age = (Math.floor(atMs / 1000) - (value & 0xff)) & 0xff;
+    assert.ok(age <= 1, `${tag.name} is told ${age} s late as new`);
+  }
+}
+
+test('a saturated line carries what physics allows, and every value is right', async () => {
+  for (const [baud, turnaroundMs, least] of [
+    [9600, 3, 0.97],
+    [115200, 1, 0.97],
+  ] as const) {
+    const bus = rtuBusOf(0, baud, { turnaroundMs });
+    const { field, devices, tags } = fieldOf(bus, 4, 40, { intervalMs: 100, report: 'always' }, 3);
+    for (const { unitId } of devices) field.line.unit(unitId).turnaroundMs = turnaroundMs;
+    field.poller.start();
+    await field.clock.run(60_000);
+    const cost = readCost(bus, turnaroundMs);
+    const cycleMs = devices.reduce((sum, device) => {
+      const own = tags.filter((tag) => tag.device === device);
+      return sum + planReads(device, own, cost).requests.reduce((ms, request) => ms + request.costMs, 0);
+    }, 0);
+    const good = devices.reduce((sum, device) => sum + field.goodCount(device, 10_000, 60_000), 0);
+    const most = (50_000 / cycleMs) * tags.length;
+    assert.ok(good >= least * most, `${baud}: ${good} of ${Math.round(most)}`);
+    assert.equal(field.line.inFlightMost, 1);
+    assertRight(field);
+  }
+});
+
+test('three dead units of ten cost the others little, are offline and null, and are back soon after they live', async () => {
+  const bus = rtuBusOf(0, 9600);
+  const { field, devices } = fieldOf(bus, 10, 20, { intervalMs: 100, report: 'always' });
+  const dead = devices.filter((_, i) => i % 4 === 0);
+  field.poller.start();
+  await field.clock.run(30_000);
+  const before = goodOfOthers(field, devices, dead, 10_000, 30_000) / 20;
+  for (const { unitId } of dead) field.line.unit(unitId).isAlive = false;
+  await field.clock.run(20_000);
+  for (const device of dead) {
+    assert.equal(field.stateOf(device), 'offline');
+    for (const told of field.told.filter(({ tag, atMs }) => tag.device === device && atMs > 45_000))
+      assert.equal(told.quality, 'bad');
+  }
+  await field.clock.run(40_000);
+  const meanwhile = goodOfOthers(field, devices, dead, 50_000, 90_000) / 40;
+  assert.ok(meanwhile >= 0.97 * before * (10 / 7), `${meanwhile} a second, ${before} before`);
+  const lost = field.line.asked.filter(({ atMs, outcome }) => atMs > 50_000 && outcome === 'silent');
+  const lostMs = lost.reduce((sum, { tookMs }) => sum + tookMs, 0);
+  assert.ok(lostMs <= 0.025 * 40_000, `probes took ${lostMs} ms of 40 s`);
+  const revivedAtMs = field.nowMs;
+  for (const { unitId } of dead) field.line.unit(unitId).isAlive = true;
+  await field.clock.run(6_000);
+  for (const device of dead) {
+    const first = field.told.find(
+      ({ tag, atMs, quality }) => tag.device === device && atMs > revivedAtMs && quality === 'good',
+    );
+    assert.ok(first !== undefined && first.atMs - revivedAtMs <= 5000, `${device.name} is back too late`);
+    assert.equal(field.stateOf(device), 'online');
+  }
+  assertRight(field);
+});
+
+function goodOfOthers(
+  field: PollerField,
+  devices: readonly Tag['device'][],
+  dead: readonly Tag['device'][],
+  fromMs: number,
+  toMs: number,
+): number {
+  return devices
+    .filter((device) => !dead.includes(device))
+    .reduce((sum, device) => sum + field.goodCount(device, fromMs, toMs), 0);
+}
+
+test('a unit that was dead from the start does not keep the others waiting, and is offline within seconds', async () => {
+  const bus = rtuBusOf(0, 9600);
+  const { field, devices } = fieldOf(bus, 5, 10);
+  const [first] = devices;
+  assert.ok(first !== undefined);
+  field.line.unit(first.unitId).isAlive = false;
+  field.poller.start();
+  await field.clock.run(8000);
+  assert.equal(field.stateOf(first), 'offline');
+  const newest = field.newest(field.told[0]?.tag ?? assert.fail());
+  assert.ok(newest !== undefined);
+  for (const device of devices.slice(1)) assert.ok(field.goodCount(device, 0, 2500) >= 10, device.name);
+});
+
+test('random faults on one unit give no wrong value and leave its neighbours their rate', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer(),
+      fc.constantFrom<Verdict | 'late'>('silent', 'crc', 4, 6, 'late'),
+      async (seed, fault) => {
+        const bus = rtuBusOf(0, 19200);
+        const { field, devices } = fieldOf(bus, 4, 20, { intervalMs: 200, report: 'always' });
+        const [culprit, ...others] = devices;
+        assert.ok(culprit !== undefined);
+        field.poller.start();
+        await field.clock.run(10_000);
+        const random = randomOf(seed);
+        const unit = field.line.unit(culprit.unitId);
+        unit.judge = () => {
+          const strikes = random() < 0.5;
+          if (fault === 'late') unit.turnaroundMs = strikes ? 400 : 3;
+          return strikes && fault !== 'late' ? fault : 0;
+        };
+        await field.clock.run(20_000);
+        unit.judge = () => 0;
+        unit.turnaroundMs = 3;
+        for (const device of others) {
+          const share = field.goodCount(device, 10_000, 30_000) / field.goodCount(device, 0, 10_000) / 2;
+          assert.ok(share >= 0.9, `${device.name} kept ${share} of its rate beside ${fault}`);
+        }
+        await field.clock.run(6000);
+        assert.ok(field.goodCount(culprit, 35_000, 36_000) >= 60, `still disturbed after ${fault}`);
+        assertRight(field);
+      },
+    ),
+    { numRuns: 15 },
+  );
+});
+
+test('an undeclared hole and an illegal tag are found within seconds; all legal tags are served, with few exceptions', async () => {
+  const bus = busOf(0);
+  const { field, devices, tags } = fieldOf(bus, 1, 280, { report: 'always' });
+  const [device] = devices;
+  assert.ok(device !== undefined);
+  const illegal = 77;
+  field.line.unit(device.unitId).judge = (request) =>
+    request.kind === 'read' && request.address <= illegal && illegal < request.address + request.quantity
+      ? 2
+      : 0;
+  field.poller.start();
+  await field.clock.run(5000);
+  const legal = tags.filter(({ address }) => address !== illegal);
+  for (const tag of legal) assert.equal(field.newest(tag)?.quality, 'good', tag.name);
+  assert.equal(field.newest(tags[illegal] ?? assert.fail())?.quality, 'bad');
+  assert.equal(field.stateOf(device), 'degraded');
+  await field.clock.run(100_000);
+  const exceptions = field.line.asked.filter(({ atMs, outcome }) => outcome === '2' && atMs > 10_000);
+  assert.ok(exceptions.length <= 9, `${exceptions.length} exceptions in 95 s`);
+  assert.ok(field.goodCount(device, 20_000, 30_000) >= 2790);
+  assertRight(field);
+  // What was learned is kept: after a restart not one exception is needed.
+  const again = new PollerField({
+    bus,
+    devices,
+    tags,
+    knowledge: new Map([[0, JSON.parse(JSON.stringify(field.learned.get(0))) as unknown]]),
+  });
+  again.line.unit(device.unitId).judge = field.line.unit(device.unitId).judge;
+  again.poller.start();
+  await again.clock.run(20_000);
+  assert.equal(again.line.asked.filter(({ outcome }) => outcome !== 'ok').length, 0);
+  assert.equal(again.newest(tags[illegal] ?? assert.fail())?.quality, 'bad');
+  // The device was extended meanwhile: the tag is asked again, and read with the others from then on.
+  again.line.unit(device.unitId).judge = () => 0;
+  await again.clock.run(700_000);
+  assert.equal(again.newest(tags[illegal] ?? assert.fail())?.quality, 'good');
+  assert.equal(again.stateOf(device), 'online');
+});
+
+test('gaps that may not be read over are learned, each at most once', async () => {
+  const bus = busOf(0);
+  const device = deviceOf(0, bus);
+  const tags = Array.from({ length: 40 }, (_, i) => tagOf(i, device, i * 10, { report: 'always' }));
+  const field = new PollerField({ bus, devices: [device], tags });
+  const isLegal = (address: number): boolean => address % 10 === 0 || Math.floor(address / 100) % 2 === 0;
+  field.line.unit(device.unitId).judge = (request) => {
+    if (request.kind !== 'read') return 0;
+    for (let i = 0; i < request.quantity; i += 1) if (!isLegal(request.address + i)) return 2;
+    return 0;
+  };
+  field.poller.start();
+  await field.clock.run(10_000);
+  for (const tag of tags) assert.equal(field.newest(tag)?.quality, 'good', tag.name);
+  const before = field.line.asked.filter(({ outcome }) => outcome === '2').length;
+  await field.clock.run(60_000);
+  assert.equal(field.line.asked.filter(({ outcome }) => outcome === '2').length, before);
+  assert.equal(field.stateOf(device), 'online');
+});
+
+test('a device that takes fewer registers than the norm teaches its limit', async () => {
+  const bus = busOf(0);
+  const { field, devices, tags } = fieldOf(bus, 1, 200, { report: 'always' });
+  const [device] = devices;
+  assert.ok(device !== undefined);
+  field.line.unit(device.unitId).judge = (request) =>
+    request.kind === 'read' && request.quantity > 50 ? 3 : 0;
+  field.poller.start();
+  await field.clock.run(10_000);
+  for (const tag of tags) assert.equal(field.newest(tag)?.quality, 'good');
+  const reads = field.line.asked.filter(({ atMs }) => atMs > 5000);
+  assert.ok(reads.every(({ outcome }) => outcome === 'ok'));
+  assert.ok(reads.length <= 5 * 9, `${reads.length} requests in 5 s`);
+});
+
+test('exceptions for a while do not make the poller forget tags that were readable before', async () => {
+  const bus = busOf(0);
+  const { field, devices } = fieldOf(bus, 1, 50, { intervalMs: 200, report: 'always' });
+  const [device] = devices;
+  assert.ok(device !== undefined);
+  field.poller.start();
+  await field.clock.run(5000);
+  const unit = field.line.unit(device.unitId);
+  unit.judge = () => 2;
+  await field.clock.run(3000);
+  assert.equal(field.told.at(-1)?.quality, 'bad');
+  unit.judge = () => 0;
+  await field.clock.run(400);
+  assert.equal(field.goodCount(device, 8000, 8400), 100);
+  assert.equal(field.stateOf(device), 'online');
+});
+
+test('commands go once, in order, before due reads, and yet reads keep a fifth of a flooded line', async () => {
+  const bus = rtuBusOf(0, 9600);
+  const { field, devices, tags } = fieldOf(bus, 3, 30, { intervalMs: 200, report: 'always' });
+  field.poller.start();
+  await field.clock.run(5000);
+  const written: number[] = [];
+  for (const { unitId } of devices) {
+    const unit = field.line.unit(unitId);
+    unit.judge = (request) => {
+      if (request.kind === 'write-registers')
+        written.push(((request.registers[0] ?? 0) << 8) | (request.registers[1] ?? 0));
+      return 0;
+    };
+  }
+  const wanted = Array.from({ length: 1000 }, (_, i) => i);
+  for (const i of wanted) field.write(tags[i % tags.length] ?? assert.fail(), i);
+  const startMs = field.nowMs;
+  await field.clock.run(60_000);
+  assert.deepEqual(written, wanted);
+  assert.equal(field.results.length, 1000);
+  assert.ok(field.results.every(({ code }) => code === 'OK'));
+  assert.deepEqual(
+    field.results.map(({ correlation }) => correlation),
+    wanted,
+  );
+  const lastMs = field.results.at(-1)?.atMs ?? 0;
+  const during = field.line.asked.filter(({ atMs }) => atMs >= startMs && atMs < lastMs);
+  const readMs = during
+    .filter(({ request }) => request.kind === 'read')
+    .reduce((sum, { tookMs }) => sum + tookMs, 0);
+  const share = readMs / (lastMs - startMs);
+  assert.ok(share > 0.15 && share < 0.26, `reads had ${share} of the line`);
+});
+
+test('a command on a saturated line waits for one request at most, dead units or not', async () => {
+  const bus = rtuBusOf(0, 9600);
+  const { field, devices, tags } = fieldOf(bus, 5, 60, { intervalMs: 100 });
+  for (const { unitId } of devices.slice(3)) field.line.unit(unitId).isAlive = false;
+  field.poller.start();
+  await field.clock.run(30_000);
+  const longestMs = Math.max(
+    ...field.line.asked.filter(({ atMs }) => atMs > 20_000).map(({ tookMs }) => tookMs),
+  );
+  for (let i = 0; i < 40; i += 1) {
+    const askedAtMs = field.nowMs;
+    field.write(tags[i] ?? assert.fail(), i);
+    await field.clock.run(437);
+    const result = field.results.at(-1) ?? assert.fail();
+    assert.equal(result.code, 'OK');
+    assert.ok(result.atMs - askedAtMs <= longestMs + 40, `${result.atMs - askedAtMs} ms`);
+  }
+});
+
+test('a value read before or while its tag is written is never told after the write', async () => {
+  const bus = busOf(0, { inFlight: 4 });
+  const { field, devices, tags } = fieldOf(bus, 1, 10, { intervalMs: 20 });
+  const [device] = devices;
+  const tag = tags[3];
+  assert.ok(device !== undefined && tag !== undefined);
+  field.line.unit(device.unitId).turnaroundMs = 15;
+  field.poller.start();
+  await field.clock.run(1000);
+  for (let value = 0; value < 50; value += 1) {
+    field.write(tag, value);
+    await field.clock.run(7 + value);
+  }
+  const marks = field.results.map(({ atMs, text }) => ({ atMs, value: Number(text) }));
+  for (const told of field.told.filter((each) => each.tag === tag && each.atMs > 1000)) {
+    const done = marks.filter(({ atMs }) => atMs < told.atMs).at(-1);
+    if (done === undefined) continue;
+    // Newer than the last answered write, perhaps already the next one's; never older.
+    assert.ok(Number(told.value) >= done.value && Number(told.value) <= done.value + 1);
+  }
+  assert.ok(field.line.inFlightMost > 1);
+});
+
+test('commands to a silent unit are answered: one is tried on it, the rest learn from that', async () => {
+  const bus = rtuBusOf(0, 9600);
+  const { field, devices, tags } = fieldOf(bus, 2, 5);
+  const [dead] = devices;
+  assert.ok(dead !== undefined);
+  field.poller.start();
+  await field.clock.run(5000);
+  field.line.unit(dead.unitId).isAlive = false;
+  await field.clock.run(10_000);
+  assert.equal(field.stateOf(dead), 'offline');
+  for (let i = 0; i < 20; i += 1) field.write(tags[i % 5] ?? assert.fail(), i);
+  await field.clock.run(1500);
+  assert.equal(field.results.length, 20);
+  assert.ok(field.results.every(({ code }) => code === 'OFFLINE' || code === 'TIMEOUT'));
+  const tried = field.line.asked.filter(({ request }) => request.kind === 'write-registers');
+  assert.equal(tried.length, 1);
+  // The very command that finds it alive again brings it back.
+  field.line.unit(dead.unitId).isAlive = true;
+  await field.clock.run(1);
+  field.write(tags[0] ?? assert.fail(), 7);
+  await field.clock.run(200);
+  assert.equal(field.results.at(-1)?.code, 'OK');
+  assert.equal(field.stateOf(dead), 'online');
+});
+
+test('more commands than may wait are answered BUSY, old ones EXPIRED, replaced ones too', async () => {
+  const bus = rtuBusOf(0, 9600);
+  const device = deviceOf(0, bus);
+  const write = writeOf({ table: 'holding-register', address: 0 });
+  const plain = tagOf(0, device, 0, { write });
+  const newest = tagOf(1, device, 1, { write: { ...write, address: 1, newestOnly: true } });
+  const field = new PollerField({ bus, devices: [device], tags: [plain, newest] });
+  field.poller.start();
+  await field.clock.run(1000);
+  for (let i = 0; i < 10; i += 1) field.write(newest, i);
+  await field.clock.run(500);
+  assert.equal(field.results.filter(({ code }) => code === 'EXPIRED').length, 8);
+  assert.deepEqual(
+    field.results.filter(({ code }) => code === 'OK').map(({ text }) => text),
+    ['0', '9'],
+  );
+  for (let i = 0; i < 10_050; i += 1) field.write(plain, 1, 10_000);
+  assert.ok(field.results.filter(({ code }) => code === 'BUSY').length >= 49);
+  await field.clock.run(12_000);
+  const late = field.results.filter(({ code }) => code === 'EXPIRED').length;
+  assert.ok(late > 9000, `${late} expired`);
+  assert.equal(new Set(field.results.map(({ correlation }) => correlation)).size, field.results.length);
+});
+
+test('a link that is gone for a moment is no news; gone for longer, all its tags are bad until it is back', async () => {
+  const bus = busOf(0);
+  const { field, devices, tags } = fieldOf(bus, 1, 3, { intervalMs: 200 });
+  const [device] = devices;
+  assert.ok(device !== undefined);
+  field.poller.start();
+  await field.clock.run(2000);
+  field.line.cut();
+  await field.clock.run(1000);
+  assert.ok(field.told.every(({ quality }) => quality === 'good'));
+  field.line.isReachable = false;
+  field.line.cut();
+  await field.clock.run(3000);
+  for (const tag of tags) assert.equal(field.newest(tag)?.quality, 'bad');
+  assert.equal(field.stateOf(device), 'offline');
+  field.write(tags[0] ?? assert.fail(), 1);
+  assert.equal(field.results.at(-1)?.code, 'OFFLINE');
+  field.line.isReachable = true;
+  await field.clock.run(1000);
+  for (const tag of tags) assert.equal(field.newest(tag)?.quality, 'good');
+  assert.equal(field.stateOf(device), 'online');
+});
+
+test('a link that is up and yet dead is made anew', async () => {
+  const bus = busOf(0);
+  const { field, devices } = fieldOf(bus, 2, 3, { intervalMs: 200 });
+  field.poller.start();
+  await field.clock.run(2000);
+  for (const { unitId } of devices) field.line.unit(unitId).isAlive = false;
+  await field.clock.run(8000);
+  assert.ok(field.line.resets >= 1);
+  // With one unit alive the link is left alone.
+  const [first] = devices;
+  field.line.unit(first?.unitId ?? 0).isAlive = true;
+  await field.clock.run(5000);
+  const { resets } = field.line;
+  await field.clock.run(60_000);
+  assert.equal(field.line.resets, resets);
+});
+
+test('tags are stale after three periods without an answer, though the unit is not silent', async () => {
+  const bus = busOf(0);
+  const { field, tags } = fieldOf(bus, 1, 2, { intervalMs: 200 });
+  field.poller.start();
+  await field.clock.run(2000);
+  field.line.unit(1).judge = () => 6;
+  await field.clock.run(2000);
+  const stale = field.newest(tags[0] ?? assert.fail());
+  assert.equal(stale?.quality, 'stale');
+  assert.equal(stale?.value, contentOf(0, 2000) - 1 + (2000 % 1000 === 0 ? 0 : 1));
+  field.line.unit(1).judge = () => 0;
+  await field.clock.run(2500);
+  assert.equal(field.newest(tags[0] ?? assert.fail())?.quality, 'good');
+});
+
+test('what is read once is read when the device comes up, and again after it was away', async () => {
+  const bus = busOf(0);
+  const { field, devices } = fieldOf(bus, 1, 2, { intervalMs: 0, report: 'always' });
+  const [device] = devices;
+  assert.ok(device !== undefined);
+  field.line.unit(1).judge = () => (field.nowMs < 3000 ? 6 : 0);
+  field.poller.start();
+  await field.clock.run(30_000);
+  assert.equal(field.goodCount(device, 0, 30_000), 2);
+  field.line.isReachable = false;
+  field.line.cut();
+  await field.clock.run(3000);
+  field.line.isReachable = true;
+  await field.clock.run(3000);
+  assert.equal(field.goodCount(device, 30_000, 40_000), 2);
+});
+
+test('slow tags ride along with fast ones when they are nearly due', async () => {
+  const bus = busOf(0);
+  const device = deviceOf(0, bus);
+  const fast = tagOf(0, device, 0, { intervalMs: 100 });
+  const slow = tagOf(1, device, 5, { intervalMs: 1000, report: 'always' });
+  const field = new PollerField({ bus, devices: [device], tags: [fast, slow] });
+  field.poller.start();
+  await field.clock.run(20_000);
+  const alone = field.line.asked.filter(({ request }) => request.kind === 'read' && request.address === 5);
+  assert.ok(alone.length <= 2, `${alone.length} requests of its own`);
+  assert.ok(field.goodCount(device, 10_000, 20_000) >= 9);
+  assert.ok(costOf(readCost(bus, 3), 'holding-register', 6) > 0);
+});

@@ -1,0 +1,167 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, afterEach, test } from 'node:test';
+import { silentLog } from '../../src/log.js';
+import { Metrics } from '../../src/metrics.js';
+import { systemFiles } from '../../src/store/files.js';
+import { systemClock } from '../../src/clock.js';
+import { UplinkQueue, type QueueOptions } from '../../src/uplink/queue.js';
+
+const root = mkdtempSync(join(tmpdir(), 'holdfast-queue-'));
+after(() => rmSync(root, { recursive: true }));
+let folders = 0;
+const opened: UplinkQueue[] = [];
+// A failed test must not leave a queue whose timers keep the process alive.
+afterEach(() => Promise.all(opened.splice(0).map((queue) => queue.close())));
+
+function newFolder(): string {
+  return join(root, String(++folders));
+}
+
+/** Closed at the latest when its test is over. */
+async function openQueue(folder: string, options: Partial<QueueOptions> = {}): Promise<UplinkQueue> {
+  const queue = new UplinkQueue({
+    folder,
+    maxBytes: 1 << 30,
+    maxAgeMs: 0,
+    drop: 'oldest',
+    sync: 'interval',
+    files: systemFiles,
+    clock: systemClock,
+    log: silentLog,
+    metrics: new Metrics(),
+    ...options,
+  });
+  await queue.open();
+  opened.push(queue);
+  return queue;
+}
+
+/** Pushes at a pace that a disk can follow. */
+async function pushMany(queue: UplinkQueue, first: number, count: number): Promise<void> {
+  for (let i = first; i < first + count; i++) {
+    queue.push(`plant/data/meter${i % 50}/power`, payload(i), 1, false);
+    if (i % 1000 === 0) await queue.commit();
+  }
+  await queue.commit();
+}
+
+function payload(i: number): Buffer {
+  return Buffer.from(`{"v":${i},"q":"good","t":${1_795_376_000_000 + i * 100}}`);
+}
+
+async function readAll(queue: UplinkQueue): Promise<number[]> {
+  const values: number[] = [];
+  for (let from = 0; ;) {
+    const entries = await queue.read(from, 1000);
+    const last = entries.at(-1);
+    if (last === undefined) return values;
+    for (const entry of entries)
+      values.push((JSON.parse(Buffer.from(entry.payload).toString()) as { v: number }).v);
+    from = last.sequence + 1;
+  }
+}
+
+const numbers = (first: number, count: number): number[] =>
+  Array.from({ length: count }, (_none, i) => first + i);
+
+test('what was queued is read in order, from blocks and tail, also after a restart', async () => {
+  const folder = newFolder();
+  const queue = await openQueue(folder);
+  await pushMany(queue, 0, 40_000);
+  assert.deepEqual(await readAll(queue), numbers(0, 40_000));
+  await queue.close();
+  assert.ok(readdirSync(folder).filter((name) => name.endsWith('.block')).length >= 2);
+  const again = await openQueue(folder);
+  assert.deepEqual(await readAll(again), numbers(0, 40_000));
+  assert.equal(again.figures().messages, 40_000);
+  await again.close();
+});
+
+test('what the far side has does not come back, in whatever order it was acknowledged', async () => {
+  const folder = newFolder();
+  const queue = await openQueue(folder);
+  await pushMany(queue, 0, 20_000);
+  for (let sequence = 1; sequence <= 15_000; sequence++)
+    if (sequence % 7 !== 0 || sequence < 7000) queue.done(sequence);
+  const expected = numbers(0, 20_000).filter((v) => v + 1 > 15_000 || ((v + 1) % 7 === 0 && v + 1 >= 7000));
+  assert.deepEqual(await readAll(queue), expected);
+  assert.equal(queue.figures().messages, expected.length);
+  await queue.close();
+  const again = await openQueue(folder);
+  assert.deepEqual(await readAll(again), expected);
+  await again.close();
+});
+
+test('a drained queue leaves next to nothing on the disk', async () => {
+  const folder = newFolder();
+  const queue = await openQueue(folder);
+  await pushMany(queue, 0, 40_000);
+  for (let sequence = 1; sequence <= 40_000; sequence++) queue.done(sequence);
+  await queue.close();
+  const again = await openQueue(folder);
+  assert.deepEqual(await readAll(again), []);
+  assert.equal(again.nextSequence, 40_001);
+  assert.deepEqual(
+    readdirSync(folder).filter((name) => name.endsWith('.block')),
+    [],
+  );
+  await again.close();
+});
+
+test('past its limit the oldest are dropped and counted, or the newest', async () => {
+  const oldest = await openQueue(newFolder(), { maxBytes: 3 << 20 });
+  await pushMany(oldest, 0, 200_000);
+  const kept = await readAll(oldest);
+  const { dropped, bytes } = oldest.figures();
+  assert.equal(kept.length + dropped, 200_000);
+  assert.ok(dropped > 0 && bytes <= 3 << 20, `${dropped} dropped, ${bytes} bytes`);
+  assert.equal(kept.at(-1), 199_999);
+  assert.deepEqual(kept, numbers(200_000 - kept.length, kept.length));
+  await oldest.close();
+
+  const newest = await openQueue(newFolder(), { maxBytes: 3 << 20, drop: 'newest' });
+  await pushMany(newest, 0, 200_000);
+  assert.equal(newest.figures().messages + newest.figures().dropped, 200_000);
+  assert.equal((await newest.read(0, 1)).length, 1);
+  assert.equal((await readAll(newest))[0], 0);
+  await newest.close();
+});
+
+test('telemetry takes less than 27 bytes a message on the disk', async () => {
+  const folder = newFolder();
+  const queue = await openQueue(folder);
+  await pushMany(queue, 0, 100_000);
+  await queue.close();
+  const blocks = readdirSync(folder).filter((name) => name.endsWith('.block'));
+  const again = await openQueue(folder);
+  const sealed =
+    (await again.read(0, 1))[0] === undefined
+      ? 0
+      : blocks.reduce((sum, name) => sum + readFileSync(join(folder, name)).length, 0);
+  const perMessage = sealed / 100_000;
+  assert.ok(perMessage > 0 && perMessage < 27, `${perMessage} bytes a message`);
+  await again.close();
+});
+
+test('a damaged block is left out, counted, and hinders nothing behind it', async () => {
+  const folder = newFolder();
+  const queue = await openQueue(folder);
+  await pushMany(queue, 0, 40_000);
+  await queue.close();
+  const [first] = readdirSync(folder)
+    .filter((name) => name.endsWith('.block'))
+    .sort();
+  const path = join(folder, first ?? '');
+  const bytes = readFileSync(path);
+  bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1;
+  writeFileSync(path, bytes);
+  const again = await openQueue(folder);
+  const kept = await readAll(again);
+  assert.ok(kept.length > 0 && kept.length < 40_000);
+  assert.deepEqual(kept, numbers(40_000 - kept.length, kept.length));
+  assert.equal(again.figures().dropped, 40_000 - kept.length);
+  await again.close();
+});
