@@ -132,26 +132,13 @@ function integerFinisher({ scale, offset }: ValueForm): (raw: Raw, factor: numbe
 
 const DIGITS_MAX = 12;
 
-/** A float32 is told by the shortest decimal that it is the nearest to: 230.1, not 230.10000610351562. */
-function floatFinisher({ type, scale, offset }: ValueForm): (raw: Raw, factor: number) => Value | undefined {
-  const tidy = type === 'float64' ? (value: number) => value : shortest;
+/** A float is told with every digit that it has; only what scale and offset add is cleaned up. */
+function floatFinisher({ scale, offset }: ValueForm): (raw: Raw, factor: number) => Value | undefined {
+  const isPlain = scale === 1 && offset === 0;
   return (raw, factor) => {
-    const value = tidy(Number(raw));
-    if (scale === 1 && offset === 0 && factor === 1) return value;
-    return finite(clean(value * scale * factor + offset));
+    const value = Number(raw);
+    return isPlain && factor === 1 ? value : finite(clean(value * scale * factor + offset));
   };
-}
-
-function shortest(value: number): number {
-  if (value === 0 || Number.isInteger(value)) return value;
-  const exponent = Math.floor(Math.log10(Math.abs(value)));
-  for (let digits = 6; digits <= 8; digits += 1) {
-    const power = digits - exponent;
-    if (power > 22 || power < 0) break;
-    const rounded = Math.round(value * 10 ** power) / 10 ** power;
-    if (Math.fround(rounded) === value) return rounded;
-  }
-  return value;
 }
 
 /** Without the digits that only binary arithmetic put there. */

@@ -56,6 +56,11 @@ interface Suspect {
   readonly untilMs: number;
 }
 
+interface Answered {
+  readonly exchange: Exchange;
+  readonly pdu: Uint8Array;
+}
+
 const BUFFER_BYTES = 1024;
 /** Room for clocks that are not quite equal, when judging what came too early to be an answer. */
 const EARLY_MS = 0.3;
@@ -91,7 +96,7 @@ export class Line implements Transport {
   #cancelDeadline: Cancel | null = null;
   #watchedMs = 0;
   #suspects: Suspect[] = [];
-  readonly #answered: Exchange[] = [];
+  readonly #answered: Answered[] = [];
   /** By unit: how many answers, and the shortest time that one took to begin. */
   readonly #responses = new Map<number, { count: number; shortestMs: number }>();
   /** The peer answers faster than characters can travel: no real line, so early bytes prove nothing. */
@@ -232,7 +237,7 @@ export class Line implements Transport {
     for (;;) {
       const size = this.#length === 0 ? 0 : framing.find(this.#buffer, 0, this.#length, exchange);
       if (size === 0) break;
-      const isRepeated = this.#answersOne(this.#answered) || this.#answersOne(this.#suspected());
+      const isRepeated = this.#answersOne(this.#answered) || this.#answersOne(this.#suspects);
       this.#host.discarded(isRepeated ? 'late' : 'foreign', size);
       if (!isRepeated) {
         this.#seen = 'mismatch';
@@ -244,10 +249,10 @@ export class Line implements Transport {
   }
 
   /** Whether the frame just found answers one of these. */
-  #answersOne(exchanges: readonly Exchange[]): boolean {
+  #answersOne(candidates: readonly { readonly exchange: Exchange }[]): boolean {
     const { unitId, pdu, pduStart, pduEnd } = this.#framing;
-    return exchanges.some(
-      (exchange) => exchange.unitId === unitId && exchange.check(pdu, pduStart, pduEnd) !== 'mismatch',
+    return candidates.some(
+      ({ exchange }) => exchange.unitId === unitId && exchange.check(pdu, pduStart, pduEnd) !== 'mismatch',
     );
   }
 
@@ -258,7 +263,7 @@ export class Line implements Transport {
     const end = start + size;
     if (verdict === 'mismatch') {
       // It fits an earlier request, or it is a wrong answer to this one: the earlier one stays under suspicion.
-      const isLate = this.#answersOne(this.#suspected()) || this.#answersOne(this.#answered);
+      const isLate = this.#answersOne(this.#suspects) || this.#answersOne(this.#answered);
       this.#host.discarded(isLate ? 'late' : 'foreign', end);
       this.#seen = isLate ? 'nothing' : 'mismatch';
       this.#isSurely = !isLate && start === 0 && this.#earlyBytes === 0;
@@ -266,7 +271,7 @@ export class Line implements Transport {
       this.#host.discarded('late', end);
       this.#seen = 'early';
       this.#isSurely = false;
-    } else if (verdict === 'exception' && this.#answersOne(this.#suspected())) {
+    } else if (verdict === 'exception' && this.#answersOne(this.#suspects)) {
       // Exceptions look alike whatever was asked: this one may belong to what was asked before, or not.
       this.#doubtful = framing.pdu[framing.pduStart + 1] ?? 0;
       this.#host.discarded('late', end);
@@ -288,18 +293,28 @@ export class Line implements Transport {
 
   /**
    * A frame that began before the request had left the line is an answer repeated, if it can be that. Peers without
-   * a real line between answer that fast too; they show it by answers that cannot be a repetition.
+   * a real line between answer that fast too; they show it by answers that are no repetition.
    */
   #isTooEarly(exchange: Exchange, start: number): boolean {
     if (this.#isInstant || start >= this.#earlyBytes) return false;
-    if (this.#answered.some((earlier) => earlier.isLike(exchange))) return true;
+    if (this.#isRepeated(exchange)) return true;
     this.#responses.delete(exchange.unitId);
     if (this.#firstByteMs < this.#sentEndMs - EARLY_MS) this.#isInstant = true;
     return false;
   }
 
+  /** Whether the frame just found is, byte for byte, an answer that was already given to a request like this. */
+  #isRepeated(exchange: Exchange): boolean {
+    const { pdu, pduStart, pduEnd } = this.#framing;
+    const bytes = pdu.subarray(pduStart, pduEnd);
+    return this.#answered.some(
+      (earlier) => earlier.exchange.isLike(exchange) && Buffer.compare(earlier.pdu, bytes) === 0,
+    );
+  }
+
   #remember(exchange: Exchange): void {
-    this.#answered.push(exchange);
+    const { pdu, pduStart, pduEnd } = this.#framing;
+    this.#answered.push({ exchange, pdu: pdu.slice(pduStart, pduEnd) });
     if (this.#answered.length > ANSWERED_MAX) this.#answered.shift();
     const tookMs = this.#firstByteMs - this.#sentEndMs;
     const response = this.#responses.get(exchange.unitId);
@@ -345,10 +360,6 @@ export class Line implements Transport {
     );
     if (index >= 0) this.#suspects.splice(index, 1);
     return index >= 0;
-  }
-
-  #suspected(): readonly Exchange[] {
-    return this.#suspects.map(({ exchange }) => exchange);
   }
 
   #suspect(exchange: Exchange): void {

@@ -121,7 +121,7 @@ test('bits and bit ranges of any width and order are written without touching th
   );
 });
 
-test('floats come back: a float32 as the shortest decimal that is nearest to it', () => {
+test('floats come back with every digit that they have', () => {
   fc.assert(
     fc.property(
       anyOrder,
@@ -130,7 +130,7 @@ test('floats come back: a float32 as the shortest decimal that is nearest to it'
       (order, single, double) => {
         const form32 = formOf({ type: 'float32', order, quantity: 2 });
         const value = decode(form32, writeRaw('float32', order, single));
-        assert.equal(Math.fround(Number(value)), single);
+        assert.equal(value, single);
         assert.deepEqual(written(form32, value ?? 0, new Uint8Array(4)), writeRaw('float32', order, single));
         const form64 = formOf({ type: 'float64', order, quantity: 4 });
         const wide = decode(form64, writeRaw('float64', order, double));
@@ -139,12 +139,6 @@ test('floats come back: a float32 as the shortest decimal that is nearest to it'
     ),
     { numRuns: 2000 },
   );
-  const read = (value: number) =>
-    decode(formOf({ type: 'float32', quantity: 2 }), writeRaw('float32', 'ABCD', value));
-  assert.equal(read(230.1), 230.1);
-  assert.equal(read(0.001), 0.001);
-  assert.equal(read(49.98), 49.98);
-  assert.equal(read(-1234567.5), -1234567.5);
 });
 
 test('a float that needs a scale still has clean digits', () => {
