@@ -13,7 +13,7 @@ import type { Layer } from './layers.js';
 import type { Environment, Source } from './load.js';
 import { freeze } from './loaded.js';
 import type { Batch, Bus, Device, DeviceLimits, Plant, Range, Tag } from './plant.js';
-import { type Path, keyOf, nameOf, pathText, suggestion } from './problems.js';
+import { type Path, type Problem, keyOf, nameOf, pathText, suggestion } from './problems.js';
 import { type DeviceInput, type GatewayInput, type LevelInput, SLUG } from './schema.js';
 import { type TagDraft, resolveTag, say } from './tag.js';
 import { TopicPatterns, TopicUses } from './topics.js';
@@ -181,9 +181,8 @@ export class PlantBuilder {
         this.#source.add(
           isSerial ? 'error' : 'warning',
           isSerial ? 'HF1603' : 'HF2603',
-          ['buses', key],
+          ['buses', key, isSerial ? 'path' : 'host'],
           `is the same ${isSerial ? 'port' : 'connection'} as bus ${other} (${end}); put the devices on one bus, so that they share it`,
-          'key',
         );
       }
       ends.set(end, name);
@@ -459,28 +458,35 @@ export class PlantBuilder {
   #forgetConsequences(): void {
     const { removed } = this.#shaped;
     const mapless = this.#mapless.map((path) => `${pathText(path)}.`);
-    if (removed.size === 0 && mapless.length === 0) return;
-    const { problems } = this.#source;
-    const lost = new Set(
-      Object.entries(this.#input.devices ?? {})
-        .filter(([, { bus }]) => removed.has(pathText(['buses', keyOf(bus)])))
-        .map(([key]) => pathText(['devices', key, 'bus'])),
-    );
-    const kept = problems.filter(({ code, path }) => {
-      if (code === 'HF1301' || code === 'HF1206' || code === 'HF2206') {
-        if (mapless.some((device) => path.startsWith(device))) return false;
-      }
-      if (code === 'HF2501') return ![...removed].some((one) => one.startsWith('broker'));
-      if (code === 'HF1201') return !removed.has('buses') && !lost.has(path);
-      if (removed.has(path)) return isShapeCode(code);
-      return (
-        isShapeCode(code) ||
-        !code.startsWith('HF13') ||
-        ![...removed].some((one) => one.startsWith(`${path}.`))
-      );
-    });
-    problems.splice(0, problems.length, ...kept);
+    const busless = Object.entries(this.#input.devices ?? {})
+      .filter(([, { bus }]) => removed.has('buses') || removed.has(pathText(['buses', keyOf(bus)])))
+      .map(([key]) => pathText(['devices', key, 'bus']));
+    const isConsequence = ({ code, path }: Problem): boolean => {
+      if (code === 'HF2501') return [...removed].some((one) => one.startsWith('broker'));
+      if (code === 'HF1201') return busless.includes(path);
+      const isOfMap = code === 'HF1301' || code === 'HF1206' || code === 'HF2206';
+      return isOfMap && mapless.some((device) => path.startsWith(device));
+    };
+    forget(this.#source, removed, isConsequence);
+    for (const map of this.#maps.loaded.values()) forget(map.source, map.removed, () => false);
   }
+}
+
+function forget(
+  source: Source,
+  removed: ReadonlySet<string>,
+  isConsequence: (problem: Problem) => boolean,
+): void {
+  const { problems } = source;
+  const parents = [...removed];
+  const kept = problems.filter((problem) => {
+    const { code, path } = problem;
+    if (isConsequence(problem)) return false;
+    if (isShapeCode(code)) return true;
+    if (removed.has(path)) return false;
+    return !/^HF1[356]/.test(code) || !parents.some((one) => one.startsWith(`${path}.`));
+  });
+  if (kept.length < problems.length) problems.splice(0, problems.length, ...kept);
 }
 
 /** Codes of load.ts and complaints.ts. */

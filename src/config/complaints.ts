@@ -36,16 +36,34 @@ export function shape<T>(
       .filter(({ path }) => !reread(source, path));
     for (const complaint of complaints) {
       const known = removed.has(pathText(complaint.path));
-      if (!known) source.add('error', complaint.code, complaint.path, complaint.text, complaint.end);
+      if (!known && isNoTwin(complaint, complaints))
+        source.add('error', complaint.code, complaint.path, complaint.text, complaint.end);
       removed.add(pathText(complaint.path));
     }
     // Longest first: a part of something that goes as well is found before it is gone.
     for (const { path, isMissing } of complaints.sort((a, b) => b.path.length - a.path.length)) {
-      const target = isMissing === true ? path.slice(0, -1) : path;
-      remove(source.value, target, removed);
+      if (fallBack(source.value, path)) continue;
+      remove(source.value, isMissing === true ? path.slice(0, -1) : path, removed);
     }
   }
   return { source, value: null, removed };
+}
+
+/** Keys without which nothing else could be checked get a value that stands for any. */
+const FALLBACKS: Readonly<Record<string, unknown>> = { version: 1, title: '', sources: [], verified: 'none' };
+
+function fallBack(root: object, path: Path): boolean {
+  const [key, ...rest] = path;
+  if (typeof key !== 'string' || rest.length > 0 || !Object.hasOwn(FALLBACKS, key)) return false;
+  return Reflect.set(root, key, FALLBACKS[key]);
+}
+
+/** A key that is missing because it is misspelt is told once, where it is misspelt. */
+function isNoTwin({ isMissing, path }: Complaint, all: readonly Complaint[]): boolean {
+  if (isMissing !== true) return true;
+  const parent = pathText(path.slice(0, -1));
+  const key = String(path[path.length - 1]);
+  return !all.some((other) => other.suggested === key && pathText(other.path.slice(0, -1)) === parent);
 }
 
 /** A text from the environment where a number or truth is wanted is read as one. */
@@ -65,6 +83,8 @@ interface Complaint {
   readonly text: string;
   readonly end: 'key' | 'value';
   readonly isMissing?: boolean;
+  /** The key that was meant. */
+  readonly suggested?: string | undefined;
 }
 
 function complaintsOf(issue: Issue, above: Path, schema: 'gateway' | 'map'): Complaint[] {
@@ -74,12 +94,7 @@ function complaintsOf(issue: Issue, above: Path, schema: 'gateway' | 'map'): Com
   ];
   switch (issue.code) {
     case 'unrecognized_keys':
-      return issue.keys.map((key) => ({
-        code: 'HF1101',
-        path: [...path, key],
-        text: unknownKey(key, keysAt(schema, path)),
-        end: 'key',
-      }));
+      return issue.keys.map((key) => unknownKey(key, path, keysAt(schema, path)));
     case 'invalid_union':
       return ofUnion(issue, path, schema);
     case 'invalid_key':
@@ -122,6 +137,7 @@ function ofUnion(
   // Of several maps the one with the fewest complaints.
   const best = meant.sort((a, b) => a.length - b.length)[0];
   if (best !== undefined) return best.flatMap((inner) => complaintsOf(inner, path, schema));
+  if (issue.message !== 'Invalid input') return [{ code: 'HF1103', path, text: issue.message, end: 'value' }];
   const kinds = issue.errors
     .flat()
     .map((inner) => (inner.message === 'Invalid input' ? null : inner.message));
@@ -136,15 +152,48 @@ function missing(path: Path, schema: 'gateway' | 'map'): Complaint {
   return { code: 'HF1102', path, text, end: 'key', isMissing: true };
 }
 
-function unknownKey(key: string, known: readonly string[]): string {
-  const near = nearest(key, known);
+/** What other tools call a thing. */
+const ALIENS: Readonly<Record<string, readonly string[]>> = {
+  baud: ['baudrate', 'baud_rate', 'speed'],
+  format: ['parity', 'stopbits', 'stop_bits', 'databits', 'data_bits', 'bytesize'],
+  path: ['device', 'serial_port', 'serialport', 'tty', 'port'],
+  host: ['ip', 'address', 'hostname', 'server'],
+  unit_id: ['unit', 'slave', 'slave_id', 'slaveid', 'address', 'station', 'id', 'node'],
+  map: ['template', 'use', 'model', 'profile', 'device_map'],
+  holding: ['register', 'address', 'reg', 'function', 'function_code', 'fc', 'register_type', 'input_type'],
+  type: ['datatype', 'data_type', 'format', 'value_type'],
+  order: ['byte_order', 'word_order', 'swap', 'endian', 'endianness', 'byteorder', 'wordorder'],
+  scale: ['factor', 'multiplier', 'gain', 'coefficient', 'divisor', 'precision'],
+  count: ['length', 'size', 'quantity', 'objects_count', 'words'],
+  rate: ['interval', 'scan_interval', 'poll', 'poll_interval', 'period', 'scan_rate', 'refresh'],
+  write: ['writable', 'writeable', 'access', 'command', 'readonly', 'rw'],
+  invalid: ['nan', 'nan_value', 'sentinel', 'error_value'],
+  users_file: ['users', 'password_file', 'passwords', 'auth'],
+  access: ['acl', 'acl_file', 'permissions', 'rights'],
+  anonymous: ['allow_anonymous'],
+  listeners: ['listener', 'port', 'ports'],
+  client_ca: ['ca', 'cafile'],
+  cert: ['certfile', 'certificate', 'crt'],
+  key: ['keyfile', 'private_key'],
+};
+
+function unknownKey(key: string, at: Path, known: readonly string[]): Complaint {
+  const complaint = { code: 'HF1101', path: [...at, key], end: 'key' } as const;
   const what = `${nameOf(key)} is not a key here`;
-  if (/^\d+$/.test(key))
-    return `${what}; if it belongs to the number before it, write a decimal point instead of the comma`;
-  if (near !== null) return `${what}; did you mean ${near}?`;
-  return known.length === 0
-    ? `${what}; nothing can stand here`
-    : `${what}; known are ${known.slice(0, 24).join(', ')}${known.length > 24 ? ', ...' : ''}`;
+  if (/^\d+$/.test(key)) {
+    return {
+      ...complaint,
+      text: `${what}; if it belongs to the number before it, write a decimal point instead of the comma`,
+    };
+  }
+  const alien = known.find((one) => ALIENS[one]?.includes(key.toLowerCase()) === true);
+  const meant = nearest(key, known) ?? alien;
+  if (meant !== undefined) return { ...complaint, text: `${what}; did you mean ${meant}?`, suggested: meant };
+  const list = `${known.slice(0, 12).join(', ')}${known.length > 12 ? ', ...' : ''}`;
+  return {
+    ...complaint,
+    text: known.length === 0 ? `${what}; nothing can stand here` : `${what}; known are ${list}`,
+  };
 }
 
 function notOneOf(issue: Issue & { code: 'invalid_value' }): string {

@@ -56,7 +56,8 @@ const INCLUDE_DEPTH_MAX = 8;
 export class Maps {
   readonly #folders: readonly string[];
   readonly #environment: Environment;
-  readonly #read = new Map<string, LoadedMap>();
+  /** By file. */
+  readonly loaded = new Map<string, LoadedMap>();
 
   /** Beside the file, in devices/ beside it, then in what is shipped. */
   constructor(folder: string, environment: Environment) {
@@ -65,7 +66,7 @@ export class Maps {
   }
 
   get sources(): Source[] {
-    return [...this.#read.values()].map(({ source }) => source);
+    return [...this.loaded.values()].map(({ source }) => source);
   }
 
   /** null when there is none of this name, which is said at the given place. */
@@ -85,10 +86,10 @@ export class Maps {
   }
 
   read(file: string, name: string): LoadedMap {
-    let map = this.#read.get(file);
+    let map = this.loaded.get(file);
     if (map === undefined) {
       map = { name, ...shape(readSource(file, this.#environment), 'map', checkMap) };
-      this.#read.set(file, map);
+      this.loaded.set(file, map);
     }
     return map;
   }

@@ -140,7 +140,7 @@ export class Source {
       merge: false,
       uniqueKeys: false,
       prettyErrors: false,
-      logLevel: 'silent',
+      logLevel: 'error',
       stringKeys: false,
     });
   }
@@ -380,6 +380,8 @@ function start(node: unknown): number | undefined {
 
 function yamlText(message: string, line: string): string {
   const text = message.replace(/\s+/g, ' ').slice(0, 200);
+  if (text.includes('multiple documents'))
+    return 'a second document begins here; a file holds one, remove the ---';
   const isReference = /[[{,].*[^"'\w]\$\{/.test(line);
   return `${text}; ${isReference ? 'inside { } and [ ] write "${NAME}" in quotes' : 'check indentation, quotes and brackets here and above'}`;
 }

@@ -44,7 +44,8 @@ function parsed<T>(parse: (text: string) => T | null, pattern: RegExp, what: str
 }
 
 const whole = (min: number, max: number, what = 'a whole number') => {
-  const error = ({ input }: Said): string => `${shown(input)} is not ${what} from ${min} to ${max}`;
+  const error = ({ input }: Said): string =>
+    `${shown(input)} is not ${what} from ${min} to ${max}${hintOfNumber(input)}`;
   return z.number({ error }).check(z.int({ error }), z.gte(min, { error }), z.lte(max, { error }));
 };
 
@@ -73,7 +74,10 @@ const truth = () =>
 
 const text = (what = 'a text') =>
   z.string({
-    error: ({ input }: Said) => `${shown(input)} is not ${what}; put it in quotes if it is meant as text`,
+    error: ({ input }: Said): string => {
+      const isMeant = what === 'a text' && (typeof input === 'number' || typeof input === 'boolean');
+      return `${shown(input)} is not ${what}${isMeant ? '; put it in quotes if it is meant as text' : ''}`;
+    },
   });
 
 const duration = () =>
@@ -110,8 +114,14 @@ const order = () =>
   );
 
 const numbering = () => z.enum(['pdu', 'one-based', 'modicon']);
-const address = () => z.union([z.number(), text('an address')]);
-const rate = () => text('a rate: a name under rates, a duration such as 1s, or once').check(z.minLength(1));
+const address = () =>
+  z.union([z.number(), text('an address')], {
+    error: ({ input }: Said) => `${shown(input)} is not an address; write a number`,
+  });
+const rate = () =>
+  text('a rate; write a duration with its unit (500ms, 1s), a name under rates, or once').check(
+    z.minLength(1),
+  );
 const deadband = () =>
   z.union([
     number('a deadband; write a number, or a share such as "1%"').check(z.gte(0)),
@@ -205,18 +215,10 @@ const writeMapShape = {
 const bitsRange = () => {
   const error = ({ input }: Said): string =>
     `${shown(input)} is not a range of bits; write 4-6, with 0 the lowest bit and at most 63`;
+  const understood = (value: string | number): boolean => (parseRange(String(value))?.last ?? 64) <= 63;
   return z.pipe(
-    z.string({ error }).check(
-      z.regex(/^\d+-\d+$/, { error }),
-      z.refine(
-        (value) => {
-          const range = parseRange(value);
-          return range !== null && range.last <= 63;
-        },
-        { error },
-      ),
-    ),
-    z.transform((value: string) => parseRange(value) ?? { first: 0, last: 0 }),
+    z.union([z.string(), z.number()], { error }).check(z.refine(understood, { error, abort: true })),
+    z.transform((value: string | number) => parseRange(String(value)) ?? { first: 0, last: 0 }),
   );
 };
 
@@ -319,7 +321,11 @@ const tagShape = {
   ...levelShape,
 };
 export const tagSchema = z.strictObject(tagShape);
-const tagOrFalse = () => z.union([z.literal(false), tagSchema]);
+const tagOrFalse = () =>
+  z.union([z.literal(false), tagSchema], {
+    error: ({ input }: Said) =>
+      `${shown(input)} is not a tag; write where it is, such as { holding: 0, type: int16 }`,
+  });
 
 /** Placeholders of `repeat` and of unit lists may stand in names. */
 const NAME = /^[A-Za-z0-9_{}-]{1,128}$/;
