@@ -558,7 +558,7 @@ export class Poller {
       block.isFirst = false;
       block.gridMs = nowMs + phaseOf(block.unit.device.index + 1, block.intervalMs);
     } else {
-      const next = nextDue(block, block.gridMs, nowMs - block.costMs);
+      const next = nextDue(block, block.gridMs, nowMs);
       block.gridMs = next.dueMs;
       this.#statistics.missed += next.missed;
     }

@@ -40,6 +40,8 @@ export interface PoolApi {
   write(tagIndex: number, correlation: number, expiresAtMs: number, payload: Uint8Array): void;
   /** Reads a tag now; a sample is published whether it changed or not, and one result follows. */
   read(tagIndex: number, correlation: number, expiresAtMs: number): void;
+  /** Ends the thread that polls this bus, and with it its neighbours there; a new one takes over at once. */
+  restart(busIndex: number): void;
   /** Within 2 s; waiting commands are answered with OFFLINE. */
   stop(): Promise<void>;
 }
@@ -86,6 +88,10 @@ export class Pool implements PoolApi {
 
   read(tagIndex: number, correlation: number, expiresAtMs: number): void {
     this.#command(tagIndex, COMMAND_CODE.read, correlation, expiresAtMs, NOTHING);
+  }
+
+  restart(busIndex: number): void {
+    for (const { seat } of this.#outgoing) if (seat.polls(busIndex)) seat.restart();
   }
 
   async stop(): Promise<void> {

@@ -126,19 +126,19 @@ export class Schedule<W extends Work> {
 }
 
 /**
- * When work is due again that was served at servedMs: on its own grid of periods, the next point not yet past.
- * `missed` counts the points that were passed over.
+ * When work is due again whose service ended at endedMs: at the next point of its grid of periods, or at once when
+ * that has passed. `missed` counts the points that were passed over. Never due before its end: so whatever waited
+ * meanwhile comes first, and nothing starves.
  */
 export function nextDue(
   work: Work,
   dueMs: number,
-  servedMs: number,
+  endedMs: number,
 ): { readonly dueMs: number; readonly missed: number } {
   const next = dueMs + work.intervalMs;
-  if (next >= servedMs) return { dueMs: next, missed: 0 };
-  const missed = Math.floor((servedMs - dueMs) / work.intervalMs);
+  if (next >= endedMs) return { dueMs: next, missed: 0 };
   // Late by whole periods: due again from now on, so that lateness is never made up by a burst.
-  return { dueMs: Math.max(servedMs, dueMs + missed * work.intervalMs), missed };
+  return { dueMs: endedMs, missed: Math.floor((endedMs - next) / work.intervalMs) };
 }
 
 const GOLDEN_RATIO = 0.6180339887498949;

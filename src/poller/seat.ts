@@ -18,6 +18,8 @@ export interface SeatOptions {
   readonly clock: Clock;
   readonly knowledge: KnowledgeFolder;
   readonly listener: PoolListener;
+  /** The worker's entry file. */
+  readonly entry?: URL;
   /** The worker is gone; the commands that it never answered, correlation to tag index. */
   died(unanswered: ReadonlyMap<number, number>): void;
 }
@@ -75,6 +77,15 @@ export class Seat {
     clearTimeout(timer);
   }
 
+  polls(busIndex: number): boolean {
+    return this.#options.shard.buses.some(({ index }) => index === busIndex);
+  }
+
+  /** Ends the worker; its successor starts at once. */
+  restart(): void {
+    void this.#worker?.terminate();
+  }
+
   expect(correlation: number, tagIndex: number): void {
     this.#unanswered.set(correlation, tagIndex);
   }
@@ -110,7 +121,7 @@ export class Seat {
       bufferCount: Math.min(32, 4 + Math.ceil(shard.tags.length / 2000)),
       bufferBytes: BUFFER_BYTES,
     };
-    const worker = new Worker(entryUrl('poller/worker.js'), {
+    const worker = new Worker(this.#options.entry ?? entryUrl('poller/worker.js'), {
       workerData,
       transferList: [...serialPorts.values()],
       resourceLimits: {

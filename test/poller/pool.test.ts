@@ -2,11 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock } from '../../src/clock.js';
 import type { Plant } from '../../src/config/plant.js';
+import { entryUrl } from '../../src/entry.js';
 import { silentLog } from '../../src/log.js';
 import { Metrics } from '../../src/metrics.js';
 import { type ParcelReader, qualityOf, RESULT_CODES } from '../../src/poller/parcel.js';
-import { Pool, type PoolListener } from '../../src/poller/pool.js';
+import { Pool, type PoolListener, shardsOf } from '../../src/poller/pool.js';
 import type { DeviceState } from '../../src/poller/sample.js';
+import { KnowledgeFolder } from '../../src/poller/knowledgefolder.js';
+import { Seat } from '../../src/poller/seat.js';
 import { busOf, deviceOf, plantOf, tagOf, writeOf } from '../support/tags.js';
 import { TcpDevice } from '../support/tcpdevice.js';
 import { until } from '../support/wait.js';
@@ -164,6 +167,95 @@ test('a device that goes away is bad and null within seconds, and good again onc
     await device.start();
     await until('the tag to be good', () => recorder.newest(0)?.q === 'good');
     assert.equal(recorder.states.get(0), 'online');
+  });
+  await device.stop();
+});
+
+test('a worker that is killed is replaced: its tags say so meanwhile, and are good again within seconds', async () => {
+  const device = await new TcpDevice().start();
+  device.registers[0] = 5;
+  await withPool(tcpPlant(device.port, 2), async (pool, recorder) => {
+    await until('the first value', () => recorder.newest(0)?.v === 5);
+    device.judge = () => null;
+    pool.write(0, 1, Date.now() + 60_000, Buffer.from('1'));
+    await until('the write to be on its way', () => device.requests.some(({ code }) => code === 6));
+    const killedAtMs = Date.now();
+    pool.restart(0);
+    await until(
+      'the tags to be offline',
+      () => recorder.newest(0)?.q === 'bad' && recorder.newest(1)?.q === 'bad',
+    );
+    assert.deepEqual([recorder.newest(0)?.v, recorder.newest(0)?.e], [null, 'offline']);
+    assert.equal(recorder.answers.get(1)?.code, 'OFFLINE');
+    pool.write(0, 2, Date.now() + 60_000, Buffer.from('1'));
+    await until('an answer all the same', () => recorder.answers.get(2)?.code === 'OFFLINE');
+    device.judge = () => 0;
+    await until(
+      'the tags to be good',
+      () => recorder.newest(0)?.q === 'good' && recorder.newest(1)?.q === 'good',
+    );
+    assert.ok(Date.now() - killedAtMs < 5000);
+    assert.equal(recorder.states.get(0), 'online');
+  });
+  await device.stop();
+});
+
+test(
+  'a worker whose loop stands still is noticed and replaced within seconds',
+  { timeout: 20_000 },
+  async () => {
+    const { buses, devices, tags } = tcpPlant(1, 1);
+    let deaths = 0;
+    const seat = new Seat({
+      shard: { buses, devices, tags, batches: [] },
+      log: silentLog,
+      clock: systemClock,
+      knowledge: new KnowledgeFolder(null, silentLog),
+      listener: new Recorder(),
+      entry: entryUrl('../test/support/standstill.js'),
+      died: () => (deaths += 1),
+    });
+    await seat.start();
+    const startedAtMs = Date.now();
+    const timer = setInterval(() => seat.check(), 1000);
+    await until('the worker to be given up', () => deaths === 1);
+    assert.ok(Date.now() - startedAtMs < 6000);
+    clearInterval(timer);
+    await seat.stop();
+  },
+);
+
+test('buses are spread over workers by their work, each to one', () => {
+  const buses = [0, 1, 2, 3, 4].map((i) => busOf(i));
+  const devices = buses.map((bus, i) => deviceOf(i, bus));
+  const tags = devices.flatMap((device, d) =>
+    Array.from({ length: d === 0 ? 300 : 100 }, (_, i) => tagOf(d * 1000 + i, device, i)),
+  );
+  const shards = shardsOf(plantOf(buses, devices, tags, [], 2));
+  assert.deepEqual(
+    shards.map(({ tags: own }) => own.length).sort((a, b) => a - b),
+    [300, 400],
+  );
+  assert.equal(shardsOf(plantOf(buses.slice(0, 1), devices, tags, [], 8)).length, 1);
+});
+
+test('a large burst of samples arrives whole, though the main thread is slow to give buffers back', async () => {
+  const device = await new TcpDevice().start();
+  const bus = busOf(0, {
+    link: { kind: 'tcp', host: '127.0.0.1', port: device.port, tls: null },
+    inFlight: 8,
+  });
+  const devices = [deviceOf(0, bus)];
+  const tags = Array.from({ length: 5000 }, (_, i) =>
+    tagOf(i, devices[0] ?? assert.fail(), i, { intervalMs: 200 }),
+  );
+  await withPool(plantOf([bus], devices, tags), async (_pool, recorder) => {
+    const blockUntilMs = Date.now() + 1000;
+    while (Date.now() < blockUntilMs) continue;
+    await until(
+      'every tag to have been told',
+      () => new Set(recorder.got.map(({ index }) => index)).size === 5000,
+    );
   });
   await device.stop();
 });

@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Outbox } from '../../src/poller/outbox.js';
+import { ParcelReader } from '../../src/poller/parcel.js';
+import { TagState } from '../../src/poller/report.js';
+import { ManualClock } from '../support/clock.js';
+import { busOf, deviceOf, tagOf } from '../support/tags.js';
+
+const device = deviceOf(0, busOf(0));
+
+function outboxOf(bufferCount: number, bufferBytes: number) {
+  const posted: { buffer: ArrayBuffer; isPooled: boolean }[] = [];
+  const flushes: (() => void)[] = [];
+  const outbox = new Outbox({
+    clock: new ManualClock(1_800_000_000_000),
+    bufferCount,
+    bufferBytes,
+    post: (buffer, isPooled) => posted.push({ buffer, isPooled }),
+    defer: (flush) => flushes.push(flush),
+  });
+  const read = (): Map<number, string[]> => {
+    const values = new Map<number, string[]>();
+    for (const { buffer } of posted.splice(0)) {
+      const reader = new ParcelReader(buffer);
+      while (reader.next())
+        values.set(reader.index, [
+          ...(values.get(reader.index) ?? []),
+          Buffer.from(reader.payload).toString(),
+        ]);
+    }
+    return values;
+  };
+  return { outbox, posted, flushes, read };
+}
+
+function states(count: number): TagState[] {
+  return Array.from({ length: count }, (_, i) => new TagState(tagOf(i, device, i, { payload: 'raw' })));
+}
+
+function set(state: TagState, value: number): TagState {
+  state.value = value;
+  state.code = 0;
+  state.timeMs = 1_800_000_000_000;
+  return state;
+}
+
+test('samples of one turn leave in one parcel, when the turn is over', () => {
+  const { outbox, posted, flushes, read } = outboxOf(2, 65536);
+  for (const [i, state] of states(50).entries()) outbox.sample(set(state, i));
+  assert.deepEqual([posted.length, flushes.length], [0, 1]);
+  flushes.shift()?.();
+  assert.equal(posted.length, 1);
+  assert.equal(read().size, 50);
+});
+
+test('with no buffer left the newest value of each tag waits, and leaves when one comes back', () => {
+  const { outbox, posted, flushes, read } = outboxOf(1, 1024);
+  const [a, b] = states(2);
+  assert.ok(a !== undefined && b !== undefined);
+  outbox.sample(set(a, 1));
+  flushes.shift()?.();
+  const [first] = posted;
+  assert.ok(first !== undefined);
+  read();
+  for (let value = 2; value < 1000; value += 1) outbox.sample(set(a, value));
+  outbox.sample(set(b, 7));
+  assert.equal(posted.length, 0);
+  assert.equal(outbox.overwrittenCount, 997);
+  outbox.release(first.buffer);
+  flushes.shift()?.();
+  assert.deepEqual(Object.fromEntries(read()), { 0: ['999'], 1: ['7'] });
+});
+
+test('more tags than fit into what comes back wait on, none twice and none forgotten', () => {
+  const { outbox, posted, read } = outboxOf(1, 1024);
+  const all = states(200);
+  for (const [i, state] of all.entries()) outbox.sample(set(state, i));
+  const seen = new Map<number, number>();
+  for (let round = 0; round < 50; round += 1) {
+    outbox.flush();
+    const buffers = posted.map(({ buffer }) => buffer);
+    for (const [index, values] of read()) seen.set(index, (seen.get(index) ?? 0) + values.length);
+    for (const buffer of buffers) outbox.release(buffer);
+  }
+  assert.equal(seen.size, 200);
+  assert.ok([...seen.values()].every((count) => count === 1));
+});
+
+test('results of commands leave whatever samples do, and a batch longer than any buffer has a parcel of its own', () => {
+  const { outbox, posted } = outboxOf(0, 256);
+  for (let i = 0; i < 500; i += 1) outbox.result(1, 0, i, Buffer.from('12345'));
+  outbox.flush();
+  let count = 0;
+  for (const { buffer, isPooled } of posted.splice(0)) {
+    assert.ok(!isPooled);
+    const reader = new ParcelReader(buffer);
+    assert.equal(reader.kind, 'results');
+    while (reader.next()) assert.equal(reader.correlation, count++);
+  }
+  assert.equal(count, 500);
+  const many = states(100);
+  for (const [i, state] of many.entries()) set(state, i);
+  const tags = many.map(({ tag }) => tag);
+  outbox.batch({ index: 900, device, group: null, tags, qos: 0, retain: true, topic: 'b' }, many, 0);
+  assert.deepEqual(
+    posted.map(({ isPooled }) => isPooled),
+    [false],
+  );
+});
