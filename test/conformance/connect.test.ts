@@ -57,6 +57,26 @@ describe('CONNECT and CONNACK', { concurrency: 8 }, () => {
   });
 
   conforms(
+    { v3: '3.1.2-1 3.1.2-2', v5: '3.1.2-1' },
+    'the name of MQTT 3.1 is not served, whatever the level',
+    async (scene) => {
+      for (const level of [3, 4, 5, 0x83]) {
+        const client = await scene.open(4);
+        const bytes: Buffer[] = [];
+        client.socket.on('data', (chunk: Buffer) => bytes.push(chunk));
+        client.send(
+          wire.connect({ version: scene.version, clientId: scene.clientId(), protocolName: 'MQIsdp', level }),
+        );
+        await new Promise((resolve) => client.socket.once('close', resolve));
+        assert.ok(
+          ['', '20020001', '2003008400'].includes(Buffer.concat(bytes).toString('hex')),
+          `level ${level}`,
+        );
+      }
+    },
+  );
+
+  conforms(
     { v3: '3.1.2-2', v5: '3.1.2-2' },
     'another protocol level is refused and the connection closed',
     async (scene) => {
