@@ -30,13 +30,21 @@ export class Telemetry {
     );
   }
 
-  /** Tags that are gone lose their slot; indexes are never used twice, so what is under way finds nothing. */
+  /**
+   * Tags that are gone lose their slot; indexes are never used twice, so what is under way finds nothing. Their retained
+   * values go too, so that nobody takes an old value for today's.
+   */
   take(plant: Plant): void {
+    const before = new Set(this.#slots.flatMap((slot) => (slot?.retain === true ? [slot.handle.topic] : [])));
     this.#slots.length = 0;
     for (const tag of plant.tags) {
       if (tag.payload !== 'batch') this.#set(tag.index, tag.topic, tag);
     }
     for (const batch of plant.batches) this.#set(batch.index, batch.topic, { ...batch, stored: false });
+    for (const slot of this.#slots) if (slot !== undefined) before.delete(slot.handle.topic);
+    for (const topic of before) {
+      this.#broker.publish({ topic, payload: new Uint8Array(0), qos: 0, retain: true, sender: null });
+    }
   }
 
   /** The parcel's bytes are copied by the broker before this returns. */
