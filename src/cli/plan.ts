@@ -89,8 +89,19 @@ export function requestsOf(
   device: Device,
   bus: Bus = device.bus,
 ): { requests: readonly ReadRequest[]; unreadable: readonly Tag[] } {
-  const tags = plant.tags.filter((tag) => tag.device === device);
+  const tags = tagsByDevice(plant).get(device) ?? [];
   return planReads(device, tags, readCost(bus, assumedMs(bus)));
+}
+
+const grouped = new WeakMap<Plant, Map<Device, Tag[]>>();
+
+function tagsByDevice(plant: Plant): ReadonlyMap<Device, Tag[]> {
+  let groups = grouped.get(plant);
+  if (groups !== undefined) return groups;
+  groups = new Map(plant.devices.map((device) => [device, []]));
+  for (const tag of plant.tags) groups.get(tag.device)?.push(tag);
+  grouped.set(plant, groups);
+  return groups;
 }
 
 function assumedMs(bus: Bus): number {
@@ -109,7 +120,7 @@ function planBus(plant: Plant, bus: Bus): BusPlan {
     name: bus.name,
     link: linkText(bus),
     devices: devices.length,
-    tags: plant.tags.filter((tag) => tag.device.bus === bus).length,
+    tags: devices.reduce((sum, device) => sum + (tagsByDevice(plant).get(device)?.length ?? 0), 0),
     requests: load.requestCount,
     cycleMs: load.cycleMs,
     load: load.utilisation / bus.inFlight,

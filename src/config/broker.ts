@@ -2,7 +2,7 @@
  * The broker's and the page's part of the Plant: listeners, who may enter, store, limits. Any doubt about who may enter
  * is an error, so that nothing opens wider than was written.
  */
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import type { Source } from './load.js';
@@ -49,6 +49,7 @@ export function brokerSettings(input: BrokerInput | undefined, source: Source): 
     limits: limitSettings(input?.limits),
   };
   checkEntrance(settings, input, source);
+  checkPrivacy(settings, source);
   checkPorts(listeners, source);
   return settings;
 }
@@ -158,6 +159,25 @@ function checkEntrance(settings: BrokerSettings, input: BrokerInput | undefined,
     'nobody can connect: anonymous is false and there is no users_file; make one with `holdfast passwd`, or write anonymous: true for loopback',
     'key',
   );
+}
+
+/** Passwords should not travel where others listen, nor lie where others read. */
+function checkPrivacy({ listeners, usersFile, anonymous }: BrokerSettings, source: Source): void {
+  if (usersFile !== null) warnIfOpen(usersFile, source, ['broker', 'users_file']);
+  listeners.forEach((one, index) => {
+    if (one.tls !== null) warnIfOpen(one.tls.key, source, ['broker', 'listeners', index, 'tls', 'key']);
+    const isClear = one.protocol === 'mqtt' || one.protocol === 'ws';
+    if (!isClear || isLoopback(one.host) || usersFile === null || (one.anonymous ?? anonymous)) return;
+    const text = `passwords cross the network unencrypted; use ${one.protocol === 'ws' ? 'wss' : 'mqtts'} beyond this machine`;
+    source.add('warning', 'HF2502', ['broker', 'listeners', index, 'protocol'], text);
+  });
+}
+
+/** A secret that every user of the machine can read. */
+function warnIfOpen(file: string, source: Source, at: Path): void {
+  const mode = statSync(file, { throwIfNoEntry: false })?.mode ?? 0;
+  if ((mode & 0o004) === 0 || process.platform === 'win32') return;
+  source.add('warning', 'HF2504', at, `${file} can be read by everybody on this machine; chmod 600 it`);
 }
 
 function checkPorts(listeners: readonly ListenerSettings[], source: Source): void {
@@ -270,6 +290,14 @@ function memoryBytes(): number {
 
 export function webSettings(input: GatewayInput['web'], source: Source): WebSettings | null {
   if (input === undefined) return null;
+  if (input.tls === undefined && input.host !== undefined && !isLoopback(input.host)) {
+    source.add(
+      'warning',
+      'HF2503',
+      ['web', 'host'],
+      'the page and its passwords cross the network unencrypted; add tls, or let a proxy on this machine do it',
+    );
+  }
   return {
     host: input.host ?? '127.0.0.1',
     port: input.port ?? 8080,

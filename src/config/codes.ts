@@ -72,6 +72,9 @@ export const CODES: Readonly<Record<string, string>> = {
   HF2403: 'A device batch whose topic is the folder of its groups.',
   HF2404: 'A topic of more than eight levels.',
   HF2501: 'Nobody can connect.',
+  HF2502: 'Passwords unencrypted on the network.',
+  HF2503: 'The page unencrypted on the network.',
+  HF2504: 'A secret that everybody on the machine can read.',
   HF2603: 'Two buses to one host and port.',
   HF3302: 'A bus that cannot keep the asked rates.',
 };

@@ -3,7 +3,7 @@
  * whose expected.txt is empty loads without a word.
  */
 import assert from 'node:assert/strict';
-import { readFileSync, readdirSync } from 'node:fs';
+import { chmodSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { loadPlant } from '../../src/config/loadplant.js';
@@ -11,6 +11,11 @@ import { formatProblem } from '../../src/config/problems.js';
 import { packageFolder } from '../../src/entry.js';
 
 const folder = join(packageFolder(), 'test/config/cases');
+
+// A checkout does not keep modes; secrets that everybody can read are a warning.
+for (const file of ['server.key', 'users.passwd']) chmodSync(join(folder, 'contract', file), 0o600);
+chmodSync(join(folder, 'privacy', 'open.key'), 0o644);
+chmodSync(join(folder, 'privacy', 'users.passwd'), 0o640);
 
 for (const name of readdirSync(folder).sort()) {
   test(`case ${name} is answered with its expected problems`, async () => {
