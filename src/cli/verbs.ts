@@ -10,6 +10,7 @@ export interface VerbEntry {
 
 export const VERBS: readonly VerbEntry[] = [
   { name: 'run', group: 'Gateway', load: () => import('./run.js') },
+  { name: 'demo', group: 'Gateway', load: () => import('./demo.js') },
   { name: 'simulate', group: 'Devices', load: () => import('./simulate.js') },
   { name: 'check', group: 'Config', load: () => import('./check.js') },
   { name: 'explain', group: 'Config', load: () => import('./explain.js') },

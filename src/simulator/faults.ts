@@ -68,7 +68,7 @@ export function deliver(fault: FaultSpec, framing: FramingName, frame: Frame, ra
     case 'split':
       return { delayMs: 0, pieces: split(bytes, fault.ms ?? SPLIT_MS, random), end: 'none' };
     case 'duplicate':
-      return { ...plainDelivery(bytes), pieces: twice(bytes, random) };
+      return { ...plainDelivery(bytes), pieces: [0, fault.ms ?? 0].map((pauseMs) => ({ pauseMs, bytes })) };
     case 'wrong-unit':
       return spoiled({ unitId: (frame.unitId % 247) + 1 });
     case 'wrong-function':
@@ -126,15 +126,6 @@ function damaged(framing: FramingName, frame: Frame): Uint8Array {
   else if (framing === 'rtu') bytes[bytes.length - 3] = (bytes[bytes.length - 3] ?? 0) ^ 0x55;
   else bytes[bytes.length - 5] = (bytes[bytes.length - 5] ?? 0) === 0x30 ? 0x31 : 0x30;
   return bytes;
-}
-
-/** At once, or a little later, when the next request may already be under way. */
-function twice(bytes: Uint8Array, random: Random): Delivery['pieces'] {
-  const pauseMs = random.below(2) === 0 ? 0 : random.below(30);
-  return [
-    { pauseMs: 0, bytes },
-    { pauseMs, bytes },
-  ];
 }
 
 function noise(random: Random, length: number): Uint8Array {

@@ -109,7 +109,7 @@ export interface FaultSpec {
   readonly name: FaultName;
   /** 0 to 1; default 1. */
   readonly probability?: number;
-  /** For slow, late, split, idle-close: how long. */
+  /** For slow, late, split, duplicate (before the second copy), idle-close: how long. */
   readonly ms?: number;
   /** For exception: which. */
   readonly code?: number;
