@@ -164,14 +164,18 @@ export class Connection implements Newcomer, FrameSink, Watched {
     const nowMs = clock.monotonicMs();
     const passedS = (nowMs - rates.atMs) / 1000;
     rates.atMs = nowMs;
+    const { messagesPerSecond, bytesPerSecond } = limits;
+    let waitS = 0;
     // A burst of five seconds is free.
-    rates.messages = Math.min(
-      rates.messages + passedS * limits.messagesPerSecond,
-      limits.messagesPerSecond * 5,
-    );
-    rates.bytes = Math.min(rates.bytes + passedS * limits.bytesPerSecond, limits.bytesPerSecond * 5);
-    const waitS = Math.max(-rates.messages / limits.messagesPerSecond, -rates.bytes / limits.bytesPerSecond);
-    if (!(waitS > 0)) return;
+    if (messagesPerSecond < Infinity) {
+      rates.messages = Math.min(rates.messages + passedS * messagesPerSecond, messagesPerSecond * 5);
+      waitS = -rates.messages / messagesPerSecond;
+    }
+    if (bytesPerSecond < Infinity) {
+      rates.bytes = Math.min(rates.bytes + passedS * bytesPerSecond, bytesPerSecond * 5);
+      waitS = Math.max(waitS, -rates.bytes / bytesPerSecond);
+    }
+    if (waitS <= 0) return;
     this.#transport.pause();
     clock.after(Math.min(waitS * 1000, 10_000), () => {
       if (this.#state === 'open' && !this.#isPaused) this.#transport.resume();
