@@ -12,6 +12,7 @@ const PEERS = [
   ['mosquitto-clients', '/usr/bin/mosquitto_sub'],
   ['mbpoll', '/usr/bin/mbpoll'],
   ['socat', '/usr/bin/socat'],
+  ['chromium', '/usr/bin/chromium'],
   ['gcc', '/usr/bin/gcc'],
   ['libc6-dev', '/usr/include/stdlib.h'],
   ['libmodbus-dev', '/usr/include/modbus/modbus.h'],

@@ -44,7 +44,7 @@ async function run({ options, stdout, stderr }: Context): Promise<number> {
     stdout.write(`${effective(plant)}\n`);
     return EXIT.ok;
   }
-  return supervise(file, plant, createLog(level));
+  return supervise(plant, createLog(level));
 }
 
 function notValid(problems: readonly Problem[]): ConfigError {
@@ -52,10 +52,10 @@ function notValid(problems: readonly Problem[]): ConfigError {
 }
 
 /** Resolves with the exit code once the gateway has stopped, for whatever reason. */
-async function supervise(file: string, plant: Plant, log: Log): Promise<number> {
+async function supervise(plant: Plant, log: Log): Promise<number> {
   const gateway = new Gateway({
     plant,
-    load: () => loadAside(file),
+    load: (path) => loadAside(path),
     log,
     clock: systemClock,
     metrics: new Metrics(),

@@ -61,9 +61,9 @@ export class Commands implements Subscriber {
   constructor(options: CommandsOptions) {
     this.#options = options;
     const { metrics } = options;
-    this.#accepted = metrics.counter('holdfast_commands_total', 'Commands handed to the field');
-    this.#refused = metrics.counter('holdfast_commands_refused_total', 'Commands refused by the gateway');
-    metrics.gauge('holdfast_commands_waiting', 'Commands that wait for the field', () => this.#waiting.size);
+    this.#accepted = metrics.counter('commands_total', 'Commands handed to the field');
+    this.#refused = metrics.counter('commands_refused_total', 'Commands refused by the gateway');
+    metrics.gauge('commands_waiting', 'Commands that wait for the field', () => this.#waiting.size);
   }
 
   /** What waits for a tag that is gone is still answered: the pool answers every correlation it was given. */

@@ -37,7 +37,7 @@ function webDoor(plant: Plant, web: WebSettings, { broker, log, metrics, notRead
         host: web.host,
         port: web.port,
         tls: web.tls,
-        hostNames: [],
+        hostNames: web.hostNames,
         pageFolder: join(packageFolder(), 'dist/page'),
         metrics,
         log,
@@ -45,7 +45,7 @@ function webDoor(plant: Plant, web: WebSettings, { broker, log, metrics, notRead
         about: {
           gateway: plant.gateway.id,
           base: plant.gateway.baseTopic,
-          needsUser: !plant.broker.anonymous,
+          anonymous: plant.broker.anonymous,
         },
         upgrade: (request, socket, head) => broker.upgrade(request, socket, head),
       });

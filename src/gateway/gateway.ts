@@ -7,7 +7,7 @@ import { Broker, type BrokerPolicy } from '../broker/broker.js';
 import type { Clock } from '../clock.js';
 import type { Loaded } from '../config/loaded.js';
 import type { Plant } from '../config/plant.js';
-import { formatProblem } from '../config/problems.js';
+import { formatProblem, type Problem } from '../config/problems.js';
 import type { Log } from '../log.js';
 import type { Metrics } from '../metrics.js';
 import { Pool, type PoolListener } from '../poller/pool.js';
@@ -15,18 +15,23 @@ import { DiskStore } from '../store/disk.js';
 import { MemoryStore } from '../store/memory.js';
 import type { Store } from '../store/store.js';
 import { Commands } from './commands.js';
+import { ConfigFile } from './configfile.js';
 import { doorsOf } from './doors.js';
 import { Entrances } from './entrances.js';
+import { History } from './history.js';
+import { RecentLog } from './recentlog.js';
 import { compare, Indexes, isSameServer } from './reload.js';
 import type { MayPublish } from './reply.js';
-import { Requests } from './requests.js';
+import { type Handler, Requests } from './requests.js';
 import { Status } from './status.js';
 import { Telemetry } from './telemetry.js';
+import { Uplinks } from './uplinks.js';
+import { clientsView, historyView, plantView, statisticsView } from './views.js';
 
 export interface GatewayOptions {
   readonly plant: Plant;
-  /** Reads the config again, for a reload. */
-  readonly load: () => Promise<Loaded>;
+  /** Reads a config, for a reload and for the page's checks. */
+  readonly load: (file: string) => Promise<Loaded>;
   readonly log: Log;
   readonly clock: Clock;
   readonly metrics: Metrics;
@@ -48,6 +53,10 @@ export class Gateway {
   readonly #requests: Requests;
   readonly #entrances: Entrances;
   readonly #indexes: Indexes;
+  readonly #log: RecentLog;
+  readonly #uplinks: Uplinks;
+  readonly #configFile: ConfigFile;
+  #history: History | null = null;
   /** What is open, in the order it was opened. */
   readonly #closers: (() => Promise<void> | void)[] = [];
   #plant: Plant;
@@ -58,13 +67,16 @@ export class Gateway {
   #reloading: Promise<Reloaded> | null = null;
 
   constructor(options: GatewayOptions) {
-    const { plant, log, clock, metrics } = options;
-    this.#options = options;
+    const { plant, clock, metrics } = options;
+    const log = new RecentLog(options.log, clock);
+    this.#options = { ...options, log };
+    this.#log = log;
+    this.#configFile = new ConfigFile(plant.file, options.load);
     this.#plant = plant;
     this.#indexes = new Indexes(plant);
     this.#broker = new Broker({
       ...policyOf(plant),
-      store: storeOf(plant, options),
+      store: storeOf(plant, this.#options),
       limits: plant.broker.limits,
       version: options.version,
       onOverflow: (client, count) => this.#status.event('overflow', { t: clock.nowMs(), client, count }),
@@ -92,13 +104,52 @@ export class Gateway {
       broker: this.#broker,
       mayPublish,
       log,
-      handlers: {
-        status: () => this.#status.summary(),
-        clients: () => [...this.#broker.clients()],
-        reload: () => this.reload(),
-      },
+      handlers: this.#handlers(),
+    });
+    this.#uplinks = new Uplinks({
+      broker: this.#broker,
+      clock,
+      log,
+      metrics,
+      changed: (about) => this.#status.event('uplink', { t: clock.nowMs(), ...about }),
     });
     this.#entrances = new Entrances(log, clock);
+  }
+
+  /** Management verbs on req/. */
+  #handlers(): Record<string, Handler> {
+    const { version } = this.#options;
+    return {
+      status: () => this.#status.summary(),
+      reload: () => this.reload(),
+      plant: () => plantView(this.#plant, version),
+      statistics: () => statisticsView(this.#plant, (bus) => this.#status.busFigures(bus)),
+      clients: () => clientsView(this.#broker),
+      disconnect: ({ fields }) => ({ found: this.#broker.disconnect(String(fields.get('client'))) }),
+      uplinks: () => ({ uplinks: this.#uplinks.about() }),
+      history: ({ fields }) => historyView(this.#plant, this.#history, fields.get('topics')),
+      log: () => ({ lines: this.#log.lines() }),
+      config: async () => ({ text: await this.#configFile.read() }),
+      'config-check': async ({ fields }) => ({
+        problems: await this.#configFile.check(String(fields.get('text'))),
+      }),
+      'config-apply': ({ fields }) => this.#applyText(String(fields.get('text'))),
+    };
+  }
+
+  /** Takes over a whole new text of the config file, or leaves file and gateway as they were and says why. */
+  async #applyText(text: string): Promise<{ applied: boolean; problems: readonly Problem[] }> {
+    const problems = await this.#configFile.check(text);
+    if (problems.some(({ severity }) => severity === 'error')) return { applied: false, problems };
+    const putBack = await this.#configFile.replace(text);
+    try {
+      const { ok } = await this.reload();
+      if (!ok) await putBack();
+      return { applied: ok, problems };
+    } catch (thrown) {
+      await putBack();
+      throw thrown;
+    }
   }
 
   /** Resolves once every listener accepts and every bus has a poller, or when it is stopped meanwhile. */
@@ -118,6 +169,9 @@ export class Gateway {
     this.#take(this.#plant);
     this.#status.start();
     this.#closers.push(() => this.#farewell());
+    // Before the first sample, so that none is missed.
+    await this.#uplinks.start(this.#plant);
+    this.#closers.push(() => this.#uplinks.stop());
     await this.#pool.start();
     this.#closers.push(() => this.#pool.stop());
     if (this.#isStopping) return;
@@ -159,7 +213,7 @@ export class Gateway {
   async #reload(): Promise<Reloaded> {
     const { log, clock, load } = this.#options;
     await this.#started;
-    const { plant, problems } = await load();
+    const { plant, problems } = await load(this.#plant.file);
     const texts = problems.map(formatProblem);
     if (plant === null) {
       log.error('the config is not valid and was not applied', { problems: texts });
@@ -178,7 +232,7 @@ export class Gateway {
     this.#broker.reload(policyOf(fresh));
     this.#broker.renewCertificates();
     if (!isSameServer(old, fresh)) {
-      this.#options.log.warn('listeners, store, limits and web are taken over at the next start');
+      this.#options.log.warn('listeners, store, limits, web and uplinks are taken over at the next start');
     }
     const { plant, removed, added } = compare(old, fresh, this.#indexes);
     this.#plant = plant;
@@ -192,9 +246,18 @@ export class Gateway {
 
   #take(plant: Plant): void {
     this.#telemetry.take(plant);
+    this.#remember(plant);
     this.#status.take(plant);
     this.#commands.take(plant);
     this.#requests.take(plant.gateway.topics);
+  }
+
+  /** Only where somebody can look at it: what the page shows of the last hour, and the log as it comes. */
+  #remember(plant: Plant): void {
+    if (plant.web === null) return;
+    this.#history ??= new History(plant.tags.length);
+    this.#telemetry.remember(this.#history);
+    this.#log.tell((line) => this.#status.event('log', line));
   }
 
   /** Why clients should go elsewhere for now; null: they should not. */
@@ -204,6 +267,7 @@ export class Gateway {
   }
 
   #farewell(): void {
+    this.#log.tell(null);
     this.#commands.close();
     this.#requests.close();
     this.#status.stop();

@@ -27,6 +27,7 @@ export class Status {
   readonly #startedMs: number;
   readonly #devices = new Map<number, DeviceEntry>();
   readonly #busesDown = new Map<number, string>();
+  readonly #statistics = new Map<number, unknown>();
   #plant: Plant;
   #deviceOf = new Map<number, Device>();
   #busOf = new Map<number, Bus>();
@@ -84,7 +85,14 @@ export class Status {
 
   statistics(index: number, statistics: unknown): void {
     const bus = this.#busOf.get(index);
-    if (bus !== undefined) this.#retain(busTopic(bus.name), JSON.stringify(statistics));
+    if (bus === undefined) return;
+    this.#statistics.set(index, statistics);
+    this.#retain(busTopic(bus.name), JSON.stringify(statistics));
+  }
+
+  /** What is known of a bus: why it is down (null: it is up), and its latest statistics. */
+  busFigures({ index }: Bus): { readonly error: string | null; readonly statistics: unknown } {
+    return { error: this.#busesDown.get(index) ?? null, statistics: this.#statistics.get(index) };
   }
 
   /** One line of news on event/<kind>; not retained. */
@@ -137,6 +145,7 @@ export class Status {
     this.#busOf = new Map(buses.map((bus) => [bus.index, bus]));
     for (const index of this.#devices.keys()) if (!this.#deviceOf.has(index)) this.#devices.delete(index);
     for (const index of this.#busesDown.keys()) if (!this.#busOf.has(index)) this.#busesDown.delete(index);
+    for (const index of this.#statistics.keys()) if (!this.#busOf.has(index)) this.#statistics.delete(index);
   }
 
   #publishProcess(): void {

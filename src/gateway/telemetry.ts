@@ -6,6 +6,7 @@ import type { BrokerApi, TopicHandle } from '../broker/broker.js';
 import type { Plant } from '../config/plant.js';
 import type { Counter, Metrics } from '../metrics.js';
 import type { ParcelReader } from '../poller/parcel.js';
+import type { History } from './history.js';
 
 /** What an index means: a tag or a batch, as its topic is published. */
 interface Slot {
@@ -20,14 +21,12 @@ export class Telemetry {
   readonly #slots: (Slot | undefined)[] = [];
   readonly #published: Counter;
   readonly #unknown: Counter;
+  #history: History | null = null;
 
   constructor(broker: BrokerApi, metrics: Metrics) {
     this.#broker = broker;
-    this.#published = metrics.counter('holdfast_samples_published_total', 'Samples published');
-    this.#unknown = metrics.counter(
-      'holdfast_samples_dropped_total',
-      'Samples of tags that a reload has taken away',
-    );
+    this.#published = metrics.counter('samples_published_total', 'Samples published');
+    this.#unknown = metrics.counter('samples_dropped_total', 'Samples of tags that a reload has taken away');
   }
 
   /**
@@ -47,6 +46,11 @@ export class Telemetry {
     }
   }
 
+  /** From now on numbers are kept for the trend view. */
+  remember(history: History | null): void {
+    this.#history = history;
+  }
+
   /** The parcel's bytes are copied by the broker before this returns. */
   publish(parcel: ParcelReader): void {
     const { bytes } = parcel;
@@ -58,6 +62,10 @@ export class Telemetry {
         continue;
       }
       count += 1;
+      if (this.#history !== null) {
+        const value = numberIn(bytes, parcel.payloadStart, parcel.payloadEnd);
+        this.#history.take(parcel.index, parcel.timeMs, value);
+      }
       this.#broker.publishSample(
         slot.handle,
         bytes,
@@ -74,4 +82,31 @@ export class Telemetry {
   #set(index: number, topic: string, { qos, retain, stored }: Omit<Slot, 'handle'>): void {
     this.#slots[index] = { handle: this.#broker.handleOf(topic), qos, retain, stored };
   }
+}
+
+const VALUE = Buffer.from('{"v":');
+const NUMBER_MAX_BYTES = 40;
+
+/** The number that a payload says: of {"v":21.4,...} or bare; NaN where it says none. */
+function numberIn(bytes: Uint8Array, start: number, end: number): number {
+  const isObject = bytes[start] === VALUE[0];
+  const from = isObject ? start + VALUE.length : start;
+  let to = from;
+  while (to < end && to - from < NUMBER_MAX_BYTES && isDigit(bytes[to] ?? 0)) to++;
+  if (to === from) return NaN;
+  let text = '';
+  for (let at = from; at < to; at++) text += String.fromCharCode(bytes[at] ?? 0);
+  return Number(text);
+}
+
+/** Whatever may stand in a JSON number. */
+function isDigit(byte: number): boolean {
+  return (
+    (byte >= 0x30 && byte <= 0x39) ||
+    byte === 0x2d ||
+    byte === 0x2e ||
+    byte === 0x2b ||
+    byte === 0x45 ||
+    byte === 0x65
+  );
 }

@@ -69,7 +69,7 @@ export class Pool implements PoolApi {
     this.#options = options;
     this.#knowledge = new KnowledgeFolder(options.knowledgeFolder, options.log);
     this.#restarts = options.metrics.counter(
-      'holdfast_worker_restarts_total',
+      'worker_restarts_total',
       'Poller threads that were started again',
     );
   }

@@ -4,7 +4,7 @@ import type { FunctionComponent } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { say } from './language.js';
 import { Failure } from './parts.js';
-import { request } from './session.js';
+import { link, request } from './session.js';
 
 interface Problem {
   readonly severity: 'error' | 'warning';
@@ -38,13 +38,15 @@ export const ConfigView: FunctionComponent = () => {
       .catch((error: unknown) => (failure.value = error instanceof Error ? error.message : String(error)));
   };
 
+  const isLive = link.value.state === 'live';
   useEffect(() => {
+    // Fetched once: what was typed since must stay.
+    if (!isLive || running.value !== '') return;
     ask<{ text: string }>('config', {}, (answer) => {
       running.value = answer.text;
       text.value = answer.text;
     });
-    // The file is fetched once; what is typed since must stay.
-  }, []);
+  }, [isLive]);
 
   const check = (): void =>
     ask<Checked>('config-check', { text: text.value }, (answer) => {

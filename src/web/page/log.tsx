@@ -5,7 +5,7 @@ import { useEffect } from 'preact/hooks';
 import { say } from './language.js';
 import { Failure, Table } from './parts.js';
 import { parse } from './plant.js';
-import { request, subscribe, topicOf } from './session.js';
+import { link, request, subscribe, topicOf } from './session.js';
 
 interface Line {
   readonly level: string;
@@ -22,7 +22,9 @@ export const LogView: FunctionComponent = () => {
   const level = useSignal('');
   const filter = useSignal('');
   const failure = useSignal<string | null>(null);
+  const isLive = link.value.state === 'live';
   useEffect(() => {
+    if (!isLive) return undefined;
     request<{ lines: readonly Line[] }>('log', {})
       .then((answer) => (lines.value = [...answer.lines].reverse()))
       .catch((error: unknown) => (failure.value = error instanceof Error ? error.message : String(error)));
@@ -30,7 +32,7 @@ export const LogView: FunctionComponent = () => {
       const line = parse(payload) as Line | undefined;
       if (line !== undefined) lines.value = [line, ...lines.value].slice(0, LINES_MAX);
     });
-  }, [lines, failure]);
+  }, [isLive, lines, failure]);
   const wanted = filter.value.toLowerCase();
   const shown = lines.value.filter(
     (line) =>

@@ -120,3 +120,12 @@ export function useAnswer<T>(
   }, [verb, asked, everyMs, isLive]);
   return { answer: answer.value, failure: failure.value };
 }
+
+/** Saves a text as a file of the user's. */
+export function download(name: string, text: string): void {
+  const anchor = document.createElement('a');
+  anchor.href = URL.createObjectURL(new Blob([text]));
+  anchor.download = name;
+  anchor.click();
+  URL.revokeObjectURL(anchor.href);
+}

@@ -2,9 +2,8 @@
 import { useSignal } from '@preact/signals';
 import type { FunctionComponent } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
-import { download } from './bus.js';
 import { say } from './language.js';
-import { Failure, useAnswer } from './parts.js';
+import { download, Failure, useAnswer } from './parts.js';
 import { liveTags } from './plant.js';
 
 const TAGS_MAX = 6;

@@ -1,0 +1,47 @@
+/**
+ * The gateway file as the page edits it: read, checked beside the real one with the same words as `holdfast check`, and
+ * replaced in one step. What was there before stays beside it, and comes back when the new one cannot be applied.
+ */
+import { readFile, rename, unlink, writeFile } from 'node:fs/promises';
+import type { Loaded } from '../config/loaded.js';
+import type { Problem } from '../config/problems.js';
+
+export class ConfigFile {
+  readonly #file: string;
+  readonly #load: (file: string) => Promise<Loaded>;
+
+  constructor(file: string, load: (file: string) => Promise<Loaded>) {
+    this.#file = file;
+    this.#load = load;
+  }
+
+  async read(): Promise<string> {
+    return readFile(this.#file, 'utf8');
+  }
+
+  /** Problems of a text as if it stood in the file: relative paths and device maps are found from there. */
+  async check(text: string): Promise<readonly Problem[]> {
+    const draft = `${this.#file}.draft`;
+    await writeFile(draft, text, { mode: 0o600 });
+    try {
+      const { problems } = await this.#load(draft);
+      return problems.map((problem) => (problem.file === draft ? { ...problem, file: this.#file } : problem));
+    } finally {
+      await unlink(draft);
+    }
+  }
+
+  /** Replaces the file; the answer puts the old text back. */
+  async replace(text: string): Promise<() => Promise<void>> {
+    const old = await this.read();
+    await this.#write(`${this.#file}.previous`, old);
+    await this.#write(this.#file, text);
+    return () => this.#write(this.#file, old);
+  }
+
+  async #write(path: string, text: string): Promise<void> {
+    const fresh = `${path}.new`;
+    await writeFile(fresh, text, { mode: 0o600, flush: true });
+    await rename(fresh, path);
+  }
+}

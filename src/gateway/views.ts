@@ -1,0 +1,123 @@
+/**
+ * What the page asks the gateway for, as plain objects: the plant with its tags and limits, figures of buses and
+ * devices, clients, uplinks. Names only; indexes stay inside.
+ */
+import type { Broker } from '../broker/broker.js';
+import type { Bus, Link, Plant, Tag } from '../config/plant.js';
+import type { History } from './history.js';
+
+export function plantView(plant: Plant, version: string): Record<string, unknown> {
+  return {
+    gateway: plant.gateway.id,
+    version,
+    buses: plant.buses.map(({ name, link }) => ({ name, link: linkText(link) })),
+    devices: plant.devices.map((device) => ({
+      name: device.name,
+      topic: device.topic,
+      bus: device.bus.name,
+      unitId: device.unitId,
+      tags: plant.tags.filter((tag) => tag.device === device).map(tagView),
+    })),
+  };
+}
+
+function tagView(tag: Tag): Record<string, unknown> {
+  const { write } = tag;
+  return {
+    name: tag.name,
+    topic: tag.topic,
+    setTopic: tag.setTopic,
+    unit: tag.unit,
+    type: tag.type,
+    intervalMs: tag.intervalMs,
+    enum: tag.enum === null ? null : tag.enum.map(({ text }) => text),
+    write: write === null ? null : { min: finite(write.min), max: finite(write.max), step: write.step },
+  };
+}
+
+function finite(value: number): number | null {
+  return Number.isFinite(value) ? value : null;
+}
+
+function linkText(link: Link): string {
+  if (!('path' in link)) return `${link.kind} ${link.host}:${link.port}`;
+  return `${link.kind} ${link.path} ${link.baud} ${link.dataBits}${link.parity.charAt(0).toUpperCase()}${link.stopBits}`;
+}
+
+/** The poller room's statistics, as far as the page shows them. */
+interface BusFigures {
+  readonly utilisation: number;
+  readonly transactions: number;
+  readonly missed: number;
+  readonly errors: Readonly<Record<string, number>>;
+  readonly devices: readonly {
+    readonly deviceIndex: number;
+    readonly errors: Readonly<Record<string, number>>;
+    readonly exceptions: Readonly<Record<number, number>>;
+    readonly response: {
+      readonly count: number;
+      readonly p50Ms: number;
+      readonly p95Ms: number;
+      readonly p99Ms: number;
+    };
+    readonly requests: readonly unknown[];
+  }[];
+}
+
+export function statisticsView(
+  plant: Plant,
+  statisticsOf: (bus: Bus) => { readonly error: string | null; readonly statistics: unknown },
+): Record<string, unknown> {
+  const nameOfDevice = new Map(plant.devices.map(({ index, name }) => [index, name]));
+  const found = plant.buses.map((bus) => {
+    const { error, statistics } = statisticsOf(bus);
+    // The pool hands on what statistics.ts made; it is unknown there only because the pool does not look inside.
+    return { bus, error, figures: (statistics ?? null) as BusFigures | null };
+  });
+  return {
+    buses: found.map(({ bus, error, figures }) => ({
+      name: bus.name,
+      isUp: error === null,
+      error: error ?? '',
+      utilisation: figures?.utilisation,
+      transactions: figures?.transactions,
+      late: figures?.missed,
+      errors: figures?.errors,
+    })),
+    devices: found.flatMap(({ figures }) =>
+      (figures?.devices ?? []).map(({ deviceIndex, errors, exceptions, response, requests }) => ({
+        name: nameOfDevice.get(deviceIndex),
+        ...(response.count === 0
+          ? {}
+          : { p50Ms: response.p50Ms, p95Ms: response.p95Ms, p99Ms: response.p99Ms }),
+        errors: { ...errors, ...exceptionsByName(exceptions) },
+        requests,
+      })),
+    ),
+  };
+}
+
+function exceptionsByName(exceptions: Readonly<Record<number, number>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(exceptions).map(([code, count]) => [`exception ${code}`, count]));
+}
+
+export function clientsView(broker: Broker): Record<string, unknown> {
+  const clients = [...broker.clients()].map((client) => ({
+    clientId: client.clientId,
+    user: client.user,
+    address: client.address,
+    protocolVersion: client.version,
+    isConnected: client.isConnected,
+    subscriptions: client.subscriptions.length,
+    queuedMessages: client.queuedMessages,
+  }));
+  return { clients };
+}
+
+/** Lowest and highest of each bucket for the topics asked for. */
+export function historyView(plant: Plant, history: History | null, topics: unknown): Record<string, unknown> {
+  const wanted = new Set(Array.isArray(topics) ? topics.slice(0, 6) : []);
+  const chosen = plant.tags.filter(({ topic }) => wanted.has(topic));
+  const series = new Map(chosen.map(({ topic, index }) => [topic, history?.series(index)]));
+  return { times: history?.times() ?? [], series: Object.fromEntries(series) };
+}
