@@ -3,8 +3,8 @@ import { loadPlant, loadPlantOfMap } from '../config/loadplant.js';
 import { readSource } from '../config/load.js';
 import { type Problem, formatProblem, sortProblems } from '../config/problems.js';
 import type { Plant } from '../config/plant.js';
-import { durationText } from '../config/units.js';
-import { type BusPlan, COMFORTABLE, type PlantPlan, percent, planOf } from './plan.js';
+import { durationText, sizeText } from '../config/units.js';
+import { type BusPlan, COMFORTABLE, type PlantPlan, type UplinkPlan, percent, planOf } from './plan.js';
 import { type Context, EXIT, UsageError, type Verb, textOption } from './verb.js';
 
 export const verb: Verb = {
@@ -98,8 +98,22 @@ function planText({ buses, topics, users, listeners, store, uplinks }: PlantPlan
     `Topics  ${topics.count} data topics, longest ${topics.longest} bytes, ${topics.levels} levels${topics.example === '' ? '' : `; example ${topics.example}`}`,
     `Broker  ${listeners.join(', ')}; store ${store}`,
     `Users   ${userText}, anonymous ${users.anonymous ? 'on' : 'off'}; ${ruleText}; ${users.writable} tags can be written`,
-    ...uplinks.map((name) => `Uplink  ${name}`),
+    ...uplinks.map(uplinkText),
   ];
+}
+
+function uplinkText({ name, nodes, topics, rules, queueBytes, queueMs }: UplinkPlan): string {
+  const lasts = Number.isFinite(queueMs)
+    ? ` lasts ${durationText(roundTime(queueMs))} when every poll is a change`
+    : '';
+  const match = `${topics} topics match ${rules} rule${rules === 1 ? '' : 's'}`;
+  return `Uplink ${name}  ${nodes.join(', ')}; ${match}; queue ${sizeText(queueBytes)}${lasts}`;
+}
+
+/** To whole units of what people say: seconds, minutes, hours, days. */
+function roundTime(ms: number): number {
+  const unit = [86_400_000, 3_600_000, 60_000, 1_000].find((size) => ms >= 2 * size) ?? 1;
+  return Math.floor(ms / unit) * unit;
 }
 
 function busText(bus: BusPlan): string {

@@ -4,7 +4,8 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { basename } from 'node:path';
-import type { Bus, Device, Plant, SerialLink, Tag } from '../config/plant.js';
+import { matches } from '../broker/topic.js';
+import type { Bus, Device, Plant, SerialLink, Tag, UplinkSettings } from '../config/plant.js';
 import { durationText } from '../config/units.js';
 import { readCost } from '../poller/linecost.js';
 import { type BusLoad, type ReadRequest, loadOf, planReads } from '../poller/readplan.js';
@@ -51,7 +52,17 @@ export interface PlantPlan {
   };
   readonly listeners: readonly string[];
   readonly store: string;
-  readonly uplinks: readonly string[];
+  readonly uplinks: readonly UplinkPlan[];
+}
+
+export interface UplinkPlan {
+  readonly name: string;
+  readonly nodes: readonly string[];
+  readonly topics: number;
+  readonly rules: number;
+  readonly queueBytes: number;
+  /** How long the queue lasts while the far side is away, when every poll is a change; Infinity: nothing is sent. */
+  readonly queueMs: number;
 }
 
 export function planOf(plant: Plant): PlantPlan {
@@ -79,8 +90,21 @@ export function planOf(plant: Plant): PlantPlan {
       plant.broker.store.kind === 'memory'
         ? 'memory'
         : `${plant.broker.store.path} (${plant.broker.store.sync})`,
-    uplinks: plant.uplinks.map(({ name }) => name),
+    uplinks: plant.uplinks.map((uplink) => planUplink(plant, uplink)),
   };
+}
+
+/** Around the payload {"v":21.4,"q":"good","t":1795376237895} and the topic: header of the packet, record of the queue. */
+const MESSAGE_BYTES = 90;
+
+function planUplink(plant: Plant, { name, nodes, out, queue }: UplinkSettings): UplinkPlan {
+  const sent = plant.tags.filter(({ topic }) => out.some(({ from }) => matches(from, topic)));
+  const bytesPerMs = sent.reduce((sum, { topic, intervalMs, heartbeatMs }) => {
+    const everyMs = intervalMs > 0 ? intervalMs : heartbeatMs;
+    return everyMs > 0 ? sum + (Buffer.byteLength(topic) + MESSAGE_BYTES) / everyMs : sum;
+  }, 0);
+  const queueMs = bytesPerMs === 0 ? Infinity : queue.maxBytes / bytesPerMs;
+  return { name, nodes, topics: sent.length, rules: out.length, queueBytes: queue.maxBytes, queueMs };
 }
 
 /** The requests of one device on its bus, as they are planned before anything was measured. */
@@ -194,7 +218,8 @@ export function linkText({ link }: Bus): string {
 }
 
 /** Who switches an RS-485 driver between sending and receiving; it must be the adapter or the kernel. */
-function directionHint(path: string): string {
+function directionHint(path: string): string | null {
+  if (!path.startsWith('/dev/')) return null;
   const name = basename(path);
   if (/^tty(USB|ACM)|^pts|by-id|by-path/.test(path.replace('/dev/', '')))
     return 'RS-485 direction: the adapter switches it';

@@ -104,7 +104,7 @@ export class Maps {
   }
 
   #fileOf(name: string, source: Source): string | null {
-    if (name.endsWith('.yaml') || name.endsWith('.yml')) {
+    if (name.includes('/') || name.endsWith('.yaml') || name.endsWith('.yml')) {
       const file = resolve(source.folder, name);
       return existsSync(file) ? file : null;
     }

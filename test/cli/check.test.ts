@@ -52,6 +52,17 @@ test('a right config is answered with its plan and exit 0', async () => {
   assert.match(out, /^no problems$/m);
 });
 
+test('an uplink says how many topics it takes and how long its queue lasts', async () => {
+  const text = readFileSync(join(root, 'config/demo.yaml'), 'utf8');
+  const uplink =
+    'uplinks:\n  cloud: { nodes: ["mqtt://192.0.2.1"], out: [{ from: "holdfast/+/data/#" }], queue: { max_bytes: 64MiB } }\n';
+  const { out } = await call('check', write('uplink.yaml', text + uplink));
+  assert.match(
+    out,
+    /^Uplink cloud {2}mqtt:\/\/192\.0\.2\.1; 61 topics match 1 rule; queue 64MiB lasts \d+h when every poll is a change$/m,
+  );
+});
+
 test('--json gives problems and plan as one document', async () => {
   const { out } = await call('check', '-c', 'config/example.yaml', '--json');
   const answer = JSON.parse(out) as {
@@ -123,7 +134,7 @@ test('explain shows the requests that read a device', async () => {
   const { code, out } = await call('explain', 'meter1', '--config', 'config/demo.yaml');
   assert.equal(code, 0);
   assert.match(out, /Device meter1: unit 7 of bus line1 .* map eastron-sdm630/);
-  assert.match(out, /2s +input-register 0 \(30001\) x \d+, [\d.]+ ms.*: voltage_l1 voltage_l2/);
+  assert.match(out, /2s +input register 0 \(30001\) x \d+, [\d.]+ ms.*: voltage_l1 voltage_l2/);
 });
 
 test('explain shows where each setting of a tag stands', async () => {
