@@ -7,6 +7,8 @@ import type { OfflineSettings } from '../config/plant.js';
 
 /** No matter how long a unit has been silent: probes are cheap, and a revived one is to be noticed within seconds. */
 const PROBE_MAX_MS = 3000;
+/** So many probes come at the least distance: most units that fall silent are back soon. */
+const SOON_COUNT = 10;
 
 export class Breaker {
   readonly #settings: OfflineSettings;
@@ -72,8 +74,8 @@ export class Breaker {
 
   #distanceMs(): number {
     const { retryMinMs, retryMaxMs } = this.#settings;
-    const doubled = retryMinMs * 2 ** Math.min(this.#probes, 20);
-    return Math.min(doubled, retryMaxMs, Math.max(PROBE_MAX_MS, retryMinMs)) * (0.8 + 0.4 * this.#random());
+    const doubled = retryMinMs * 2 ** Math.min(Math.max(0, this.#probes - SOON_COUNT), 20);
+    return Math.min(doubled, retryMaxMs, Math.max(PROBE_MAX_MS, retryMinMs)) * (0.7 + 0.3 * this.#random());
   }
 }
 

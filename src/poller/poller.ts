@@ -49,8 +49,12 @@ export const COMMANDS_MAX = 10_000;
 const READ_CREDIT = 0.25;
 /** Silent units together may cost this share of line time while others on the line answer. */
 const PROBE_SHARE = 0.02;
-/** The same for units that failed but do not yet count as silent. */
-const SUSPECT_SHARE = 0.08;
+/** After a failure of a unit that does not yet count as silent, such units rest so many times what it took ... */
+const SUSPECT_REST = 12;
+/** ... but no longer than this, and not while nobody else has anything to do. */
+const SUSPECT_REST_MAX_MS = 800;
+/** What a connection that a request's answer broke costs those who share it. */
+const RECONNECT_COST_MS = 70;
 /** A link that is gone is told after so long: a quick reconnect is no news. */
 const GRACE_MS = 1000;
 const SWEEP_MS = 500;
@@ -59,6 +63,7 @@ const LINE_LAG_MS = 25;
 const NETWORK_LAG_MS = 100;
 /** A probe that missed an answer by a hair is told so by the late answer. */
 const PROBE_LAG_MS = 8;
+const PROBE_NETWORK_LAG_MS = 20;
 /** Without one answer for so long while work is due the link is made anew. */
 const WATCHDOG_MS = 3000;
 const WATCHDOG_MAX_MS = 30_000;
@@ -67,7 +72,7 @@ const REFUSED_LONG_MS = 30_000;
 /** After a gateway said that it does not reach the unit. */
 const GATEWAY_PAUSE_MS = 100;
 const BUSY_PAUSE_MS = 50;
-const BUSY_PAUSE_MAX_MS = 2000;
+const BUSY_PAUSE_MAX_MS = 800;
 /** Neighbours ride along when they fall due within this share of their period. */
 const RIDE_SHARE = 0.25;
 /** A request that was only refused with neighbours in it: they are read apart for so long. */
@@ -91,7 +96,6 @@ export class Poller {
   readonly #statistics: Statistics;
   readonly #writer: Writer;
   readonly #probeBudget: TimeBudget;
-  readonly #suspectBudget: TimeBudget;
   readonly #isLine: boolean;
 
   #isStopped = false;
@@ -99,6 +103,8 @@ export class Poller {
   #sequence = 0;
   #waitingCommands = 0;
   #readCreditMs = 0;
+  /** Before this, units that have just failed give way to those that have not. */
+  #suspectsRestUntilMs = 0;
   /** Counts the starts and ends of writes: a read sent before the newest one that touches its tag is dropped. */
   #mark = 0;
   #timer: Cancel | null = null;
@@ -113,7 +119,8 @@ export class Poller {
   #lastAnswerMs = 0;
   #failuresSinceAnswer = 0;
   #watchdogMs = WATCHDOG_MS;
-  #lastTimedOut: { unit: Unit; sentAtMs: number } | null = null;
+  /** The oldest request that was not answered in time and whose answer may still come. */
+  #unansweredFirst: { unit: Unit; sentAtMs: number } | null = null;
 
   constructor(options: PollerOptions) {
     const { bus, clock } = options;
@@ -125,7 +132,6 @@ export class Poller {
     this.#isLine = isLine(bus);
     this.#statistics = new Statistics(nowMs);
     this.#probeBudget = new TimeBudget(PROBE_SHARE, 100, nowMs);
-    this.#suspectBudget = new TimeBudget(SUSPECT_SHARE, Math.max(2000, 4 * bus.timeoutMs), nowMs);
     this.#units = options.devices.map((device) => this.#unitOf(device, options));
     this.#downSinceMs = nowMs;
     this.#client = options.connect({
@@ -254,12 +260,19 @@ export class Poller {
     const read = next?.shortestRead();
     if (next === null || read === undefined || read === null) return false;
     const unit = next;
-    const thinkMs = this.#hasLiveUnit() ? this.#probeThinkMs(unit) : this.bus.timeoutMs;
+    // With nobody alive on the line there is nobody whose time it takes.
+    const isBudgeted = this.#hasLiveUnit();
+    const thinkMs = isBudgeted ? this.#probeThinkMs(unit) : this.bus.timeoutMs;
     // Until it settles nobody probes this unit again.
     this.#begin();
     unit.holdUntilMs = Infinity;
     const request = { kind: 'read', unitId: unit.device.unitId, ...read } as const;
     void this.#client.request(request, thinkMs).then((answer) => {
+      if (isBudgeted)
+        this.#probeBudget.spend(
+          this.#clock.monotonicMs(),
+          Math.max(0, answer.receivedAtMs - answer.sentAtMs),
+        );
       this.#probed(unit, answer, transferMs(this.bus, read.table, read.quantity));
     });
     return true;
@@ -268,11 +281,13 @@ export class Poller {
   /** Probes are cut short so that they can be frequent; now and then one waits longer, in case the unit became slower. */
   #probeThinkMs(unit: Unit): number {
     const { probes } = unit.breaker;
-    const lagMs = this.#isLine ? PROBE_LAG_MS : NETWORK_LAG_MS;
+    const lagMs = this.#isLine ? PROBE_LAG_MS : PROBE_NETWORK_LAG_MS;
     const usualMs = unit.latency.count > 0 ? unit.latency.p50Ms : this.#slowestNeighbourMs();
     if (usualMs === 0 || probes % 128 === 127) return this.bus.timeoutMs;
     const patience = probes % 32 === 31 ? 10 : probes % 8 === 7 ? 3 : 1;
-    return Math.min(this.bus.timeoutMs, Math.max((1.5 * usualMs + lagMs) * patience, unit.timeoutMinMs));
+    const hintedMs = unit.answersLate ? unit.timeoutMinMs : 0;
+    unit.answersLate = false;
+    return Math.min(this.bus.timeoutMs, Math.max((1.5 * usualMs + lagMs) * patience, hintedMs));
   }
 
   #slowestNeighbourMs(): number {
@@ -317,9 +332,24 @@ export class Poller {
     const heldMs = this.#client.heldUntilMs(block.request()) - nowMs;
     if (heldMs > 0) return heldMs;
     if (unit.breaker.isOpen) return 0;
+    const restMs = this.#suspectsRestUntilMs - nowMs;
     // A unit that has just failed may cost others only so much time; when nobody else is due it costs nobody.
-    if (this.#suspectBudget.canSpend(nowMs) || this.#schedule.readyCount === 0) return 0;
-    return Math.min(250, Math.max(10, this.#suspectBudget.readyAtMs(nowMs) - nowMs));
+    if (restMs <= 0 || this.#nextHealthyDueMs() > nowMs + this.#thinkMs(unit)) return 0;
+    return Math.min(restMs, 50);
+  }
+
+  /** When a unit without failures wants the line next. */
+  #nextHealthyDueMs(): number {
+    let dueMs = Infinity;
+    for (const { breaker, blocks } of this.#units) {
+      if (breaker.failures > 0) continue;
+      for (const block of blocks) if (block.slot >= 0) dueMs = Math.min(dueMs, block.dueMs);
+    }
+    return dueMs;
+  }
+
+  #suspect(costMs: number, nowMs: number): void {
+    this.#suspectsRestUntilMs = nowMs + Math.min(SUSPECT_REST_MAX_MS, SUSPECT_REST * costMs);
   }
 
   /** Blocks beside this one that are nearly due and cheaper to read along than later by themselves. */
@@ -427,6 +457,7 @@ export class Poller {
     this.#heard();
     unit.goodCount += 1;
     unit.timeoutMinMs *= 0.995;
+    unit.breaks = Math.max(0, unit.breaks - 0.25);
     if (unit.breaker.succeeded() || unit.state === 'offline') this.#revived(unit, nowMs);
   }
 
@@ -589,6 +620,7 @@ export class Poller {
       case 'closed':
       case 'refused':
         // The link is gone, or about to be; what was due stays due.
+        this.#broke(block.unit, nowMs);
         return this.#dropOrRetry(block, nowMs + (this.#client.isUp ? 100 : 0), error);
       case 'invalid-request':
         this.#events.event('invalid-request', {
@@ -598,6 +630,14 @@ export class Poller {
         });
         return this.#refused(block, error, nowMs);
     }
+  }
+
+  /** Whose answers break the connection again and again costs all who share it: it rests, ever longer up to a limit. */
+  #broke(unit: Unit, nowMs: number): void {
+    if (this.#units.length === 1) return;
+    unit.breaks += 1;
+    const restMs = RECONNECT_COST_MS * 2 ** Math.min(unit.breaks - 1, 10);
+    unit.holdUntilMs = nowMs + Math.min(SUSPECT_REST_MAX_MS, restMs);
   }
 
   #excepted(block: Block, hadRiders: boolean, error: ModbusError, nowMs: number): void {
@@ -640,8 +680,8 @@ export class Poller {
     const { unit } = block;
     const costMs = Math.max(0, answer.receivedAtMs - answer.sentAtMs);
     this.#failuresSinceAnswer += 1;
-    this.#lastTimedOut = { unit, sentAtMs: answer.sentAtMs };
-    this.#suspectBudget.spend(nowMs, costMs);
+    this.#missed(unit, answer.sentAtMs);
+    this.#suspect(costMs, nowMs);
     if (block.unitGoodCountAtSilence !== unit.goodCount) block.silences += 1;
     block.unitGoodCountAtSilence = unit.goodCount;
     const opened = this.#unitFailed(unit, error, costMs, nowMs);
@@ -664,9 +704,14 @@ export class Poller {
   /** An answer came, but broken: once more at once, then at the next turn. */
   #garbled(block: Block, error: ModbusError, answer: Answer, nowMs: number): void {
     const { unit } = block;
+    if (!this.#client.isUp) {
+      // So broken that the connection had to go with it.
+      this.#broke(unit, nowMs);
+      return this.#dropOrRetry(block, nowMs, error);
+    }
     this.#failuresSinceAnswer += 1;
     const costMs = Math.max(0, answer.receivedAtMs - answer.sentAtMs);
-    this.#suspectBudget.spend(nowMs, costMs);
+    this.#suspect(costMs, nowMs);
     if (this.#unitFailed(unit, error, costMs, nowMs))
       return this.#answerAskedOf(block, 'TIMEOUT', error.text);
     if (block.isRetry) {
@@ -698,12 +743,10 @@ export class Poller {
     const read = unit.shortestRead();
     if (read !== null)
       unit.probeHeldUntilMs = this.#client.heldUntilMs({ kind: 'read', unitId: unit.device.unitId, ...read });
-    const costMs = Math.max(0, answer.receivedAtMs - answer.sentAtMs);
-    if (this.#hasLiveUnit()) this.#probeBudget.spend(nowMs, costMs);
     if (!this.#settle(unit, answer, transferredMs) && !answer.ok) {
       if (answer.error.kind === 'timeout') {
         this.#failuresSinceAnswer += 1;
-        this.#lastTimedOut = { unit, sentAtMs: answer.sentAtMs };
+        this.#missed(unit, answer.sentAtMs);
       }
       unit.breaker.failed(nowMs);
       this.#rejectAll(unit, 'OFFLINE', answer.error.text);
@@ -713,6 +756,7 @@ export class Poller {
 
   /** It answers again: everything of it is due now. */
   #revived(unit: Unit, nowMs: number): void {
+    unit.revivedAtMs = this.#clock.nowMs();
     unit.holdUntilMs = Math.min(unit.holdUntilMs, nowMs);
     this.#allDue(unit, nowMs);
     this.#review(unit);
@@ -895,7 +939,7 @@ export class Poller {
     for (const unit of this.#units) {
       // What is read once is read again after the link was away.
       if (wasDown && !unit.breaker.isOpen) this.#allDue(unit, nowMs);
-      unit.holdUntilMs = nowMs;
+      if (unit.breaks === 0) unit.holdUntilMs = nowMs;
       unit.busyPauseMs = 0;
       unit.breaker.probeNow(nowMs);
       for (const refusal of unit.knowledge.refusals.values()) {
@@ -1017,15 +1061,26 @@ export class Poller {
     this.#client.reset('no unit answers');
   }
 
+  #missed(unit: Unit, sentAtMs: number): void {
+    const first = this.#unansweredFirst;
+    if (first !== null && sentAtMs - first.sentAtMs <= 2 * this.bus.timeoutMs) return;
+    this.#unansweredFirst = { unit, sentAtMs };
+  }
+
   /** Bytes that were no answer: a late one shows that the unit needs more time than it was given. */
   #discarded(reason: string): void {
     this.#statistics.discard(reason);
-    const last = this.#lastTimedOut;
-    if (reason !== 'late' || last === null) return;
-    this.#lastTimedOut = null;
-    const tookMs = this.#clock.monotonicMs() - last.sentAtMs;
-    last.unit.timeoutMinMs = Math.min(this.bus.timeoutMs, Math.max(last.unit.timeoutMinMs, 1.5 * tookMs));
-    if (last.unit.breaker.isOpen) last.unit.breaker.probeNow(this.#clock.monotonicMs());
+    const first = this.#unansweredFirst;
+    if (reason !== 'late' || first === null) return;
+    this.#unansweredFirst = null;
+    const { unit } = first;
+    const tookMs = this.#clock.monotonicMs() - first.sentAtMs;
+    // Later than the settings allow: waiting longer is of no use.
+    if (tookMs > this.bus.timeoutMs) return;
+    unit.timeoutMinMs = Math.min(this.bus.timeoutMs, Math.max(unit.timeoutMinMs, 1.5 * tookMs));
+    if (!unit.breaker.isOpen) return;
+    unit.answersLate = true;
+    unit.breaker.probeNow(this.#clock.monotonicMs());
   }
 
   #remember(unit: Unit): void {

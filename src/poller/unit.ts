@@ -150,6 +150,8 @@ export class Unit {
   firstFailureMs = 0;
   /** A late answer showed that learned times are too short: no timeout below this. */
   timeoutMinMs = 0;
+  /** It is silent but for a late answer: the next probe gives it that time. */
+  answersLate = false;
   /** A write of this unit is on its way: the next one waits, so that order is kept. */
   isWriting = false;
   /** Halves of refused requests that are still on trial. */
@@ -162,8 +164,12 @@ export class Unit {
   /** Silent, and a command found it so lately: commands are answered without another try before. */
   triedUntilMs = 0;
   noRidesUntilMs = 0;
+  /** Connections that broke while it was asked, less what has gone well since. */
+  breaks = 0;
   readBack = new Set<TagState>();
 
+  /** Wall time. */
+  revivedAtMs = 0;
   state: DeviceState = 'offline';
   error = '';
   sinceMs = 0;
@@ -217,7 +223,11 @@ export class Unit {
   /** Tags that the device does not give a value for; a sentinel is a value that it gave. */
   countBad(): number {
     let count = 0;
-    for (const { code } of this.states) if (code === CODE_EXCEPTION || code === CODE_TIMEOUT) count += 1;
+    for (const { code, timeMs, tag } of this.states) {
+      if (code !== CODE_EXCEPTION && code !== CODE_TIMEOUT) continue;
+      // What failed before it came back has not been asked yet.
+      if (timeMs > this.revivedAtMs || this.knowledge.refusals.has(tag.name)) count += 1;
+    }
     return count;
   }
 
