@@ -5,8 +5,8 @@
  * wait; so now and then one wait is made to find out.
  */
 
-/** Syncs are at least this far apart while waiting pays: at most 67 a second. */
-const SPACING_MS = 15;
+/** Syncs are at least this far apart while waiting pays: at most 83 a second. */
+const SPACING_MS = 12;
 /** A trial wait ends early when nothing came for this long. */
 const SILENCE_MS = 4;
 /** A trial must see this many facts arrive. */
