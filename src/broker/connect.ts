@@ -110,7 +110,9 @@ export class Admission {
     const core = this.#core;
     const { version } = request;
     const expiryS = this.#expiryOf(request);
-    if (expiryS > 0 && !core.store.isHealthy) {
+    // What the store has already is resumed on a full disk too: fetching the queue is what makes room.
+    const isResumed = !request.cleanStart && core.sessions.get(clientId)?.isKept === true;
+    if (expiryS > 0 && !isResumed && !core.store.isHealthy) {
       refuse(client, request, QUOTA_EXCEEDED, 'the store takes nothing now, so no session can be kept');
       return;
     }

@@ -65,8 +65,11 @@ export async function writeSnapshot(
     await out.flush();
     await settle();
     await file.sync();
-  } finally {
     await file.close();
+  } catch (thrown) {
+    await file.close();
+    await files.remove(temporary).catch(() => {});
+    throw thrown;
   }
   await files.rename(temporary, join(folder, nameOf(number)));
   await files.syncFolder(folder);

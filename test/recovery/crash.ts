@@ -3,15 +3,13 @@
  * retained messages, subscriptions that change; kill -9 at a random instant; start again. In the end nothing that was
  * acknowledged may be missing, nothing at QoS 2 may have come twice, and each publisher's order must stand.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { seeded } from '../support/memorydisk.js';
 import { until } from '../support/wait.js';
 import { Publisher, Retainer, Subscriber, Switcher, type Client } from './client.js';
+import { startHost, type HostProcess } from './process.js';
 
 export interface CrashOptions {
   cycles: number;
@@ -33,7 +31,6 @@ export interface CrashReport {
   storeBytes: number;
 }
 
-const HOST = fileURLToPath(new URL('./host.js', import.meta.url));
 const MESSAGES_PER_CYCLE = 400;
 
 export async function crash(options: CrashOptions): Promise<CrashReport> {
@@ -42,7 +39,7 @@ export async function crash(options: CrashOptions): Promise<CrashReport> {
   try {
     return await run.all();
   } finally {
-    run.stop();
+    await run.stop();
     rmSync(folder, { recursive: true, force: true });
   }
 }
@@ -57,7 +54,7 @@ class CrashRun {
   readonly #prober = new Publisher('prober', 4, 1, 20);
   readonly #subscribers: Subscriber[];
   readonly #violations: string[] = [];
-  #child: ChildProcess | null = null;
+  #host: HostProcess | null = null;
   #port = 0;
   #probes = 0;
   #slowestStartMs = 0;
@@ -105,14 +102,13 @@ class CrashRun {
     };
   }
 
-  stop(): void {
-    this.#child?.kill('SIGKILL');
-    for (const client of this.#clients()) client.cut();
+  async stop(): Promise<void> {
+    await this.#kill();
   }
 
   /** Traffic, and the end of the process in the middle of it. */
   async #cycle(): Promise<void> {
-    if (this.#child === null) {
+    if (this.#host === null) {
       await this.#start();
       if (this.#random() < 0.5) {
         await this.#checkRetained();
@@ -141,35 +137,18 @@ class CrashRun {
   }
 
   async #kill(): Promise<void> {
-    const child = this.#child;
-    this.#child = null;
-    if (child === null) return;
-    const ended = once(child, 'exit');
-    child.kill('SIGKILL');
-    await ended;
+    const host = this.#host;
+    this.#host = null;
+    if (host === null) return;
+    await host.kill();
+    this.#violations.push(...host.errors.map((line) => `broker: ${line}`));
     for (const client of this.#clients()) client.cut();
   }
 
   async #start(): Promise<void> {
-    const startedMs = performance.now();
-    const args = [
-      '--enable-source-maps',
-      HOST,
-      this.#folder,
-      this.#options.isForgetful ? 'forgetful' : 'real',
-    ];
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-    this.#child = child;
-    let output = '';
-    child.stdout.on('data', (bytes: Buffer) => (output += bytes.toString()));
-    child.stderr.on('data', (bytes: Buffer) => {
-      for (const line of bytes.toString().split('\n')) {
-        if (/"level":"error"|Error:/.test(line)) this.#violations.push(`broker: ${line}`);
-      }
-    });
-    const [, port = ''] = await until('the broker to be ready', () => /port (\d+)/.exec(output), 20_000);
-    this.#port = Number(port);
-    this.#slowestStartMs = Math.max(this.#slowestStartMs, performance.now() - startedMs);
+    this.#host = await startHost(this.#folder, this.#options.isForgetful ? 'forgetful' : 'real');
+    this.#port = this.#host.port;
+    this.#slowestStartMs = Math.max(this.#slowestStartMs, this.#host.readyMs);
   }
 
   async #connectAll(clients: Client[]): Promise<void> {
