@@ -6,8 +6,9 @@ const [BACKSPACE, DELETE, CTRL_C, CTRL_D] = ['\b', '\x7f', '\x03', '\x04'];
 
 /** A line that is not shown while it is typed. Rejects with an AbortError on Ctrl-C. */
 export async function askHidden(question: string, { stdin, stderr, interrupted }: Context): Promise<string> {
-  stderr.write(question);
+  // First the echo goes, then the question comes: whoever answers at once is not shown either.
   stdin.setRawMode(true);
+  stderr.write(question);
   stdin.setEncoding('utf8');
   stdin.resume();
   try {

@@ -26,7 +26,7 @@ import { type Handler, Requests } from './requests.js';
 import { Status } from './status.js';
 import { Telemetry } from './telemetry.js';
 import { Uplinks } from './uplinks.js';
-import { clientsView, historyView, plantView, statisticsView } from './views.js';
+import { historyView, plantView, statisticsView } from './views.js';
 
 export interface GatewayOptions {
   readonly plant: Plant;
@@ -124,7 +124,7 @@ export class Gateway {
       reload: () => this.reload(),
       plant: () => plantView(this.#plant, version),
       statistics: () => statisticsView(this.#plant, (bus) => this.#status.busFigures(bus)),
-      clients: () => clientsView(this.#broker),
+      clients: () => [...this.#broker.clients()],
       disconnect: ({ fields }) => ({ found: this.#broker.disconnect(String(fields.get('client'))) }),
       uplinks: () => ({ uplinks: this.#uplinks.about() }),
       history: ({ fields }) => historyView(this.#plant, this.#history, fields.get('topics')),

@@ -1,8 +1,7 @@
 /**
  * What the page asks the gateway for, as plain objects: the plant with its tags and limits, figures of buses and
- * devices, clients, uplinks. Names only; indexes stay inside.
+ * devices, the last hour. Names only; indexes stay inside.
  */
-import type { Broker } from '../broker/broker.js';
 import type { Bus, Link, Plant, Tag } from '../config/plant.js';
 import type { History } from './history.js';
 
@@ -99,19 +98,6 @@ export function statisticsView(
 
 function exceptionsByName(exceptions: Readonly<Record<number, number>>): Record<string, number> {
   return Object.fromEntries(Object.entries(exceptions).map(([code, count]) => [`exception ${code}`, count]));
-}
-
-export function clientsView(broker: Broker): Record<string, unknown> {
-  const clients = [...broker.clients()].map((client) => ({
-    clientId: client.clientId,
-    user: client.user,
-    address: client.address,
-    protocolVersion: client.version,
-    isConnected: client.isConnected,
-    subscriptions: client.subscriptions.length,
-    queuedMessages: client.queuedMessages,
-  }));
-  return { clients };
 }
 
 /** Lowest and highest of each bucket for the topics asked for. */

@@ -10,9 +10,9 @@ interface ClientAbout {
   readonly clientId: string;
   readonly user: string;
   readonly address: string;
-  readonly protocolVersion: number;
+  readonly version: 4 | 5;
   readonly isConnected: boolean;
-  readonly subscriptions: number;
+  readonly subscriptions: readonly string[];
   readonly queuedMessages: number;
 }
 
@@ -28,7 +28,7 @@ export const BrokerView: FunctionComponent = () => (
 );
 
 const Clients: FunctionComponent = () => {
-  const { answer, failure } = useAnswer<{ clients: readonly ClientAbout[] }>('clients', 5000);
+  const { answer, failure } = useAnswer<readonly ClientAbout[]>('clients', 5000);
   const refused = useSignal<string | null>(null);
   const disconnect = (clientId: string): void => {
     request('disconnect', { client: clientId }).catch((error: unknown) => (refused.value = String(error)));
@@ -49,14 +49,14 @@ const Clients: FunctionComponent = () => {
           '',
         ]}
       >
-        {answer?.clients.map((client) => (
+        {answer?.map((client) => (
           <tr key={client.clientId}>
             <th scope="row">{client.clientId}</th>
             <td>{client.user}</td>
             <td>{client.address}</td>
-            <td>{client.protocolVersion === 5 ? '5.0' : '3.1.1'}</td>
+            <td>{client.version === 5 ? '5.0' : '3.1.1'}</td>
             <td>{say(client.isConnected ? 'connected' : 'away')}</td>
-            <td>{client.subscriptions}</td>
+            <td>{client.subscriptions.length}</td>
             <td>{client.queuedMessages}</td>
             <td>
               {client.isConnected && (
