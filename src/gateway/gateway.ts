@@ -8,6 +8,7 @@ import type { Clock } from '../clock.js';
 import type { Loaded } from '../config/loaded.js';
 import type { Plant } from '../config/plant.js';
 import { formatProblem, type Problem } from '../config/problems.js';
+import { messageOf } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Metrics } from '../metrics.js';
 import { Pool, type PoolListener } from '../poller/pool.js';
@@ -60,7 +61,7 @@ export class Gateway {
   /** What is open, in the order it was opened. */
   readonly #closers: (() => Promise<void> | void)[] = [];
   #plant: Plant;
-  #pool: Pool;
+  readonly #pool: Pool;
   #isReady = false;
   #isStopping = false;
   #started: Promise<void> | null = null;
@@ -91,10 +92,7 @@ export class Gateway {
     this.#pool = this.#poolOf(plant);
     this.#commands = new Commands({
       broker: this.#broker,
-      pool: {
-        read: (...order) => this.#pool.read(...order),
-        write: (...order) => this.#pool.write(...order),
-      },
+      pool: this.#pool,
       status: this.#status,
       mayPublish,
       clock,
@@ -215,13 +213,16 @@ export class Gateway {
     await this.#started;
     const { plant, problems } = await load(this.#plant.file);
     const texts = problems.map(formatProblem);
-    if (plant === null) {
-      log.error('the config is not valid and was not applied', { problems: texts });
-    } else if (!this.#isStopping) {
-      await this.#apply(plant);
-      log.info('the config was applied');
+    let reloaded: Reloaded = { ok: plant !== null, problems: texts };
+    if (plant !== null && !this.#isStopping) {
+      try {
+        await this.#apply(plant);
+      } catch (thrown) {
+        reloaded = { ok: false, problems: [...texts, messageOf(thrown)] };
+      }
     }
-    const reloaded = { ok: plant !== null, problems: texts };
+    if (reloaded.ok) log.info('the config was applied');
+    else log.error('the config is not valid and was not applied', { problems: reloaded.problems });
     this.#status.event('config', { t: clock.nowMs(), ...reloaded });
     return reloaded;
   }
@@ -236,12 +237,9 @@ export class Gateway {
     }
     const { plant, removed, added } = compare(old, fresh, this.#indexes);
     this.#plant = plant;
-    if (removed.length > 0 || added.length > 0) {
-      await this.#pool.stop();
-      this.#pool = this.#poolOf(plant);
-      this.#take(plant);
-      await this.#pool.start();
-    } else this.#take(plant);
+    await this.#pool.remove(removed);
+    this.#take(plant);
+    await this.#pool.add(plant, added);
   }
 
   #take(plant: Plant): void {

@@ -14,11 +14,15 @@ export interface Shard {
   readonly batches: readonly Batch[];
 }
 
-export interface WorkerData extends Shard {
+/** Buses for a worker, with what it needs to poll them. */
+export interface Work extends Shard {
   /** What devices taught in an earlier life, by device index; not checked yet. */
   readonly knowledge: ReadonlyMap<number, unknown>;
   /** The worker's ends of serial lines, by bus index. */
   readonly serialPorts: ReadonlyMap<number, MessagePort>;
+}
+
+export interface WorkerData extends Work {
   readonly bufferCount: number;
   readonly bufferBytes: number;
 }
@@ -27,6 +31,8 @@ export type ToWorker =
   | { readonly kind: 'commands'; readonly buffer: ArrayBuffer }
   /** A parcel's buffer comes back: its samples have been published. */
   | { readonly kind: 'release'; readonly buffer: ArrayBuffer }
+  | { readonly kind: 'add'; readonly work: Work }
+  | { readonly kind: 'remove'; readonly busIndexes: readonly number[] }
   | { readonly kind: 'ping' }
   | { readonly kind: 'stop' };
 
@@ -44,6 +50,8 @@ export type FromWorker =
   | { readonly kind: 'statistics'; readonly statistics: BusStatistics }
   | { readonly kind: 'event'; readonly event: string; readonly fields: Record<string, unknown> }
   | { readonly kind: 'learned'; readonly deviceIndex: number; readonly record: KnowledgeRecord }
+  /** The pollers of a 'remove' have ended, and all they had to say was said before. */
+  | { readonly kind: 'removed' }
   | { readonly kind: 'pong' }
   | { readonly kind: 'stopped' };
 

@@ -42,6 +42,10 @@ export interface PoolApi {
   read(tagIndex: number, correlation: number, expiresAtMs: number): void;
   /** Ends the thread that polls this bus, and with it its neighbours there; a new one takes over at once. */
   restart(busIndex: number): void;
+  /** Ends the pollers of these buses; waiting commands are answered with OFFLINE, other buses notice nothing. */
+  remove(buses: readonly Bus[]): Promise<void>;
+  /** Polls buses of a newer plant; their indexes are new. */
+  add(plant: Plant, buses: readonly Bus[]): Promise<void>;
   /** Within 2 s; waiting commands are answered with OFFLINE. */
   stop(): Promise<void>;
 }
@@ -94,6 +98,34 @@ export class Pool implements PoolApi {
     for (const { seat } of this.#outgoing) if (seat.polls(busIndex)) seat.restart();
   }
 
+  async remove(buses: readonly Bus[]): Promise<void> {
+    await Promise.all(
+      this.#outgoing.map(async ({ seat }) => {
+        const own = buses.filter(({ index }) => seat.polls(index));
+        if (own.length === 0) return;
+        for (const tag of seat.shard.tags)
+          if (own.includes(tag.device.bus)) this.#outgoingOfTag.delete(tag.index);
+        await seat.remove(own);
+      }),
+    );
+    // What they taught is read again under their new indexes.
+    await this.#knowledge.flush();
+  }
+
+  async add(plant: Plant, buses: readonly Bus[]): Promise<void> {
+    await this.#knowledge.load(plant.devices.filter(({ bus }) => buses.includes(bus)));
+    for (const bus of buses) {
+      const shard = shardOf(plant, [bus]);
+      const idle = this.#outgoing.length < workerCount(plant) ? undefined : leastLoaded(this.#outgoing);
+      if (idle === undefined) {
+        await this.#seat(shard).seat.start();
+        continue;
+      }
+      for (const tag of shard.tags) this.#outgoingOfTag.set(tag.index, idle);
+      idle.seat.add(shard);
+    }
+  }
+
   async stop(): Promise<void> {
     this.#isStopped = true;
     this.#cancelWatch?.();
@@ -101,7 +133,7 @@ export class Pool implements PoolApi {
     await this.#knowledge.flush();
   }
 
-  #seat(shard: Shard): void {
+  #seat(shard: Shard): Outgoing {
     const { listener, log, clock } = this.#options;
     const seat = new Seat({
       shard,
@@ -109,11 +141,12 @@ export class Pool implements PoolApi {
       clock,
       knowledge: this.#knowledge,
       listener,
-      died: (unanswered) => this.#died(shard, unanswered),
+      died: (unanswered) => this.#died(seat.shard, unanswered),
     });
     const outgoing: Outgoing = { seat, writer: null, isDeferred: false };
     this.#outgoing.push(outgoing);
     for (const tag of shard.tags) this.#outgoingOfTag.set(tag.index, outgoing);
+    return outgoing;
   }
 
   #command(
@@ -196,8 +229,7 @@ export class Pool implements PoolApi {
 
 /** Buses by estimated work over as many workers as make sense: the heaviest first, each to the least loaded worker. */
 export function shardsOf(plant: Plant): Shard[] {
-  const wanted = plant.workers > 0 ? plant.workers : Math.max(1, cpus().length - 1);
-  const count = Math.min(wanted, plant.buses.length);
+  const count = Math.min(workerCount(plant), plant.buses.length);
   const loads = plant.buses.map((bus) => ({ bus, load: loadOf(plant.tags, bus) }));
   const bins = Array.from({ length: count }, () => ({ buses: [] as Bus[], load: 0 }));
   for (const { bus, load } of loads.sort((a, b) => b.load - a.load)) {
@@ -205,12 +237,29 @@ export function shardsOf(plant: Plant): Shard[] {
     bin.buses.push(bus);
     bin.load += load;
   }
-  return bins.map(({ buses }) => ({
+  return bins.map(({ buses }) => shardOf(plant, buses));
+}
+
+function shardOf(plant: Plant, buses: readonly Bus[]): Shard {
+  return {
     buses,
     devices: plant.devices.filter((device) => buses.includes(device.bus)),
     tags: plant.tags.filter((tag) => buses.includes(tag.device.bus)),
     batches: plant.batches.filter((batch) => buses.includes(batch.device.bus)),
-  }));
+  };
+}
+
+/** As many as are wanted, whether or not there are buses for them. */
+function workerCount({ workers }: Plant): number {
+  return workers > 0 ? workers : Math.max(1, cpus().length - 1);
+}
+
+function leastLoaded(all: readonly Outgoing[]): Outgoing | undefined {
+  const loads = all.map((outgoing) => {
+    const { buses, tags } = outgoing.seat.shard;
+    return { outgoing, load: buses.reduce((sum, bus) => sum + loadOf(tags, bus), 0) };
+  });
+  return loads.sort((a, b) => a.load - b.load)[0]?.outgoing;
 }
 
 /** Tags a second, and a little for the bus itself. */

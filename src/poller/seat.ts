@@ -4,12 +4,13 @@
  */
 import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
 import type { Cancel, Clock } from '../clock.js';
+import type { Bus } from '../config/plant.js';
 import { entryUrl } from '../entry.js';
 import { messageOf } from '../errors.js';
 import type { Log } from '../log.js';
 import { serveSerial } from '../modbus/serial.js';
 import type { KnowledgeFolder } from './knowledgefolder.js';
-import type { FromWorker, PoolListener, Shard, ToWorker, WorkerData } from './messages.js';
+import type { FromWorker, PoolListener, Shard, ToWorker, Work, WorkerData } from './messages.js';
 import { ParcelReader } from './parcel.js';
 
 export interface SeatOptions {
@@ -36,7 +37,9 @@ const BUFFER_BYTES = 65_536;
 export class Seat {
   readonly #options: SeatOptions;
   #worker: Worker | null = null;
-  #endSerial: (() => void)[] = [];
+  #shard: Shard;
+  /** What ends a serial line in this thread, by bus index. */
+  readonly #endSerial = new Map<number, () => void>();
   #unanswered = new Map<number, number>();
   #isStopping = false;
   #restartMs = RESTART_MIN_MS;
@@ -46,9 +49,11 @@ export class Seat {
   #checkedAtMs = 0;
   #ready: () => void = () => {};
   #gone: () => void = () => {};
+  #removed: () => void = () => {};
 
   constructor(options: SeatOptions) {
     this.#options = options;
+    this.#shard = options.shard;
   }
 
   get isAlive(): boolean {
@@ -78,7 +83,37 @@ export class Seat {
   }
 
   polls(busIndex: number): boolean {
-    return this.#options.shard.buses.some(({ index }) => index === busIndex);
+    return this.#shard.buses.some(({ index }) => index === busIndex);
+  }
+
+  get shard(): Shard {
+    return this.#shard;
+  }
+
+  /** Gives the worker more buses; one that is not there now gets them when it starts. */
+  add(shard: Shard): void {
+    this.#shard = joined(this.#shard, shard);
+    if (this.#worker === null) return;
+    const work = this.#workOf(shard);
+    this.#tell({ kind: 'add', work }, [...work.serialPorts.values()]);
+  }
+
+  /** Takes buses away; resolves when their pollers have ended and answered what waited. */
+  async remove(buses: readonly Bus[]): Promise<void> {
+    const busIndexes = buses.map(({ index }) => index);
+    this.#shard = without(this.#shard, new Set(busIndexes));
+    if (this.#worker === null) return;
+    const removed = new Promise<void>((resolve) => {
+      this.#removed = resolve;
+    });
+    this.#tell({ kind: 'remove', busIndexes });
+    const timer = setTimeout(this.#removed, STOP_MS);
+    await removed;
+    clearTimeout(timer);
+    for (const index of busIndexes) {
+      this.#endSerial.get(index)?.();
+      this.#endSerial.delete(index);
+    }
   }
 
   /** Ends the worker; its successor starts at once. */
@@ -112,18 +147,17 @@ export class Seat {
   }
 
   #launch(): void {
-    const { shard, clock, knowledge } = this.#options;
-    const serialPorts = this.#openSerial();
+    const { clock } = this.#options;
+    const shard = this.#shard;
+    const work = this.#workOf(shard);
     const workerData: WorkerData = {
-      ...shard,
-      knowledge: knowledge.of(shard.devices),
-      serialPorts,
+      ...work,
       bufferCount: Math.min(32, 4 + Math.ceil(shard.tags.length / 2000)),
       bufferBytes: BUFFER_BYTES,
     };
     const worker = new Worker(this.#options.entry ?? entryUrl('poller/worker.js'), {
       workerData,
-      transferList: [...serialPorts.values()],
+      transferList: [...work.serialPorts.values()],
       resourceLimits: {
         maxOldGenerationSizeMb: 96 + Math.ceil(shard.tags.length / 500),
         maxYoungGenerationSizeMb: 8,
@@ -143,13 +177,18 @@ export class Seat {
     worker.once('exit', (exitCode) => this.#exited(worker, error || `exit code ${exitCode}`));
   }
 
+  #workOf(shard: Shard): Work {
+    const knowledge = this.#options.knowledge.of(shard.devices);
+    return { ...shard, knowledge, serialPorts: this.#openSerial(shard.buses) };
+  }
+
   /** serial.ts reads the ports in this thread; their bytes go straight to the worker. */
-  #openSerial(): Map<number, MessagePort> {
+  #openSerial(buses: readonly Bus[]): Map<number, MessagePort> {
     const ports = new Map<number, MessagePort>();
-    for (const bus of this.#options.shard.buses) {
+    for (const bus of buses) {
       if (bus.link.kind !== 'rtu' && bus.link.kind !== 'ascii') continue;
       const { port1, port2 } = new MessageChannel();
-      this.#endSerial.push(serveSerial(port1));
+      this.#endSerial.set(bus.index, serveSerial(port1));
       ports.set(bus.index, port2);
     }
     return ports;
@@ -173,6 +212,8 @@ export class Seat {
         return listener.event(message.event, message.fields);
       case 'learned':
         return knowledge.keep(message.deviceIndex, message.record);
+      case 'removed':
+        return this.#removed();
       case 'pong':
       case 'stopped':
         return;
@@ -193,7 +234,7 @@ export class Seat {
     if (isPooled) this.#tell({ kind: 'release', buffer }, [buffer]);
   }
 
-  #tell(message: ToWorker, transfer: ArrayBuffer[] = []): void {
+  #tell(message: ToWorker, transfer: (ArrayBuffer | MessagePort)[] = []): void {
     this.#worker?.postMessage(message, transfer);
   }
 
@@ -201,8 +242,9 @@ export class Seat {
     if (this.#worker !== worker) return;
     const { log, clock, died } = this.#options;
     this.#worker = null;
-    for (const end of this.#endSerial) end();
-    this.#endSerial = [];
+    for (const end of this.#endSerial.values()) end();
+    this.#endSerial.clear();
+    this.#removed();
     const unanswered = this.#unanswered;
     this.#unanswered = new Map();
     died(unanswered);
@@ -213,4 +255,22 @@ export class Seat {
     this.#cancelRestart = clock.after(this.#restartMs * (0.75 + Math.random() / 2), () => this.#launch());
     this.#restartMs = Math.min(RESTART_MAX_MS, this.#restartMs * 2);
   }
+}
+
+function joined(a: Shard, b: Shard): Shard {
+  return {
+    buses: [...a.buses, ...b.buses],
+    devices: [...a.devices, ...b.devices],
+    tags: [...a.tags, ...b.tags],
+    batches: [...a.batches, ...b.batches],
+  };
+}
+
+function without({ buses, devices, tags, batches }: Shard, gone: ReadonlySet<number>): Shard {
+  return {
+    buses: buses.filter(({ index }) => !gone.has(index)),
+    devices: devices.filter(({ bus }) => !gone.has(bus.index)),
+    tags: tags.filter(({ device }) => !gone.has(device.bus.index)),
+    batches: batches.filter(({ device }) => !gone.has(device.bus.index)),
+  };
 }

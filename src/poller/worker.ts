@@ -5,9 +5,9 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../clock.js';
 import { createClient } from '../modbus/client.js';
-import type { FromWorker, ToWorker, WorkerData } from './messages.js';
+import type { FromWorker, ToWorker, Work, WorkerData } from './messages.js';
 import { Outbox } from './outbox.js';
-import { COMMAND_CODE, ParcelReader } from './parcel.js';
+import { COMMAND_CODE, ParcelReader, RESULT_CODES } from './parcel.js';
 import { Poller, type PollerEvents } from './poller.js';
 
 /** A parcel leaves at once when none left lately; under load each carries what came within this time. */
@@ -48,31 +48,43 @@ const events: PollerEvents = {
   learned: (device, record) => tell({ kind: 'learned', deviceIndex: device.index, record }),
 };
 
-const pollers = shard.buses.map(
-  (bus) =>
-    new Poller({
+/** By bus index. */
+const pollers = new Map<number, Poller>();
+const pollerOfTag = new Map<number, Poller>();
+
+function add({ buses, devices, tags, batches, serialPorts, knowledge }: Work): void {
+  for (const bus of buses) {
+    const own = tags.filter((tag) => tag.device.bus === bus);
+    const poller = new Poller({
       bus,
-      devices: shard.devices.filter((device) => device.bus === bus),
-      tags: shard.tags.filter((tag) => tag.device.bus === bus),
-      batches: shard.batches.filter((batch) => batch.device.bus === bus),
+      devices: devices.filter((device) => device.bus === bus),
+      tags: own,
+      batches: batches.filter((batch) => batch.device.bus === bus),
       clock: systemClock,
       random: Math.random,
       sink: outbox,
       events,
       connect: (listener) =>
         createClient(bus, listener, systemClock, () => {
-          const serialPort = shard.serialPorts.get(bus.index);
+          const serialPort = serialPorts.get(bus.index);
           if (serialPort === undefined) throw new Error(`bus ${bus.name}: no port was handed over`);
           return serialPort;
         }),
-      knowledgeOf: (device) => shard.knowledge.get(device.index),
-    }),
-);
+      knowledgeOf: (device) => knowledge.get(device.index),
+    });
+    pollers.set(bus.index, poller);
+    for (const tag of own) pollerOfTag.set(tag.index, poller);
+  }
+  for (const { index } of buses) pollers.get(index)?.start();
+}
 
-const pollerOfTag = new Map<number, Poller>();
-for (const tag of shard.tags) {
-  const poller = pollers.find(({ bus }) => bus === tag.device.bus);
-  if (poller !== undefined) pollerOfTag.set(tag.index, poller);
+async function remove(busIndexes: readonly number[]): Promise<void> {
+  const gone = busIndexes.flatMap((index) => pollers.get(index) ?? []);
+  for (const index of busIndexes) pollers.delete(index);
+  for (const [tag, poller] of pollerOfTag) if (gone.includes(poller)) pollerOfTag.delete(tag);
+  await Promise.all(gone.map((poller) => poller.stop()));
+  outbox.flush();
+  tell({ kind: 'removed' });
 }
 
 function takeCommands(buffer: ArrayBuffer): void {
@@ -80,7 +92,13 @@ function takeCommands(buffer: ArrayBuffer): void {
   const nowMs = systemClock.monotonicMs();
   const wallMs = systemClock.nowMs();
   while (reader.next()) {
-    pollerOfTag.get(reader.index)?.command(
+    const poller = pollerOfTag.get(reader.index);
+    if (poller === undefined) {
+      const text = Buffer.from('its bus was taken away');
+      outbox.result(reader.index, RESULT_CODES.indexOf('UNKNOWN_TAG'), reader.correlation, text);
+      continue;
+    }
+    poller.command(
       {
         kind: reader.code === COMMAND_CODE.read ? 'read' : 'write',
         correlation: reader.correlation,
@@ -95,7 +113,7 @@ function takeCommands(buffer: ArrayBuffer): void {
 
 async function stop(): Promise<void> {
   clearInterval(statisticsTimer);
-  await Promise.all(pollers.map((poller) => poller.stop()));
+  await Promise.all([...pollers.values()].map((poller) => poller.stop()));
   outbox.flush();
   tell({ kind: 'stopped' });
   port.close();
@@ -107,6 +125,10 @@ port.on('message', (message: ToWorker) => {
       return takeCommands(message.buffer);
     case 'release':
       return outbox.release(message.buffer);
+    case 'add':
+      return add(message.work);
+    case 'remove':
+      return void remove(message.busIndexes);
     case 'ping':
       return tell({ kind: 'pong' });
     case 'stop':
@@ -115,8 +137,8 @@ port.on('message', (message: ToWorker) => {
 });
 
 const statisticsTimer = setInterval(() => {
-  for (const poller of pollers) tell({ kind: 'statistics', statistics: poller.statistics() });
+  for (const poller of pollers.values()) tell({ kind: 'statistics', statistics: poller.statistics() });
 }, STATISTICS_MS);
 
-for (const poller of pollers) poller.start();
+add(shard);
 tell({ kind: 'ready' });

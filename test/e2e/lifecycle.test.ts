@@ -159,7 +159,7 @@ describe('requests over MQTT', () => {
 
   test('clients lists who is connected', async () => {
     const { data } = await ask('clients', '');
-    const ids = (data as { clientId: string }[]).map(({ clientId }) => clientId);
+    const ids = (data as { clients: { clientId: string }[] }).clients.map(({ clientId }) => clientId);
     assert.ok(ids.includes(client.options.clientId ?? ''), JSON.stringify(data));
   });
 
@@ -247,5 +247,47 @@ describe('a reload', () => {
       ['holdfast/gw/data/one/y'],
     );
     await other.endAsync(true);
+  });
+
+  test('leaves alone what did not change: its line stays, its polls go on, its device has no news', async () => {
+    const two = (tag: string, port: number): string =>
+      configOf({
+        buses: ` plc: { protocol: tcp, host: 127.0.0.1, port: ${server.port} }, other: { protocol: tcp, host: 127.0.0.1, port: ${port} } `,
+        devices: ` one: { bus: plc, unit_id: 1, tags: { y: { holding: 1, rate: 50ms, report: always } } },
+                   two: { bus: other, unit_id: 1, tags: { ${tag} } } `,
+      });
+    assert.equal((await reload(two('z: { holding: 2 }', server.port))).ok, true);
+    await until('both', () =>
+      seen.some(({ topic, text }) => topic.endsWith('/data/two/z') && text.includes('12')),
+    );
+    const mark = seen.length;
+    for (const tag of ['z: { holding: 2, scale: 10 }', 'w: { holding: 0 }', 'z: { holding: 2 }']) {
+      assert.equal((await reload(two(tag, server.port))).ok, true);
+    }
+    await until('the last one', () =>
+      seen.slice(mark).some(({ topic, text }) => topic.endsWith('/data/two/z') && text.includes('"v":12,')),
+    );
+    const news = seen.slice(mark);
+    assert.deepEqual(
+      news.filter(({ topic }) => topic.endsWith('/device/one')),
+      [],
+    );
+    const times = news.flatMap(({ topic, text }) =>
+      topic.endsWith('/data/one/y') ? [(JSON.parse(text) as { t: number }).t] : [],
+    );
+    const gaps = times.slice(1).map((time, index) => time - (times[index] ?? time));
+    assert.ok(gaps.length > 3 && Math.max(...gaps) < 1000, gaps.join(' '));
+  });
+
+  test('with a users file that is not right changes nothing and does not end the daemon', async () => {
+    writeFileSync(join(daemon.folder, 'users.passwd'), 'nonsense');
+    const config = configOf(plant('y: { holding: 1 }')).replace(
+      'anonymous: true',
+      'anonymous: true\n  users_file: users.passwd',
+    );
+    const { ok, problems } = await reload(config);
+    assert.equal(ok, false);
+    assert.match(problems.join(), /users\.passwd:1/);
+    assert.ok(client.connected);
   });
 });
