@@ -9,7 +9,7 @@ const TEXT_MAX = 200;
 export function evaluate(text: string, variables: Readonly<Record<string, number>>): number | string {
   if (text.length > TEXT_MAX) return `is longer than ${TEXT_MAX} characters`;
   if (/\d_\d/.test(text)) return `is not a number; write ${text.replaceAll('_', '')}`;
-  const tokens = text.match(/\s+|\d+|0x[\da-fA-F]+|[A-Za-z_][A-Za-z0-9_]*|[-+*/%()]|./gs) ?? [];
+  const tokens = text.match(/\s+|0x[\da-fA-F]+|\d+|[A-Za-z_][A-Za-z0-9_]*|[-+*/%()]|./gs) ?? [];
   const reader = new Reader(
     tokens.filter((token) => token.trim() !== ''),
     variables,

@@ -36,8 +36,18 @@ export function generated(root: string): Promise<Map<string, string>> {
   return Promise.resolve(files);
 }
 
+/** To YAML, and so to an editor, the formats 8E1, 8E2, 7E1 and 7E2 are numbers. */
+const NUMERIC_FORMATS = [80, 800, 70, 700];
+
 function schemaFile(kind: 'gateway' | 'map', title: string): string {
-  return `${JSON.stringify({ title, ...jsonSchema(kind) }, null, 1)}\n`;
+  const text = JSON.stringify({ title, ...jsonSchema(kind) }, null, 1);
+  const schema: unknown = JSON.parse(text, (key, value: unknown) => {
+    if (key !== 'format' || typeof value !== 'object' || value === null || !('pattern' in value))
+      return value;
+    const { description, ...form } = value as JsonSchema;
+    return { description, anyOf: [form, { enum: NUMERIC_FORMATS }] };
+  });
+  return `${JSON.stringify(schema, null, 1)}\n`;
 }
 
 /* ---- docs/configuration.md ---- */

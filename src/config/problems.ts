@@ -48,7 +48,10 @@ export function formatProblem(problem: Problem): string {
   return `${place}  ${code}${kind}  ${path === '' ? '' : `${path}: `}${text}`;
 }
 
-/** By file, then by place, errors and warnings together; the same problem is told once. */
+/**
+ * By file, then by place, errors and warnings together. The same problem is told once, though it holds for each of the
+ * devices that one line makes: their names differ in digits.
+ */
 export function sortProblems(problems: readonly Problem[]): Problem[] {
   const seen = new Set<string>();
   return [...problems]
@@ -57,7 +60,7 @@ export function sortProblems(problems: readonly Problem[]): Problem[] {
         a.file.localeCompare(b.file) || a.line - b.line || a.column - b.column || compare(a.code, b.code),
     )
     .filter((problem) => {
-      const text = formatProblem(problem);
+      const text = formatProblem(problem).replace(/(?<=  HF\d{4}.*)\d+/g, '');
       return !seen.has(text) && seen.add(text) !== undefined;
     });
 }
@@ -76,6 +79,7 @@ export function suggestion(word: string, known: Iterable<string>): string {
 export function nearest(word: string, known: Iterable<string>): string | null {
   const asked = word.slice(0, 64).toLowerCase();
   const most = Math.max(1, Math.floor(asked.length / 2.5));
+  if (asked === '') return null;
   let best: string | null = null;
   let bestDistance = most + 1;
   for (const candidate of known) {

@@ -868,6 +868,21 @@ function resolveReference(reference: string, root: JsonSchema): JsonSchema | und
   return at as JsonSchema | undefined; // references of our own schema lead into it
 }
 
+/** Below `defaults` the default of a level is what stands above it. */
+function stripInherited(schema: unknown, isDefaults: boolean): void {
+  if (typeof schema !== 'object' || schema === null) return;
+  for (const [key, inner] of Object.entries(schema)) {
+    if (key !== 'properties') {
+      stripInherited(inner, false);
+      continue;
+    }
+    for (const [name, property] of Object.entries(inner as Record<string, object>)) {
+      if (!isDefaults && Object.hasOwn(levelShape, name)) Reflect.deleteProperty(property, 'default');
+      stripInherited(property, name === 'defaults');
+    }
+  }
+}
+
 const cache = new Map<string, JsonSchema>();
 
 export function jsonSchema(schema: 'gateway' | 'map'): JsonSchema {
@@ -877,7 +892,9 @@ export function jsonSchema(schema: 'gateway' | 'map'): JsonSchema {
       io: 'input',
       unrepresentable: 'any',
     });
-    known = JSON.parse(JSON.stringify(made).replaceAll(`"${DEFAULT}":`, '"default":')) as JsonSchema; // the part of it that is read here
+    const plain: unknown = JSON.parse(JSON.stringify(made).replaceAll(`"${DEFAULT}":`, '"default":'));
+    stripInherited(plain, false);
+    known = plain as JsonSchema; // the part of it that is read here
     cache.set(schema, known);
   }
   return known;

@@ -1,6 +1,6 @@
 /** What a gateway file means: the Plant that the other rooms read. */
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -368,6 +368,18 @@ devices:
       { afterFailures: 5, retryMinMs: 2000, retryMaxMs: 30_000 },
     ],
   );
+});
+
+test('the files in config/ are right', () => {
+  const examples = ['demo.yaml', 'example.yaml', 'examples/plc-structures.yaml'].map((file) =>
+    join(packageFolder(), 'config', file),
+  );
+  for (const file of examples) assert.deepEqual(loadHere(file, {}).problems, [], file);
+  const secured = join(folder, 'secured-broker.yaml');
+  copyFileSync(join(packageFolder(), 'config/examples/secured-broker.yaml'), secured);
+  for (const file of ['server.crt', 'server.key', 'users.passwd'])
+    writeFileSync(join(folder, file), 'stands for it', { mode: 0o600 });
+  assert.deepEqual(loadHere(secured, {}).problems, []);
 });
 
 test('all of a plant is frozen', () => {
