@@ -87,4 +87,20 @@ describe('keep alive', { concurrency: 16 }, () => {
     await scene.refuses(Buffer.from('c00100', 'hex'), 0x81);
     await scene.refuses(Buffer.from('c0020000', 'hex'), 0x81);
   });
+
+  conforms(
+    { v3: '3.1.2-24', v5: '3.1.2-22' },
+    'bytes that never become a packet do not keep a client alive',
+    async (scene) => {
+      const client = await scene.connect({ keepAliveS: 1 });
+      const bytes = wire.publish(scene.version, { topic: scene.topic(), payload: 'x'.repeat(100) });
+      const startMs = performance.now();
+      for (let at = 0; at < bytes.length && !client.isClosed; at++) {
+        client.send(bytes.subarray(at, at + 1));
+        await sleep(100);
+      }
+      const ms = performance.now() - startMs;
+      assert.ok(ms > 1400 && ms < 2600, `${ms} ms`);
+    },
+  );
 });

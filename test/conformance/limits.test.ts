@@ -6,7 +6,15 @@ import { PROPERTY, propertyOf } from '../support/wire.js';
 import { conforms, useBroker } from './conforms.js';
 
 describe('limits', { concurrency: 8 }, () => {
-  useBroker({ limits: { connectTimeoutMs: 700, maxKeepAliveS: 2, maxInflight: 3, maxPacketBytes: 1000 } });
+  useBroker({
+    limits: {
+      connectTimeoutMs: 700,
+      maxKeepAliveS: 2,
+      maxInflight: 3,
+      maxPacketBytes: 1000,
+      maxSessionExpiryS: 100,
+    },
+  });
 
   conforms(
     { v3: '3.1.0-1', v5: '3.1.0-1' },
@@ -87,6 +95,23 @@ describe('limits', { concurrency: 8 }, () => {
       await client.ping();
       client.send(Buffer.from('30ffffff7f', 'hex'));
       await client.expectClosed(0x95);
+    },
+  );
+
+  conforms(
+    { v5: '3.1.2-23 3.2.2-3' },
+    'a session expiry beyond the limit is answered by the one that counts',
+    async (scene) => {
+      for (const [asked, told] of [
+        [100, undefined],
+        [101, 100],
+        [0xffffffff, 100],
+        [0, undefined],
+      ] as const) {
+        // prettier-ignore
+        const { connack } = await scene.connectTold({ properties: [[PROPERTY.sessionExpiry, asked]] });
+        assert.equal(propertyOf(connack, PROPERTY.sessionExpiry), told);
+      }
     },
   );
 });

@@ -348,4 +348,22 @@ describe('PUBLISH', { concurrency: 8 }, () => {
       }
     },
   );
+
+  conforms(
+    { v5: '3.3.2-17 3.3.2-18' },
+    'tens of thousands of user properties are passed on, all and in order',
+    async (scene) => {
+      const client = await scene.connect();
+      await client.subscribe(scene.topic(), 1);
+      const properties = Array.from({ length: 20_000 }, (_, index): wire.Property => [PROPERTY.user, [`${index % 7}`, `${index}`]]); // prettier-ignore
+      await client.publish(scene.topic(), 'x', { qos: 1, properties });
+      const message = await client.receive();
+      assert.deepEqual(message.properties, properties);
+      await client.subscribeAll(
+        Array.from({ length: 5000 }, (_, index): wire.Filter => [scene.topic(`m/${index}`), 1]),
+      );
+      await client.publish(scene.topic('m/4999'), 'y', { qos: 1 });
+      assert.equal((await client.receive()).payload.toString(), 'y');
+    },
+  );
 });

@@ -239,4 +239,50 @@ describe('retained messages', { concurrency: 8 }, () => {
       assert.deepEqual([message.payload.toString(), message.properties], ['new', []]);
     },
   );
+
+  conforms(
+    { v3: '3.3.1-6', v5: '3.3.1-9 3.3.4-9' },
+    'hundreds of retained messages come through a narrow window, each once',
+    async (scene) => {
+      const publisher = await scene.connect();
+      const count = 300;
+      for (let index = 0; index < count; index++)
+        await publisher.publish(scene.topic(`r/${index}`), `${index}`, { qos: 1, retain: true });
+      const properties: readonly wire.Property[] = scene.version === 5 ? [[PROPERTY.receiveMaximum, 2]] : [];
+      const subscriber = await scene.connect({ properties });
+      await subscriber.subscribe(scene.topic('r/#'), 2);
+      const texts = await subscriber.receiveTexts(count);
+      assert.equal(new Set(texts).size, count);
+      await subscriber.quiet();
+    },
+  );
+
+  conforms(
+    { v3: '3.3.1-6 4.6.0-6', v5: '3.3.1-9 4.6.0-5' },
+    'what is published while retained messages wait for their window is not followed by what it replaced',
+    async (scene) => {
+      const publisher = await scene.connect();
+      for (let index = 0; index < 30; index++)
+        await publisher.publish(scene.topic(`r/${index}`), 'old', { qos: 1, retain: true });
+      const properties: readonly wire.Property[] = scene.version === 5 ? [[PROPERTY.receiveMaximum, 1]] : [];
+      const subscriber = await scene.connect({ properties });
+      await subscriber.subscribe(scene.topic('r/#'), 1);
+      for (let index = 0; index < 30; index++)
+        await publisher.publish(scene.topic(`r/${index}`), 'new', { qos: 1, retain: true });
+      await publisher.publish(scene.topic('r/end'), 'end', { qos: 1 });
+      const last = new Map<string, string>();
+      let isEnd = false;
+      for (let silent = 0; silent < 2;) {
+        const packets = await subscriber.arrived();
+        silent = packets.length === 0 ? silent + 1 : 0;
+        for (const { type, id, topic, payload } of packets) {
+          if (type === 'PUBLISH') subscriber.send(wire.acknowledge('PUBACK', id));
+          isEnd ||= payload.toString() === 'end';
+          last.set(topic, payload.toString());
+        }
+      }
+      assert.ok(isEnd);
+      assert.deepEqual([...new Set(last.values())].sort(), ['end', 'new']);
+    },
+  );
 });

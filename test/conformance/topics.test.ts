@@ -138,4 +138,24 @@ describe('topics', { concurrency: 8 }, () => {
       }
     },
   );
+
+  conforms(
+    { v3: '4.7.3-3 4.7.1-3', v5: '4.7.3-3 4.7.1-2' },
+    'topics and filters of tens of thousands of levels are served',
+    async (scene) => {
+      const client = await scene.connect();
+      const levels = 30_000 - 1;
+      const topic = `${scene.root}${'/'.repeat(levels)}`;
+      const filter = `${scene.root}${'/+'.repeat(levels)}`;
+      await client.subscribe(`${scene.root}/#`, 1);
+      await client.subscribe(filter, 1);
+      await client.publish(topic, 'x', { qos: 1, retain: true });
+      const messages = await client.arrived();
+      assert.ok(messages.length >= 1);
+      for (const message of messages) assert.equal(message.topic, topic);
+      const later = await scene.connect();
+      await later.subscribe(filter, 1);
+      assert.equal((await later.receive()).topic, topic);
+    },
+  );
 });

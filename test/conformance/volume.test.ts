@@ -17,7 +17,7 @@ describe('volume', () => {
       const publisher = await scene.connect();
       await publisher.publish(scene.topic(), 'open', { qos: 1 });
       const open = await subscriber.next('PUBLISH');
-      const batch = 500;
+      const batch = 100;
       const messages = Array.from({ length: batch }, (_, index) => wire.publish(version, { topic: scene.topic(), qos: 1, id: index + 1 })); // prettier-ignore
       for (let sent = 0; sent < 66_000; sent += batch) {
         publisher.send(...messages);
