@@ -11,7 +11,7 @@ import type { Admission } from './connect.js';
 import type { Core } from './core.js';
 import { CLIENT_PACKETS, CONNECT_ONLY, Framer, type FrameSink, PACKET_TOO_LARGE } from './framer.js';
 import { type Watched, Wheel } from './keepalive.js';
-import { Outbox, type Transport } from './outbox.js';
+import { Outbox, type OutboxOwner, type Transport } from './outbox.js';
 import { type ConnectRequest, decodeDisconnect, encodeDisconnect, PINGRESP } from './packets.js';
 import { PROTOCOL_ERROR } from './properties.js';
 import type { Publishing } from './publish.js';
@@ -44,7 +44,7 @@ const KEEP_ALIVE_TIMEOUT = 0x8d;
 /** Above this many unsent bytes nothing more is read from the client. */
 const READ_STOP_BYTES = 1024 * 1024;
 
-export class Connection implements Newcomer, FrameSink, Watched {
+export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   readonly #host: ConnectionHost;
   readonly #core: Core;
   readonly #transport: Transport;
@@ -82,7 +82,7 @@ export class Connection implements Newcomer, FrameSink, Watched {
     this.#peer = peer;
     const { limits } = host.core;
     this.#framer = new Framer(this, CONNECT_ONLY, limits.maxConnectBytes);
-    this.outbox = new Outbox(transport, host.core.arena, () => host.core.markDirty(this.outbox), this);
+    this.outbox = new Outbox(transport, host.core.arena, this);
     this.lastTick = host.wheel.now;
     this.dueTicks = Wheel.ticksOf(limits.connectTimeoutMs);
     host.wheel.watch(this);
@@ -197,6 +197,10 @@ export class Connection implements Newcomer, FrameSink, Watched {
       this.#transport.resume();
     }
     this.outbox.touch();
+  }
+
+  becameDirty(outbox: Outbox): void {
+    this.#core.markDirty(outbox);
   }
 
   /** Called by the outbox before it writes: what waits in the session goes along. */

@@ -57,6 +57,7 @@ export type Outcome =
   | 'refused';
 
 const NONE: readonly number[] = [];
+const NOBODY: readonly [] = [];
 const EMPTY = new Uint8Array(0);
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -173,45 +174,44 @@ export class Core implements SessionHost, CommitTurns {
       if (levelCount(bytes, start, end) > this.limits.maxTopicLevels) return null;
       const own = copyOf(bytes, start, end);
       route = new Route(decoder.decode(own), own, hash);
+      this.refresh(route);
       this.routes.put(route);
-    }
-    if (route.epoch !== this.epoch) this.refresh(route);
+    } else if (route.epoch !== this.epoch) this.refresh(route);
     return route;
   }
 
   /** Builds a route from the subscriptions and rights of now. */
   refresh(route: Route): void {
-    const receivers = new Map<Session, Receiver>();
-    const groups = new Map<string, Group>();
-    const entriesOf = new Map<Session, Entry<Owner>[]>();
-    route.insiders = [];
+    // Most topics lead to few or nobody, so nothing is made before it is needed.
+    let groups: Map<string, Group> | null = null;
+    let entriesOf: Map<Session, Entry<Owner>[]> | null = null;
+    let insiders: Route['insiders'][number][] | null = null;
     this.subscriptions.match(route.topic, (entry) => {
       const { owner } = entry;
       if (owner instanceof Insider) {
-        route.insiders.push({ subscriber: owner.subscriber, subscription: subscriptionOf(entry) });
+        (insiders ??= []).push({ subscriber: owner.subscriber, subscription: entry });
         return;
       }
       if (!owner.rights.isUnlimited && !owner.rights.mayRead(route.topic)) return;
       if (entry.share !== '') {
         const key = `${entry.share}/${entry.filter}`;
-        const group = groups.get(key) ?? { key, members: [] };
+        const group = (groups ??= new Map<string, Group>()).get(key) ?? { key, members: [] };
         group.members.push({ session: owner, entry });
         groups.set(key, group);
         return;
       }
-      const entries = entriesOf.get(owner);
+      const entries = (entriesOf ??= new Map<Session, Entry<Owner>[]>()).get(owner);
       if (entries === undefined) entriesOf.set(owner, [entry]);
       else entries.push(entry);
     });
-    for (const [session, entries] of entriesOf) receivers.set(session, receiverOf(session, entries));
-    route.receivers = [...receivers.values()];
-    route.groups = [...groups.values()];
-    route.isPlain = route.groups.length === 0 && route.insiders.length === 0;
-    route.hasKept =
-      route.receivers.some((receiver) => receiver.session.isKept && receiver.qos > 0) ||
-      route.groups.some((group) =>
-        group.members.some(({ session, entry }) => session.isKept && entry.qos > 0),
-      );
+    // Assigned in the callback above, which the compiler cannot see.
+    const found = entriesOf as Map<Session, Entry<Owner>[]> | null;
+    const shared = groups as Map<string, Group> | null;
+    route.set(
+      found === null ? NOBODY : Array.from(found, ([session, entries]) => receiverOf(session, entries)),
+      shared === null ? NOBODY : [...shared.values()],
+      insiders ?? NOBODY,
+    );
     route.isNeverRetained = this.#neverRetained.some((filter) => matches(filter, route.topic));
     route.isSystem = route.topic.charCodeAt(0) === 0x24;
     route.epoch = this.epoch;
@@ -233,13 +233,14 @@ export class Core implements SessionHost, CommitTurns {
         incoming.payloadEnd - incoming.payloadStart + incoming.propertiesEnd - incoming.propertiesStart;
       if (!this.retained.hasRoom(route.topic, bytes)) {
         this.counters.dropped.value++;
-        if (qos > 0) return 'refused';
+        // 3.1.1 cannot be told; its subscribers get the message all the same.
+        if (qos > 0 && from?.version === 5) return 'refused';
         incoming.retain = false;
         return this.publish(incoming, route);
       }
     }
-    const kept = mustKeep ? this.#keep(incoming, route, isRetained) : false;
-    if (isRetained) this.#retain(incoming, route);
+    const retained = isRetained ? this.#retain(incoming, route) : null;
+    const kept = mustKeep ? this.#keep(incoming, route, retained) : false;
     incoming.position = 0;
     let count = 0;
     for (let i = 0; i < route.receivers.length; i++) {
@@ -278,7 +279,7 @@ export class Core implements SessionHost, CommitTurns {
   #chosen: ({ readonly session: Session; readonly entry: Entry<Owner> } | null)[] = [];
 
   /** Appends one record that names all receivers that are kept; false when there was nothing to keep. */
-  #keep(incoming: Incoming, route: Route, isRetained: boolean): boolean {
+  #keep(incoming: Incoming, route: Route, retained: Retained | null): boolean {
     const receivers: KeptReceiver[] = [];
     const { qos, from } = incoming;
     if (qos > 0) {
@@ -303,14 +304,14 @@ export class Core implements SessionHost, CommitTurns {
         });
       }
     }
-    const isRetainedKept = isRetained && incoming.isStored && incoming.payloadEnd > incoming.payloadStart;
+    const isRetainedKept = retained !== null && incoming.isStored;
     const isIdentifierKept = qos === 2 && from !== null && from.isKept;
     if (receivers.length === 0 && !isRetainedKept && !isIdentifierKept) return false;
     this.#position = this.#nextPosition++;
     this.store.append({
       type: 'Published',
       position: this.#position,
-      message: publishedOf(incoming, route),
+      message: publishedOf(incoming, route, retained),
       receivers,
       retained: isRetainedKept,
       ...(isIdentifierKept
@@ -321,17 +322,14 @@ export class Core implements SessionHost, CommitTurns {
     return true;
   }
 
-  #retain(incoming: Incoming, route: Route): void {
+  /** Takes a message as its topic's retained one, or clears that; answers what is kept. */
+  #retain(incoming: Incoming, route: Route): Retained | null {
     const { topic } = route;
-    const old = this.retained.get(topic);
     if (incoming.payloadEnd === incoming.payloadStart) {
-      if (old === null) return;
-      this.retained.delete(topic);
-      if (old.isStored) this.#clearStored(route.bytes);
-      return;
+      if (this.retained.delete(topic)?.isStored === true) this.#clearStored(route.bytes);
+      return null;
     }
-    if (old !== null && old.isStored && !incoming.isStored) this.#clearStored(route.bytes);
-    this.retained.set({
+    const message: Retained = {
       topic,
       payload: copyOf(incoming.payload, incoming.payloadStart, incoming.payloadEnd),
       properties:
@@ -342,7 +340,10 @@ export class Core implements SessionHost, CommitTurns {
       expiresAtMs: incoming.expiresAtMs,
       isStored: incoming.isStored,
       publisher: incoming.from?.clientId ?? '',
-    });
+    };
+    const old = this.retained.set(message);
+    if (old !== null && old.isStored && !incoming.isStored) this.#clearStored(route.bytes);
+    return message;
   }
 
   #clearStored(topic: Uint8Array): void {
@@ -779,15 +780,14 @@ function joined(session: Session, entries: readonly Entry<Owner>[]): Receiver {
   };
 }
 
-function subscriptionOf(entry: Entry<Owner>): Entry<Owner> {
-  return entry;
-}
-
-function publishedOf(incoming: Incoming, route: Route): PublishedMessage {
+function publishedOf(incoming: Incoming, route: Route, retained: Retained | null): PublishedMessage {
   return {
     topic: route.bytes,
-    payload: incoming.payload.subarray(incoming.payloadStart, incoming.payloadEnd),
-    properties: incoming.properties.subarray(incoming.propertiesStart, incoming.propertiesEnd),
+    payload: retained?.payload ?? incoming.payload.subarray(incoming.payloadStart, incoming.payloadEnd),
+    properties:
+      incoming.propertiesStart === incoming.propertiesEnd
+        ? EMPTY
+        : incoming.properties.subarray(incoming.propertiesStart, incoming.propertiesEnd),
     qos: incoming.qos,
     expiresAtMs: incoming.expiresAtMs,
     publisher: incoming.from?.clientId ?? '',

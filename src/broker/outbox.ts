@@ -17,8 +17,11 @@ export interface Transport {
   destroy(): void;
 }
 
-/** Asked for more just before the bytes of a turn are written. */
-export interface FlushListener {
+/** Whose outbox it is. */
+export interface OutboxOwner {
+  /** The first bytes of a turn came: flush() is to be called at its end. */
+  becameDirty(outbox: Outbox): void;
+  /** Asked for more just before the bytes of a turn are written. */
   beforeFlush(): void;
 }
 
@@ -79,9 +82,7 @@ export class Arena {
 export class Outbox {
   readonly #transport: Transport;
   readonly #arena: Arena;
-  /** Called once when the first bytes of a turn come. */
-  readonly #onDirty: () => void;
-  readonly #listener: FlushListener;
+  readonly #owner: OutboxOwner;
   #isDirty = false;
   #isClosed = false;
   /** The slice that is everything so far, while buffer is null. */
@@ -94,11 +95,10 @@ export class Outbox {
   /** Bytes written in all. */
   sentBytes = 0;
 
-  constructor(transport: Transport, arena: Arena, onDirty: () => void, listener: FlushListener) {
+  constructor(transport: Transport, arena: Arena, owner: OutboxOwner) {
     this.#transport = transport;
     this.#arena = arena;
-    this.#onDirty = onDirty;
-    this.#listener = listener;
+    this.#owner = owner;
   }
 
   /** Bytes that the kernel has not taken. */
@@ -110,7 +110,7 @@ export class Outbox {
   touch(): void {
     if (this.#isDirty) return;
     this.#isDirty = true;
-    this.#onDirty();
+    this.#owner.becameDirty(this);
   }
 
   /** Room for so many bytes in `buffer`, which the caller fills; answers where. */
@@ -159,7 +159,7 @@ export class Outbox {
   /** Writes what there is, at the end of the turn. */
   flush(): void {
     if (this.#isClosed) return;
-    this.#listener.beforeFlush();
+    this.#owner.beforeFlush();
     this.#isDirty = false;
     this.#write();
   }

@@ -2,16 +2,16 @@
 
 export interface Retained {
   readonly topic: string;
-  payload: Uint8Array;
+  readonly payload: Uint8Array;
   /** To forward, without message expiry. */
-  properties: Uint8Array;
-  qos: 0 | 1 | 2;
+  readonly properties: Uint8Array;
+  readonly qos: 0 | 1 | 2;
   /** Wall time in ms; 0: never. */
-  expiresAtMs: number;
+  readonly expiresAtMs: number;
   /** It is in the store, too. */
-  isStored: boolean;
-  /** Who published it; empty: the gateway itself. */
-  publisher: string;
+  readonly isStored: boolean;
+  /** Client identifier of who published it; empty: the gateway itself. */
+  readonly publisher: string;
 }
 
 class Level {
@@ -50,6 +50,8 @@ export class RetainedMessages {
 
   /** Whether a message of this size may be kept for the topic. */
   hasRoom(topic: string, bytes: number): boolean {
+    // Only near a limit it matters what goes away.
+    if (this.#count < this.#countMax && this.#bytes + topic.length + bytes <= this.#bytesMax) return true;
     const old = this.get(topic);
     return (
       (old !== null || this.#count < this.#countMax) &&
@@ -57,8 +59,8 @@ export class RetainedMessages {
     );
   }
 
-  /** Keeps a message in place of the one before; hasRoom() was asked. */
-  set(message: Retained): void {
+  /** Keeps a message in place of the one before, which is the answer; hasRoom() was asked. */
+  set(message: Retained): Retained | null {
     let level = this.#root;
     for (const name of message.topic.split('/')) {
       level.children ??= new Map();
@@ -69,16 +71,12 @@ export class RetainedMessages {
       }
       level = child;
     }
-    if (level.message === null) this.#count++;
-    else this.#bytes -= sizeOf(level.message);
+    const old = level.message;
+    if (old === null) this.#count++;
+    else this.#bytes -= sizeOf(old);
     level.message = message;
     this.#bytes += sizeOf(message);
-  }
-
-  /** The payload of a kept message changes. */
-  replacePayload(message: Retained, payload: Uint8Array): void {
-    this.#bytes += payload.length - message.payload.length;
-    message.payload = payload;
+    return old;
   }
 
   /** Lets go of a topic's message; answers what it was. */

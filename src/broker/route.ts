@@ -34,19 +34,21 @@ export interface Group {
   readonly members: { readonly session: Session; readonly entry: Entry<Owner> }[];
 }
 
+const NOBODY: readonly Receiver[] = [];
+const NO_GROUPS: readonly Group[] = [];
+const NO_INSIDERS: readonly [] = [];
+
 export class Route {
   readonly topic: string;
   readonly bytes: Uint8Array;
   readonly hash: number;
   /** Of subscriptions and rights when this was built. */
   epoch = -1;
-  receivers: Receiver[] = [];
-  groups: Group[] = [];
-  insiders: { readonly subscriber: Subscriber; readonly subscription: Subscription }[] = [];
+  receivers: readonly Receiver[] = NOBODY;
+  groups: readonly Group[] = NO_GROUPS;
+  insiders: readonly { readonly subscriber: Subscriber; readonly subscription: Subscription }[] = NO_INSIDERS;
   /** Nothing but receivers: runs can be handed on as they are. */
   isPlain = true;
-  /** Highest QoS that anybody gets. */
-  qosMax: 0 | 1 | 2 = 0;
   /** Some receiver is, or may be, a kept session at QoS 1 or 2. */
   hasKept = false;
   /** Commands and the like: never kept as retained. */
@@ -58,6 +60,22 @@ export class Route {
     this.topic = topic;
     this.bytes = bytes;
     this.hash = hash;
+  }
+
+  /** Who gets the topic now. Empty lists are shared: there are many topics that nobody subscribed to. */
+  set(receivers: readonly Receiver[], groups: readonly Group[], insiders: Route['insiders']): void {
+    this.receivers = receivers.length === 0 ? NOBODY : receivers;
+    this.groups = groups.length === 0 ? NO_GROUPS : groups;
+    this.insiders = insiders.length === 0 ? NO_INSIDERS : insiders;
+    this.isPlain = groups.length === 0 && insiders.length === 0;
+    this.hasKept =
+      receivers.some((receiver) => receiver.session.isKept && receiver.qos > 0) ||
+      groups.some((group) => group.members.some(({ session, entry }) => session.isKept && entry.qos > 0));
+  }
+
+  /** Whether a message to it goes anywhere. */
+  get isMatched(): boolean {
+    return this.receivers.length > 0 || !this.isPlain;
   }
 
   isTopic(bytes: Uint8Array, start: number, end: number): boolean {
@@ -82,9 +100,14 @@ export class RouteTable {
     return route !== undefined && route.hash === hash && route.isTopic(bytes, start, end) ? route : undefined;
   }
 
+  /** One that leads to nobody is quickly built again, so it takes nobody's place. */
   put(route: Route): void {
     const index = route.hash & (this.#slots.length - 1);
-    if (this.#slots[index] !== undefined && ++this.#displaced > this.#slots.length / 4) this.#grow();
+    const known = this.#slots[index];
+    if (known !== undefined && known.isMatched) {
+      if (!route.isMatched) return;
+      if (++this.#displaced > this.#slots.length / 4) this.#grow();
+    }
     this.#slots[route.hash & (this.#slots.length - 1)] = route;
   }
 

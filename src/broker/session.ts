@@ -70,7 +70,10 @@ export interface SharedMessage extends Outgoing {
 /** Delivers one message; false: there is nothing left. */
 export type Feed = () => boolean;
 
-const SLICE = 128;
+/** How much of a queue is read at once: so many bytes by the average, within these counts. */
+const SLICE_BYTES = 1024 * 1024;
+const SLICE_MIN = 16;
+const SLICE_MAX = 1024;
 /** When a queue that could not be read is read again. */
 const READ_RETRY_MS = 1000;
 const writer = new PublishWriter();
@@ -504,7 +507,7 @@ export class Session {
     }
     this.#isReading = true;
     const round = this.#round;
-    this.#host.store.read(this.number, this.#cursor, SLICE).then(
+    this.#host.store.read(this.number, this.#cursor, this.#sliceLength()).then(
       (messages) => {
         if (this.#round !== round) return;
         this.#isReading = false;
@@ -529,6 +532,11 @@ export class Session {
     );
   }
 
+  #sliceLength(): number {
+    const average = this.#waitingMessages > 0 ? this.#waitingBytes / this.#waitingMessages : 0;
+    return Math.max(SLICE_MIN, Math.min(SLICE_MAX, Math.floor(SLICE_BYTES / (average + 256))));
+  }
+
   /** Drops the oldest that wait until the limits are met again. */
   async #trim(): Promise<void> {
     if (this.#isTrimming) return;
@@ -537,7 +545,11 @@ export class Session {
       let after = this.#cursor;
       const { maxQueuedMessages, maxQueuedBytes } = this.#host;
       while (this.#waitingMessages > maxQueuedMessages || this.#waitingBytes > maxQueuedBytes) {
-        const messages = await this.#host.store.read(this.number, Math.max(after, this.#cursor), SLICE);
+        const messages = await this.#host.store.read(
+          this.number,
+          Math.max(after, this.#cursor),
+          this.#sliceLength(),
+        );
         if (messages.length === 0 || this.hasEnded) break;
         for (const message of messages) {
           const isOver = this.#waitingMessages > maxQueuedMessages || this.#waitingBytes > maxQueuedBytes;

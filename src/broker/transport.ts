@@ -97,15 +97,33 @@ function findUserBuffer(): UserBuffer | null {
 
 const userBuffer = findUserBuffer();
 
+/** Where a socket knows its connection: so all share their listeners, and an idle connection costs less memory. */
+const CONNECTION = Symbol('connection');
+
+interface Known extends Socket {
+  [CONNECTION]?: Connection;
+}
+
+function drained(this: Known): void {
+  this[CONNECTION]?.drained();
+}
+
+function lost(this: Known): void {
+  this[CONNECTION]?.lost();
+}
+
+/** The reason is in `close`, which always follows. */
+function ignore(): void {}
+
 /** Hands what a socket reads to its connection, without allocating where that is possible. */
-export function readInto(socket: Socket, connection: Connection, isPlain: boolean): void {
+export function readInto(socket: Known, connection: Connection, isPlain: boolean): void {
+  socket[CONNECTION] = connection;
   const isShared =
     isPlain && userBuffer !== null && userBuffer.use(socket, (count) => connection.receive(shared, 0, count));
   if (!isShared) socket.on('data', (chunk: Buffer) => connection.receive(chunk, 0, chunk.length));
-  socket.on('drain', () => connection.drained());
-  // The reason is in `close`, which always follows.
-  socket.on('error', () => {});
-  socket.on('end', () => connection.lost());
-  socket.on('close', () => connection.lost());
+  socket.on('drain', drained);
+  socket.on('error', ignore);
+  socket.on('end', lost);
+  socket.on('close', lost);
   socket.resume();
 }

@@ -37,8 +37,7 @@ test('everything appended in a turn leaves in order, slices of the arena too, wh
               destroy: () => {},
             },
             arena,
-            () => {},
-            { beforeFlush: () => {} },
+            { becameDirty: () => {}, beforeFlush: () => {} },
           ),
       );
       for (const [operations, taken] of list) {

@@ -58,7 +58,8 @@ class TestLink implements Link {
       end: () => {},
       destroy: () => {},
     };
-    this.outbox = new Outbox(transport, core.arena, () => core.markDirty(this.outbox), {
+    this.outbox = new Outbox(transport, core.arena, {
+      becameDirty: (outbox) => core.markDirty(outbox),
       beforeFlush: () => {
         if (session.link === this) session.pump();
       },
