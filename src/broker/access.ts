@@ -25,9 +25,14 @@ export interface Identity {
   readonly clientId: string;
 }
 
+/** Answers remembered for one identity. */
+const REMEMBERED_MAX = 1000;
+
 /** The rules that concern one identity, with its names filled in. Made once a session, kept until rules change. */
 export class Rights {
   readonly #rules: readonly { allow: readonly Right[]; deny: readonly Right[]; topic: string }[] | null;
+
+  #written: Map<string, boolean> | null = null;
 
   constructor(rules: readonly AccessRule[] | null, identity: Identity) {
     this.#rules =
@@ -48,8 +53,17 @@ export class Rights {
     return this.#may('read', topic);
   }
 
+  /** Publishers come back to the same topics, so the answers are remembered. */
   mayWrite(topic: string): boolean {
-    return this.#may('write', topic);
+    if (this.#rules === null) return true;
+    const written = (this.#written ??= new Map());
+    let may = written.get(topic);
+    if (may === undefined) {
+      if (written.size >= REMEMBERED_MAX) written.clear();
+      may = this.#may('write', topic);
+      written.set(topic, may);
+    }
+    return may;
   }
 
   /** The filter (without share name) must lie within what one rule gives; who may read may also subscribe. */

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { Clock } from '../clock.js';
+import type { Cancel, Clock } from '../clock.js';
 import { systemClock } from '../clock.js';
 import { type Log, silentLog } from '../log.js';
 import { Metrics } from '../metrics.js';
@@ -121,6 +121,11 @@ export interface OpenListener {
 const SERVER_SHUTTING_DOWN = 0x8b;
 const NOT_AUTHORIZED = 0x87;
 const ADMINISTRATIVE_ACTION = 0x98;
+const QUOTA_EXCEEDED = 0x97;
+/** Shares of the memory limit from which load is shed, and readers are cut; how often that is looked at. */
+const SHORT = 0.75;
+const VERY_SHORT = 0.9;
+const MEMORY_MS = 1000;
 const EMPTY = new Uint8Array(0);
 const encoder = new TextEncoder();
 
@@ -152,6 +157,7 @@ export class Broker implements BrokerApi, SystemSource {
   #policy: BrokerPolicy;
   #connectedMaximum = 0;
   #isClosing = false;
+  #cancelWatch: Cancel | null = null;
   readonly #upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
   constructor(options: BrokerOptions) {
@@ -219,6 +225,33 @@ export class Broker implements BrokerApi, SystemSource {
     this.#core.restore(await this.#core.store.open());
     this.#wheel.start();
     this.#system.start();
+    if (this.#core.limits.maxMemoryBytes < Infinity) this.#watchMemory();
+  }
+
+  /**
+   * Load is shed in a stated order while memory is short: new connections are refused and slow readers lose QoS 0
+   * earlier; if that is not enough, the slowest reader is cut, one a second.
+   */
+  #watchMemory(): void {
+    const { heapUsed, external } = process.memoryUsage();
+    const share = (heapUsed + external) / this.#core.limits.maxMemoryBytes;
+    if (this.#core.isShort !== share > SHORT) {
+      this.#core.isShort = share > SHORT;
+      this.#log.warn(share > SHORT ? 'memory is short: load is shed' : 'memory is enough again', {
+        usedBytes: heapUsed + external,
+        maxBytes: this.#core.limits.maxMemoryBytes,
+      });
+    }
+    if (share > VERY_SHORT) this.#cutSlowest();
+    this.#cancelWatch = this.#clock.after(MEMORY_MS, () => this.#watchMemory());
+  }
+
+  #cutSlowest(): void {
+    let slowest: Connection | null = null;
+    for (const connection of this.#connections) {
+      if (connection.pendingBytes > (slowest?.pendingBytes ?? 0)) slowest = connection;
+    }
+    slowest?.giveUp(QUOTA_EXCEEDED);
   }
 
   // ---------------------------------------------------------------- listeners
@@ -256,6 +289,7 @@ export class Broker implements BrokerApi, SystemSource {
     const { maxConnections, maxConnectionsPerAddress } = this.#core.limits;
     const isRefused =
       this.#isClosing ||
+      this.#core.isShort ||
       this.#connections.size >= maxConnections ||
       (this.#addresses.get(host) ?? 0) >= maxConnectionsPerAddress;
     if (isRefused) this.counters.refused.value++;
@@ -568,6 +602,7 @@ export class Broker implements BrokerApi, SystemSource {
     this.#isClosing = true;
     this.#system.stop();
     this.#wheel.stop();
+    this.#cancelWatch?.();
     for (const listener of [...this.#listeners]) await listener.close();
     this.#listeners.clear();
     for (const connection of [...this.#connections]) {

@@ -41,6 +41,8 @@ export interface Peer {
 }
 
 const KEEP_ALIVE_TIMEOUT = 0x8d;
+/** When so much waits for the disk, publishers who wait for it are not read from. */
+const BACKLOG_BYTES = 4 * 1024 * 1024;
 /** Above this many unsent bytes nothing more is read from the client. */
 const READ_STOP_BYTES = 1024 * 1024;
 
@@ -112,8 +114,9 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     return this.#peer.certificateName;
   }
 
+  /** Only what the kernel refused counts: the rest is written at the end of the turn. */
   get isFull(): boolean {
-    return this.outbox.pendingBytes > this.#core.limits.maxOutboxBytes;
+    return this.#transport.pendingBytes > this.#core.outboxBytes;
   }
 
   // ---------------------------------------------------------------- bytes in
@@ -152,7 +155,8 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   }
 
   #afterRead(bytes: number): void {
-    if (this.outbox.pendingBytes > READ_STOP_BYTES) this.pause();
+    if (this.#transport.pendingBytes > READ_STOP_BYTES) this.pause();
+    else if (this.owedCount > 0 && (this.#core.store.backlogBytes ?? 0) > BACKLOG_BYTES) this.pause();
     const rates = this.#rates;
     if (rates === null || this.#state !== 'open') return;
     rates.bytes -= bytes;
@@ -182,7 +186,12 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     });
   }
 
-  /** Stops reading until the client has read what is owed to it. */
+  /** Bytes that the kernel has not taken. */
+  get pendingBytes(): number {
+    return this.#transport.pendingBytes;
+  }
+
+  /** Stops reading until the client has read what is owed to it, or the disk has taken what it sent. */
   pause(): void {
     if (this.#isPaused || this.#state === 'closed') return;
     this.#isPaused = true;
@@ -192,7 +201,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   /** The kernel took everything that was pending. */
   drained(): void {
     if (this.#state === 'closed') return;
-    if (this.#isPaused) {
+    if (this.#isPaused && this.#transport.pendingBytes <= READ_STOP_BYTES) {
       this.#isPaused = false;
       this.#transport.resume();
     }
@@ -427,6 +436,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
       return false;
     }
     this.owedCount--;
+    if (this.owedCount === 0 && this.#isPaused) this.drained();
     this.#sendAcknowledgement(owed >>> 24, owed & 0xffff, (owed >>> 16) & 0xff);
     return false;
   }

@@ -63,6 +63,8 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 /** How often a session's overflow is told. */
 const OVERFLOW_MS = 10_000;
+/** A socket tells that it has drained only when it held more than its high-water mark, which is less than this. */
+const OUTBOX_MIN = 131_072;
 const NEVER_EXPIRES_S = 0xffffffff;
 
 export class Core implements SessionHost, CommitTurns {
@@ -105,6 +107,14 @@ export class Core implements SessionHost, CommitTurns {
     this.#onOverflow = options.onOverflow;
     this.retained = new RetainedMessages(options.limits.maxRetainedMessages, options.limits.maxRetainedBytes);
     this.commits = new Commits(options.store, this);
+  }
+
+  /** Memory is short: new connections are refused and slow readers get less. */
+  isShort = false;
+
+  /** Unsent bytes of one connection above which QoS 0 to it is dropped. */
+  get outboxBytes(): number {
+    return this.isShort ? OUTBOX_MIN : Math.max(OUTBOX_MIN, this.limits.maxOutboxBytes);
   }
 
   get maxQueuedMessages(): number {

@@ -436,6 +436,10 @@ export class Session {
         }
         if (expiryAt >= 0) writeUint32(bytes, expiryAt, Math.ceil(leftMs / 1000));
       }
+      if (!this.rights.isUnlimited && !this.rights.mayRead(topicOf(bytes, start))) {
+        queue.shift();
+        continue;
+      }
       const id = this.inFlight.take(((bytes[start] ?? 0) & 6) === 2 ? AWAITS_PUBACK : AWAITS_PUBREC, 0);
       bytes[packetIdentifierAt] = id >> 8;
       bytes[packetIdentifierAt + 1] = id & 255;
@@ -609,6 +613,13 @@ export class Session {
     if (this.isKept) this.#host.store.append({ type: 'Completed', session: this.number, packetIdentifier });
     this.link?.outbox.touch();
   }
+}
+
+/** Topic of an encoded PUBLISH. */
+function topicOf(bytes: Uint8Array, start: number): string {
+  let at = start + 1;
+  while ((bytes[at++] ?? 0) > 127);
+  return decoder.decode(bytes.subarray(at + 2, at + 2 + (((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0))));
 }
 
 function outgoingOf(message: StoredMessage): Outgoing {
