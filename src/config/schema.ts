@@ -196,7 +196,14 @@ const writeMapShape = {
   min: z.optional(number().check(about('The least value accepted, in units of the value.'))),
   max: z.optional(number().check(about('The greatest value accepted.'))),
   step: z.optional(number().check(z.gt(0), about('Values are `min` plus a multiple of this.'))),
-  verify: z.optional(truth().check(about('Read back and compare after the write.', true))),
+  verify: z.optional(
+    truth().check(
+      about(
+        'Read back and compare after the write, before it is answered. While further commands wait, the answer comes at once and the read-back when the burst is over.',
+        true,
+      ),
+    ),
+  ),
   with: z.optional(
     z
       .enum(['auto', 'mask', 'read-modify-write'])

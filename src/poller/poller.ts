@@ -139,7 +139,11 @@ export class Poller {
       down: (error) => this.#linkDown(error),
       discarded: (reason) => this.#discarded(reason),
     });
-    this.#writer = new Writer(bus, (request, timeoutMs) => this.#client.request(request, timeoutMs));
+    this.#writer = new Writer(
+      bus,
+      (request, timeoutMs) => this.#client.request(request, timeoutMs),
+      () => this.#waitingCommands > 0,
+    );
   }
 
   /** Begins: connects, and reads as soon as the link is up. */

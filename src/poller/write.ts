@@ -28,10 +28,16 @@ const BUSY_PAUSE_MAX_MS = 1000;
 export class Writer {
   readonly #bus: Bus;
   readonly #send: Send;
+  readonly #isHurried: () => boolean;
 
-  constructor(bus: Bus, send: Send) {
+  /**
+   * isHurried: further commands wait. Then the answer follows the device's own, and what it holds comes with the joined
+   * read-backs at the end of the burst: a read after each write would double its time.
+   */
+  constructor(bus: Bus, send: Send, isHurried: () => boolean) {
     this.#bus = bus;
     this.#send = send;
+    this.#isHurried = isHurried;
   }
 
   /** Carries out one command; deadlineMs is when it must have been sent. */
@@ -60,7 +66,7 @@ export class Writer {
 
   async #confirmed(job: Job, answer: Answer): Promise<WriteOutcome> {
     const { json } = job.encoded;
-    if (job.tag.write?.verify !== true || job.unit.device.unitId === 0) {
+    if (job.tag.write?.verify !== true || job.unit.device.unitId === 0 || this.#isHurried()) {
       return { code: 'OK', text: json, sent: true, answer };
     }
     const readBack = await job.readBack(this.#bus.timeoutMs);

@@ -67,7 +67,7 @@ export class VirtualClock implements Clock {
       this.#elapsedMs = timer.dueMs;
       timer.callback();
       // A handful of turns settles every chain of promises in the poller.
-      for (let turn = 0; turn < 6; turn++) await Promise.resolve();
+      for (let turn = 0; turn < 16; turn++) await Promise.resolve();
     }
     if (!isEnough()) this.#elapsedMs = Math.max(this.#elapsedMs, untilMs);
   }
