@@ -7,6 +7,7 @@ import { systemClock, type Clock } from '../clock.js';
 import { messageOf, StoreError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Counter, Metrics } from '../metrics.js';
+import { readAll, writeBackup } from './backup.js';
 import { systemFiles, type Files } from './files.js';
 import { FRAME_HEADER_BYTES } from './frame.js';
 import { Housekeeping } from './housekeeping.js';
@@ -14,6 +15,8 @@ import { Journal } from './journal.js';
 import { lockFolder, type Lock } from './lock.js';
 import { readMessages, readRetained } from './messages.js';
 import { decodePublished, decodeRecord, encodeRecord, payloadMaxOf, RECORD_TYPE, Writer } from './records.js';
+import { nameOf as segmentName } from './segments.js';
+import { nameOf as snapshotName } from './snapshot.js';
 import { State, storedSession } from './state.js';
 import type { Position, SessionNumber, Store, StoredMessage, StoredState, StoreRecord } from './store.js';
 
@@ -159,6 +162,30 @@ export class DiskStore implements Store {
       this.append({ type: 'Dropped', session, position });
     }
     return messages;
+  }
+
+  /** Everything committed so far as one file, while work goes on; resolves with its size. */
+  async backup(target: string): Promise<number> {
+    const journal = this.#journal;
+    const { path } = this.#options;
+    journal.segments.pin();
+    try {
+      const snapshot = await this.#housekeeping.snapshot();
+      await journal.sync();
+      const segments = journal.segments
+        .list()
+        .filter(({ number, live }) => live > 0 || number >= snapshot.start.segment)
+        .sort((a, b) => a.number - b.number)
+        .map(({ number, bytes }) => ({
+          name: segmentName(number),
+          bytes,
+          read: (into: Buffer, position: number) => journal.segments.read(number, into, position),
+        }));
+      const others = await readAll(path, this.#files, ['format', snapshotName(snapshot.number)]);
+      return await writeBackup(target, this.#files, [...others, ...segments], this.#clock.nowMs());
+    } finally {
+      journal.segments.unpin();
+    }
   }
 
   async close(): Promise<void> {

@@ -117,7 +117,7 @@ export class Housekeeping {
     if (this.#round !== null || this.#isClosing || !this.#journal.isHealthy) return;
     this.#isDue = false;
     this.#appendedAtRound = appended;
-    this.#start();
+    this.#alone(this.#tidy()).catch((thrown: unknown) => this.#report(thrown));
   }
 
   failure(): StoreError {
@@ -131,6 +131,10 @@ export class Housekeeping {
   /** The disk is full: whatever a snapshot can free is freed, even if only one is left. */
   async makeRoom(): Promise<void> {
     while (this.#round !== null) await this.#round;
+    await this.#alone(this.#free());
+  }
+
+  async #free(): Promise<void> {
     const { segments } = this.#journal;
     const isWorthIt = segments.list().some((segment) => segment.live === 0 && segments.isReplayed(segment));
     if (isWorthIt && this.#journal.appendedBytes > this.#appendedAtSnapshot) await this.#snapshot(1);
@@ -147,24 +151,19 @@ export class Housekeeping {
     await this.#snapshot(2).catch((thrown: unknown) => this.#report(thrown));
   }
 
-  /** Resolves when no round is under way. */
-  async settled(): Promise<void> {
-    while (this.#round !== null) await this.#round;
-  }
-
   /** A snapshot of this very moment. */
   async snapshot(): Promise<SnapshotFile> {
-    await this.settled();
-    return this.#snapshot(2);
+    while (this.#round !== null) await this.#round;
+    return this.#alone(this.#snapshot(2));
   }
 
-  #start(): void {
-    const round = this.#tidy()
-      .catch((thrown: unknown) => this.#report(thrown))
-      .then(() => {
-        this.#round = null;
-      });
-    this.#round = round;
+  /** Marks the time of some work: one at a time. */
+  #alone<T>(work: Promise<T>): Promise<T> {
+    const over = (): void => {
+      this.#round = null;
+    };
+    this.#round = work.then(over, over);
+    return work;
   }
 
   async #tidy(): Promise<void> {
