@@ -54,6 +54,13 @@ const number = (what = 'a number') => {
   return z.number({ error });
 };
 
+/** A number that may be an integer beyond 2^53, which the loader keeps with all its digits. */
+const largeNumber = (what?: string) =>
+  z.pipe(
+    z.union([number(what), z.bigint()]),
+    z.transform((value: number | bigint) => Number(value)),
+  );
+
 function hintOfNumber(input: unknown): string {
   if (typeof input === 'string' && /^[-+]?[\d_]*\d_[\d_]*$/.test(input))
     return `; write ${input.replaceAll('_', '')}`;
@@ -193,8 +200,8 @@ const levelShape = {
 const writeMapShape = {
   coil: z.optional(address().check(about('Written here instead of where it is read.'))),
   holding: z.optional(address().check(about('Written here instead of where it is read.'))),
-  min: z.optional(number().check(about('The least value accepted, in units of the value.'))),
-  max: z.optional(number().check(about('The greatest value accepted.'))),
+  min: z.optional(largeNumber().check(about('The least value accepted, in units of the value.'))),
+  max: z.optional(largeNumber().check(about('The greatest value accepted.'))),
   step: z.optional(number().check(z.gt(0), about('Values are `min` plus a multiple of this.'))),
   verify: z.optional(
     truth().check(
@@ -313,7 +320,7 @@ const tagShape = {
     z
       .union([
         truth(),
-        z.strictObject({ modulo: number('the number of values of the counter').check(z.gt(0)) }),
+        z.strictObject({ modulo: largeNumber('the number of values of the counter').check(z.gt(0)) }),
       ])
       .check(about('The value only grows; with `modulo` it rolls over there.')),
   ),

@@ -1,6 +1,6 @@
 /** What a gateway file means: the Plant that the other rooms read. */
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -380,6 +380,15 @@ test('the files in config/ are right', () => {
   for (const file of ['server.crt', 'server.key', 'users.passwd'])
     writeFileSync(join(folder, file), 'stands for it', { mode: 0o600 });
   assert.deepEqual(loadHere(secured, {}).problems, []);
+});
+
+test('the example of every quirk in docs/quirks.md is right', () => {
+  const page = readFileSync(join(packageFolder(), 'docs/quirks.md'), 'utf8');
+  const file = join(folder, 'quirks.yaml');
+  writeFileSync(file, /```yaml\n([^]*?)```/.exec(page)?.[1] ?? '');
+  const { plant, problems } = loadHere(file, {});
+  assert.deepEqual(problems, []);
+  assert.equal(plant?.tags.length, 26);
 });
 
 test('all of a plant is frozen', () => {
