@@ -4,7 +4,7 @@
  */
 import { createServer } from 'node:net';
 import { systemClock } from '../clock.js';
-import { loadPlant } from '../config/loadplant.js';
+import { loadAside } from '../config/loadaside.js';
 import type { Plant } from '../config/plant.js';
 import { formatProblem } from '../config/problems.js';
 import { ConfigError } from '../errors.js';
@@ -39,7 +39,7 @@ export const verb: Verb = {
 
 async function run(context: Context): Promise<number> {
   const startedAtMs = systemClock.monotonicMs();
-  const { plant: written, problems } = await loadPlant(demoFile());
+  const { plant: written, problems } = await loadAside(demoFile());
   if (written === null) {
     throw new ConfigError(
       'CONFIG',
@@ -74,7 +74,7 @@ async function run(context: Context): Promise<number> {
 function gatewayOn(plant: Plant): Gateway {
   return new Gateway({
     plant,
-    load: () => loadPlant(demoFile()),
+    load: () => loadAside(demoFile()),
     log: createLog('error'),
     clock: systemClock,
     metrics: new Metrics(),

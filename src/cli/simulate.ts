@@ -3,7 +3,7 @@
  * lines come from stdin while it runs (simulator/control.ts), each answered by one line.
  */
 import { createInterface } from 'node:readline';
-import { loadPlant } from '../config/loadplant.js';
+import { loadAside } from '../config/loadaside.js';
 import type { Plant } from '../config/plant.js';
 import { formatProblem } from '../config/problems.js';
 import { ConfigError } from '../errors.js';
@@ -44,7 +44,7 @@ export const verb: Verb = {
 };
 
 async function run({ args, options, stdin, stdout, stderr, interrupted }: Context): Promise<number> {
-  const { plant, problems } = await loadPlant(textOption(options, 'config') ?? demoFile());
+  const { plant, problems } = await loadAside(textOption(options, 'config') ?? demoFile());
   if (plant === null) {
     throw new ConfigError('CONFIG', {}, `the config is not valid\n${problems.map(formatProblem).join('\n')}`);
   }
