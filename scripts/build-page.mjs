@@ -3,9 +3,8 @@ import { build } from 'esbuild';
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
-import { root } from './prepare.mjs';
 
-export async function buildPage() {
+export async function buildPage(root) {
   const out = join(root, 'dist/page');
   rmSync(out, { recursive: true, force: true });
   mkdirSync(out, { recursive: true });

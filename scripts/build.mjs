@@ -52,7 +52,7 @@ export async function buildDist() {
     },
     logLevel: 'warning',
   });
-  await buildPage();
+  await buildPage(root);
   const main = join(root, 'dist/main.js');
   if (existsSync(main)) chmodSync(main, 0o755);
 }

@@ -32,6 +32,8 @@ type Theme = (typeof THEMES)[number];
 
 const view = signal<ViewName>(fromHash());
 const theme = signal<Theme>('auto');
+const systemIsDark = matchMedia('(prefers-color-scheme: dark)');
+systemIsDark.addEventListener('change', showTheme);
 addEventListener('hashchange', () => (view.value = fromHash()));
 setTheme((localStorage.getItem('theme') ?? 'auto') as Theme);
 
@@ -43,7 +45,12 @@ function fromHash(): ViewName {
 function setTheme(next: Theme): void {
   theme.value = THEMES.includes(next) ? next : 'auto';
   localStorage.setItem('theme', theme.value);
-  document.documentElement.dataset['theme'] = theme.value;
+  showTheme();
+}
+
+function showTheme(): void {
+  const isDark = theme.value === 'auto' ? systemIsDark.matches : theme.value === 'dark';
+  document.documentElement.dataset['theme'] = isDark ? 'dark' : 'light';
 }
 
 export const Frame: FunctionComponent = () => {

@@ -6,7 +6,7 @@ import { say } from './language.js';
 import { Quality, Sparkline, Table } from './parts.js';
 import { liveTags, nowMs, qualityNow, type LiveTag } from './plant.js';
 import { link } from './session.js';
-import { ageText } from './texts.js';
+import { ageText, valueText } from './texts.js';
 import { WriteDialog } from './write.js';
 
 const search = signal('');
@@ -89,7 +89,8 @@ const Live: FunctionComponent<{ tag: LiveTag }> = ({ tag }) => {
   return (
     <>
       <td class="value">
-        {sample?.value ?? '–'} {sample?.value != null && <small>{tag.about.unit}</small>}
+        {sample?.value == null ? '–' : valueText(sample.value, tag.about.type)}{' '}
+        {sample?.value != null && <small>{tag.about.unit}</small>}
       </td>
       <td>
         <Quality word={word} reason={sample?.reason ?? ''} />

@@ -19,3 +19,8 @@ export function milliseconds(ms: number | undefined): string {
 export function percent(share: number | undefined): string {
   return share === undefined ? '–' : `${(share * 100).toFixed(share < 0.1 ? 1 : 0)} %`;
 }
+
+/** A value for the eye: float32 has seven digits that mean something, and JSON shows seventeen. */
+export function valueText(value: string, type: string): string {
+  return type === 'float32' && value.includes('.') ? String(Number(Number(value).toPrecision(7))) : value;
+}

@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { SimulatedPlant } from '../../src/simulator/plant.js';
+import { Daemon } from '../support/daemon.js';
+import { FarSide } from '../support/farside.js';
+import { socketOf } from '../support/plant.js';
+import { until } from '../support/wait.js';
+
+test('every sample reaches the far side, in order, though it dies and the gateway is killed', async (t) => {
+  const cleanups: (() => unknown)[] = [];
+  t.after(async () => {
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  });
+  const plant = await SimulatedPlant.start({
+    buses: [{ name: 'plc', link: { kind: 'tcp' }, units: [{ unitId: 1, values: [COUNTER] }] }],
+  });
+  cleanups.push(() => plant.stop());
+  const { port } = await socketOf(plant, 'plc');
+  const far = await FarSide.create(cleanups);
+  await far.start();
+  const daemon = new Daemon(configOf(port, far.url));
+  cleanups.push(async () => {
+    await daemon.stop();
+    await daemon.remove();
+  });
+  await daemon.start();
+
+  /** Timestamps of the samples that the far side's subscriber got. */
+  const times: number[] = [];
+  const listen = async (): Promise<void> => {
+    const client = await far.client();
+    client.on('message', (topic, payload) => {
+      assert.equal(topic, 'plants/p7/data/press/count');
+      times.push((JSON.parse(payload.toString()) as { t: number }).t);
+    });
+    await client.subscribeAsync('plants/#', { qos: 1 });
+  };
+  await listen();
+  await until('samples', () => times.length > 5);
+  await far.stop();
+  // Away for a while: what is sampled meanwhile is owed.
+  const awayMs = Date.now();
+  await until('an event of the loss', () => daemon.logged(/uplink not connected/).length > 0);
+  await until('some time to pass', () => Date.now() - awayMs > 1500);
+  daemon.signal('SIGKILL');
+  await daemon.exited();
+  await daemon.start();
+  await far.start();
+  await listen();
+  const backMs = Date.now();
+  await until('the newest sample', () => (times.at(-1) ?? 0) > backMs + 500, 20_000);
+
+  const during = times.filter((time) => time > awayMs + 200 && time < awayMs + 1300);
+  assert.ok(new Set(during).size >= 8, `${during.length} samples of the time without a far side`);
+  const distinct = times.filter((time, index) => times.indexOf(time) === index);
+  assert.deepEqual(
+    distinct,
+    [...distinct].sort((a, b) => a - b),
+    'first deliveries are in order',
+  );
+});
+
+const COUNTER = {
+  table: 'holding-register',
+  address: 0,
+  quantity: 1,
+  script: 'counter',
+  type: 'uint16',
+  order: 'ABCD',
+  min: 0,
+  max: 60_000,
+  periodMs: 60_000,
+} as const;
+
+const configOf = (port: number, url: string): string => `version: 1
+gateway: { id: p7 }
+broker:
+  listeners: [{ protocol: mqtt, host: 127.0.0.1, port: 0 }]
+  anonymous: true
+  store: memory
+buses:
+  plc: { protocol: tcp, host: 127.0.0.1, port: ${port} }
+devices:
+  press:
+    bus: plc
+    unit_id: 1
+    tags:
+      count: { holding: 0, type: uint16, rate: 100ms, report: always }
+uplinks:
+  cloud:
+    nodes: [${url}]
+    status_topic: plants-status/p7
+    out: [{ from: "holdfast/p7/data/#", to: "plants/p7/data/#", retain: never }]
+    queue: { sync: commit }
+`;
