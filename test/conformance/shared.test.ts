@@ -4,6 +4,7 @@ import { describe } from 'node:test';
 import * as wire from '../support/wire.js';
 import { PROPERTY, propertiesOf } from '../support/wire.js';
 import type { MqttClient } from '../support/mqttclient.js';
+import { until } from '../support/wait.js';
 import { conforms, useBroker, type Scene } from './conforms.js';
 
 const kept: readonly wire.Property[] = [[PROPERTY.sessionExpiry, 60]];
@@ -199,7 +200,12 @@ describe('shared subscriptions', { concurrency: 8 }, () => {
       const publisher = await scene.connect();
       for (let index = 0; index < 10; index++) await publisher.publish(scene.topic(), `${index}`, { qos: 1 });
       const texts: string[] = [];
-      for (const clientId of ids) texts.push(...(await drain((await scene.connectKept(clientId)).client)));
+      const members: MqttClient[] = [];
+      for (const clientId of ids) members.push((await scene.connectKept(clientId)).client);
+      await until('all messages', async () => {
+        for (const member of members) texts.push(...(await drain(member)));
+        return texts.length >= 10;
+      });
       assert.deepEqual(texts.sort(), Array.from({ length: 10 }, (_, index) => `${index}`)); // prettier-ignore
     },
   );

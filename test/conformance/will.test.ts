@@ -239,11 +239,11 @@ describe('wills', { concurrency: 16 }, () => {
     'resuming the session within the delay cancels the will',
     async (scene) => {
       const clientId = scene.clientId();
-      const { watcher, client } = await mourners(scene, delayed(1), { clientId, ...kept(60) });
+      const { watcher, client } = await mourners(scene, delayed(2), { clientId, ...kept(60) });
       await client.cut();
       await sleep(300);
       const back = await scene.connect({ clientId, clean: false, ...kept(60) });
-      await sleep(1500);
+      await sleep(2500);
       await watcher.quiet();
       await back.cut();
       await sleep(100);
@@ -256,9 +256,9 @@ describe('wills', { concurrency: 16 }, () => {
     'resuming by take-over cancels the delayed will of the connection it ends',
     async (scene) => {
       const clientId = scene.clientId();
-      const { watcher } = await mourners(scene, delayed(1), { clientId, ...kept(60) });
+      const { watcher } = await mourners(scene, delayed(2), { clientId, ...kept(60) });
       await scene.connect({ clientId, clean: false, ...kept(60) });
-      await sleep(1500);
+      await sleep(2500);
       await watcher.quiet();
     },
   );
