@@ -16,6 +16,7 @@ const PEERS = [
   ['gcc', '/usr/bin/gcc'],
   ['libc6-dev', '/usr/include/stdlib.h'],
   ['libmodbus-dev', '/usr/include/modbus/modbus.h'],
+  ['openssl', '/usr/bin/openssl'],
   ['python3', '/usr/bin/python3'],
   ['python3-pymodbus', ['/usr/bin/python3', '-c', 'import pymodbus']],
   ['python3-serial', ['/usr/bin/python3', '-c', 'import serial']],

@@ -183,7 +183,7 @@ class LinkClient implements Client, TransportHost {
   }
 
   heldUntilMs(request: Request): number {
-    if (problemOf(request) !== null) return 0;
+    if (!this.#transport.isHolding || problemOf(request) !== null) return 0;
     const { pdu, slot } = this.#codec.encode(request);
     this.#codec.release(slot);
     return this.#transport.heldUntilMs(request.unitId, pdu);

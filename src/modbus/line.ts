@@ -123,8 +123,11 @@ export class Line implements Transport {
     return this.#queue.length + (this.#current === null ? 0 : 1);
   }
 
+  get isHolding(): boolean {
+    return this.#suspects.length > 0;
+  }
+
   heldUntilMs(unitId: number, pdu: Uint8Array): number {
-    if (this.#suspects.length === 0) return 0;
     return this.#heldUntilMs(new Exchange(NOBODY, unitId, pdu, 0, false));
   }
 

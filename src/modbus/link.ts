@@ -113,7 +113,7 @@ export function standardSilenceMs(settings: SerialSettings): number {
   return settings.baud > FIXED_ABOVE_BAUD ? FIXED_SILENCE_MS : 3.5 * characterTimeMs(settings);
 }
 
-/** How late an answer may still be: well beyond the configured timeout, yet a unit that is back is soon asked again. */
+/** How late an answer may still be: far beyond the timeout. Meanwhile only what looks like it is held back. */
 function lateWindowMs(timeoutMs: number): number {
-  return Math.min(Math.max(500, 2.5 * timeoutMs), Math.max(1000, timeoutMs + 300));
+  return Math.min(Math.max(2000, 3 * timeoutMs), Math.max(3000, timeoutMs + 1000));
 }

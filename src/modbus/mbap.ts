@@ -28,6 +28,7 @@ const UNANSWERED_MAX = 4096;
 const PARTIAL_MS = 50;
 
 export class MbapTransport implements Transport {
+  readonly isHolding = false;
   readonly #settings: MbapSettings;
   readonly #clock: Clock;
   readonly #host: TransportHost;

@@ -33,6 +33,8 @@ export interface Transport {
   disconnected(error: ModbusError): void;
   /** Exchanges under way or waiting. */
   readonly pendingCount: number;
+  /** Whether there is anything at all that is held back. */
+  readonly isHolding: boolean;
   /** Before this monotonic time an exchange like this one would be held back; see Client.heldUntilMs. */
   heldUntilMs(unitId: number, pdu: Uint8Array): number;
 }

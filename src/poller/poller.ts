@@ -6,6 +6,7 @@
 import type { Cancel, Clock } from '../clock.js';
 import type { Batch, Bus, Device, Tag } from '../config/plant.js';
 import type { Answer, Client, LinkListener, ModbusError } from '../modbus/client.js';
+import { isBitTable } from '../modbus/protocol.js';
 import { TimeBudget } from './breaker.js';
 import type { Command } from './commands.js';
 import { Knowledge, type KnowledgeRecord } from './knowledge.js';
@@ -18,6 +19,7 @@ import { CODE_UNREAD, TagState } from './report.js';
 import type { DeviceState, Reason } from './sample.js';
 import { nextDue, phaseOf, Schedule } from './schedule.js';
 import { Statistics, type BusStatistics } from './statistics.js';
+import type { Span } from './terrain.js';
 import { Unit, type BatchState, type Block } from './unit.js';
 import { Writer } from './write.js';
 
@@ -320,7 +322,7 @@ export class Poller {
       }
       // What reads are owed is settled when they go, and nothing is owed when no command waits.
       this.#readCreditMs = this.#waitingCommands === 0 ? 0 : Math.max(0, this.#readCreditMs - block.costMs);
-      const riders = block.isTransient ? [] : this.#ridersOf(block, nowMs);
+      const riders = block.isTransient || block.detour !== null ? [] : this.#ridersOf(block, nowMs);
       this.#send(block, riders, nowMs);
       return true;
     }
@@ -331,10 +333,11 @@ export class Poller {
   #mustWait(block: Block, nowMs: number): number {
     const { unit } = block;
     if (unit.holdUntilMs > nowMs) return unit.holdUntilMs - nowMs;
-    if (unit.breaker.failures === 0) return 0;
     // A late answer to the last request of this shape could be taken for this one's.
     const heldMs = this.#client.heldUntilMs(block.request()) - nowMs;
-    if (heldMs > 0) return heldMs;
+    block.detour = heldMs > 0 ? this.#detourOf(block, nowMs) : null;
+    if (heldMs > 0 && block.detour === null) return heldMs;
+    if (unit.breaker.failures === 0) return 0;
     if (unit.breaker.isOpen) return 0;
     const restMs = this.#suspectsRestUntilMs - nowMs;
     // A unit that has just failed may cost others only so much time; when nobody else is due it costs nobody.
@@ -354,6 +357,23 @@ export class Poller {
 
   #suspect(costMs: number, nowMs: number): void {
     this.#suspectsRestUntilMs = nowMs + Math.min(SUSPECT_REST_MAX_MS, SUSPECT_REST * costMs);
+  }
+
+  /** A longer read around a block that is held back: an answer to the one cannot be taken for an answer to the other. */
+  #detourOf(block: Block, nowMs: number): Span | null {
+    const { unit, table, address, end } = block;
+    const isSure = block.wasGood && block.split === null && !block.isTransient;
+    if (!isSure || nowMs < unit.noRidesUntilMs) return null;
+    const terrain = unit.terrain(table);
+    // Bits come in whole bytes, so only a byte more makes another length.
+    const step = isBitTable(table) ? 8 : 1;
+    for (let more = step; more <= 3 * step; more += step) {
+      const span = terrain.fit(address, end + more) ?? terrain.fit(address - more, end);
+      if (span === null) continue;
+      const request = { kind: 'read', unitId: unit.device.unitId, table, ...span } as const;
+      if (this.#client.heldUntilMs(request) <= nowMs) return span;
+    }
+    return null;
   }
 
   /** Blocks beside this one that are nearly due and cheaper to read along than later by themselves. */
@@ -386,6 +406,8 @@ export class Poller {
       from = Math.min(from, rider.address);
       to = Math.max(to, rider.end);
     }
+    if (block.detour !== null)
+      [from, to] = [block.detour.address, block.detour.address + block.detour.quantity];
     if (!block.isTransient) this.#statistics.lateness.add(Math.max(0, nowMs - block.gridMs));
     const timeoutMs = this.#thinkMs(unit);
     const request = {
@@ -482,6 +504,7 @@ export class Poller {
     unit.statistics.reads += 1;
     const nowMs = this.#clock.monotonicMs();
     if (answer.ok) {
+      block.detour = null;
       const expected = block.bytesOf(quantity);
       if (answer.data.length !== expected) {
         const text = `answer of ${answer.data.length} bytes instead of ${expected}`;
@@ -614,7 +637,7 @@ export class Poller {
     for (const rider of riders) this.#retry(rider, nowMs);
     switch (error.kind) {
       case 'exception':
-        return this.#excepted(block, riders.length > 0, error, nowMs);
+        return this.#excepted(block, riders.length > 0 || block.detour !== null, error, nowMs);
       case 'timeout':
         return this.#timedOut(block, error, answer, nowMs);
       case 'crc':

@@ -16,7 +16,7 @@ import { planReads, type ReadRequest } from './readplan.js';
 import type { TagState } from './report.js';
 import type { Work } from './schedule.js';
 import { Tally } from './tally.js';
-import { Terrain, type Learned } from './terrain.js';
+import { Terrain, type Learned, type Span } from './terrain.js';
 
 /** Two halves of a refused request on trial, and what lay between them. */
 export interface Split {
@@ -63,6 +63,8 @@ export class Block implements Work {
   silences = 0;
   unitGoodCountAtSilence = -1;
   split: Split | null = null;
+  /** What is read instead of it this time. */
+  detour: Span | null = null;
   /** Read once and dropped: a read-back, a read that somebody asked for, a second try of a refused tag. */
   isTransient = false;
   /** Correlations of commands that asked for this read. */

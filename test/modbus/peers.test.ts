@@ -28,10 +28,10 @@ const TABLES = {
   'discrete-input': { 0: BITS.toReversed() },
 };
 
-type Kind = 'tcp' | 'rtu-over-tcp' | 'rtu';
+type Kind = 'tcp' | 'rtu-over-tcp' | 'ascii-over-tcp' | 'rtu' | 'ascii';
 
 async function connect(maker: Maker, kind: Kind): Promise<{ server: ModbusServer; master: Master }> {
-  if (kind !== 'rtu') {
+  if (kind !== 'rtu' && kind !== 'ascii') {
     const server = await new ModbusServer(maker, { kind }, 1, TABLES).start();
     closers.push(() => server.kill());
     const master = new Master({ kind, host: '127.0.0.1', port: server.port, tls: null }, { timeoutMs: 2000 });
@@ -150,9 +150,11 @@ for (const maker of ['pymodbus', 'libmodbus'] as const) {
   }
 }
 
-test('pymodbus as RTU over TCP: registers of every type and order, bits, and writes', async () => {
-  const { master } = await connect('pymodbus', 'rtu-over-tcp');
-  await compareAll(master);
-  await readBits(master);
-  await write(master);
-});
+for (const kind of ['rtu-over-tcp', 'ascii-over-tcp', 'ascii'] as const) {
+  test(`pymodbus over ${kind}: registers of every type and order, bits, and writes`, async () => {
+    const { master } = await connect('pymodbus', kind);
+    await compareAll(master);
+    await readBits(master);
+    await write(master);
+  });
+}

@@ -10,8 +10,8 @@ export type Maker = 'pymodbus' | 'libmodbus';
 
 /** Where it serves; port 0 picks a free one, and a restart uses the same again. */
 export type Place =
-  | { readonly kind: 'tcp' | 'rtu-over-tcp'; readonly port?: number }
-  | { readonly kind: 'rtu'; readonly path: string; readonly baud: number };
+  | { readonly kind: 'tcp' | 'rtu-over-tcp' | 'ascii-over-tcp'; readonly port?: number }
+  | { readonly kind: 'rtu' | 'ascii'; readonly path: string; readonly baud: number };
 
 export type Tables = Partial<Record<Table, Readonly<Record<number, readonly number[]>>>>;
 
@@ -30,7 +30,7 @@ export class ModbusServer {
     this.#place = place;
     this.#unitId = unitId;
     this.#tables = tables;
-    this.#port = place.kind === 'rtu' ? 0 : (place.port ?? 0);
+    this.#port = 'path' in place ? 0 : (place.port ?? 0);
   }
 
   get port(): number {
@@ -40,7 +40,7 @@ export class ModbusServer {
   /** Serves what it was made with, whatever was written to it before. */
   async start(): Promise<this> {
     const place = this.#place;
-    const where = place.kind === 'rtu' ? [place.path, String(place.baud)] : [String(this.#port)];
+    const where = 'path' in place ? [place.path, String(place.baud)] : [String(this.#port)];
     const child = spawn(...programOf(this.#maker, [place.kind, ...where, String(this.#unitId)]), {
       stdio: ['pipe', 'pipe', 'pipe'],
     });

@@ -1,6 +1,6 @@
 """A Modbus server by pymodbus, of Debian's python3-pymodbus, for tests.
 
-usage: pymodbus_server.py tcp PORT UNIT | pymodbus_server.py rtu PATH BAUD UNIT | pymodbus_server.py rtu-over-tcp PORT UNIT
+usage: pymodbus_server.py rtu|ascii PATH BAUD UNIT | pymodbus_server.py tcp|rtu-over-tcp|ascii-over-tcp PORT UNIT
 stdin: lines "TABLE ADDRESS VALUE ..." up to a line "end"; then it prints "ready PORT" and serves until it is killed.
 """
 
@@ -9,7 +9,7 @@ import sys
 
 from pymodbus.datastore import ModbusSequentialDataBlock, ModbusServerContext, ModbusSlaveContext
 from pymodbus.server.async_io import ModbusSerialServer, ModbusTcpServer
-from pymodbus.transaction import ModbusRtuFramer, ModbusSocketFramer
+from pymodbus.transaction import ModbusAsciiFramer, ModbusRtuFramer, ModbusSocketFramer
 
 TABLES = {"coil": "co", "discrete-input": "di", "holding-register": "hr", "input-register": "ir"}
 
@@ -31,15 +31,15 @@ async def main():
     unit = int(rest[-1])
     slave = ModbusSlaveContext(zero_mode=True, **read_tables())
     context = ModbusServerContext(slaves={unit: slave}, single=False)
-    if kind == "rtu":
+    framer = {"tcp": ModbusSocketFramer, "asc": ModbusAsciiFramer, "rtu": ModbusRtuFramer}[kind[:3]]
+    if kind in ("rtu", "ascii"):
         server = ModbusSerialServer(
-            context, framer=ModbusRtuFramer, port=place, baudrate=int(rest[0]), ignore_missing_slaves=True
+            context, framer=framer, port=place, baudrate=int(rest[0]), ignore_missing_slaves=True
         )
         await server.start()
         print("ready 0", flush=True)
         await server.serve_forever()
         return
-    framer = ModbusSocketFramer if kind == "tcp" else ModbusRtuFramer
     server = ModbusTcpServer(
         context, framer=framer, address=("127.0.0.1", int(place)), allow_reuse_address=True, ignore_missing_slaves=True
     )

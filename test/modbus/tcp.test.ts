@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, afterEach, before, test } from 'node:test';
+import { readFileSync } from 'node:fs';
+import { Master, RawSlave, rightAnswer } from '../support/rawslave.js';
+import { until } from '../support/wait.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'holdfast-tls-'));
+const file = (name: string): string => join(folder, name);
+const closers: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+function openssl(...args: string[]): void {
+  execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' });
+}
+
+/** An authority, and a certificate by it. */
+function authority(name: string): void {
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+  openssl(
+    'req',
+    '-x509',
+    ...key,
+    '-days',
+    '2',
+    '-subj',
+    `/CN=${name}`,
+    '-keyout',
+    `${name}.key`,
+    '-out',
+    `${name}.crt`,
+  );
+}
+
+function certificate(name: string, by: string, alternative: string): void {
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+  const names = ['-addext', `subjectAltName=${alternative}`];
+  openssl('req', ...key, '-subj', `/CN=${name}`, ...names, '-keyout', `${name}.key`, '-out', `${name}.csr`);
+  const sign = [
+    'x509',
+    '-req',
+    '-days',
+    '2',
+    '-in',
+    `${name}.csr`,
+    '-CA',
+    `${by}.crt`,
+    '-CAkey',
+    `${by}.key`,
+  ];
+  openssl(...sign, '-CAcreateserial', '-copy_extensions', 'copy', '-out', `${name}.crt`);
+}
+
+before(() => {
+  authority('plant');
+  authority('stranger');
+  certificate('device', 'plant', 'IP:127.0.0.1,DNS:meter.example');
+  certificate('elsewhere', 'plant', 'DNS:other.example');
+  certificate('gateway', 'plant', 'DNS:gateway.example');
+  certificate('intruder', 'stranger', 'DNS:gateway.example');
+});
+
+async function slaveWith(name: string): Promise<RawSlave> {
+  const slave = await new RawSlave().start({
+    cert: readFileSync(file(`${name}.crt`)),
+    key: readFileSync(file(`${name}.key`)),
+    ca: readFileSync(file('plant.crt')),
+    requestCert: true,
+    rejectUnauthorized: true,
+  });
+  slave.onBytes = (bytes, socket) => void socket.write(rightAnswer(bytes));
+  closers.push(() => slave.stop());
+  return slave;
+}
+
+function masterWith(
+  slave: RawSlave,
+  ca: string,
+  client: string | null,
+  serverName: string | null = null,
+): Master {
+  const tls = {
+    ca: file(`${ca}.crt`),
+    cert: client === null ? null : file(`${client}.crt`),
+    key: client === null ? null : readFileSync(file(`${client}.key`), 'utf8'),
+    serverName,
+  };
+  const master = new Master({ kind: 'tls', host: '127.0.0.1', port: slave.port, tls });
+  closers.push(() => master.client.close());
+  return master;
+}
+
+test('Modbus/TCP Security: both sides show certificates by the authority that both trust', async () => {
+  const slave = await slaveWith('device');
+  for (const serverName of [null, 'meter.example']) {
+    const master = await masterWith(slave, 'plant', 'gateway', serverName).up();
+    assert.deepEqual(await master.values(5), [5, 6]);
+  }
+});
+
+for (const [name, device, ca, client, serverName] of [
+  ['a device whose authority is not the pinned one', 'device', 'stranger', 'gateway', null],
+  ['a device with a certificate for another name', 'elsewhere', 'plant', 'gateway', null],
+  ['a device that is not the one named', 'device', 'plant', 'gateway', 'press.example'],
+] as const) {
+  test(`${name} is not spoken to`, async () => {
+    const slave = await slaveWith(device);
+    const master = masterWith(slave, ca, client, serverName);
+    master.client.open();
+    await until('the refusal', () => master.downs.length > 0);
+    assert.equal(master.upCount, 0);
+    assert.ok((master.downs[0]?.text ?? '').length > 0);
+  });
+}
+
+for (const client of ['intruder', null]) {
+  test(`a device that wants our certificate refuses us with ${client ?? 'none'}, and no value comes of it`, async () => {
+    const slave = await slaveWith('device');
+    const master = masterWith(slave, 'plant', client);
+    master.client.open();
+    await until('the refusal', () => master.downs.length > 0);
+    // TLS 1.3 tells of it only after the handshake seems done.
+    assert.equal(await master.values(0), 'closed');
+  });
+}
+
+test('a certificate that cannot be read is told, and tried again', async () => {
+  const slave = await slaveWith('device');
+  const master = new Master({
+    kind: 'tls',
+    host: '127.0.0.1',
+    port: slave.port,
+    tls: { ca: file('nowhere.crt'), cert: null, key: null, serverName: null },
+  });
+  closers.push(() => master.client.close());
+  master.client.open();
+  await until('two attempts', () => master.downs.length >= 2);
+  assert.match(master.downs[0]?.text ?? '', /nowhere\.crt/);
+});
