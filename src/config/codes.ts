@@ -14,6 +14,7 @@ export const CODES: Readonly<Record<string, string>> = {
   HF1011: 'A tag other than `!file`.',
   HF1012: 'The file is larger than 16 MiB.',
   HF1013: 'The file was too much for the loader.',
+  HF1014: 'The file is not UTF-8.',
   HF1101: 'A key that is not known here.',
   HF1102: 'Something is missing.',
   HF1103: 'A value of the wrong kind: a text for a number, a list for a map.',

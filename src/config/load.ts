@@ -396,8 +396,25 @@ export function readSource(file: string, environment: Environment): Source {
   try {
     const { size } = statSync(file);
     if (size > FILE_MAX_BYTES) return source('HF1012', `has ${size} bytes; a file may have 16 MiB`);
-    return new Source(file, readFileSync(file, 'utf8'), environment);
+    return decoded(file, readFileSync(file), environment);
   } catch (thrown) {
     return source('HF1000', `cannot be read: ${messageOf(thrown)}`);
+  }
+}
+
+const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false });
+
+/** A text in another encoding is not guessed at: what is not ASCII in it would come out as something else. */
+function decoded(file: string, bytes: Uint8Array, environment: Environment): Source {
+  try {
+    return new Source(file, strict.decode(bytes), environment);
+  } catch {
+    const source = new Source(file, '', environment);
+    const lines = new TextDecoder().decode(bytes).split('\n');
+    const line = lines.findIndex((text) => text.includes('\ufffd'));
+    const column = (lines[line]?.indexOf('\ufffd') ?? 0) + 1;
+    const text = 'is not UTF-8 here; save the file as UTF-8';
+    source.problems.push({ severity: 'error', file, line: line + 1, column, code: 'HF1014', path: '', text });
+    return source;
   }
 }

@@ -166,6 +166,27 @@ devices:
   assert.equal(Object.hasOwn(Object.prototype, 'protocol'), false);
 });
 
+test('a file is UTF-8, with or without a mark, with either line end', () => {
+  const text =
+    'version: 1\r\nbroker: { anonymous: true }\r\nbuses: { l: { protocol: tcp, host: 127.0.0.1 } }\r\ndevices: { d: { bus: l, unit_id: 1, tags: { t: { holding: 1, unit: "°C" } } } }\r\n';
+  for (const bytes of [Buffer.from(text), Buffer.from(`\ufeff${text}`)]) {
+    const { plant, problems } = load(bytes);
+    assert.deepEqual(problems, []);
+    assert.equal(plant?.tags[0]?.unit, '°C');
+  }
+  for (const bytes of [Buffer.from(text, 'latin1'), Buffer.from(`\ufeff${text}`, 'utf16le')]) {
+    assert.deepEqual(
+      load(bytes).problems.map(({ code }) => code),
+      ['HF1014'],
+    );
+  }
+  const place = loadHere(written('latin1.yaml', Buffer.from(text, 'latin1')), {}).problems[0];
+  assert.deepEqual(
+    [place?.line, place?.column],
+    [4, text.split('\n')[3]?.indexOf('°') ?? 0].map((at, index) => at + index),
+  );
+});
+
 test('integers beyond 2^53 keep their digits', () => {
   const { value } = new Source(
     'x',
