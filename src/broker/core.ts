@@ -3,6 +3,7 @@
  * the store. It decides who gets a publication and what is kept; it knows nothing of sockets and packets.
  */
 import type { Cancel, Clock } from '../clock.js';
+import { messageOf as messageOfError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { PublishedMessage, Receiver as KeptReceiver, Store, StoredState } from '../store/store.js';
 import { type AccessRule, type Identity, Rights } from './access.js';
@@ -143,7 +144,14 @@ export class Core implements SessionHost, CommitTurns {
     this.beforeFlush();
     const dirty = this.#dirty;
     this.#dirty = [];
-    for (let i = 0; i < dirty.length; i++) dirty[i]?.flush();
+    for (let i = 0; i < dirty.length; i++) {
+      try {
+        dirty[i]?.flush();
+      } catch (error) {
+        // One output that breaks must not keep the others waiting.
+        this.log.error('an output broke', { error: messageOfError(error) });
+      }
+    }
     this.arena.endTurn();
     this.commits.endTurn();
   }

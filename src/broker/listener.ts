@@ -156,7 +156,9 @@ export class Listener {
       socket.destroy();
       return;
     }
-    const connection = new Connection(this.#host, new SocketTransport(socket), peer);
+    const transport = new SocketTransport(socket, isPlain);
+    const connection = new Connection(this.#host, transport, peer);
+    transport.owner = connection;
     this.#host.opened(connection);
     readInto(socket, connection, isPlain);
   }

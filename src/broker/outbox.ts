@@ -45,6 +45,11 @@ function giveBack(buffer: Buffer): void {
   if (pool !== undefined && pool.length < (KEPT[index] ?? 0)) pool.push(buffer);
 }
 
+/** A plain view costs half of what subarray() of a Buffer does. All buffers here begin where their memory begins. */
+function view(buffer: Buffer, start: number, end: number): Uint8Array {
+  return new Uint8Array(buffer.buffer, start, end - start);
+}
+
 /** Beyond this many bytes a turn does not wait for its end. */
 const EARLY_BYTES = 262144;
 
@@ -181,7 +186,7 @@ export class Outbox {
 
   #write(): void {
     if (this.#slice !== null) {
-      const slice = this.#slice.subarray(this.#sliceStart, this.#sliceEnd);
+      const slice = view(this.#slice, this.#sliceStart, this.#sliceEnd);
       this.sentBytes += slice.length;
       this.#slice = null;
       this.#sliceStart = this.#sliceEnd = 0;
@@ -194,7 +199,7 @@ export class Outbox {
     this.buffer = null;
     this.#length = 0;
     this.sentBytes += length;
-    if (length === 0 || this.#transport.write(buffer.subarray(0, length))) giveBack(buffer);
+    if (length === 0 || this.#transport.write(view(buffer, 0, length))) giveBack(buffer);
   }
 
   /** Turns the slice into own bytes. */

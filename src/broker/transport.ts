@@ -11,22 +11,103 @@ const LINGER_MS = 2000;
 /** One read brings at most so many bytes. */
 const READ_BYTES = 131072;
 
+/** What Node's own streams write with; not documented, so its shape is checked before it is used. */
+interface StreamWrap {
+  readonly WriteWrap: new () => WriteRequest;
+  readonly streamBaseState: { readonly [index: number]: number };
+  readonly kLastWriteWasAsync: number;
+}
+
+interface WriteRequest {
+  handle: unknown;
+  /** Keeps the bytes alive while the kernel has not taken them. */
+  buffer: Uint8Array | null;
+  transport: SocketTransport | null;
+  oncomplete: ((this: WriteRequest, status: number) => void) | null;
+}
+
+interface Handle {
+  writeBuffer?(request: WriteRequest, bytes: Uint8Array): number;
+}
+
+function findStreamWrap(): StreamWrap | null {
+  try {
+    // Typed nowhere; every field is checked.
+    const binding = (process as unknown as { binding(name: string): Partial<StreamWrap> }).binding(
+      'stream_wrap',
+    );
+    const isKnown =
+      typeof binding.WriteWrap === 'function' &&
+      typeof binding.kLastWriteWasAsync === 'number' &&
+      binding.streamBaseState?.[binding.kLastWriteWasAsync] !== undefined;
+    return isKnown ? (binding as StreamWrap) : null;
+  } catch {
+    return null;
+  }
+}
+
+const streamWrap = findStreamWrap();
+
+let spare: WriteRequest | null = null;
+
+function completed(this: WriteRequest, status: number): void {
+  this.transport?.written(this.buffer?.length ?? 0, status);
+}
+
+/**
+ * Writes past the socket's stream, straight to its handle, where that is possible: a small message costs a third less.
+ * All other sockets write as usual.
+ */
 export class SocketTransport implements Transport {
   readonly #socket: Socket;
+  readonly #isDirect: boolean;
   #isEnding = false;
+  #pendingBytes = 0;
+  /** Told when the kernel has taken everything. */
+  owner: { drained(): void } | null = null;
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, isPlain: boolean) {
     this.#socket = socket;
+    this.#isDirect = isPlain && streamWrap !== null && typeof handleOf(socket)?.writeBuffer === 'function';
   }
 
   write(bytes: Uint8Array): boolean {
-    if (this.#socket.destroyed) return true;
-    this.#socket.write(bytes);
-    return this.#socket.writableLength === 0;
+    const socket = this.#socket;
+    if (socket.destroyed) return true;
+    if (this.#isDirect && streamWrap !== null) return this.#writeDirectly(streamWrap, bytes);
+    socket.write(bytes);
+    return socket.writableLength === 0;
+  }
+
+  #writeDirectly(wrap: StreamWrap, bytes: Uint8Array): boolean {
+    const handle = handleOf(this.#socket);
+    if (handle?.writeBuffer === undefined) return true;
+    // A request is used up only by a write that has to wait.
+    const request = spare ?? new wrap.WriteWrap();
+    spare = request;
+    request.handle = handle;
+    request.buffer = bytes;
+    request.transport = this;
+    request.oncomplete = completed;
+    if (handle.writeBuffer(request, bytes) !== 0) {
+      this.#socket.destroy();
+      return true;
+    }
+    if (wrap.streamBaseState[wrap.kLastWriteWasAsync] === 0) return true;
+    spare = null;
+    this.#pendingBytes += bytes.length;
+    return false;
+  }
+
+  /** The kernel took a write that had to wait, or will never take it. */
+  written(bytes: number, status: number): void {
+    this.#pendingBytes -= bytes;
+    if (status < 0) this.#socket.destroy();
+    else if (this.#pendingBytes === 0) this.owner?.drained();
   }
 
   get pendingBytes(): number {
-    return this.#socket.writableLength;
+    return this.#pendingBytes + this.#socket.writableLength;
   }
 
   pause(): void {
@@ -51,6 +132,12 @@ export class SocketTransport implements Transport {
   destroy(): void {
     this.#socket.destroy();
   }
+}
+
+/** The handle below a socket; null when it is closed. */
+function handleOf(socket: Socket): Handle | null {
+  // Not typed; whoever uses it checks what it needs.
+  return (socket as unknown as { _handle?: Handle | null })._handle ?? null;
 }
 
 const shared = Buffer.allocUnsafeSlow(READ_BYTES);
