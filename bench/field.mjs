@@ -517,6 +517,44 @@ const scenarios = {
     await plant.stop();
   },
 
+  /** Target 1 beside its yardstick on this machine: a script of thirty lines and mosquitto, the same fleet. */
+  async yardstick() {
+    const names = Array.from({ length: 200 }, (_, index) => `d${index}`);
+    const plant = await startPlant({
+      buses: names.map((name) => ({
+        name,
+        link: { kind: 'tcp' },
+        units: [stampUnit(1, { turnaroundMs: 2 })],
+      })),
+    });
+    const devices = names.map((name) => ({
+      name,
+      bus: name,
+      unitId: 1,
+      tags: Array.from({ length: 100 }, (_, address) => `r${address}: { holding: ${address} }`),
+    }));
+    const buses = Object.fromEntries(names.map((name) => [name, linkOf(plant.addresses[name], 0, 1000)]));
+    const ports = names.map((name) => plant.addresses[name].port);
+    const ours = [];
+    const theirs = [];
+    for (let round = 0; round < 3; round++) {
+      const gateway = await startGateway(gatewayYaml({ buses, devices }));
+      ours.push(await cpuPerTag(gateway.port, [gateway.pid]));
+      await gateway.stop();
+      const stack = await startStack(ports);
+      theirs.push(await cpuPerTag(stack.port, stack.pids));
+      await stack.stop();
+    }
+    const [one, other] = [percentile(ours, 0.5), percentile(theirs, 0.5)];
+    row(
+      'CPU a tag beside script and mosquitto, three interleaved rounds',
+      `${one.toFixed(1)} us, ${other.toFixed(1)} us: ${(one / other).toFixed(2)}`,
+      0.25,
+      one / other <= 0.25,
+    );
+    await plant.stop();
+  },
+
   /** Target 8. */
   async holes() {
     const plant = await startPlant({
@@ -608,6 +646,42 @@ const scenarios = {
     for (const kind of ['rtu', 'tcp']) await faultsOn(kind);
   },
 };
+
+/** Microseconds of these processes for each tag that one subscriber gets. */
+async function cpuPerTag(port, pids) {
+  let count = 0;
+  const subscriber = await client(port, 'holdfast/bench/data/#', () => count++);
+  await sleep(5000);
+  const cpuS = () => pids.reduce((sum, pid) => sum + usageOf(pid).cpuS, 0);
+  const before = cpuS();
+  count = 0;
+  await sleep(8000);
+  const microseconds = ((cpuS() - before) * 1e6) / count;
+  subscriber.close();
+  return microseconds;
+}
+
+/** mosquitto and the script, on a free port. */
+async function startStack(ports) {
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'));
+  const port = 20_000 + Math.floor(Math.random() * 20_000);
+  writeFileSync(join(folder, 'mosquitto.conf'), `listener ${port} 127.0.0.1\nallow_anonymous true\n`);
+  const broker = spawn('/usr/sbin/mosquitto', ['-c', join(folder, 'mosquitto.conf')], { stdio: 'ignore' });
+  await sleep(500);
+  const args = [join(root, 'bench/fieldscript.mjs'), ...[port, ...ports].map(String)];
+  const script = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  return {
+    port,
+    pids: [broker.pid, script.pid],
+    stop: async () => {
+      const ended = [broker, script].map((child) => new Promise((resolve) => child.once('exit', resolve)));
+      script.kill();
+      broker.kill();
+      await Promise.all(ended);
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
 
 async function writes(line, baud, what, unitIds) {
   await line.plant.call('clear');
