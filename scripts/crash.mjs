@@ -1,10 +1,11 @@
 /** `npm run test:crash -- --cycles N [--seed S] [--forgetful]`: the crash test, as long as you like. */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { install, requireNode, root, run } from './prepare.mjs';
+import { buildIfStale, install, requireNode, root, run } from './prepare.mjs';
 
 requireNode();
 install();
+await buildIfStale();
 run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', root]);
 const { values } = parseArgs({
   options: {
@@ -17,7 +18,7 @@ const { crash } = await import(join(root, 'build/test/recovery/crash.js'));
 const report = await crash({
   cycles: Number(values.cycles),
   seed: Number(values.seed),
-  isForgetful: values.forgetful,
+  kind: values.forgetful ? 'forgetful' : 'product',
   progress: (line) => process.stderr.write(`${line}\n`),
 });
 process.stdout.write(`${JSON.stringify({ seed: Number(values.seed), ...report }, null, 2)}\n`);

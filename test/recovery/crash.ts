@@ -9,13 +9,13 @@ import { join } from 'node:path';
 import { seeded } from '../support/memorydisk.js';
 import { until } from '../support/wait.js';
 import { Publisher, Retainer, Subscriber, Switcher, type Client } from './client.js';
-import { startHost, type HostProcess } from './process.js';
+import { startHost, type HostKind, type HostProcess } from './process.js';
 
 export interface CrashOptions {
   cycles: number;
   seed: number;
-  /** The process forgets what was not synced, as after a power cut. */
-  isForgetful: boolean;
+  /** What is killed; forgetful: it loses what was not synced, as after a power cut. */
+  kind: HostKind;
   /** Told after each cycle. */
   progress?: (line: string) => void;
 }
@@ -31,7 +31,7 @@ export interface CrashReport {
   storeBytes: number;
 }
 
-const MESSAGES_PER_CYCLE = 400;
+const MESSAGES_PER_CYCLE = 200;
 
 export async function crash(options: CrashOptions): Promise<CrashReport> {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-crash-'));
@@ -98,7 +98,7 @@ class CrashRun {
       repeatedOnce: this.#subscribers.reduce((sum, { repeatedOnce }) => sum + repeatedOnce, 0),
       switches: this.#switcher.switches,
       slowestStartMs: Math.round(this.#slowestStartMs),
-      storeBytes: sizeOf(this.#folder),
+      storeBytes: sizeOf(join(this.#folder, 'data')),
     };
   }
 
@@ -146,7 +146,7 @@ class CrashRun {
   }
 
   async #start(): Promise<void> {
-    this.#host = await startHost(this.#folder, this.#options.isForgetful ? 'forgetful' : 'real');
+    this.#host = await startHost(this.#folder, this.#options.kind);
     this.#port = this.#host.port;
     this.#slowestStartMs = Math.max(this.#slowestStartMs, this.#host.readyMs);
   }

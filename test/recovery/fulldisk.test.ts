@@ -44,10 +44,9 @@ test(
   async (context) => {
     const disk = smallDisk(context, '8m');
     if (disk === null) return context.skip('needs the right to mount a tmpfs');
-    const store = join(disk, 'data');
     const ballast = join(disk, 'ballast');
     writeFileSync(ballast, Buffer.alloc(2 << 20));
-    let host = await startHost(store);
+    let host = await startHost(disk, 'product');
     context.after(() => host.kill());
     const away = new Subscriber('away', 4, ['crash/#']);
     await away.connect(host.port);
@@ -76,7 +75,7 @@ test(
     late.cut();
 
     await host.kill();
-    host = await startHost(store);
+    host = await startHost(disk, 'product');
     await away.connect(host.port);
     const missing = (): number[] => publisher.acknowledged.filter((sequence) => !away.has('pub', sequence));
     await until(
@@ -91,7 +90,7 @@ test(
 test('a full disk is left by the subscriber fetching its queue', { timeout: 120_000 }, async (context) => {
   const disk = smallDisk(context, '6m');
   if (disk === null) return context.skip('needs the right to mount a tmpfs');
-  const host = await startHost(join(disk, 'data'));
+  const host = await startHost(disk, 'product');
   context.after(() => host.kill());
   const away = new Subscriber('away', 4, ['crash/#']);
   await away.connect(host.port);

@@ -6,7 +6,7 @@ import { DiskStore } from '../../src/store/disk.js';
 import { systemFiles } from '../../src/store/files.js';
 import { ForgetfulFiles } from './forgetfulfiles.js';
 
-const [path = '', kind = 'real'] = process.argv.slice(2);
+const [path = '', kind = 'host'] = process.argv.slice(2);
 const log = createLog('info');
 const metrics = new Metrics();
 const store = new DiskStore(

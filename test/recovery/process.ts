@@ -1,10 +1,19 @@
-/** Starts test/recovery/host.ts in a process of its own, and ends it the hard way. */
+/** Starts a broker in a process of its own, and ends it the hard way. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { mainFile } from '../support/holdfast.js';
 import { until } from '../support/wait.js';
 
 const HOST = fileURLToPath(new URL('./host.js', import.meta.url));
+
+/**
+ * product: the whole gateway as it is installed. host: test/recovery/host.ts, broker and store alone. forgetful: the
+ * same, on files that forget what was not synced.
+ */
+export type HostKind = 'product' | 'host' | 'forgetful';
 
 export interface HostProcess {
   readonly port: number;
@@ -16,32 +25,33 @@ export interface HostProcess {
   kill(): Promise<void>;
 }
 
-export async function startHost(
-  folder: string,
-  kind: 'real' | 'forgetful' = 'real',
-  nodeArgs: string[] = [],
-): Promise<HostProcess> {
+/** The store is `data` in the folder. */
+export async function startHost(folder: string, kind: HostKind): Promise<HostProcess> {
   const startedMs = performance.now();
-  const child = spawn(process.execPath, ['--enable-source-maps', ...nodeArgs, HOST, folder, kind], {
+  const child = spawn(process.execPath, kind === 'product' ? productArgs(folder) : hostArgs(folder, kind), {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const errors: string[] = [];
   let output = '';
   child.stdout.on('data', (bytes: Buffer) => (output += bytes.toString()));
   child.stderr.on('data', (bytes: Buffer) => {
+    output += bytes.toString();
     for (const line of bytes.toString().split('\n'))
       if (/"level":"error"|Error:/.test(line)) errors.push(line);
   });
   const ended = once(child, 'exit');
-  const ready = until('the broker to be ready', () => /port (\d+)/.exec(output), 20_000);
-  const [, port = ''] = await Promise.race([
-    ready,
+  const port = await Promise.race([
+    until(
+      'the broker to be ready',
+      () => /port (\d+)|mqtt:\/\/127\.0\.0\.1:(\d+)".*"ready"/.exec(output),
+      20_000,
+    ),
     ended.then(() => {
-      throw new Error(`the broker ended before it was ready: ${errors.join('\n')}`);
+      throw new Error(`the broker ended before it was ready: ${output}`);
     }),
   ]);
   return {
-    port: Number(port),
+    port: Number(port[1] ?? port[2]),
     readyMs: performance.now() - startedMs,
     pid: child.pid ?? 0,
     errors,
@@ -50,4 +60,18 @@ export async function startHost(
       await ended;
     },
   };
+}
+
+function hostArgs(folder: string, kind: HostKind): string[] {
+  return ['--enable-source-maps', HOST, join(folder, 'data'), kind];
+}
+
+function productArgs(folder: string): string[] {
+  const config = join(folder, 'holdfast.yaml');
+  const listener = '{ protocol: mqtt, host: 127.0.0.1, port: 0 }';
+  writeFileSync(
+    config,
+    `version: 1\ngateway: { id: crash }\nbroker:\n  listeners: [${listener}]\n  anonymous: true\n  store: { path: data, sync: commit }\n`,
+  );
+  return [mainFile, 'run', '--config', config];
 }
