@@ -9,7 +9,7 @@ import { messageOf, StoreError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Counter, Metrics } from '../metrics.js';
 import { Batch, type Tail } from './batch.js';
-import { errnoOf, type Files, type OpenFile } from './files.js';
+import type { Files, OpenFile } from './files.js';
 import { Pacing } from './pacing.js';
 import {
   findJournal,
@@ -18,7 +18,7 @@ import {
   type Recovered,
   type RecordVisit,
 } from './recover.js';
-import { Reserve } from './reserve.js';
+import { isFullDisk, Reserve } from './reserve.js';
 import { Segments } from './segments.js';
 
 export interface JournalOptions {
@@ -54,8 +54,6 @@ const UNSYNCED_BYTES_MAX = 4 << 20;
 const SPARE_BYTES_MAX = 1 << 20;
 const RETRY_MIN_MS = 50;
 const RETRY_MAX_MS = 2_000;
-const ROOM_RETRY_MS = 1_000;
-const FULL = new Set(['ENOSPC', 'EDQUOT']);
 
 export class Journal {
   readonly segments: Segments;
@@ -87,18 +85,16 @@ export class Journal {
   #isPacing = false;
   #isClosing = false;
   #failure: StoreError | null = null;
-  #isRoomLow = false;
   #retryMs = RETRY_MIN_MS;
   #cancelLazy: Cancel | null = null;
   #cancelRetry: Cancel | null = null;
   #cancelInterval: Cancel | null = null;
-  #cancelRoom: Cancel | null = null;
   #wake: (() => void) | null = null;
 
   constructor(options: JournalOptions) {
     this.#options = options;
     this.segments = new Segments(options.folder, options.files, options.log);
-    this.#reserve = new Reserve(options.folder, options.files);
+    this.#reserve = new Reserve(options);
     const { metrics } = options;
     this.#bytesWritten = metrics.counter('store_bytes_written_total', 'Bytes written to the store.');
     this.#syncs = metrics.counter('store_syncs_total', 'Syncs of store files.');
@@ -141,13 +137,12 @@ export class Journal {
   }
 
   get isHealthy(): boolean {
-    return this.#failure === null && !this.#isRoomLow;
+    return this.#failure === null && !this.#reserve.isMissing;
   }
 
   /** Why it is not healthy. */
   get failure(): StoreError | null {
-    if (this.#failure !== null) return this.#failure;
-    return this.#isRoomLow ? this.#fullError() : null;
+    return this.#failure ?? (this.#reserve.isMissing ? this.#reserve.error() : null);
   }
 
   /** Finds out what is there; to be called once, before open(). */
@@ -177,12 +172,6 @@ export class Journal {
     this.#nextSequence = Math.max(found.nextSequence, sequence);
     this.#epoch = found.epoch + 1;
     await this.#reserve.open();
-    try {
-      await this.#reserve.take();
-    } catch (thrown) {
-      if (!FULL.has(errnoOf(thrown))) throw thrown;
-      this.#roomIsLow(thrown);
-    }
     if (this.#options.sync === 'interval') this.#armInterval();
     return found;
   }
@@ -243,7 +232,8 @@ export class Journal {
   /** Writes and syncs what is left, and lets go of all files. */
   async close(): Promise<void> {
     this.#isClosing = true;
-    for (const cancel of [this.#cancelLazy, this.#cancelRoom, this.#cancelInterval]) cancel?.();
+    this.#reserve.close();
+    for (const cancel of [this.#cancelLazy, this.#cancelInterval]) cancel?.();
     this.#wake?.();
     try {
       await this.sync();
@@ -435,9 +425,9 @@ export class Journal {
   #report(thrown: unknown): StoreError {
     const { folder, log } = this.#options;
     const isKnown = this.#failure !== null;
-    if (FULL.has(errnoOf(thrown))) {
-      this.#failure = this.#fullError(thrown);
-      if (!this.#isRoomLow) this.#roomIsLow(thrown);
+    if (isFullDisk(thrown)) {
+      this.#reserve.give(thrown);
+      this.#failure = this.#reserve.error(thrown);
       return this.#failure;
     }
     const error = messageOf(thrown);
@@ -451,15 +441,6 @@ export class Journal {
     return this.#failure;
   }
 
-  #fullError(cause?: unknown): StoreError {
-    return new StoreError(
-      'STORE_FULL',
-      { file: this.#options.folder },
-      'the disk is full; make room, and the store goes on by itself',
-      cause,
-    );
-  }
-
   /** While closing there is no further attempt. */
   #armRetry(): void {
     if (this.#isClosing) return;
@@ -469,35 +450,6 @@ export class Journal {
       this.#busy(this.#pump());
     });
     this.#retryMs = Math.min(RETRY_MAX_MS, this.#retryMs * 2);
-  }
-
-  /** Gives the reserve back, so that what frees space can be written, and tries to have it again later. */
-  #roomIsLow(thrown: unknown): void {
-    this.#isRoomLow = true;
-    const { folder, log } = this.#options;
-    log.error('the disk is full; messages are not acknowledged until there is room', {
-      file: folder,
-      error: messageOf(thrown),
-    });
-    void this.#reserve.give();
-    this.#armRoom();
-  }
-
-  #armRoom(): void {
-    if (this.#isClosing) return;
-    this.#cancelRoom = this.#options.clock.after(ROOM_RETRY_MS, () => void this.#regainRoom());
-  }
-
-  /** Never rejects. */
-  async #regainRoom(): Promise<void> {
-    try {
-      await this.#options.makeRoom();
-      await this.#reserve.take();
-      this.#isRoomLow = false;
-      this.#options.log.info('there is room for the store again', { file: this.#options.folder });
-    } catch {
-      this.#armRoom();
-    }
   }
 
   #armInterval(): void {

@@ -4,7 +4,10 @@
  */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import type { Files } from './files.js';
+import type { Cancel, Clock } from '../clock.js';
+import { messageOf, StoreError } from '../errors.js';
+import type { Log } from '../log.js';
+import { errnoOf, type Files } from './files.js';
 
 const NAME = 'reserve';
 /** Of what is free at the start. */
@@ -12,57 +15,119 @@ const SHARE = 1 / 16;
 const BYTES_MIN = 64 * 1024;
 const BYTES_MAX = 4 << 20;
 const STEP_BYTES = 64 * 1024;
+const RETRY_MS = 1_000;
+
+export interface ReserveOptions {
+  folder: string;
+  files: Files;
+  clock: Clock;
+  log: Log;
+  /** Removes what is not needed. */
+  makeRoom: () => Promise<void>;
+}
 
 export class Reserve {
-  readonly #folder: string;
-  readonly #files: Files;
+  readonly #options: ReserveOptions;
+  readonly #path: string;
   #bytes = BYTES_MIN;
-  isHeld = false;
+  #isHeld = false;
+  #isMissing = false;
+  #isClosed = false;
+  #cancel: Cancel | null = null;
 
-  constructor(folder: string, files: Files) {
-    this.#folder = folder;
-    this.#files = files;
+  constructor(options: ReserveOptions) {
+    this.#options = options;
+    this.#path = join(options.folder, NAME);
   }
 
-  /** Finds the one of an earlier run, or decides how large a new one is to be. */
+  /** It was given back and could not be made again yet. */
+  get isMissing(): boolean {
+    return this.#isMissing;
+  }
+
+  /** Takes the one of an earlier run, or makes one; a full disk is no error. */
   async open(): Promise<void> {
-    if ((await this.#files.list(this.#folder)).includes(NAME)) {
-      const file = await this.#files.open(join(this.#folder, NAME), 'read');
-      const size = await file.size();
-      await file.close();
-      this.isHeld = size >= BYTES_MIN;
-      if (this.isHeld) this.#bytes = size;
-      else await this.give();
+    const { files, folder } = this.#options;
+    if ((await files.list(folder)).includes(NAME)) {
+      const file = await files.open(this.#path, 'read');
+      const size = await file.size().finally(() => file.close());
+      this.#isHeld = size >= BYTES_MIN;
+      if (this.#isHeld) this.#bytes = size;
+      else await this.#remove();
     }
-    if (this.isHeld) return;
-    const free = await this.#files.freeBytes(this.#folder);
-    this.#bytes = Math.max(
-      BYTES_MIN,
-      Math.min(BYTES_MAX, Math.floor((free * SHARE) / STEP_BYTES) * STEP_BYTES),
-    );
+    if (this.#isHeld) return;
+    const steps = Math.floor(((await files.freeBytes(folder)) * SHARE) / STEP_BYTES);
+    this.#bytes = Math.max(BYTES_MIN, Math.min(BYTES_MAX, steps * STEP_BYTES));
+    try {
+      await this.#take();
+    } catch (thrown) {
+      if (!isFullDisk(thrown)) throw thrown;
+      this.give(thrown);
+    }
   }
 
-  /** Takes the room again; rejects when there is not enough. Random bytes, since some flash file systems compress. */
-  async take(): Promise<void> {
-    if (this.isHeld) return;
-    const path = join(this.#folder, NAME);
-    const file = await this.#files.open(path, 'create');
+  /** The disk is full: gives the room back, and tries to have it again later. */
+  give(cause: unknown): void {
+    if (this.#isMissing) return;
+    this.#isMissing = true;
+    this.#options.log.error('the disk is full; messages are not acknowledged until there is room', {
+      file: this.#options.folder,
+      error: messageOf(cause),
+    });
+    void this.#remove();
+    this.#arm();
+  }
+
+  error(cause?: unknown): StoreError {
+    const text = 'the disk is full; make room, and the store goes on by itself';
+    return new StoreError('STORE_FULL', { file: this.#options.folder }, text, cause);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#cancel?.();
+  }
+
+  #arm(): void {
+    if (!this.#isClosed) this.#cancel = this.#options.clock.after(RETRY_MS, () => void this.#regain());
+  }
+
+  /** Never rejects. */
+  async #regain(): Promise<void> {
+    try {
+      await this.#options.makeRoom();
+      await this.#take();
+      this.#isMissing = false;
+      this.#options.log.info('there is room for the store again', { file: this.#options.folder });
+    } catch {
+      this.#arm();
+    }
+  }
+
+  /** Rejects when there is not enough room. Random bytes, since some flash file systems compress. */
+  async #take(): Promise<void> {
+    if (this.#isHeld) return;
+    const file = await this.#options.files.open(this.#path, 'create');
     try {
       for (let at = 0; at < this.#bytes; at += STEP_BYTES) await file.write(randomBytes(STEP_BYTES), at);
       await file.sync();
-      this.isHeld = true;
+      this.#isHeld = true;
     } finally {
       await file.close();
-      if (!this.isHeld) await this.give();
+      if (!this.#isHeld) await this.#remove();
     }
   }
 
-  async give(): Promise<void> {
-    this.isHeld = false;
+  async #remove(): Promise<void> {
+    this.#isHeld = false;
     try {
-      await this.#files.remove(join(this.#folder, NAME));
+      await this.#options.files.remove(this.#path);
     } catch {
       // It was not there, or the disk is worse than full: the next write will tell.
     }
   }
+}
+
+export function isFullDisk(thrown: unknown): boolean {
+  return ['ENOSPC', 'EDQUOT'].includes(errnoOf(thrown));
 }

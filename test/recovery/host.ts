@@ -9,8 +9,9 @@ import { ForgetfulFiles } from './forgetfulfiles.js';
 const [path = '', kind = 'host'] = process.argv.slice(2);
 const log = createLog('info');
 const metrics = new Metrics();
+// Small, so that snapshots and compaction are cut as well.
 const store = new DiskStore(
-  { path, sync: 'commit', intervalMs: 1000, maxBytes: 512 << 20 },
+  { path, sync: 'commit', intervalMs: 1000, maxBytes: 16 << 20 },
   { log, metrics, files: kind === 'forgetful' ? new ForgetfulFiles() : systemFiles },
 );
 const broker = new Broker({ store, log, metrics, anonymous: true });
