@@ -60,6 +60,8 @@ export class Source {
   readonly value: unknown;
   readonly #lines = new LineCounter();
   readonly #environment: Environment;
+  /** Where the keys of the first two levels stand, so that saying something of a bus needs no second reading. */
+  readonly #shallow = new Map<string, { readonly key: number; readonly value: number }>();
   readonly #anchors = new Map<string, Converted | null>();
   /** Paths whose text came from the environment, so that it may be meant as a number or truth. */
   readonly #substituted = new Set<string>();
@@ -100,6 +102,11 @@ export class Source {
 
   /** Line and column of what the path leads to; of its nearest parent that exists, when it does not. */
   place(path: Path, end: End = 'value'): Place {
+    const known = this.#shallow.get(pathText(path));
+    if (known !== undefined) {
+      const { line, col } = this.#lines.linePos(end === 'key' ? known.key : known.value);
+      return { line, column: col };
+    }
     this.#document ??= this.isBroken ? null : this.#parse();
     const document = this.#document;
     let node: unknown = document?.contents;
@@ -245,7 +252,12 @@ export class Source {
         this.#at(key, 'HF1006', [...path, name], 'this key is there twice; remove one of them');
         continue;
       }
-      const converted = this.#convert(held, [...path, name], depth + 1);
+      const at = [...path, name];
+      if (depth < 2) {
+        const keyAt = start(key) ?? 0;
+        this.#shallow.set(pathText(at), { key: keyAt, value: start(held) ?? keyAt });
+      }
+      const converted = this.#convert(held, at, depth + 1);
       value[name] = converted.value;
       nodes += converted.nodes;
     }
