@@ -244,7 +244,11 @@ export class Line implements Transport {
       this.#host.discarded(isRepeated ? 'late' : 'foreign', size);
       if (!isRepeated) {
         this.#seen = 'mismatch';
-        this.#isSurely = false;
+        // Of the right length it is an answer by a device that does not know its name; it will not answer twice.
+        this.#isSurely =
+          this.#earlyBytes === 0 &&
+          exchange.answerBytes > 0 &&
+          size === framing.wireBytes(exchange.answerBytes);
       }
       this.#drop(size);
     }

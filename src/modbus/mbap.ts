@@ -40,7 +40,8 @@ export class MbapTransport implements Transport {
   readonly #partial = new Uint8Array(FRAME_MAX);
   #partialBytes = 0;
   #partialAtMs = 0;
-  #identifier = 0;
+  /** Begins where few registers' values are, so that data is seldom taken for a header. */
+  #identifier = 0x9c3f;
   #isConnected = false;
   #endedAtMs = -Infinity;
   #cancelDeadline: Cancel | null = null;
@@ -110,6 +111,9 @@ export class MbapTransport implements Transport {
         this.#partialAtMs = lastAtMs;
         break;
       }
+      if (this.#window.size > 1 && this.#isDoubtful(bytes, at, at + size)) {
+        return this.#broken(bytes.length - at);
+      }
       this.#frame(bytes, at, at + size, lastAtMs);
       at += size;
     }
@@ -136,14 +140,39 @@ export class MbapTransport implements Transport {
     this.#partialBytes += rest;
     taken += rest;
     if (this.#partialBytes < size) return -1;
-    if (frameSize(bytes, taken, bytes.length) < 0) {
-      // Something was missing, and was taken from the frame that follows.
+    // Something may have been missing, and was taken from the frame that follows.
+    const isFilled = this.#window.size > 1 && this.#isPending(bytes, 0, bytes.length, wordAt(partial, 0));
+    if (isFilled || frameSize(bytes, taken, bytes.length) < 0) {
       this.#broken(bytes.length);
       return -1;
     }
     this.#partialBytes = 0;
     this.#frame(partial, 0, size, atMs);
     return taken;
+  }
+
+  /** Whether another answer begins within this frame, or none behind it, because its own end was lost on the way. */
+  #isDoubtful(bytes: Uint8Array, start: number, end: number): boolean {
+    if (frameSize(bytes, end, bytes.length) < 0) return true;
+    const own = wordAt(bytes, start);
+    for (let at = start + HEADER_BYTES; at + 1 < end; at += 1) {
+      if (this.#isPending(bytes, at, bytes.length, own)) return true;
+    }
+    return false;
+  }
+
+  /** Whether these bytes, as far as they go, begin an answer to another request that is under way. */
+  #isPending(bytes: Uint8Array, at: number, end: number, own: number): boolean {
+    const have = end - at;
+    if (have === 1) {
+      for (const identifier of this.#window.keys())
+        if (identifier !== own && identifier >>> 8 === bytes[at]) return true;
+      return false;
+    }
+    const identifier = wordAt(bytes, at);
+    if (identifier === own || !this.#window.has(identifier)) return false;
+    for (let next = 2; next < Math.min(5, have); next += 1) if (bytes[at + next] !== 0) return false;
+    return true;
   }
 
   #datagram(bytes: Uint8Array, atMs: number): void {

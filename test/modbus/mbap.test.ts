@@ -235,6 +235,7 @@ test('a frame that is cut off is not filled up with the beginning of the next', 
       rig.receive(whole.subarray(0, whole.length - missing));
       rig.clock.advance(waitMs);
       rig.receive(rig.answer(1));
+      rig.clock.advance(TIMEOUT_MS + 60);
       for (const one of outcomes) assert.notEqual(kindOf(one), 'answer', `${missing} missing, ${waitMs} ms`);
       assert.equal(rig.faults.length, 1);
     }
