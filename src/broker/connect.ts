@@ -1,5 +1,6 @@
 /** CONNECT: who it is, whether he may, which session is his, what his will is, and the CONNACK. */
 import { randomBytes } from 'node:crypto';
+import { messageOf } from '../errors.js';
 import type { Newcomer } from './client.js';
 import type { Core } from './core.js';
 import {
@@ -72,10 +73,15 @@ export class Admission {
     };
     const verdict = this.#login.check(credentials);
     if (verdict instanceof Promise) {
-      verdict.then(
-        (late) => this.#decide(client, request, late),
-        () => refuse(client, request, SERVER_BUSY, 'the login could not be checked'),
-      );
+      verdict
+        .then((late) => this.#decide(client, request, late))
+        .catch((error: unknown) => {
+          this.#core.log.error('login could not be checked', {
+            client: request.clientId,
+            error: messageOf(error),
+          });
+          refuse(client, request, SERVER_BUSY, 'the login could not be checked');
+        });
     } else this.#decide(client, request, verdict);
   }
 

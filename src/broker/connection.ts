@@ -424,6 +424,15 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
 
   settle(owed: Owed, isKept: boolean): boolean {
     if (this.#state === 'closed') return false;
+    try {
+      return this.#settle(owed, isKept);
+    } catch (error) {
+      this.#broken(error);
+      return false;
+    }
+  }
+
+  #settle(owed: Owed, isKept: boolean): boolean {
     if (typeof owed === 'function') {
       owed(isKept);
       return false;

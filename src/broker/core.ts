@@ -283,7 +283,14 @@ export class Core implements SessionHost, CommitTurns {
     }
     if (route.insiders.length > 0) {
       const message = messageOf(incoming, route.topic);
-      for (const { subscriber, subscription } of route.insiders) subscriber.deliver(message, subscription);
+      for (const { subscriber, subscription } of route.insiders) {
+        try {
+          subscriber.deliver(message, subscription);
+        } catch (error) {
+          // A fault of the gateway's own subscriber is not the publisher's.
+          this.log.error('a subscriber broke', { topic: route.topic, error: messageOfError(error) });
+        }
+      }
       count += route.insiders.length;
     }
     this.#chosen.length = 0;

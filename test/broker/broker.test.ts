@@ -481,3 +481,17 @@ describe('limits', () => {
     assert.deepEqual(client.got.map(({ text }) => Number(text)), Array.from({ length: 651 }, (_, i) => i)); // prettier-ignore
   });
 });
+
+test('a subscriber of the gateway that breaks harms neither the publisher nor other subscribers', async () => {
+  const { broker, url } = await start();
+  broker.subscribe('t', {
+    deliver: () => {
+      throw new Error('broken on purpose');
+    },
+  });
+  const client = await joinAs(url);
+  await client.subscribeAsync('t', { qos: 1 });
+  await client.publishAsync('t', 'x', { qos: 1 });
+  await until('the message', () => client.got.length === 1);
+  assert.ok(client.connected);
+});
