@@ -3,7 +3,7 @@
  * received at QoS 2 they remember, as the standard asks of a client. They keep the books the crash test is judged by.
  */
 import { connect, type Socket } from 'node:net';
-import mqtt, { type Packet, type QoS } from 'mqtt-packet';
+import mqtt, { type IConnectPacket, type Packet, type QoS } from 'mqtt-packet';
 
 export type Version = 4 | 5;
 
@@ -52,6 +52,7 @@ export abstract class Client {
         clean: this.#isClean,
         keepalive: 0,
         ...(this.version === 5 ? { properties: { sessionExpiryInterval: this.#isClean ? 0 : 100_000 } } : {}),
+        ...this.options(),
       });
     });
   }
@@ -66,6 +67,11 @@ export abstract class Client {
   send(packet: Packet): void {
     if (this.#socket?.writable === true)
       this.#socket.write(mqtt.generate(packet, { protocolVersion: this.version }));
+  }
+
+  /** What its CONNECT has beside the usual. */
+  protected options(): Partial<IConnectPacket> {
+    return {};
   }
 
   /** The session is there: goes on where it was. */
