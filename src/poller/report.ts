@@ -69,6 +69,16 @@ export class TagState {
     this.readAtMs = monotonicMs;
   }
 
+  writeStarted(mark: number): void {
+    this.writeMark = mark;
+    this.writesUnderWay += 1;
+  }
+
+  writeEnded(mark: number): void {
+    this.writeMark = mark;
+    this.writesUnderWay -= 1;
+  }
+
   /** No value any more: the device said no, or nothing. */
   fail(reason: Reason, timeMs: number): void {
     this.code = sampleCode('bad', reason);

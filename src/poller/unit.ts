@@ -3,7 +3,7 @@
  * how fast. Decides nothing about time on the line; that is the poller's.
  */
 import type { Batch, Device } from '../config/plant.js';
-import type { Request } from '../modbus/client.js';
+import type { Answer, Request } from '../modbus/client.js';
 import { isBitTable, type Table } from '../modbus/protocol.js';
 import { Breaker } from './breaker.js';
 import { CommandQueue } from './commands.js';
@@ -17,6 +17,8 @@ import type { TagState } from './report.js';
 import type { Work } from './schedule.js';
 import { Tally } from './tally.js';
 import { Terrain, type Learned, type Span } from './terrain.js';
+
+type Good = Answer & { readonly ok: true };
 
 /** Two halves of a refused request on trial, and what lay between them. */
 export interface Split {
@@ -94,9 +96,39 @@ export class Block implements Work {
     return isBitTable(this.table) ? Math.ceil(quantity / 8) : 2 * quantity;
   }
 
-  /** What positions move by when the answer begins at another address. */
-  shiftFrom(address: number): number {
-    return (this.address - address) * (isBitTable(this.table) ? 1 : 2);
+  /**
+   * Hands a good answer that begins at address to its tags, or only to those that others take a factor from. What was
+   * read before, or while, its tag was written may be the old value: it is dropped.
+   */
+  take(answer: Good, address: number, timeMs: number, mark: number, isScales: boolean): void {
+    const shift = (this.address - address) * (isBitTable(this.table) ? 1 : 2);
+    const { states, positions } = this;
+    for (let i = 0; i < states.length; i += 1) {
+      const state = states[i];
+      if (state === undefined || (isScales && !state.isScale)) continue;
+      if (state.writeMark > mark || state.writesUnderWay > 0) continue;
+      state.take(answer.data, (positions[i] ?? 0) + shift, timeMs, answer.receivedAtMs);
+    }
+  }
+
+  /** Whether a longer read may stand in for it: its own addresses are known to be good. */
+  mayDetour(nowMs: number): boolean {
+    return this.wasGood && this.split === null && !this.isTransient && nowMs >= this.unit.noRidesUntilMs;
+  }
+
+  /** It was answered: what failures left is over. */
+  succeeded(): void {
+    this.wasGood = true;
+    this.isRetry = false;
+    this.refusals = 0;
+    this.serverFailures = 0;
+    this.silences = 0;
+  }
+
+  /** It was not answered; that counts when its unit answered others meanwhile. */
+  wasSilent(): void {
+    if (this.unitGoodCountAtSilence !== this.unit.goodCount) this.silences += 1;
+    this.unitGoodCountAtSilence = this.unit.goodCount;
   }
 
   get end(): number {
@@ -129,6 +161,9 @@ export interface BatchState {
 const CODE_EXCEPTION = sampleCode('bad', 'exception');
 const CODE_TIMEOUT = sampleCode('bad', 'timeout');
 
+/** What one answer takes away from what lateness and broken connections added. */
+const TIMEOUT_DECAY = 0.995;
+const BREAK_DECAY = 0.25;
 /** Answers known before learned times are trusted. */
 const KNOWN_AFTER = 4;
 
@@ -302,13 +337,22 @@ export class Unit {
     return span === null ? null : { table, ...span };
   }
 
-  /** Every tag that shares a register or bit with this range. */
-  *touching(table: Table, address: number, quantity: number): Generator<TagState> {
-    for (const state of this.states) {
-      const { tag } = state;
-      if (tag.table === table && tag.address < address + quantity && tag.address + tag.quantity > address)
-        yield state;
-    }
+  /** Tags that share a register or bit with what a write of this one changes; itself always. */
+  touchedBy(written: TagState): TagState[] {
+    const { write, quantity } = written.tag;
+    if (write === null) return [written];
+    const end = write.address + quantity;
+    return this.states.filter((state) => {
+      const { table, address, quantity: width } = state.tag;
+      return state === written || (table === write.table && address < end && address + width > write.address);
+    });
+  }
+
+  /** It answered, if only with an exception. */
+  answered(): void {
+    this.goodCount += 1;
+    this.timeoutMinMs *= TIMEOUT_DECAY;
+    this.breaks = Math.max(0, this.breaks - BREAK_DECAY);
   }
 
   /** Refused tags are out of bounds for every joined read. */

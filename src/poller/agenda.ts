@@ -1,0 +1,101 @@
+/**
+ * Blocks in and out of a bus's schedule: when a block is due again after it was read or failed, what is read once,
+ * and which neighbours ride along in one request.
+ */
+import { costOf } from './linecost.js';
+import type { TagState } from './report.js';
+import { nextDue, phaseOf, Schedule } from './schedule.js';
+import type { Statistics } from './statistics.js';
+import type { Block, Unit } from './unit.js';
+
+/** Neighbours ride along when they fall due within this share of their period. */
+const RIDE_SHARE = 0.25;
+/** What is read once is tried again after so long when it failed. */
+const ONCE_RETRY_MS = 5000;
+
+export class Agenda {
+  readonly schedule = new Schedule<Block>();
+  readonly #statistics: Statistics;
+
+  constructor(statistics: Statistics) {
+    this.#statistics = statistics;
+  }
+
+  /** Puts a block in for its next turn. */
+  again(block: Block, nowMs: number, isRead: boolean): void {
+    const { unit } = block;
+    if (unit.breaker.isOpen || !unit.blocks.includes(block)) return;
+    if (block.intervalMs === 0) {
+      if (!isRead) this.at(block, nowMs + ONCE_RETRY_MS);
+      return;
+    }
+    if (block.isFirst) {
+      // The first read came at once; from now on each device keeps its own place in the period.
+      block.isFirst = false;
+      block.gridMs = nowMs + phaseOf(unit.device.index + 1, block.intervalMs);
+    } else {
+      const next = nextDue(block, block.gridMs, nowMs);
+      block.gridMs = next.dueMs;
+      this.#statistics.missed += next.missed;
+    }
+    block.dueMs = block.gridMs;
+    this.schedule.add(block);
+  }
+
+  /** Puts a block in for that time, off its grid. */
+  at(block: Block, atMs: number): void {
+    if (block.unit.breaker.isOpen) return;
+    block.dueMs = atMs;
+    this.schedule.add(block);
+  }
+
+  /** A block that was never in is due now. */
+  enter(block: Block, nowMs: number): void {
+    block.dueMs = nowMs;
+    block.gridMs = nowMs;
+    this.schedule.add(block);
+  }
+
+  /** Everything of a unit is due now. */
+  allDue(unit: Unit, nowMs: number): void {
+    for (const block of unit.blocks) {
+      if (block.slot >= 0 || block.isUnderWay) continue;
+      block.dueMs = nowMs;
+      if (!block.isFirst) block.gridMs = nowMs;
+      this.schedule.add(block);
+    }
+  }
+
+  /** Nothing of a unit is due any more. */
+  noneDue(unit: Unit): void {
+    for (const block of unit.blocks) this.schedule.remove(block);
+  }
+
+  /** Reads some tags of a unit once, now. */
+  readOnce(unit: Unit, states: readonly TagState[], nowMs: number): void {
+    for (const block of unit.planOnce(states, 0)) this.enter(block, nowMs);
+  }
+
+  /** Takes out the blocks beside this one that are nearly due and cheaper to read along than later by themselves. */
+  takeRiders(block: Block, nowMs: number): Block[] {
+    const { unit, table } = block;
+    const isAlone = unit.blocks.length < 2 || block.isTransient || block.split !== null || !block.wasGood;
+    if (isAlone || block.detour !== null || nowMs < unit.noRidesUntilMs) return [];
+    const riders: Block[] = [];
+    const terrain = unit.terrain(table);
+    let span = { address: block.address, quantity: block.quantity };
+    for (const other of unit.blocks) {
+      if (other === block || other.table !== table || other.slot < 0 || other.split !== null) continue;
+      if (!other.wasGood || other.isRetry || other.dueMs - nowMs > RIDE_SHARE * other.intervalMs) continue;
+      const end = Math.max(span.address + span.quantity, other.end);
+      const union = terrain.fit(Math.min(span.address, other.address), end);
+      if (union === null) continue;
+      const { cost } = unit;
+      if (costOf(cost, table, union.quantity) - costOf(cost, table, span.quantity) >= other.costMs) continue;
+      span = union;
+      riders.push(other);
+    }
+    for (const rider of riders) this.schedule.remove(rider);
+    return riders;
+  }
+}

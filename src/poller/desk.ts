@@ -1,0 +1,115 @@
+/**
+ * Where a bus's commands wait and are answered: a queue for each unit, one order over all of them, each command
+ * answered exactly once.
+ */
+import type { Command } from './commands.js';
+import type { Sink } from './outbox.js';
+import { RESULT_CODES, RESULT_EXCEPTION_BASE, type ResultCode } from './parcel.js';
+import { payloadOfValue } from './payload.js';
+import type { TagState } from './report.js';
+import type { Block, Unit } from './unit.js';
+
+/** Commands that may wait on one bus; one more is answered BUSY. */
+const COMMANDS_MAX = 10_000;
+
+export class Desk {
+  readonly #units: readonly Unit[];
+  readonly #sink: Sink;
+  #sequence = 0;
+  #waitingCount = 0;
+
+  constructor(units: readonly Unit[], sink: Sink) {
+    this.#units = units;
+    this.#sink = sink;
+  }
+
+  get waitingCount(): number {
+    return this.#waitingCount;
+  }
+
+  /** Queues a command, or answers it when there is no room. */
+  accept(unit: Unit, command: Omit<Command, 'sequence'>): void {
+    const { state, correlation } = command;
+    if (this.#waitingCount >= COMMANDS_MAX)
+      return this.answer(state.tag.index, 'BUSY', correlation, `${COMMANDS_MAX} commands are waiting`);
+    if (command.kind === 'write' && state.tag.write?.newestOnly === true) {
+      const isOlder = (waiting: Command): boolean => waiting.state === state && waiting.kind === 'write';
+      this.#answerWhere(unit, isOlder, 'EXPIRED', 'replaced by a newer command');
+    }
+    unit.commands.push({ ...command, sequence: this.#sequence++ });
+    this.#waitingCount += 1;
+  }
+
+  /** Takes the command that has waited longest of those whose units may be addressed now; late ones are answered. */
+  take(nowMs: number): { readonly unit: Unit; readonly command: Command } | null {
+    for (let unit = this.#next(nowMs); unit !== null; unit = this.#next(nowMs)) {
+      const command = unit.commands.shift();
+      if (command === undefined) return null;
+      this.#waitingCount -= 1;
+      if (nowMs <= command.deadlineMs) return { unit, command };
+      this.#answerExpired(command);
+    }
+    return null;
+  }
+
+  /** Answers everything that waits for a unit. */
+  rejectAll(unit: Unit, code: ResultCode, text: string): void {
+    this.#answerWhere(unit, () => true, code, text);
+  }
+
+  expire(unit: Unit, nowMs: number): void {
+    if (unit.commands.length === 0) return;
+    for (const command of unit.commands.takeWhere((waiting) => nowMs > waiting.deadlineMs)) {
+      this.#waitingCount -= 1;
+      this.#answerExpired(command);
+    }
+  }
+
+  answer(tagIndex: number, code: ResultCode | number, correlation: number, text: string): void {
+    const number = typeof code === 'number' ? RESULT_EXCEPTION_BASE + code : RESULT_CODES.indexOf(code);
+    this.#sink.result(tagIndex, number, correlation, Buffer.from(text));
+  }
+
+  /** A read that commands asked for came to something. */
+  answerRead(block: Block): void {
+    for (const correlation of block.asked) {
+      const state: TagState | undefined =
+        block.states.find((candidate) => candidate.askedBy === correlation) ?? block.states[0];
+      if (state === undefined) continue;
+      if (state.value === null) this.answer(state.tag.index, 'TIMEOUT', correlation, 'no valid value');
+      else this.#sink.result(state.tag.index, 0, correlation, payloadOfValue(state.value));
+    }
+    block.asked = [];
+  }
+
+  /** A read that commands asked for failed. */
+  answerFailedRead(block: Block, code: ResultCode | number, text: string): void {
+    const index = block.states[0]?.tag.index ?? 0;
+    for (const correlation of block.asked) this.answer(index, code, correlation, text);
+    block.asked = [];
+  }
+
+  #next(nowMs: number): Unit | null {
+    let next: Unit | null = null;
+    let least = Infinity;
+    for (const unit of this.#units) {
+      const first = unit.commands.first;
+      if (first === undefined || unit.isWriting || unit.holdUntilMs > nowMs) continue;
+      if (first.sequence >= least) continue;
+      next = unit;
+      least = first.sequence;
+    }
+    return next;
+  }
+
+  #answerWhere(unit: Unit, test: (command: Command) => boolean, code: ResultCode, text: string): void {
+    for (const command of unit.commands.takeWhere(test)) {
+      this.#waitingCount -= 1;
+      this.answer(command.state.tag.index, code, command.correlation, text);
+    }
+  }
+
+  #answerExpired(command: Command): void {
+    this.answer(command.state.tag.index, 'EXPIRED', command.correlation, 'too old to be carried out');
+  }
+}

@@ -1,0 +1,103 @@
+/**
+ * Whether a bus's link is there, and since when: what is told of it, and when a link that is up and yet dead has to be
+ * made anew. Knows no units; those who ask act on the answers.
+ */
+import type { ModbusError } from '../modbus/client.js';
+
+/** A link that is gone is told after so long: a quick reconnect is no news. */
+const GRACE_MS = 1000;
+/** Up for so long without an answer, and the link is told to be up all the same. */
+const SETTLED_MS = 2000;
+/** Without one answer for so long while work is due the link is made anew; twice as long each time. */
+const WATCHDOG_MS = 3000;
+const WATCHDOG_MAX_MS = 30_000;
+
+export class LinkState {
+  readonly #timeoutMs: number;
+  readonly #tell: (isUp: boolean, error: string) => void;
+  #isConnected = false;
+  #isDown = false;
+  #isToldDown = false;
+  #downSinceMs: number;
+  #upSinceMs = 0;
+  #answerAtMs: number;
+  #unanswered = 0;
+  #watchdogMs = WATCHDOG_MS;
+  #error = '';
+
+  constructor(timeoutMs: number, nowMs: number, tell: (isUp: boolean, error: string) => void) {
+    this.#timeoutMs = timeoutMs;
+    this.#tell = tell;
+    this.#downSinceMs = nowMs;
+    this.#answerAtMs = nowMs;
+  }
+
+  /** Gone for longer than a moment. */
+  get isDown(): boolean {
+    return this.#isDown;
+  }
+
+  get error(): string {
+    return this.#error || 'not connected';
+  }
+
+  /** Connected; true when it had been down. */
+  up(nowMs: number): boolean {
+    const wasDown = this.#isDown;
+    this.#isConnected = true;
+    this.#isDown = false;
+    this.#upSinceMs = nowMs;
+    this.#unanswered = 0;
+    this.#error = '';
+    return wasDown;
+  }
+
+  /** The end of a connection, or of one more attempt to make it. */
+  down(error: ModbusError, nowMs: number): void {
+    this.#error = error.text;
+    if (this.#isConnected) this.#downSinceMs = nowMs;
+    this.#isConnected = false;
+  }
+
+  /** An answer came, whatever it says. */
+  heard(nowMs: number): void {
+    if (this.#isToldDown) this.#tellUp();
+    this.#answerAtMs = nowMs;
+    this.#unanswered = 0;
+    this.#watchdogMs = WATCHDOG_MS;
+  }
+
+  /** A request had no valid answer. */
+  missed(): void {
+    this.#unanswered += 1;
+  }
+
+  /** True when it counts as down from now on. */
+  review(nowMs: number): boolean {
+    if (this.#isConnected) {
+      // A link that comes and goes without an answer is not up: the first answer says so, or time.
+      if (this.#isToldDown && nowMs - this.#upSinceMs > SETTLED_MS) this.#tellUp();
+      return false;
+    }
+    if (this.#isDown || nowMs - this.#downSinceMs < GRACE_MS) return false;
+    this.#isDown = true;
+    if (!this.#isToldDown) this.#tell(false, this.error);
+    this.#isToldDown = true;
+    return true;
+  }
+
+  /** For how long nothing was heard on a link that is to be made anew; 0: leave it. */
+  overdueMs(nowMs: number): number {
+    if (!this.#isConnected || this.#unanswered < 3) return 0;
+    const silentMs = nowMs - Math.max(this.#answerAtMs, this.#upSinceMs);
+    if (silentMs < Math.max(this.#watchdogMs, 3 * this.#timeoutMs)) return 0;
+    this.#watchdogMs = Math.min(WATCHDOG_MAX_MS, this.#watchdogMs * 2);
+    this.#unanswered = 0;
+    return silentMs;
+  }
+
+  #tellUp(): void {
+    this.#isToldDown = false;
+    this.#tell(true, '');
+  }
+}

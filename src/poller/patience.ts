@@ -1,0 +1,149 @@
+/**
+ * How long units of one bus are waited for, and how much of the line those may cost that do not answer. Timeouts are
+ * learned, the setting is the ceiling; units that have just failed give way to the others, silent ones get probes
+ * that together take a small share of the line.
+ */
+import type { Bus } from '../config/plant.js';
+import { TimeBudget } from './breaker.js';
+import { isLine } from './linecost.js';
+import type { Unit } from './unit.js';
+
+/** What timers, threads and a busy machine may add to a device's own time. */
+const LINE_LAG_MS = 25;
+const NETWORK_LAG_MS = 100;
+/** A probe that missed an answer by a hair is told so by the late answer. */
+const PROBE_LAG_MS = 8;
+const PROBE_NETWORK_LAG_MS = 20;
+/** Silent units together may cost this share of line time while others on the line answer. */
+const PROBE_SHARE = 0.02;
+const PROBE_STORE_MS = 100;
+/** After a failure of a unit that does not yet count as silent, such units rest so many times what it took ... */
+const SUSPECT_REST = 12;
+/** ... but no longer than this, and not while nobody else has anything to do. */
+const SUSPECT_REST_MAX_MS = 800;
+/** How often a suspect looks whether it may go. */
+const SUSPECT_LOOK_MS = 50;
+/** What a connection that a request's answer broke costs those who share it. */
+const RECONNECT_COST_MS = 70;
+
+export class Patience {
+  readonly #bus: Bus;
+  readonly #units: readonly Unit[];
+  readonly #isLine: boolean;
+  readonly #probeBudget: TimeBudget;
+  /** Before this, units that have just failed give way to those that have not. */
+  #suspectsRestUntilMs = 0;
+  /** The oldest request that was not answered in time and whose answer may still come. */
+  #unansweredFirst: { readonly unit: Unit; readonly sentAtMs: number } | null = null;
+
+  constructor(bus: Bus, units: readonly Unit[], nowMs: number) {
+    this.#bus = bus;
+    this.#units = units;
+    this.#isLine = isLine(bus);
+    this.#probeBudget = new TimeBudget(PROBE_SHARE, PROBE_STORE_MS, nowMs);
+  }
+
+  /** How long a unit may think: learned from its answers, the setting is the ceiling. */
+  thinkMs(unit: Unit): number {
+    const ceilingMs = this.#bus.timeoutMs;
+    const lagMs = this.#isLine ? LINE_LAG_MS : NETWORK_LAG_MS;
+    let thinkMs = ceilingMs;
+    if (unit.isKnown) {
+      thinkMs = 3 * unit.slowestMs + lagMs;
+    } else if (this.#isLine && this.#units.length > 1) {
+      // Nothing is known of this one: its neighbours on the line give an idea.
+      const slowestMs = this.#slowestNeighbourMs();
+      if (slowestMs > 0) thinkMs = 4 * slowestMs + 2 * lagMs;
+    }
+    if (unit.breaker.failures > 0 && !unit.breaker.isOpen) thinkMs *= 2;
+    return Math.min(ceilingMs, Math.max(thinkMs, unit.timeoutMinMs));
+  }
+
+  /** Probes are cut short so that they can be frequent; now and then one waits longer, in case the unit became slower. */
+  probeThinkMs(unit: Unit): number {
+    // With nobody alive on the line there is nobody whose time it takes.
+    if (!this.hasLiveUnit) return this.#bus.timeoutMs;
+    const { probes } = unit.breaker;
+    const lagMs = this.#isLine ? PROBE_LAG_MS : PROBE_NETWORK_LAG_MS;
+    const usualMs = unit.latency.count > 0 ? unit.latency.p50Ms : this.#slowestNeighbourMs();
+    if (usualMs === 0 || probes % 128 === 127) return this.#bus.timeoutMs;
+    const patience = probes % 32 === 31 ? 10 : probes % 8 === 7 ? 3 : 1;
+    const hintedMs = unit.answersLate ? unit.timeoutMinMs : 0;
+    unit.answersLate = false;
+    return Math.min(this.#bus.timeoutMs, Math.max((1.5 * usualMs + lagMs) * patience, hintedMs));
+  }
+
+  get hasLiveUnit(): boolean {
+    return this.#units.some((unit) => !unit.breaker.isOpen && unit.goodCount > 0);
+  }
+
+  /** When a silent unit may be probed next. */
+  probeReadyMs(unit: Unit, nowMs: number): number {
+    const atMs = Math.max(unit.breaker.probeAtMs, unit.holdUntilMs, unit.probeHeldUntilMs);
+    return this.hasLiveUnit ? Math.max(atMs, this.#probeBudget.readyAtMs(nowMs)) : atMs;
+  }
+
+  /** A probe took so long while others could have had the line. */
+  probed(ms: number, nowMs: number): void {
+    this.#probeBudget.spend(nowMs, ms);
+  }
+
+  /** How long a unit that has just failed gives way; 0: it may go now. */
+  suspectWaitMs(unit: Unit, nowMs: number): number {
+    const restMs = this.#suspectsRestUntilMs - nowMs;
+    // When nobody else is due before it would be given up, it costs nobody.
+    if (restMs <= 0 || this.#nextHealthyDueMs() > nowMs + this.thinkMs(unit)) return 0;
+    return Math.min(restMs, SUSPECT_LOOK_MS);
+  }
+
+  /** A unit failed, and that took so long. */
+  failed(costMs: number, nowMs: number): void {
+    this.#suspectsRestUntilMs = nowMs + Math.min(SUSPECT_REST_MAX_MS, SUSPECT_REST * costMs);
+  }
+
+  /** Whose answers break the connection again and again costs all who share it: it rests, ever longer up to a limit. */
+  broke(unit: Unit, nowMs: number): void {
+    if (this.#units.length === 1) return;
+    unit.breaks += 1;
+    const restMs = RECONNECT_COST_MS * 2 ** Math.min(unit.breaks - 1, 10);
+    unit.holdUntilMs = nowMs + Math.min(SUSPECT_REST_MAX_MS, restMs);
+  }
+
+  /** A request was not answered in time. */
+  missed(unit: Unit, sentAtMs: number): void {
+    const first = this.#unansweredFirst;
+    if (first !== null && sentAtMs - first.sentAtMs <= 2 * this.#bus.timeoutMs) return;
+    this.#unansweredFirst = { unit, sentAtMs };
+  }
+
+  /** An answer came late: its unit needs more time than it was given. */
+  cameLate(nowMs: number): void {
+    const first = this.#unansweredFirst;
+    if (first === null) return;
+    this.#unansweredFirst = null;
+    const { unit } = first;
+    const tookMs = nowMs - first.sentAtMs;
+    // Later than the settings allow: waiting longer is of no use.
+    if (tookMs > this.#bus.timeoutMs) return;
+    unit.timeoutMinMs = Math.min(this.#bus.timeoutMs, Math.max(unit.timeoutMinMs, 1.5 * tookMs));
+    if (!unit.breaker.isOpen) return;
+    unit.answersLate = true;
+    unit.breaker.probeNow(nowMs);
+  }
+
+  #slowestNeighbourMs(): number {
+    let slowestMs = 0;
+    for (const unit of this.#units) slowestMs = Math.max(slowestMs, unit.slowestMs);
+    return slowestMs;
+  }
+
+  /** When a unit without failures wants the line next. */
+  #nextHealthyDueMs(): number {
+    let dueMs = Infinity;
+    for (const { breaker, blocks } of this.#units) {
+      if (breaker.failures > 0) continue;
+      for (const block of blocks) if (block.slot >= 0) dueMs = Math.min(dueMs, block.dueMs);
+    }
+    return dueMs;
+  }
+}

@@ -1,0 +1,86 @@
+/**
+ * Readings on their way to the outbox: single tags as their reports fall due, batches once all their blocks were read.
+ * Also what is told without an answer: tags that failed, values that grew old, heartbeats of what stands still.
+ */
+import type { Clock } from '../clock.js';
+import type { Sink } from './outbox.js';
+import { SAMPLE_CODE } from './parcel.js';
+import { CODE_UNREAD, type TagState } from './report.js';
+import type { Reason } from './sample.js';
+import type { Statistics } from './statistics.js';
+import type { BatchState, Block, Unit } from './unit.js';
+
+export class Publisher {
+  readonly #clock: Clock;
+  readonly #sink: Sink;
+  readonly #statistics: Statistics;
+
+  constructor(clock: Clock, sink: Sink, statistics: Statistics) {
+    this.#clock = clock;
+    this.#sink = sink;
+    this.#statistics = statistics;
+  }
+
+  publish(state: TagState, nowMs: number): void {
+    state.reported(nowMs);
+    this.#statistics.samples += 1;
+    this.#sink.sample(state);
+  }
+
+  /** A block of a batch was read; the last one it waits for completes it. */
+  arrived(joined: BatchState, block: Block, timeMs: number, nowMs: number): void {
+    joined.arrived.add(block);
+    if (joined.arrived.size < joined.awaited.size) return;
+    joined.arrived.clear();
+    // A device's batch is told every poll, a group's when one of its tags is.
+    const isDue =
+      joined.batch.group === null ||
+      joined.states.some((state) => state.isDue(nowMs) || state.reportedAtMs === nowMs);
+    if (isDue) this.#publishBatch(joined, timeMs, nowMs);
+  }
+
+  /** These tags of a unit have no value any more. */
+  fail(unit: Unit, states: readonly TagState[], reason: Reason, nowMs: number): void {
+    const timeMs = Math.trunc(this.#clock.nowMs());
+    const changed: TagState[] = [];
+    for (const state of states) {
+      state.fail(reason, timeMs);
+      if (state.code !== state.reportedCode) changed.push(state);
+    }
+    this.#publishAll(unit, changed, timeMs, nowMs);
+  }
+
+  /** Marks as stale what had no answer for three periods (longer on a line that cannot keep up), and keeps heartbeats. */
+  age(unit: Unit, cycleMs: number, nowMs: number): void {
+    const timeMs = Math.trunc(this.#clock.nowMs());
+    const changed: TagState[] = [];
+    for (const state of unit.states) {
+      const { tag, code } = state;
+      if (code === CODE_UNREAD) continue;
+      const quality = code & 3;
+      if (quality === SAMPLE_CODE.good || quality === SAMPLE_CODE.uncertain) {
+        if (tag.intervalMs === 0 || nowMs - state.readAtMs <= 3 * Math.max(tag.intervalMs, cycleMs)) continue;
+        state.age('timeout');
+        changed.push(state);
+      } else if (tag.heartbeatMs > 0 && nowMs - state.reportedAtMs >= tag.heartbeatMs) {
+        if (quality === SAMPLE_CODE.bad) state.timeMs = timeMs;
+        changed.push(state);
+      }
+    }
+    this.#publishAll(unit, changed, timeMs, nowMs);
+  }
+
+  #publishAll(unit: Unit, changed: readonly TagState[], timeMs: number, nowMs: number): void {
+    if (changed.length === 0) return;
+    for (const state of changed) if (state.tag.payload !== 'batch') this.publish(state, nowMs);
+    for (const joined of unit.batches) {
+      if (joined.states.some((state) => changed.includes(state))) this.#publishBatch(joined, timeMs, nowMs);
+    }
+  }
+
+  #publishBatch(joined: BatchState, timeMs: number, nowMs: number): void {
+    for (const state of joined.states) if (state.tag.payload === 'batch') state.reported(nowMs);
+    this.#statistics.samples += joined.states.length;
+    this.#sink.batch(joined.batch, joined.states, timeMs);
+  }
+}
