@@ -334,7 +334,7 @@ const tagShape = {
   topic: z.optional(text().check(about('Its data topic, instead of the pattern.'))),
   ...levelShape,
 };
-export const tagSchema = z.strictObject(tagShape);
+const tagSchema = z.strictObject(tagShape);
 const tagOrFalse = () =>
   z.union([z.literal(false), tagSchema], {
     error: ({ input }: Said) =>
@@ -455,7 +455,7 @@ const deviceShape = {
   repeat: z.optional(z.array(repeatSchema).check(about('Tags that differ by a number only.'))),
 };
 
-export const deviceSchema = z.strictObject({
+const deviceSchema = z.strictObject({
   bus: text('the name of a bus').check(about('The bus it is on.')),
   unit_id: numbers().check(
     about(
@@ -483,7 +483,7 @@ export const deviceSchema = z.strictObject({
   ...deviceShape,
 });
 
-export const mapSchema = z.strictObject({
+const mapSchema = z.strictObject({
   version: z
     .literal(1, {
       error: ({ input }: Said) => `${shown(input)} is not a version that is understood; write version: 1`,
@@ -518,8 +518,8 @@ export const mapSchema = z.strictObject({
 /* ---- buses --------------------------------------------------------------------------------------------------- */
 
 const SERIAL_FORMAT = /^[78][NEOneo][12]$/;
-export const BUS_PROTOCOLS = ['tcp', 'tls', 'udp', 'rtu', 'ascii', 'rtu-over-tcp', 'ascii-over-tcp'] as const;
-export const busSchema = z.strictObject({
+const BUS_PROTOCOLS = ['tcp', 'tls', 'udp', 'rtu', 'ascii', 'rtu-over-tcp', 'ascii-over-tcp'] as const;
+const busSchema = z.strictObject({
   protocol: z.enum(BUS_PROTOCOLS).check(about('Modbus on the wire. A converter that only carries bytes is `rtu-over-tcp`.')),
   host: z.optional(text().check(about('Address of the device or converter.'))),
   port: z.optional(whole(1, 65_535).check(about('TCP or UDP port; 502, or 802 with TLS.'))),
@@ -740,7 +740,7 @@ const topicsSchema = z.strictObject({
   res: pattern('Its answers; ends in {verb}.'),
 });
 
-export const gatewaySchema = z.strictObject({
+const gatewaySchema = z.strictObject({
   version: z
     .literal(1, {
       error: ({ input }: Said) =>
@@ -818,7 +818,6 @@ export type LevelInput = NonNullable<GatewayInput['defaults']>;
 export type Issue = z.core.$ZodIssue;
 export type Checked<T> =
   { readonly ok: true; readonly value: T } | { readonly ok: false; readonly issues: readonly Issue[] };
-export type Shape = { readonly kind: 'gateway' } | { readonly kind: 'map' };
 
 export function checkGateway(value: unknown): Checked<GatewayInput> {
   return result(gatewaySchema.safeParse(value, { reportInput: true }));

@@ -19,7 +19,7 @@ const DEFAULTS = {
   req: '{base}/{gateway}/req/{verb}',
   res: '{base}/{gateway}/res/{verb}',
 } as const;
-export type PatternName = keyof typeof DEFAULTS;
+type PatternName = keyof typeof DEFAULTS;
 
 /** What each pattern must hold; those that end in a word of their own are followed by it. */
 const NEEDS: Readonly<Record<PatternName, readonly string[]>> = {
@@ -27,7 +27,7 @@ const NEEDS: Readonly<Record<PatternName, readonly string[]>> = {
   get: ['device', 'tag'], ack: ['device', 'tag'], event: ['kind'], req: ['verb'], res: ['verb'],
 }; // prettier-ignore
 
-export const LEVELS_MAX = 8;
+const LEVELS_MAX = 8;
 const BYTES_MAX = 65_535;
 
 export class TopicPatterns {

@@ -15,8 +15,8 @@ const SIZE_BYTES = {
   GB: 1e9,
 } as const;
 
-export const DURATION = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/;
-export const SIZE = /^(\d+(?:\.\d+)?)(B|KiB|MiB|GiB|kB|KB|MB|GB)$/;
+const DURATION = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/;
+const SIZE = /^(\d+(?:\.\d+)?)(B|KiB|MiB|GiB|kB|KB|MB|GB)$/;
 export const RANGE = /^(\d+)-(\d+)$/;
 
 /** "500ms" -> 500. */
