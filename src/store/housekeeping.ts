@@ -192,6 +192,7 @@ export class Housekeeping {
     const oldest = this.#snapshots.slice(0, keep).at(-1) ?? snapshot;
     // With one snapshot only, everything from the beginning is kept to stand in for it.
     journal.segments.keepFrom(this.#snapshots.length < keep ? 0 : oldest.start.segment);
+    journal.removeDone();
     this.#snapshots.splice(keep);
     for (const number of await findSnapshots(this.#folder, this.#files)) {
       if (this.#snapshots.some((kept) => kept.number === number)) continue;
@@ -255,7 +256,7 @@ export class Housekeeping {
     await journal.sync();
     // What still refers to it could not be found in it: damage, which reading will report.
     if (segment.live > 0) segment.addedBytes = segment.addedCount * segment.bytes;
-    journal.segments.sweep();
+    journal.removeDone();
   }
 
   #becomeFull(): void {

@@ -154,11 +154,12 @@ export class Journal {
 
   /** Visits all records from a segment on; records to come are numbered from `sequence` on at least. Called once. */
   async open(segment: number, sequence: number, visit: RecordVisit): Promise<Recovered> {
-    const { files, log } = this.#options;
+    const { folder, files, log } = this.#options;
     if (this.#found === null) await this.find();
     const all = this.#found?.all ?? [];
     this.#found = null;
     const found = await recoverJournal({
+      folder,
       files,
       log,
       segments: this.segments,
@@ -212,6 +213,14 @@ export class Journal {
     await this.commit();
     if (this.#unsynced.length > 0) await this.#syncNow();
     if (this.#failure !== null) throw this.#failure;
+  }
+
+  /** Lets segments go that nothing needs: at once when all is durable, else with the next sync. */
+  removeDone(): void {
+    this.segments.sweep();
+    if (this.isDirty || this.#unsynced.length > 0) return;
+    this.segments.cover();
+    this.segments.removeCovered();
   }
 
   /** Bytes [offset, offset + length) of a segment, less where it ends; from memory what is not on the disk yet. */
@@ -300,6 +309,7 @@ export class Journal {
       const batch = this.#pending;
       this.#pending = null;
       this.#flight = batch;
+      this.segments.cover();
       this.#tail = { number: batch.place.segment, end: batch.end };
       try {
         await this.#write(batch);
@@ -367,6 +377,7 @@ export class Journal {
       this.#isFolderDirty = false;
     }
     this.#epoch++;
+    this.segments.removeCovered();
     const last = this.#unsynced.at(-1);
     if (last !== undefined && last.bytes.length <= SPARE_BYTES_MAX) this.#spare = last.bytes;
     this.#unsynced = [];

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { StoreError } from '../errors.js';
 import type { Log } from '../log.js';
-import type { Files } from './files.js';
+import type { Files, OpenFile } from './files.js';
 import {
   FORMAT_VERSION,
   readSegmentHeader,
@@ -41,6 +41,7 @@ export interface Recovered {
 }
 
 interface Request {
+  folder: string;
   files: Files;
   log: Log;
   segments: Segments;
@@ -91,6 +92,7 @@ export async function recoverJournal(request: Request): Promise<Recovered> {
     if (found.number < request.segment) continue;
     await replay(request, recovered, found, limit, found === known.at(-1));
   }
+  if (known.length > 0) await request.files.syncFolder(request.folder).catch(() => {});
   return recovered;
 }
 
@@ -135,7 +137,7 @@ async function replay(
   const path = segments.pathOf(number);
   const bytes = Buffer.allocUnsafe(limit);
   const file = await files.open(path, 'read');
-  const got = await file.read(bytes, 0).finally(() => file.close());
+  const got = await readAndSettle(file, bytes, isLast).finally(() => file.close());
   const scanned = scanSegment(bytes, got, salt, isLast, (type, buffer, start, end, offset, sequence) => {
     visit(type, buffer, start, end, number, offset, sequence);
     recovered.recordCount++;
@@ -161,6 +163,15 @@ async function replay(
     places: scanned.damaged.length,
     at: scanned.damaged[0]?.from ?? 0,
   });
+}
+
+/**
+ * What is found in the last segment may be in the kernel's cache only, left there by a process that was killed before
+ * its sync: it is made durable before anything is built on it. A disk that cannot be written is told of later.
+ */
+async function readAndSettle(file: OpenFile, bytes: Buffer, isLast: boolean): Promise<number> {
+  if (isLast) await file.sync().catch(() => {});
+  return file.read(bytes, 0);
 }
 
 /** From the format file, or else from any segment's header. */

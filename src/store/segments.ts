@@ -37,6 +37,9 @@ export class Segments {
   /** Segments from this one on are needed for replay. */
   #keepFrom = 0;
   #pins = 0;
+  /** Without live records as far as memory knows, and as far as the write under way will have made durable. */
+  readonly #done = new Set<Segment>();
+  readonly #covered = new Set<Segment>();
   #totalBytes = 0;
   #removing: Promise<void> = Promise.resolve();
 
@@ -121,7 +124,7 @@ export class Segments {
   release(number: number): void {
     const segment = this.get(number);
     segment.live--;
-    if (segment.live === 0) this.#removeIfDone(segment);
+    if (segment.live === 0) this.#done.add(segment);
   }
 
   /** Replay will never begin before this segment again. */
@@ -130,9 +133,24 @@ export class Segments {
     this.sweep();
   }
 
-  /** Removes all that nothing needs. */
+  /** Looks for all that nothing needs. What nobody ever referred to can go at once. */
   sweep(): void {
-    for (const segment of this.#all.values()) this.#removeIfDone(segment);
+    for (const segment of [...this.#all.values()]) {
+      if (segment.addedCount === 0) this.#removeIfDone(segment);
+      else if (segment.live === 0) this.#done.add(segment);
+    }
+  }
+
+  /** A write begins that covers all facts so far, those that let go of segments among them. */
+  cover(): void {
+    for (const segment of this.#done) this.#covered.add(segment);
+    this.#done.clear();
+  }
+
+  /** The write is durable: what was let go by it may go. Sooner, a crash would bring the references back without it. */
+  removeCovered(): void {
+    for (const segment of this.#covered) this.#removeIfDone(segment);
+    this.#covered.clear();
   }
 
   isReplayed(segment: Segment): boolean {
@@ -157,7 +175,7 @@ export class Segments {
   giveBack(number: number): void {
     const segment = this.get(number);
     segment.readers--;
-    if (segment.readers === 0) this.#removeIfDone(segment);
+    if (segment.readers === 0 && segment.live === 0) this.#done.add(segment);
   }
 
   /** Reads from the file of a segment; fewer bytes than asked for where it ends. */

@@ -257,3 +257,24 @@ test('closing on a disk that refuses ends, and says so', async () => {
   disk.failWrites = 'EROFS';
   await assert.rejects(store.close(), StoreError);
 });
+
+test('a segment stays until what let go of its messages is on the disk', async () => {
+  const disk = new MemoryDisk();
+  const store = storeOn(disk, { maxBytes: 4 << 20 });
+  await store.open();
+  store.append(opened(1));
+  store.append(opened(2));
+  const kept: number[] = [];
+  for (let position = 1; position <= 3_000; position++) {
+    if (position % 250 === 0) kept.push(position);
+    store.append(published(position, position % 250 === 0 ? [1, 2] : [1], KB.subarray(0, 300)));
+    store.append({ type: 'Sent', session: 1, position, packetIdentifier: 1 });
+    store.append({ type: 'Completed', session: 1, packetIdentifier: 1 });
+    if (position % 20 === 0) await store.commit();
+  }
+  for (const position of kept) store.append({ type: 'Dropped', session: 2, position });
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+  const next = storeOn(disk.afterKill());
+  await next.open();
+  assert.deepEqual(await queueOf(next, 2), kept, 'nobody was told that they are gone');
+});
