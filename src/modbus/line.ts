@@ -67,6 +67,9 @@ const EARLY_MS = 0.3;
 /** A line that is not silent for so long carries somebody else's traffic. */
 const BUSY_MS = 3000;
 const SUSPECTS_MAX = 512;
+const LAST_CALL_MS = 1;
+/** What came whole and wrong may be followed by what was meant; for longer than this it is not. */
+const WRONG_GRACE_MS = 25;
 /** Answers that may still be repeated by whatever is on the line. */
 const ANSWERED_MAX = 8;
 /** From so many answers on, the quickest is taken to say how quick a unit can be; a share of it is left for doubt. */
@@ -452,7 +455,8 @@ export class Line implements Transport {
     const isBegun = this.#seen === 'begun' || this.#seen === 'broken' || this.#seen === 'mismatch';
     if (!isBegun) return exchange.deadlineMs;
     const longestMs = exchange.deadlineMs + BUFFER_BYTES * characterMs + 4 * graceMs;
-    return Math.min(this.#quietSinceMs + silenceMs + graceMs, longestMs);
+    const pauseMs = this.#seen === 'begun' ? graceMs : Math.min(graceMs, WRONG_GRACE_MS);
+    return Math.min(this.#quietSinceMs + silenceMs + pauseMs, longestMs);
   }
 
   #watch(): void {
@@ -464,8 +468,12 @@ export class Line implements Transport {
     this.#cancelDeadline?.();
     this.#watchedMs = dueMs;
     this.#cancelDeadline = this.#clock.after(dueMs - this.#clock.monotonicMs(), () => {
-      this.#cancelDeadline = null;
-      this.#expire();
+      // After a stall of this thread timers come before the bytes that have long been there: let those come in first.
+      const lastCallMs = exchange.isBroadcast ? 0 : LAST_CALL_MS;
+      this.#cancelDeadline = this.#clock.after(lastCallMs, () => {
+        this.#cancelDeadline = null;
+        this.#expire();
+      });
     });
   }
 

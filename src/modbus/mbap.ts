@@ -26,6 +26,7 @@ const FRAME_MAX = HEADER_BYTES - 1 + LENGTH_MAX;
 const UNANSWERED_MAX = 4096;
 /** A frame may pause for so long on its way. */
 const PARTIAL_MS = 50;
+const LAST_CALL_MS = 1;
 
 export class MbapTransport implements Transport {
   readonly isHolding = false;
@@ -275,8 +276,11 @@ export class MbapTransport implements Transport {
     this.#cancelDeadline?.();
     this.#watchedMs = earliestMs;
     this.#cancelDeadline = this.#clock.after(earliestMs - nowMs, () => {
-      this.#cancelDeadline = null;
-      this.#expire();
+      // After a stall of this thread timers come before the bytes that have long been there: let those come in first.
+      this.#cancelDeadline = this.#clock.after(LAST_CALL_MS, () => {
+        this.#cancelDeadline = null;
+        this.#expire();
+      });
     });
   }
 

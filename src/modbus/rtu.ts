@@ -17,7 +17,8 @@ const FRAME_MAX = 256;
 const UNKNOWN = -1;
 
 export class RtuFraming implements Framing {
-  readonly graceMs = 50;
+  /** Far more than the standard's 1.5 characters: adapters and busy machines pause too. */
+  readonly graceMs = 100;
   unitId = 0;
   pdu: Uint8Array = new Uint8Array(0);
   pduStart = 0;

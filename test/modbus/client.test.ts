@@ -349,3 +349,17 @@ test('a flood of requests is bounded, and each is settled', async () => {
   assert.equal(kinds.filter((kind) => kind === 'invalid-request').length, 500);
   assert.equal(kinds.filter((kind) => kind === 'closed').length, 1000);
 });
+
+test('an answer that came while the thread was busy is taken, though its time is over by then', async () => {
+  const slave = await new RawSlave().start();
+  closers.push(() => slave.stop());
+  slave.onBytes = (bytes, socket) => {
+    socket.write(rightAnswer(bytes), () => {
+      // The answer is on its way; nobody reads it before the deadline.
+      const untilMs = performance.now() + 150;
+      while (performance.now() < untilMs);
+    });
+  };
+  const master = await masterOf(slave);
+  assert.deepEqual(await master.values(5, 2, 60), [5, 6]);
+});

@@ -148,12 +148,16 @@ for (const inFlight of [1, 4]) {
       );
       return all.reduce((sum, right) => sum + right, 0);
     };
-    for (const fault of TCP_FAULTS) {
+    // TCP has no checksum: of several answers under way that each lose their end, pieces may make up one that looks whole.
+    const isCut = (fault: AnswerFault): boolean =>
+      inFlight > 1 && (fault === 'truncated' || fault === 'over-long');
+    const faults = TCP_FAULTS.filter((fault) => !isCut(fault));
+    for (const fault of faults) {
       await plant.setFaults('plc', null, faultsOf([fault], 0.5));
       const right = await read(250);
       if (right === 0) await until(`a value despite ${fault}`, async () => (await read(200)) > 0);
     }
-    await plant.setFaults('plc', null, faultsOf(TCP_FAULTS, 0.04));
+    await plant.setFaults('plc', null, faultsOf(faults, 0.04));
     await read(1500);
     await plant.clearFaults();
     const isBack = async () => typeof (await master.values(0, 7, TIMEOUT_MS, 1)) !== 'string';
