@@ -17,6 +17,7 @@ const PROBE_NETWORK_LAG_MS = 20;
 /** Silent units together may cost this share of line time while others on the line answer. */
 const PROBE_SHARE = 0.02;
 const PROBE_STORE_MS = 100;
+const PROBE_CHARGE_MAX_MS = 40;
 /** After a failure of a unit that does not yet count as silent, such units rest so many times what it took ... */
 const SUSPECT_REST = 12;
 /** ... but no longer than this, and not while nobody else has anything to do. */
@@ -85,7 +86,8 @@ export class Patience {
 
   /** A probe took so long while others could have had the line. */
   probed(ms: number, nowMs: number): void {
-    this.#probeBudget.spend(nowMs, ms);
+    // The rare patient probe must not keep others waiting for long: a unit that is back is to be noticed.
+    this.#probeBudget.spend(nowMs, Math.min(ms, PROBE_CHARGE_MAX_MS));
   }
 
   /** How long a unit that has just failed gives way; 0: it may go now. */
