@@ -9,7 +9,7 @@ import { fieldOf, type VirtualField } from '../support/virtualfield.js';
 
 const isLong = process.env['HOLDFAST_LONG'] === '1';
 /** Exchanges of each fault on each kind of bus. */
-const EXCHANGES = isLong ? 25_000 : 1000;
+const EXCHANGES = isLong ? 20_000 : 1000;
 const POLL_MS = 200;
 const TIMEOUT_MS = 300;
 
