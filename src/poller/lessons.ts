@@ -66,6 +66,7 @@ export class Lessons {
       unit.openSplits -= 1;
       if (accepted(block, this.#options.clock.nowMs())) unit.needsPlan = true;
     }
+    if (unit.isPlanOutdated) unit.needsPlan = true;
     this.#planWhenSettled(unit, nowMs);
   }
 

@@ -166,6 +166,9 @@ const TIMEOUT_DECAY = 0.995;
 const BREAK_DECAY = 0.25;
 /** Answers known before learned times are trusted. */
 const KNOWN_AFTER = 4;
+/** After so many further answers it is asked whether the plan still fits; it is made anew beyond this difference. */
+const REVIEW_EVERY = 32;
+const OUTDATED_SHARE = 0.15;
 
 export class Unit {
   readonly device: Device;
@@ -173,6 +176,8 @@ export class Unit {
   readonly knowledge: Knowledge;
   readonly breaker: Breaker;
   readonly latency = new LatencyRing();
+  /** What a request cost, registers apart, when the plan was made. */
+  #plannedFixedMs = 0;
   readonly slope = new Slope();
   readonly commands = new CommandQueue();
   readonly statistics = new Tally();
@@ -257,6 +262,14 @@ export class Unit {
     return readCost(bus, usual, slope);
   }
 
+  /** On a line: the unit turned out quicker or slower than its reads were cut for. Asked now and then, not each time. */
+  get isPlanOutdated(): boolean {
+    const { count } = this.latency;
+    if (count < KNOWN_AFTER || count % REVIEW_EVERY !== KNOWN_AFTER || !isSerial(this.device.bus))
+      return false;
+    return Math.abs(this.cost.fixedMs - this.#plannedFixedMs) > OUTDATED_SHARE * this.#plannedFixedMs;
+  }
+
   /** Tags that the device does not give a value for; a sentinel is a value that it gave. */
   countBad(): number {
     let count = 0;
@@ -274,10 +287,12 @@ export class Unit {
     // Nobody answers a read of unit 0 on a line.
     const isBroadcast = this.device.unitId === 0 && isLine(this.device.bus);
     const wanted = this.states.filter(({ tag }) => !isBroadcast && !this.knowledge.refusals.has(tag.name));
+    const { cost } = this;
+    this.#plannedFixedMs = cost.fixedMs;
     const plan = planReads(
       this.device,
       wanted.map(({ tag }) => tag),
-      this.cost,
+      cost,
       this.#learned(),
     );
     const before = new Map(this.blocks.map((block) => [keyOf(block), block]));
