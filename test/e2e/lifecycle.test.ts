@@ -146,7 +146,9 @@ describe('requests over MQTT', () => {
     await client.publishAsync(`holdfast/gw/req/${verb}`, payload, {
       properties: { responseTopic: `answers/${verb}` },
     });
-    const answer = await until(`the answer of ${verb}`, () => seen[0]);
+    const answer = await until(`the answer of ${verb}`, () =>
+      seen.find(({ topic }) => topic === `answers/${verb}`),
+    );
     await client.unsubscribeAsync(`answers/${verb}`);
     return JSON.parse(answer.text) as Record<string, unknown>;
   };
@@ -159,7 +161,7 @@ describe('requests over MQTT', () => {
 
   test('clients lists who is connected', async () => {
     const { data } = await ask('clients', '');
-    const ids = (data as { clients: { clientId: string }[] }).clients.map(({ clientId }) => clientId);
+    const ids = (data as { clientId: string }[]).map(({ clientId }) => clientId);
     assert.ok(ids.includes(client.options.clientId ?? ''), JSON.stringify(data));
   });
 
@@ -172,7 +174,7 @@ describe('requests over MQTT', () => {
   test('the answer comes on res/ when no response topic was named', async () => {
     const seen = await listen(client, 'holdfast/gw/res/+');
     await client.publishAsync('holdfast/gw/req/status', '{"id":"x"}');
-    const answer = await until('the answer', () => seen[0]);
+    const answer = await until('the answer', () => seen.find(({ text }) => text.includes('"id":"x"')));
     assert.equal(answer.topic, 'holdfast/gw/res/status');
     assert.equal((JSON.parse(answer.text) as { id: string }).id, 'x');
   });
