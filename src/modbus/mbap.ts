@@ -142,7 +142,10 @@ export class MbapTransport implements Transport {
     taken += rest;
     if (this.#partialBytes < size) return -1;
     // Something may have been missing, and was taken from the frame that follows.
-    const isFilled = this.#window.size > 1 && this.#isPending(bytes, 0, bytes.length, wordAt(partial, 0));
+    const isAlone = this.#window.size < 2 && this.#unanswered.size === 0;
+    const isFilled =
+      !isAlone &&
+      (this.#isPending(bytes, 0, bytes.length, wordAt(partial, 0)) || this.#holdsAnother(partial, 0, size));
     if (isFilled || frameSize(bytes, taken, bytes.length) < 0) {
       this.#broken(bytes.length);
       return -1;
@@ -154,10 +157,13 @@ export class MbapTransport implements Transport {
 
   /** Whether another answer begins within this frame, or none behind it, because its own end was lost on the way. */
   #isDoubtful(bytes: Uint8Array, start: number, end: number): boolean {
-    if (frameSize(bytes, end, bytes.length) < 0) return true;
+    return frameSize(bytes, end, bytes.length) < 0 || this.#holdsAnother(bytes, start, end);
+  }
+
+  #holdsAnother(bytes: Uint8Array, start: number, end: number): boolean {
     const own = wordAt(bytes, start);
     for (let at = start + HEADER_BYTES; at + 1 < end; at += 1) {
-      if (this.#isPending(bytes, at, bytes.length, own)) return true;
+      if (this.#isPending(bytes, at, end, own)) return true;
     }
     return false;
   }
@@ -171,7 +177,8 @@ export class MbapTransport implements Transport {
       return false;
     }
     const identifier = wordAt(bytes, at);
-    if (identifier === own || !this.#window.has(identifier)) return false;
+    if (identifier === own) return false;
+    if (!this.#window.has(identifier) && !this.#unanswered.has(identifier)) return false;
     for (let next = 2; next < Math.min(5, have); next += 1) if (bytes[at + next] !== 0) return false;
     return true;
   }
