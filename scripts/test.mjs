@@ -5,6 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { buildIfStale, fail, install, requireNode, root, run } from './prepare.mjs';
 import { installPeers } from './peers.mjs';
 
@@ -54,6 +55,8 @@ for (const [concurrency, chosen] of stages) {
     process.execPath,
     [
       '--enable-source-maps',
+      '--import',
+      pathToFileURL(join(built, 'support/seed.js')).href,
       '--test',
       `--test-timeout=${isLong ? 7_200_000 : 300_000}`,
       `--test-concurrency=${concurrency}`,
