@@ -155,7 +155,9 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   }
 
   #afterRead(bytes: number): void {
-    if (this.#transport.pendingBytes > READ_STOP_BYTES) this.pause();
+    // While a CONNECT waits for a password check or the store, what follows waits with the sender.
+    if (this.#framer.isStopped) this.pause();
+    else if (this.#transport.pendingBytes > READ_STOP_BYTES) this.pause();
     else if (this.owedCount > 0 && (this.#core.store.backlogBytes ?? 0) > BACKLOG_BYTES) this.pause();
     const rates = this.#rates;
     if (rates === null || this.#state !== 'open') return;
@@ -312,6 +314,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
         const refused = this.#framer.resume();
         this.#host.publishing.flush();
         if (refused !== 0) this.#refuseFrame(refused);
+        else this.drained();
       } catch (error) {
         this.#broken(error);
       }

@@ -482,6 +482,35 @@ describe('limits', () => {
   });
 });
 
+test('while a CONNECT waits for the store, what follows waits with the sender', async () => {
+  let release = (): void => {};
+  const gate = new Promise<void>((resolve) => (release = resolve));
+  class SlowStore extends MemoryStore {
+    override async commit(): Promise<void> {
+      await gate;
+      await super.commit();
+    }
+  }
+  const { broker, port } = await start({ store: new SlowStore() });
+  // Session expiry 100 s: the answer waits until the session is kept.
+  const connect = [0x10, 19, 0, 4, 77, 81, 84, 84, 5, 2, 0, 60, 5, 17, 0, 0, 0, 100, 0, 1, 97];
+  const pings = Buffer.alloc(4_000_000, Uint8Array.of(0xc0, 0));
+  const client = await raw(port, connect, pings);
+  const { bytesReceived } = broker.counters;
+  let seen = -1;
+  await until('no more to be read', async () => {
+    const before = bytesReceived.value;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    seen = bytesReceived.value;
+    return before > 0 && before === seen;
+  });
+  assert.ok(seen < 300_000, `${seen} bytes were taken before the answer`);
+  assert.equal(client.received().length, 0);
+  release();
+  await until('all of it to be read', () => bytesReceived.value === connect.length + pings.length);
+  await until('an answer to each', () => client.received().length > pings.length);
+});
+
 test('a subscriber of the gateway that breaks harms neither the publisher nor other subscribers', async () => {
   const { broker, url } = await start();
   broker.subscribe('t', {
