@@ -21,6 +21,10 @@ export function failure(kind: ModbusError['kind'], text: string, exception = 0):
   return { kind, text, exception };
 }
 
+export function noAnswer(exchange: Exchange): ModbusError {
+  return failure('timeout', `no answer in ${Math.round(exchange.timeoutMs)} ms`);
+}
+
 /** Who asked. Exactly one of the two is called, once, for each exchange. */
 export interface ExchangeOwner {
   /** The answer's PDU from start to end, checked for function, length and echo; valid only during the call. */

@@ -9,7 +9,7 @@
  * A plain object given bytes and times; it owns no port.
  */
 import type { Cancel, Clock } from '../clock.js';
-import { failure } from './exchange.js';
+import { failure, noAnswer } from './exchange.js';
 import type { DiscardReason, ModbusError } from './exchange.js';
 import { Exchange } from './exchange.js';
 import { at } from './precisely.js';
@@ -512,7 +512,7 @@ export class Line implements Transport {
       case 'nothing':
         break;
     }
-    return failure('timeout', `no answer in ${exchange.timeoutMs} ms`);
+    return noAnswer(exchange);
   }
 
   #lost(reason: DiscardReason, kind: ModbusError['kind'], text: string): ModbusError {

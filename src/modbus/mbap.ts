@@ -4,7 +4,7 @@
  */
 import type { Cancel, Clock } from '../clock.js';
 import { byteAt, wordAt } from './bytes.js';
-import { failure } from './exchange.js';
+import { failure, noAnswer } from './exchange.js';
 import type { Exchange, ModbusError } from './exchange.js';
 import type { Transport, TransportHost } from './wire.js';
 
@@ -300,7 +300,7 @@ export class MbapTransport implements Transport {
       this.#window.delete(identifier);
       this.#unanswered.add(identifier);
       this.#endedAtMs = nowMs;
-      exchange.owner.failed(exchange, failure('timeout', `no answer in ${exchange.timeoutMs} ms`), nowMs);
+      exchange.owner.failed(exchange, noAnswer(exchange), nowMs);
     }
     if (!this.#isConnected) return;
     // A frame that was begun and not ended by now would swallow the beginning of the next.
