@@ -1,0 +1,141 @@
+// Targets 9, 11 and 13: one device, its commands and how soon its values are seen.
+import { gatewayYaml, linkOf, startGateway } from './gateway.mjs';
+import { stampUnit, startPlant } from './plant.mjs';
+import { nowMs, percentile, row, sleep } from './report.mjs';
+import { client } from './subscriber.mjs';
+
+/** Target 9. */
+export async function burst() {
+  const plant = await startPlant({
+    buses: [
+      {
+        name: 'plc',
+        link: { kind: 'tcp', isPrecise: true },
+        units: [stampUnit(1, { turnaroundMs: 2 })],
+      },
+    ],
+  });
+  const tags = Array.from(
+    { length: 100 },
+    (_, index) => `w${index}: { holding: ${2000 + index}, rate: 1s, write: true }`,
+  );
+  const gateway = await startGateway(
+    gatewayYaml({
+      buses: { plc: linkOf(plant.addresses.plc, 0, 1000) },
+      devices: [{ name: 'plc1', bus: 'plc', unitId: 1, tags }],
+    }),
+  );
+  let acks = 0;
+  const subscriber = await client(gateway.port, 'holdfast/bench/ack/#', () => acks++);
+  await sleep(2500);
+  await plant.call('clear');
+  const startMs = nowMs();
+  for (let index = 0; index < 1000; index++) {
+    subscriber.publish(
+      `holdfast/bench/set/plc1/w${index % 100}`,
+      JSON.stringify({ v: index, id: `c${index}` }),
+    );
+  }
+  for (let waited = 0; acks < 1000 && waited < 200; waited++) await sleep(50);
+  await sleep(500);
+  const exchanges = await plant.call('exchanges', 'plc');
+  const written = exchanges.filter(({ functionCode }) => functionCode === 6 || functionCode === 16);
+  const values = written.map(({ request }) => parseInt(request.slice(-4), 16));
+  const isInOrder = values.length === 1000 && values.every((value, index) => value === index);
+  row(
+    '1000 writes in a burst: each once, in order',
+    `${values.length}, ${isInOrder}`,
+    '1000, true',
+    isInOrder,
+  );
+  row('1000 writes: acks', acks, 1000, acks === 1000);
+  const floorMs = written.reduce(
+    (sum, { requestedAtMs, answeredAtMs }) => sum + answeredAtMs - requestedAtMs,
+    0,
+  );
+  const tookMs = written.at(-1).answeredAtMs - startMs;
+  const ratio = tookMs / floorMs;
+  row(
+    '1000 writes: time over the floor of the device',
+    `${ratio.toFixed(2)} (${tookMs.toFixed(0)} ms)`,
+    1.15,
+    ratio <= 1.15,
+  );
+  subscriber.close();
+  await gateway.stop();
+  await plant.stop();
+}
+
+/** Target 11. */
+export async function latency() {
+  const plant = await startPlant({
+    buses: [
+      { name: 'plc', link: { kind: 'tcp', isPrecise: true }, units: [stampUnit(1, { turnaroundMs: 2 })] },
+    ],
+  });
+  const gateway = await startGateway(
+    gatewayYaml({
+      buses: { plc: linkOf(plant.addresses.plc, 0, 1000) },
+      devices: [{ name: 'plc1', bus: 'plc', unitId: 1, tags: ['a: { holding: 1 }'] }],
+      rate: '100ms',
+    }),
+  );
+  const arrivals = [];
+  const subscriber = await client(
+    gateway.port,
+    'holdfast/bench/data/#',
+    (_b, _s, _m, _e, atMs, isRetained) => {
+      if (!isRetained) arrivals.push(atMs);
+    },
+  );
+  await sleep(2000);
+  await plant.call('clear');
+  arrivals.length = 0;
+  await sleep(20_000);
+  const answered = (await plant.call('exchanges', 'plc')).map(({ answeredAtMs }) => answeredAtMs);
+  const delays = arrivals.flatMap((atMs) => {
+    const last = answered.filter((answeredAtMs) => answeredAtMs !== 0 && answeredAtMs <= atMs).at(-1);
+    return last === undefined ? [] : [atMs - last];
+  });
+  const [p50, p99] = [percentile(delays, 0.5), percentile(delays, 0.99)];
+  row('register read to subscriber, p50', `${p50.toFixed(2)} ms of ${delays.length}`, '0.83 ms', p50 <= 0.83);
+  row('register read to subscriber, p99', `${p99.toFixed(2)} ms`, '4.7 ms', p99 <= 4.7);
+  subscriber.close();
+  await gateway.stop();
+  await plant.stop();
+}
+
+/** Target 13. */
+export async function resets() {
+  const plant = await startPlant({
+    buses: [
+      {
+        name: 'plc',
+        link: { kind: 'tcp' },
+        faults: [{ name: 'reset-second' }],
+        units: [stampUnit(1, { turnaroundMs: 10 })],
+      },
+    ],
+  });
+  const tags = Array.from(
+    { length: 500 },
+    (_, address) => `r${address}: { holding: ${address}${address < 5 ? ', write: true' : ''} }`,
+  );
+  const gateway = await startGateway(
+    gatewayYaml({
+      buses: { plc: linkOf(plant.addresses.plc, 0, 1000) },
+      devices: [{ name: 'plc1', bus: 'plc', unitId: 1, tags }],
+      rate: '100ms',
+    }),
+  );
+  const publisher = await client(gateway.port, null, null);
+  for (let index = 0; index < 100; index++) {
+    publisher.publish(`holdfast/bench/set/plc1/r${index % 5}`, `${index}`);
+    await sleep(100);
+  }
+  const { resets, requests } = await plant.call('counts', 'plc');
+  row('PLC that resets on a second request: resets', `${resets} of ${requests} requests`, 0, resets === 0);
+  publisher.close();
+  await gateway.stop();
+  await plant.stop();
+}
