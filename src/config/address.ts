@@ -68,7 +68,9 @@ function modicon(
   variables: Readonly<Record<string, number>>,
 ): Address | string {
   let text = String(written).trim();
-  if (typeof written === 'number' && (written < 10_001 || !Number.isInteger(written))) {
+  // YAML reads 00001 as the number 1; under its key it can only be the coil.
+  if (table === 'coil' && typeof written === 'number' && written < 10_000) text = text.padStart(5, '0');
+  else if (typeof written === 'number' && (written < 10_001 || !Number.isInteger(written))) {
     return `${written} is not a Modicon reference; write five or six digits, coils in quotes: at: "${text.padStart(5, '0')}"`;
   }
   if (!/^\d+$/.test(text)) {

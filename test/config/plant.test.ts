@@ -147,6 +147,8 @@ test('the same register is written in three numberings', () => {
     [...tags.values()].map(({ table, address }) => `${table} ${address}`),
     ['coil 0', 'discrete-input 1', 'input-register 2', 'holding-register 65535'],
   );
+  const coil = tagsOfDevice('t: { coil: 3 }', '    numbering: modicon\n').get('t');
+  assert.deepEqual([coil?.table, coil?.address], ['coil', 2]);
 });
 
 test('the setting nearest to the tag counts', () => {
