@@ -11,6 +11,7 @@ import { type Log, silentLog } from '../log.js';
 import { Metrics } from '../metrics.js';
 import type { Store } from '../store/store.js';
 import { type AccessRule, Rights } from './access.js';
+import type { AuthenticationMethod } from './authentication.js';
 import { Admission } from './connect.js';
 import type { Connection } from './connection.js';
 import { Core, type Incoming } from './core.js';
@@ -30,6 +31,7 @@ import { Insider, type Route } from './route.js';
 import type { Session } from './session.js';
 import { SystemTopics, type SystemSource } from './system.js';
 import { parseFilter } from './topic.js';
+import { Scram } from './scram.js';
 import { parseUsers, Users } from './users.js';
 
 /** A topic the gateway publishes to again and again: found once, kept by the caller. Opaque outside this room. */
@@ -85,6 +87,8 @@ export interface BrokerOptions extends Partial<BrokerPolicy> {
   readonly log?: Log;
   readonly metrics?: Metrics;
   readonly version?: string;
+  /** Methods of enhanced authentication beside SCRAM-SHA-512, which the users file serves. */
+  readonly authenticationMethods?: readonly AuthenticationMethod[];
   /** How often $SYS is told; 0: never. Default 10 s. */
   readonly systemIntervalMs?: number;
   /** A session's queue overflowed; at most every 10 s a session. */
@@ -185,7 +189,7 @@ export class Broker implements BrokerApi, SystemSource {
     this.#core.access = this.#policy.access;
     this.#wheel = new Wheel(this.#clock);
     this.#users = new Users(this.#clock);
-    this.#host = this.#listenerHost();
+    this.#host = this.#listenerHost(options.authenticationMethods ?? []);
     this.#upgrade = webSocketUpgrade(
       this.#host,
       () => 'web',
@@ -204,13 +208,13 @@ export class Broker implements BrokerApi, SystemSource {
     this.#gauges(metrics);
   }
 
-  #listenerHost(): ListenerHost {
+  #listenerHost(methods: readonly AuthenticationMethod[]): ListenerHost {
     const core = this.#core;
     return {
       core,
       log: this.#log,
       publishing: new Publishing(core),
-      admission: new Admission(core, this.#users),
+      admission: new Admission(core, this.#users, [new Scram(this.#users), ...methods]),
       wheel: this.#wheel,
       maxPacketBytes: core.limits.maxPacketBytes,
       hasRoom: (host) => this.#hasRoom(host),
@@ -344,7 +348,8 @@ export class Broker implements BrokerApi, SystemSource {
       const mayStay =
         user === ''
           ? this.#isAnonymousAllowed(connection.policy.isAnonymousAllowed ? null : false, connection.host)
-          : connection.certificateName !== null || this.#users.has(user);
+          : (connection.authentication?.method.has(user) ??
+            (connection.certificateName !== null || this.#users.has(user)));
       if (!mayStay) connection.giveUp(NOT_AUTHORIZED);
     }
     for (const session of this.#core.sessions.values()) this.#dropDenied(session);

@@ -1,4 +1,5 @@
 /** What the packet handlers see of a connection. */
+import type { Authentication } from './authentication.js';
 import type { ConnectRequest } from './packets.js';
 import type { Route } from './route.js';
 import type { Holder, Link, Session } from './session.js';
@@ -36,6 +37,10 @@ export interface Newcomer extends Client {
   readonly host: string;
   /** Name in the client's certificate; null: none was verified. */
   readonly certificateName: string | null;
+  /** How it proves who it is; null: in CONNECT alone. */
+  authentication: Authentication | null;
+  /** Sends AUTH, and reads the answer to it. */
+  ask(packet: Uint8Array): void;
   /** The session is the client's from now on, though its CONNACK may have to wait. */
   hold(session: Session, request: ConnectRequest, keepAliveS: number): void;
   /** Sends CONNACK and begins. */

@@ -1,6 +1,7 @@
 /** CONNECT: who it is, whether he may, which session is his, what his will is, and the CONNACK. */
 import { randomBytes } from 'node:crypto';
 import { messageOf } from '../errors.js';
+import { Authentication, type AuthenticationMethod } from './authentication.js';
 import type { Newcomer } from './client.js';
 import type { Core } from './core.js';
 import {
@@ -37,10 +38,12 @@ const RETURN_CODES = new Map([
 export class Admission {
   readonly #core: Core;
   readonly #login: Login;
+  readonly #methods: ReadonlyMap<string, AuthenticationMethod>;
 
-  constructor(core: Core, login: Login) {
+  constructor(core: Core, login: Login, methods: readonly AuthenticationMethod[]) {
     this.#core = core;
     this.#login = login;
+    this.#methods = new Map(methods.map((method) => [method.name, method]));
   }
 
   /** The first packet of a connection. Afterwards the client is open, refused, or waits to be one of both. */
@@ -51,10 +54,6 @@ export class Admission {
       client.refuse(connackOf(request), request.text);
       return;
     }
-    if (request.authenticationMethod !== null) {
-      refuse(client, request, BAD_AUTHENTICATION_METHOD, 'no authentication method is known here');
-      return;
-    }
     if (request.clientId === '' && request.version === 4 && !request.cleanStart) {
       refuse(
         client,
@@ -62,6 +61,10 @@ export class Admission {
         CLIENT_IDENTIFIER_NOT_VALID,
         'an empty client identifier needs a clean session',
       );
+      return;
+    }
+    if (request.authenticationMethod !== null) {
+      this.#authenticate(client, request, request.authenticationMethod);
       return;
     }
     const credentials: Credentials = {
@@ -83,6 +86,27 @@ export class Admission {
           refuse(client, request, SERVER_BUSY, 'the login could not be checked');
         });
     } else this.#decide(client, request, verdict);
+  }
+
+  /** Its method decides, whatever user name and password there are. */
+  #authenticate(client: Newcomer, request: ConnectRequest, name: string): void {
+    const { clientId } = request;
+    const applicant = { clientId, host: client.host, certificateName: client.certificateName };
+    const method = this.#methods.get(name);
+    const exchange = method?.begin(applicant) ?? null;
+    if (method === undefined || exchange === null) {
+      refuse(client, request, BAD_AUTHENTICATION_METHOD, 'this authentication method is not offered here');
+      return;
+    }
+    client.authentication = new Authentication(
+      method,
+      exchange,
+      applicant,
+      client,
+      request.maximumPacketBytes,
+      (result) => this.#decide(client, request, result),
+    );
+    client.authentication.begin(request.authenticationData);
   }
 
   #decide(client: Newcomer, request: ConnectRequest, verdict: Verdict): void {
@@ -146,7 +170,7 @@ export class Admission {
     session.will = will;
     const keepAliveS = this.#keepAliveOf(request);
     client.hold(session, request, keepAliveS);
-    const connack = this.#connack(request, clientId, expiryS, keepAliveS, isPresent);
+    const connack = this.#connack(request, clientId, expiryS, keepAliveS, isPresent, client.authentication);
     const open = (): void => {
       if (connack.length <= request.maximumPacketBytes) client.open(connack);
       else client.refuse(null, 'the client takes no packet of the size of its CONNACK');
@@ -183,6 +207,7 @@ export class Admission {
     expiryS: number,
     keepAliveS: number,
     isPresent: boolean,
+    authentication: Authentication | null,
   ): Uint8Array {
     if (request.version === 4) return encodeConnack(4, 0, isPresent, {});
     const { limits } = this.#core;
@@ -192,6 +217,10 @@ export class Admission {
     if (limits.maxPacketBytes < NEVER_S) properties.maximumPacketSize = limits.maxPacketBytes;
     if (request.clientId === '') properties.assignedClientIdentifier = clientId;
     if (keepAliveS !== request.keepAliveS) properties.serverKeepAlive = keepAliveS;
+    if (authentication !== null) {
+      properties.authenticationMethod = authentication.method.name;
+      if (authentication.data !== null) properties.authenticationData = Buffer.from(authentication.data);
+    }
     const connack = encodeConnack(5, 0, isPresent, properties);
     if (connack.length <= request.maximumPacketBytes) return connack;
     // A client that takes only this little is not offered aliases; the rest it must know [MQTT-3.1.2-24].

@@ -4,15 +4,29 @@
  */
 import { messageOf } from '../errors.js';
 import { receiveAcknowledgement } from './acknowledge.js';
+import type { Authentication } from './authentication.js';
 import type { DoorPolicy, Newcomer } from './client.js';
 import { acknowledgementLength, type Publication, writeAcknowledgement } from './codec.js';
 import { owedAcknowledgement, type Owed } from './commits.js';
 import type { Admission } from './connect.js';
 import type { Core } from './core.js';
-import { CLIENT_PACKETS, CONNECT_ONLY, Framer, type FrameSink, PACKET_TOO_LARGE } from './framer.js';
+import {
+  AUTH_ONLY,
+  CLIENT_PACKETS,
+  CONNECT_ONLY,
+  Framer,
+  type FrameSink,
+  PACKET_TOO_LARGE,
+} from './framer.js';
 import { type Watched, Wheel } from './keepalive.js';
 import { Outbox, type OutboxOwner, type Transport } from './outbox.js';
-import { type ConnectRequest, decodeDisconnect, encodeDisconnect, PINGRESP } from './packets.js';
+import {
+  type ConnectRequest,
+  decodeDisconnect,
+  encodeConnack,
+  encodeDisconnect,
+  PINGRESP,
+} from './packets.js';
 import { PROTOCOL_ERROR } from './properties.js';
 import type { Publishing } from './publish.js';
 import type { Route } from './route.js';
@@ -55,6 +69,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   readonly outbox: Outbox;
   version: 4 | 5 = 4;
   session: Session | null = null;
+  authentication: Authentication | null = null;
   clientId = '';
   keepAliveS = 0;
   connectedAtMs = 0;
@@ -67,7 +82,8 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   lastTick: number;
   dueTicks: number;
   lookTick = 0;
-  #state: 'new' | 'pending' | 'open' | 'closed' = 'new';
+  /** `pending` while a CONNECT or an AUTH before CONNACK is thought about, `asked` while the answer to AUTH is out. */
+  #state: 'new' | 'pending' | 'asked' | 'open' | 'closed' = 'new';
   #wantsReasons = true;
   #aliasMaximum = 0;
   #aliasesOut: Map<string, number> | null = null;
@@ -252,6 +268,8 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
         return true;
       case 14:
         return this.#disconnect(bytes, body, end);
+      case 15:
+        return this.#authenticate(bytes, body, end);
       default:
         return this.#failFrame(PROTOCOL_ERROR, 'this packet is not expected');
     }
@@ -268,8 +286,32 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     if (this.#state !== 'new') return this.#failFrame(PROTOCOL_ERROR, 'a second CONNECT');
     this.#state = 'pending';
     this.#host.admission.receive(this, bytes, start, body, end);
-    // What follows waits until the CONNECT is decided; most are decided at once. The call above changes the state.
-    return (this.#state as string) === 'open';
+    // What follows waits until the CONNECT is decided; most are decided at once.
+    return this.#isReading;
+  }
+
+  get #isReading(): boolean {
+    return this.#state === 'open' || this.#state === 'asked';
+  }
+
+  #authenticate(bytes: Uint8Array, body: number, end: number): boolean {
+    const { authentication } = this;
+    // [MQTT-4.12.0-7]
+    if (authentication === null)
+      return this.#failFrame(PROTOCOL_ERROR, 'AUTH, but CONNECT named no authentication method');
+    if (this.#state === 'asked') this.#state = 'pending';
+    authentication.receive(bytes, body, end);
+    return this.#isReading;
+  }
+
+  ask(packet: Uint8Array): void {
+    if (this.#state === 'closed') return;
+    this.send(packet);
+    if (this.#state === 'open') return;
+    this.#state = 'asked';
+    this.version = 5;
+    this.#framer.firstBytes = AUTH_ONLY;
+    if (this.#framer.isStopped) this.#goOn();
   }
 
   hold(session: Session, request: ConnectRequest, keepAliveS: number): void {
@@ -335,7 +377,10 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     const { session } = this;
     const request = decodeDisconnect(bytes, body, end, this.version);
     if (typeof request === 'number') return this.#failFrame(request, 'DISCONNECT is not right');
-    if (session === null) return false;
+    if (session === null) {
+      this.#close(false);
+      return false;
+    }
     if (request.sessionExpiryS >= 0) {
       // [MQTT-3.14.2-2]: such a DISCONNECT is none, so the will is published.
       if (session.expiryS === 0 && request.sessionExpiryS > 0) {
@@ -361,6 +406,9 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     if (this.#state === 'open' && this.version === 5) {
       const packet = encodeDisconnect(reason, this.#wantsReasons ? text : '');
       this.send(packet.length <= this.maxPacketBytes ? packet : encodeDisconnect(reason, ''));
+    } else if (this.authentication !== null && this.session === null && reason !== 0x8b) {
+      // An authentication that is broken off before CONNACK; that the server stops is no code of CONNACK.
+      this.send(encodeConnack(5, reason, false, {}));
     }
     this.#close(true);
   }

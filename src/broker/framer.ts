@@ -24,6 +24,8 @@ export const CLIENT_PACKETS = firstBytes([1, 3, 4, 5, 6, 7, 8, 10, 12, 14, 15]);
 export const SERVER_PACKETS = firstBytes([2, 3, 4, 5, 6, 7, 9, 11, 13, 14, 15]);
 /** Before the first CONNECT nothing else is read [MQTT-3.1.0-1]. */
 export const CONNECT_ONLY = firstBytes([1]);
+/** And while it authenticates only the answers to that, or that it gives up [MQTT-3.1.2-30]. */
+export const AUTH_ONLY = firstBytes([14, 15]);
 
 function firstBytes(types: readonly number[]): FirstBytes {
   const table = new Uint8Array(256);

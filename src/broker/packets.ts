@@ -36,6 +36,7 @@ export interface ConnectRequest {
   readonly topicAliasMaximum: number;
   readonly wantsProblemInformation: boolean;
   readonly authenticationMethod: string | null;
+  readonly authenticationData: Uint8Array | null;
 }
 
 const walk = new PropertyWalk();
@@ -160,6 +161,7 @@ type ConnectProperties = Pick<
   | 'topicAliasMaximum'
   | 'wantsProblemInformation'
   | 'authenticationMethod'
+  | 'authenticationData'
 >;
 
 const NO_PROPERTIES: ConnectProperties = {
@@ -169,6 +171,7 @@ const NO_PROPERTIES: ConnectProperties = {
   topicAliasMaximum: 0,
   wantsProblemInformation: true,
   authenticationMethod: null,
+  authenticationData: null,
 };
 
 function connectProperties(bytes: Uint8Array, fields: Fields, end: number): ConnectProperties | number {
@@ -184,11 +187,16 @@ function connectProperties(bytes: Uint8Array, fields: Fields, end: number): Conn
     topicAliasMaximum: walk.numberOf(PROPERTY.topicAliasMaximum, 0),
     wantsProblemInformation: walk.numberOf(PROPERTY.requestProblemInformation, 1) === 1,
     authenticationMethod: hasMethod ? walkedText(bytes, PROPERTY.authenticationMethod) : null,
+    authenticationData: walkedData(bytes, PROPERTY.authenticationData),
   };
 }
 
 function walkedText(bytes: Uint8Array, id: number): string {
   return decoder.decode(bytes.subarray(walk.starts[id], walk.ends[id]));
+}
+
+function walkedData(bytes: Uint8Array, id: number): Uint8Array | null {
+  return walk.has(id) ? copyOf(bytes, walk.starts[id] ?? 0, walk.ends[id] ?? 0) : null;
 }
 
 function decodeWill(
@@ -350,6 +358,30 @@ export function decodeDisconnect(
   return { reason, sessionExpiryS: walk.numberOf(PROPERTY.sessionExpiry, -1) };
 }
 
+export interface AuthPacket {
+  readonly reason: number;
+  readonly method: string;
+  readonly data: Uint8Array | null;
+}
+
+/** Reason codes that a client may give in AUTH [MQTT-3.15.2-1]: go on, and begin anew. */
+const AUTH_REASONS = new Set([0x18, 0x19]);
+
+export function decodeAuth(bytes: Uint8Array, body: number, end: number): AuthPacket | number {
+  const reason = body < end ? (bytes[body] ?? 0) : 0;
+  if (!AUTH_REASONS.has(reason)) return PROTOCOL_ERROR;
+  if (body + 1 === end) return PROTOCOL_ERROR;
+  const refused = walk.walk(bytes, body + 1, end, IN.auth);
+  if (refused !== 0) return refused;
+  if (walk.next !== end) return MALFORMED;
+  if (!walk.has(PROPERTY.authenticationMethod)) return PROTOCOL_ERROR;
+  return {
+    reason,
+    method: walkedText(bytes, PROPERTY.authenticationMethod),
+    data: walkedData(bytes, PROPERTY.authenticationData),
+  };
+}
+
 export interface Acknowledgement {
   packetIdentifier: number;
   reason: number;
@@ -400,6 +432,8 @@ export interface ConnackProperties {
   topicAliasMaximum?: number;
   serverKeepAlive?: number;
   reasonString?: string;
+  authenticationMethod?: string;
+  authenticationData?: Buffer;
 }
 
 export function encodeConnack(
@@ -434,6 +468,14 @@ export function encodeDisconnect(reason: number, text: string): Uint8Array {
     { cmd: 'disconnect', reasonCode: reason, properties: text === '' ? {} : { reasonString: text } },
     V5,
   );
+}
+
+export function encodeAuth(reason: number, method: string, data: Uint8Array | null): Uint8Array {
+  const properties = {
+    authenticationMethod: method,
+    ...(data === null ? undefined : { authenticationData: Buffer.from(data) }),
+  };
+  return mqttPacket.generate({ cmd: 'auth', reasonCode: reason, properties }, V5);
 }
 
 const V5 = { protocolVersion: 5 };

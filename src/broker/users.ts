@@ -5,6 +5,7 @@
 import { createHash, createHmac, pbkdf2, randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
 import type { Clock } from '../clock.js';
 import { ConfigError } from '../errors.js';
+import type { SaltedPassword, SaltedPasswords } from './scram.js';
 
 export interface Credentials {
   readonly user: string | null;
@@ -140,7 +141,7 @@ function derive(scheme: Scheme, password: Uint8Array): Promise<Buffer> {
   });
 }
 
-export class Users implements Login {
+export class Users implements Login, SaltedPasswords {
   readonly #clock: Clock;
   #users: ReadonlyMap<string, User> = new Map();
   /** What an unknown user's password is checked against. */
@@ -150,6 +151,8 @@ export class Users implements Login {
   readonly #key = randomBytes(32);
   readonly #waiting: (() => Promise<void>)[] = [];
   #isBusy = false;
+  /** What is told of the salt of an unknown user, who must not be known by it. */
+  #saltedDecoy: SaltedPassword | null = null;
   readonly #failures = new Map<string, { count: number; sinceMs: number; untilMs: number }>();
 
   constructor(clock: Clock) {
@@ -163,6 +166,22 @@ export class Users implements Login {
     const first = users.values().next().value;
     if (first !== undefined)
       this.#decoy = { ...first.scheme, salt: randomBytes(12), hash: randomBytes(first.scheme.hash.length) };
+    this.#saltedDecoy = null;
+    for (const { scheme } of users.values()) {
+      if (scheme.kind === 'pbkdf2') this.#saltedDecoy ??= { ...scheme, groups: [] };
+    }
+  }
+
+  get hasSalted(): boolean {
+    return this.#saltedDecoy !== null;
+  }
+
+  saltedOf(user: string): SaltedPassword & { readonly isKnown: boolean } {
+    const known = this.#users.get(user);
+    if (known?.scheme.kind === 'pbkdf2') return { ...known.scheme, groups: known.groups, isKnown: true };
+    const { salt, rounds } = this.#saltedDecoy ?? { salt: this.#key.subarray(0, 12), rounds: 1 };
+    const seed = createHmac('sha512', this.#key).update(user).digest();
+    return { salt: seed.subarray(0, salt.length), rounds, hash: seed, groups: [], isKnown: false };
   }
 
   groupsOf(user: string): readonly string[] {
@@ -186,7 +205,7 @@ export class Users implements Login {
     const proof = this.#proof(user, password);
     const isProven = this.#proven.get(user) === proof;
     if (isProven) return { user, groups: this.groupsOf(user) };
-    if (this.#isPaused(credentials.host))
+    if (this.isPaused(credentials.host))
       return { refused: SERVER_BUSY, text: 'too many failed logins; wait' };
     if (this.#waiting.length >= WAITING_MAX) return { refused: SERVER_BUSY, text: 'too many logins at once' };
     return new Promise((resolve, reject) => {
@@ -217,18 +236,18 @@ export class Users implements Login {
     const hash = await derive(scheme, password);
     const isEqual = timingSafeEqual(hash, scheme.hash);
     if (known === undefined || !isEqual || this.#users.get(user) !== known) {
-      this.#failed(host);
+      this.failed(host);
       return { refused: BAD_CREDENTIALS, text: 'bad user name or password' };
     }
     this.#proven.set(user, proof);
     return { user, groups: known.groups };
   }
 
-  #isPaused(host: string): boolean {
+  isPaused(host: string): boolean {
     return (this.#failures.get(host)?.untilMs ?? 0) > this.#clock.monotonicMs();
   }
 
-  #failed(host: string): void {
+  failed(host: string): void {
     const nowMs = this.#clock.monotonicMs();
     let entry = this.#failures.get(host);
     if (entry === undefined || nowMs - entry.sinceMs > WINDOW_MS + PAUSE_MAX_MS) {
