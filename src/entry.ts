@@ -1,14 +1,33 @@
 /**
  * Where the program's own files are, whether it runs bundled (dist/) or compiled for tests (build/src/): both keep
- * this file, or the chunk it was bundled into, at the root of the tree that holds the worker entries.
+ * this file, or the chunk it was bundled into, at the root of the tree that holds the worker entries. And how threads
+ * of them are started.
  */
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { setFlagsFromString } from 'node:v8';
+import { Worker, type WorkerOptions } from 'node:worker_threads';
 
 /** The entry file of a worker thread or process, such as "poller/worker.js". */
 export function entryUrl(path: string): URL {
   return new URL(`./${path}`, import.meta.url);
+}
+
+/**
+ * Keeps this thread's young generation at the size it has: a gateway makes little garbage that lives, and on a small
+ * router tens of megabytes are worth more than some rarer collections. V8 takes the flag back whenever a thread gets
+ * its heap, so it is set again then; threads have limits of their own.
+ */
+export function keepYoungGeneration(): void {
+  setFlagsFromString('--semi-space-growth-factor=1');
+}
+
+/** A worker thread; every one is started here. */
+export function startThread(entry: URL, options: WorkerOptions): Worker {
+  const worker = new Worker(entry, options);
+  worker.once('online', keepYoungGeneration);
+  return worker;
 }
 
 /** The folder that holds package.json, devices/ and config/. */

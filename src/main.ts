@@ -1,16 +1,14 @@
 #!/usr/bin/env node
 /** The command line: find the verb, run it, turn its outcome into an exit code. The only importer of commander. */
-import { setFlagsFromString } from 'node:v8';
 import { Command, CommanderError } from 'commander';
 import { helpOf, helpOfAll } from './cli/help.js';
 import { EXIT, UsageError, type Context, type OptionValues, type Verb } from './cli/verb.js';
 import { VERBS, type VerbEntry } from './cli/verbs.js';
 import { productVersion } from './cli/version.js';
+import { keepYoungGeneration } from './entry.js';
 import { ConfigError, messageOf } from './errors.js';
 
-// A young generation that never grows: a gateway makes little garbage that lives, and on a small router tens of
-// megabytes are worth more than some rarer collections.
-setFlagsFromString('--semi-space-growth-factor=1');
+keepYoungGeneration();
 
 /** How long an interrupted verb may take to put its things away. */
 const INTERRUPT_GRACE_MS = 2000;

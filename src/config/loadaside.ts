@@ -2,13 +2,12 @@
  * Loads a gateway file in a short-lived worker, whose memory goes back to the system with it: the daemon needs the
  * parser and the schema for a moment and the room they take for ever. Imports neither.
  */
-import { Worker } from 'node:worker_threads';
-import { entryUrl } from '../entry.js';
+import { entryUrl, startThread } from '../entry.js';
 import { freeze, type Loaded } from './loaded.js';
 
 export function loadAside(file: string, environment: NodeJS.ProcessEnv = process.env): Promise<Loaded> {
   return new Promise((resolve) => {
-    const worker = new Worker(entryUrl('config/worker.js'), {
+    const worker = startThread(entryUrl('config/worker.js'), {
       workerData: { file, environment: { ...environment } },
     });
     const fail = (what: string): void =>

@@ -2,10 +2,10 @@
  * One worker thread's place in the pool: starts it, notices when it dies or stops turning, and starts its successor
  * with growing delay. Owns the worker's serial ports and the list of commands it has not answered yet.
  */
-import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads';
 import type { Cancel, Clock } from '../clock.js';
 import type { Bus } from '../config/plant.js';
-import { entryUrl } from '../entry.js';
+import { entryUrl, startThread } from '../entry.js';
 import { messageOf } from '../errors.js';
 import type { Log } from '../log.js';
 import { serveSerial } from '../modbus/serial.js';
@@ -155,7 +155,7 @@ export class Seat {
       bufferCount: Math.min(32, 4 + Math.ceil(shard.tags.length / 2000)),
       bufferBytes: BUFFER_BYTES,
     };
-    const worker = new Worker(this.#options.entry ?? entryUrl('poller/worker.js'), {
+    const worker = startThread(this.#options.entry ?? entryUrl('poller/worker.js'), {
       workerData,
       transferList: [...work.serialPorts.values()],
       resourceLimits: {
