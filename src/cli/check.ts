@@ -87,6 +87,7 @@ function planText({ buses, topics, users, listeners, store, uplinks }: PlantPlan
       `Bus ${name.padEnd(widths[0] ?? 0)}  ${link.padEnd(widths[1] ?? 0)}  ${text}`,
   );
   const hints = buses.flatMap(({ name, hint }) => (hint === null ? [] : [`Line ${name}  ${hint}`]));
+  const shares = buses.flatMap(({ name, share }) => (share === null ? [] : [`Share ${name}  ${share}`]));
   const userText = users.count === null ? 'no users' : `${users.count} user${users.count === 1 ? '' : 's'}`;
   const ruleText =
     users.rules === null
@@ -95,6 +96,7 @@ function planText({ buses, topics, users, listeners, store, uplinks }: PlantPlan
   return [
     ...lines,
     ...hints,
+    ...shares,
     `Topics  ${topics.count} data topics, longest ${topics.longest} bytes, ${topics.levels} levels${topics.example === '' ? '' : `; example ${topics.example}`}`,
     `Broker  ${listeners.join(', ')}; store ${store}`,
     `Users   ${userText}, anonymous ${users.anonymous ? 'on' : 'off'}; ${ruleText}; ${users.writable} tags can be written`,

@@ -5,7 +5,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { matches } from '../broker/topic.js';
-import type { Bus, Device, Plant, SerialLink, Tag, UplinkSettings } from '../config/plant.js';
+import type { Bus, Device, Plant, SerialLink, ShareSettings, Tag, UplinkSettings } from '../config/plant.js';
 import { durationText } from '../config/units.js';
 import { readCost } from '../poller/linecost.js';
 import { type BusLoad, type ReadRequest, loadOf, planReads } from '../poller/readplan.js';
@@ -32,6 +32,8 @@ export interface BusPlan {
   readonly fixes: readonly string[];
   readonly isAssumed: boolean;
   readonly hint: string | null;
+  /** Where other masters connect, and what they may; null: nowhere. */
+  readonly share: string | null;
   /** Tags that no request within the limits can read. */
   readonly unreadable: readonly string[];
 }
@@ -153,6 +155,7 @@ function planBus(plant: Plant, bus: Bus): BusPlan {
     fixes: load.utilisation / bus.inFlight <= COMFORTABLE ? [] : fixesOf(plant, bus, devices, requests, load),
     isAssumed: !('baud' in bus.link),
     hint: 'baud' in bus.link ? directionHint(bus.link.path) : null,
+    share: bus.share === null ? null : shareText(bus.share),
     unreadable: planned.flatMap((one) => one.unreadable.map((tag) => `${tag.device.name}/${tag.name}`)),
   };
 }
@@ -215,6 +218,12 @@ export function linkText({ link }: Bus): string {
   if (!('baud' in link)) return `${link.kind} ${link.host}:${link.port}`;
   const parity = link.parity === 'none' ? 'N' : link.parity === 'even' ? 'E' : 'O';
   return `${link.kind === 'ascii' ? 'ascii ' : ''}${link.path} ${link.baud} ${link.dataBits}${parity}${link.stopBits}`;
+}
+
+function shareText({ host, port, allow, isWritable, writers, freshMs }: ShareSettings): string {
+  const writing = !isWritable ? 'nobody writes' : `${(writers ?? ['all of them']).join(' ')} may write`;
+  const fresh = freshMs === 0 ? '' : `; values of the last ${durationText(freshMs)} at once`;
+  return `modbus tcp ${host}:${port} for ${allow.join(' ')}; ${writing}${fresh}`;
 }
 
 /** Who switches an RS-485 driver between sending and receiving; it must be the adapter or the kernel. */

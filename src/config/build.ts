@@ -15,6 +15,7 @@ import { freeze } from './loaded.js';
 import type { Batch, Bus, Device, DeviceLimits, Plant, Range, Tag } from './plant.js';
 import { type Path, type Problem, keyOf, nameOf, pathText, suggestion } from './problems.js';
 import { type DeviceInput, type GatewayInput, type LevelInput, SLUG } from './schema.js';
+import { checkSharePorts } from './share.js';
 import { type TagDraft, resolveTag, say } from './tag.js';
 import { TopicPatterns, TopicUses } from './topics.js';
 import { isBitTable, QUANTITY_MAX } from '../modbus/protocol.js';
@@ -103,6 +104,7 @@ export class PlantBuilder {
       }),
       workers: this.#input.gateway?.workers ?? 0,
     };
+    checkSharePorts(plant, this.#source);
     this.#forgetConsequences();
     return { plant: freeze(plant), sources: [this.#source, ...this.#maps.sources], origins: this.#origins };
   }
@@ -505,6 +507,7 @@ const NO_BUS: Bus = {
   closeIdleMs: 0,
   silenceMs: null,
   turnaroundMs: 0,
+  share: null,
 };
 
 type LimitsInput = DeviceInput['limits'];

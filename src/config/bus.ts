@@ -5,6 +5,7 @@ import type { Source } from './load.js';
 import type { Bus, Link, LinkTls, SerialLink, TcpLink } from './plant.js';
 import type { Path } from './problems.js';
 import type { BusInput } from './schema.js';
+import { shareSettings } from './share.js';
 import { durationText } from './units.js';
 
 const TCP_KEYS = ['host', 'port', 'tls', 'close_idle'] as const;
@@ -52,6 +53,7 @@ export function resolveBus(
     closeIdleMs: input.close_idle ?? 0,
     silenceMs: input.silence ?? null,
     turnaroundMs: most('turnaround', isSerial ? TURNAROUND_MS : 0),
+    share: shareSettings(input.share, source, [...at, 'share']),
   };
   checkPhysics(bus, source, at);
   return bus;

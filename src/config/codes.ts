@@ -62,6 +62,7 @@ export const CODES: Readonly<Record<string, string>> = {
   HF1601: 'A bus setting that means nothing for its protocol.',
   HF1602: 'A bus setting that cannot work.',
   HF1603: 'Two buses on one serial port.',
+  HF1604: 'A shared port that is open to everybody, or an address that is none.',
   HF1605: 'A unit identifier outside its range.',
   HF2101: 'Two devices on one unit of a bus.',
   HF2107: 'Tags of different type on the same registers.',

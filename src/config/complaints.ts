@@ -156,6 +156,7 @@ function missing(path: Path, schema: 'gateway' | 'map'): Complaint {
 const ALIENS: Readonly<Record<string, readonly string[]>> = {
   baud: ['baudrate', 'baud_rate', 'speed'],
   format: ['parity', 'stopbits', 'stop_bits', 'databits', 'data_bits', 'bytesize'],
+  port: ['listen', 'tcp_port'],
   path: ['device', 'serial_port', 'serialport', 'tty', 'port'],
   host: ['ip', 'address', 'hostname', 'server'],
   unit_id: ['unit', 'slave', 'slave_id', 'slaveid', 'address', 'station', 'id', 'node'],

@@ -190,6 +190,21 @@ export interface Bus {
   readonly silenceMs: number | null;
   /** How long a device usually thinks before it answers, until it was measured; also waited after a broadcast. */
   readonly turnaroundMs: number;
+  /** The port through which other masters reach its units; null: none. */
+  readonly share: ShareSettings | null;
+}
+
+export interface ShareSettings {
+  readonly host: string;
+  readonly port: number;
+  /** Addresses and networks (10.0.0.0/24) that may connect. */
+  readonly allow: readonly string[];
+  readonly isWritable: boolean;
+  /** Addresses and networks that may write; null: whoever may connect. */
+  readonly writers: readonly string[] | null;
+  /** What was read so lately is answered without asking the unit again; 0: never. */
+  readonly freshMs: number;
+  readonly clientsMax: number;
 }
 
 export type Link = TcpLink | SerialLink;

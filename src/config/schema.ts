@@ -517,6 +517,31 @@ const mapSchema = z.strictObject({
 
 /* ---- buses --------------------------------------------------------------------------------------------------- */
 
+const shareSchema = z.strictObject({
+  host: z.optional(text().check(about('Address to listen on.', '127.0.0.1'))),
+  port: whole(0, 65_535).check(about('TCP port; 0 picks a free one, named in the log.')),
+  allow: z.optional(
+    z
+      .array(text('an address'))
+      .check(
+        about(
+          'Addresses and networks that may connect: `["10.0.0.7", "10.0.1.0/24"]`. This machine unless given; must be given when `host` is another address.',
+        ),
+      ),
+  ),
+  write: z.optional(
+    z
+      .union([truth(), z.array(text('an address'))])
+      .check(about('Whether clients may write, or the addresses of those that may.', false)),
+  ),
+  fresh: z.optional(
+    duration().check(
+      about('What was read so lately is answered at once, without asking the unit again.', '0s'),
+    ),
+  ),
+  max_clients: z.optional(whole(1, 1000).check(about('Connections at once.', 16))),
+});
+
 const SERIAL_FORMAT = /^[78][NEOneo][12]$/;
 const BUS_PROTOCOLS = ['tcp', 'tls', 'udp', 'rtu', 'ascii', 'rtu-over-tcp', 'ascii-over-tcp'] as const;
 const busSchema = z.strictObject({
@@ -542,6 +567,7 @@ const busSchema = z.strictObject({
       server_name: z.optional(text()),
     }).check(about('Modbus/TCP Security: files of the authority, the certificate and the key.')),
   ),
+  share: z.optional(shareSchema.check(about('A Modbus TCP port through which other masters reach the same units, in turn with the polls.'))),
   rate: levelShape.rate, report: levelShape.report, deadband: levelShape.deadband, heartbeat: levelShape.heartbeat,
   payload: levelShape.payload, qos: levelShape.qos, retain: levelShape.retain, stored: levelShape.stored,
   order: levelShape.order, numbering: levelShape.numbering,

@@ -5,8 +5,9 @@
  */
 import type { Cancel, Clock } from '../clock.js';
 import type { Batch, Bus, Device, Tag } from '../config/plant.js';
-import type { Answer, Client, LinkListener, ModbusError } from '../modbus/client.js';
+import type { Answer, Client, LinkListener, ModbusError, Request } from '../modbus/client.js';
 import { isBitTable, type Table } from '../modbus/protocol.js';
+import { EXCEPTION } from '../modbus/server.js';
 import { Agenda } from './agenda.js';
 import type { Command } from './commands.js';
 import { Desk } from './desk.js';
@@ -22,6 +23,7 @@ import type { DeviceState } from './sample.js';
 import { Statistics, type BusStatistics } from './statistics.js';
 import type { Span } from './terrain.js';
 import { Unit, type Block } from './unit.js';
+import { type Visit, type VisitAnswer, Visitors, writtenSpan } from './visitors.js';
 import { Writer } from './write.js';
 
 /** What a poller tells of its bus and devices. */
@@ -97,6 +99,7 @@ export class Poller {
   readonly #link: LinkState;
   readonly #lessons: Lessons;
   readonly #writer: Writer;
+  readonly #visitors: Visitors;
 
   #isStopped = false;
   #inFlight = 0;
@@ -119,6 +122,7 @@ export class Poller {
     this.#units = options.devices.map((device) => this.#unitOf(device, options));
     this.#desk = new Desk(this.#units, sink);
     this.#patience = new Patience(bus, this.#units, nowMs);
+    this.#visitors = new Visitors(bus, this.#units, nowMs);
     this.#link = new LinkState(bus.timeoutMs, nowMs, (isUp, error) =>
       events.busChanged(bus.index, isUp, error),
     );
@@ -167,6 +171,7 @@ export class Poller {
       this.#desk.rejectAll(unit, 'OFFLINE', 'the gateway is stopping');
       this.#lessons.remember(unit);
     }
+    this.#visitors.rejectAll();
     await this.#client.close();
   }
 
@@ -184,6 +189,14 @@ export class Poller {
     this.#pump();
   }
 
+  /** Carries out in its turn what another master asks; not, once it is not wanted any more. */
+  visit(request: Request, isWanted: () => boolean): Promise<VisitAnswer> {
+    if (this.#isStopped || this.#link.isDown) return Promise.resolve(EXCEPTION.targetFailedToRespond);
+    const answer = this.#visitors.receive(request, isWanted, this.#clock.monotonicMs());
+    this.#pump();
+    return answer;
+  }
+
   statistics(): BusStatistics {
     const nowMs = this.#clock.monotonicMs();
     return this.#statistics.snapshot(this.bus.index, this.#client.isUp, this.#units, nowMs);
@@ -195,7 +208,12 @@ export class Poller {
     if (this.#isStopped || !this.#client.isUp) return;
     const nowMs = this.#clock.monotonicMs();
     while (this.#inFlight < this.bus.inFlight) {
-      if (!(this.#startCommand(nowMs) || this.#startProbe(nowMs) || this.#startRead(nowMs))) break;
+      const hasStarted =
+        this.#startCommand(nowMs) ||
+        this.#startProbe(nowMs) ||
+        this.#startVisit(nowMs) ||
+        this.#startRead(nowMs);
+      if (!hasStarted) break;
     }
     if (this.#inFlight < this.bus.inFlight) this.#arm(nowMs);
   }
@@ -207,6 +225,11 @@ export class Poller {
       if (unit.breaker.isOpen) atMs = Math.min(atMs, this.#patience.probeReadyMs(unit, nowMs));
       else if (unit.commands.length > 0 && !unit.isWriting) atMs = Math.min(atMs, unit.holdUntilMs);
     }
+    if (this.#visitors.waitingCount > 0)
+      atMs = Math.min(
+        atMs,
+        this.#visitors.nextMs((request) => this.#client.heldUntilMs(request)),
+      );
     if (atMs === Infinity || (this.#timer !== null && this.#timerAtMs <= atMs)) return;
     this.#timer?.();
     this.#timerAtMs = atMs;
@@ -281,6 +304,17 @@ export class Poller {
     return true;
   }
 
+  #startVisit(nowMs: number): boolean {
+    if (this.#visitors.waitingCount === 0) return false;
+    // Under a flood of commands what is left of the line belongs to the reads.
+    if (this.#desk.waitingCount > 0 && this.#readCreditMs > 0) return false;
+    const isPollDue = this.#agenda.schedule.next(nowMs) !== undefined;
+    const visit = this.#visitors.take(nowMs, isPollDue, (request) => this.#client.heldUntilMs(request));
+    if (visit === null) return false;
+    void this.#receive(visit);
+    return true;
+  }
+
   #startRead(nowMs: number): boolean {
     const { schedule } = this.#agenda;
     for (let block = schedule.next(nowMs); block !== undefined; block = schedule.next(nowMs)) {
@@ -340,13 +374,13 @@ export class Poller {
     const quantity = end - address;
     const reading: Reading = { block, riders, address, quantity, mark: this.#mark };
     const { unitId } = unit.device;
+    const request = { kind: 'read', unitId, table, address, quantity } as const;
     this.#inFlight += 1;
-    void this.#client
-      .request({ kind: 'read', unitId, table, address, quantity }, this.#patience.thinkMs(unit))
-      .then((answer) => {
-        this.#finishRead(reading, answer);
-        this.#pump();
-      });
+    void this.#client.request(request, this.#patience.thinkMs(unit)).then((answer) => {
+      this.#visitors.polled(request, answer);
+      this.#finishRead(reading, answer);
+      this.#pump();
+    });
   }
 
   // What answers mean
@@ -623,6 +657,7 @@ export class Poller {
     this.#sweepTimer = this.#clock.after(SWEEP_MS, () => this.#sweep());
     const nowMs = this.#clock.monotonicMs();
     if (this.#link.review(nowMs)) this.#linkGone(nowMs);
+    this.#visitors.review(nowMs);
     const cycleMs = CYCLE_SLACK * this.#agenda.schedule.sumOfCostsMs;
     for (const unit of this.#units) {
       this.#publisher.age(unit, cycleMs, nowMs);
@@ -640,6 +675,7 @@ export class Poller {
 
   #linkGone(nowMs: number): void {
     const { error } = this.#link;
+    this.#visitors.rejectAll();
     for (const unit of this.#units) {
       this.#setState(unit, 'offline', error);
       this.#publisher.fail(unit, unit.states, 'offline', nowMs);
@@ -649,6 +685,54 @@ export class Poller {
 
   // Writes
 
+  /** One exchange for another master; what it writes is read back as what a command writes. */
+  async #receive(visit: Visit): Promise<void> {
+    const { unit, request } = visit;
+    const isWrite = request.kind !== 'read';
+    const touched = this.#touchedBy(unit, request);
+    this.#inFlight += 1;
+    if (isWrite) {
+      unit.isWriting = true;
+      this.#beginWrite(unit, touched);
+    }
+    const answer = await this.#client.request(request, this.bus.timeoutMs);
+    const nowMs = this.#clock.monotonicMs();
+    if (isWrite) {
+      unit.isWriting = false;
+      this.#endWrite(unit, touched);
+      for (const state of touched) unit.readBack.add(state);
+    }
+    this.#inFlight -= 1;
+    this.#statistics.visits += 1;
+    this.#statistics.took(tookMs(answer));
+    if (
+      (answer.ok || (answer.error.kind === 'exception' && !isFromGateway(answer.error))) &&
+      !this.#isStopped
+    )
+      this.#answered(unit, nowMs);
+    this.#visitors.finish(visit, answer, nowMs);
+    if (!this.#isStopped && isWrite) this.#readBack(nowMs);
+    this.#pump();
+  }
+
+  #touchedBy(unit: Unit, request: Request): readonly TagState[] {
+    const span = writtenSpan(request);
+    return span === null ? [] : unit.statesWithin(span.table, span.address, span.end);
+  }
+
+  /** From now on what was read before is older than what is being written. */
+  #beginWrite(unit: Unit, touched: readonly TagState[]): void {
+    this.#mark += 1;
+    for (const state of touched) state.writeStarted(this.#mark);
+    this.#visitors.written(unit.device.unitId, this.#clock.monotonicMs());
+  }
+
+  #endWrite(unit: Unit, touched: readonly TagState[]): void {
+    this.#mark += 1;
+    for (const state of touched) state.writeEnded(this.#mark);
+    this.#visitors.written(unit.device.unitId, this.#clock.monotonicMs());
+  }
+
   /** One write from its encoding to its result; holds its place on the line for all its steps. */
   async #carryOut(unit: Unit, { state, correlation, payload, deadlineMs }: Command): Promise<void> {
     const { tag } = state;
@@ -656,12 +740,10 @@ export class Poller {
     const touched = unit.touchedBy(state);
     this.#inFlight += 1;
     unit.isWriting = true;
-    this.#mark += 1;
-    for (const other of touched) other.writeStarted(this.#mark);
+    this.#beginWrite(unit, touched);
     const timeoutMs = unit.breaker.isOpen ? this.#patience.thinkMs(unit) : this.bus.timeoutMs;
     const outcome = await this.#writer.write(unit, tag, payload, deadlineMs, this.#clock, timeoutMs);
-    this.#mark += 1;
-    for (const other of touched) other.writeEnded(this.#mark);
+    this.#endWrite(unit, touched);
     unit.isWriting = false;
     this.#inFlight -= 1;
     const nowMs = this.#clock.monotonicMs();

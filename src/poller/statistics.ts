@@ -46,6 +46,8 @@ export interface BusStatistics {
   readonly transactions: number;
   readonly reads: number;
   readonly writes: number;
+  /** Requests of other masters that went on the line. */
+  readonly visits: number;
   readonly samples: number;
   readonly errors: Readonly<Partial<Record<ErrorKind, number>>>;
   readonly discarded: Readonly<Record<string, number>>;
@@ -62,6 +64,7 @@ export class Statistics {
   transactions = 0;
   reads = 0;
   writes = 0;
+  visits = 0;
   samples = 0;
   missed = 0;
   resets = 0;
@@ -102,6 +105,7 @@ export class Statistics {
       transactions: this.transactions,
       reads: this.reads,
       writes: this.writes,
+      visits: this.visits,
       samples: this.samples,
       errors: { ...this.errors },
       discarded: { ...this.discarded },

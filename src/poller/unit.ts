@@ -356,11 +356,15 @@ export class Unit {
   touchedBy(written: TagState): TagState[] {
     const { write, quantity } = written.tag;
     if (write === null) return [written];
-    const end = write.address + quantity;
-    return this.states.filter((state) => {
-      const { table, address, quantity: width } = state.tag;
-      return state === written || (table === write.table && address < end && address + width > write.address);
-    });
+    const others = this.statesWithin(write.table, write.address, write.address + quantity);
+    return others.includes(written) ? others : [written, ...others];
+  }
+
+  /** Tags with a register or bit from address up to end. */
+  statesWithin(table: Table, address: number, end: number): TagState[] {
+    return this.states.filter(
+      ({ tag }) => tag.table === table && tag.address < end && tag.address + tag.quantity > address,
+    );
   }
 
   /** It answered, if only with an exception. */

@@ -4,11 +4,13 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../clock.js';
+import type { Bus, Device, ShareSettings } from '../config/plant.js';
 import { createClient } from '../modbus/client.js';
 import type { FromWorker, ToWorker, Work, WorkerData } from './messages.js';
 import { Outbox } from './outbox.js';
 import { COMMAND_CODE, ParcelReader, RESULT_CODES } from './parcel.js';
 import { Poller, type PollerEvents } from './poller.js';
+import { Share } from './share.js';
 
 /** A parcel leaves at once when none left lately; under load each carries what came within this time. */
 const FLUSH_MS = 10;
@@ -51,8 +53,9 @@ const events: PollerEvents = {
 /** By bus index. */
 const pollers = new Map<number, Poller>();
 const pollerOfTag = new Map<number, Poller>();
+const shares = new Map<number, Share>();
 
-function add({ buses, devices, tags, batches, serialPorts, knowledge }: Work): void {
+async function add({ buses, devices, tags, batches, serialPorts, knowledge }: Work): Promise<void> {
   for (const bus of buses) {
     const own = tags.filter((tag) => tag.device.bus === bus);
     const poller = new Poller({
@@ -74,15 +77,35 @@ function add({ buses, devices, tags, batches, serialPorts, knowledge }: Work): v
     });
     pollers.set(bus.index, poller);
     for (const tag of own) pollerOfTag.set(tag.index, poller);
+    if (bus.share !== null) {
+      const own = devices.filter((device) => device.bus === bus);
+      shares.set(bus.index, shareOf(bus, bus.share, own, poller));
+    }
   }
   for (const { index } of buses) pollers.get(index)?.start();
+  await Promise.all(buses.flatMap(({ index }) => shares.get(index)?.open() ?? []));
+}
+
+function shareOf(bus: Bus, settings: ShareSettings, devices: readonly Device[], poller: Poller): Share {
+  return new Share({
+    bus,
+    settings,
+    devices,
+    clock: systemClock,
+    visit: (request, isWanted) => poller.visit(request, isWanted),
+    event: events.event,
+  });
 }
 
 async function remove(busIndexes: readonly number[]): Promise<void> {
   const gone = busIndexes.flatMap((index) => pollers.get(index) ?? []);
-  for (const index of busIndexes) pollers.delete(index);
+  const closed = busIndexes.map((index) => shares.get(index)?.close());
+  for (const index of busIndexes) {
+    pollers.delete(index);
+    shares.delete(index);
+  }
   for (const [tag, poller] of pollerOfTag) if (gone.includes(poller)) pollerOfTag.delete(tag);
-  await Promise.all(gone.map((poller) => poller.stop()));
+  await Promise.all([...gone.map((poller) => poller.stop()), ...closed]);
   outbox.flush();
   tell({ kind: 'removed' });
 }
@@ -113,7 +136,10 @@ function takeCommands(buffer: ArrayBuffer): void {
 
 async function stop(): Promise<void> {
   clearInterval(statisticsTimer);
-  await Promise.all([...pollers.values()].map((poller) => poller.stop()));
+  await Promise.all([
+    ...[...shares.values()].map((share) => share.close()),
+    ...[...pollers.values()].map((poller) => poller.stop()),
+  ]);
   outbox.flush();
   tell({ kind: 'stopped' });
   port.close();
@@ -126,7 +152,7 @@ port.on('message', (message: ToWorker) => {
     case 'release':
       return outbox.release(message.buffer);
     case 'add':
-      return add(message.work);
+      return void add(message.work);
     case 'remove':
       return void remove(message.busIndexes);
     case 'ping':
@@ -140,5 +166,5 @@ const statisticsTimer = setInterval(() => {
   for (const poller of pollers.values()) tell({ kind: 'statistics', statistics: poller.statistics() });
 }, STATISTICS_MS);
 
-add(shard);
+await add(shard);
 tell({ kind: 'ready' });

@@ -13,6 +13,7 @@ const BUS: Bus = {
   closeIdleMs: 0,
   silenceMs: null,
   turnaroundMs: 10,
+  share: null,
 };
 
 const DEVICE: Device = {

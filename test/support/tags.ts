@@ -13,6 +13,7 @@ export function busOf(index: number, changes: Partial<Bus> = {}): Bus {
     closeIdleMs: 0,
     silenceMs: null,
     turnaroundMs: 3,
+    share: null,
     ...changes,
   };
 }
