@@ -27,7 +27,7 @@ import {
 } from './listener.js';
 import type { Message, QoS, Sender, Subscriber } from './message.js';
 import { Publishing } from './publish.js';
-import { Insider, type Route } from './route.js';
+import { Insider, Route } from './route.js';
 import type { Session } from './session.js';
 import { SystemTopics, type SystemSource } from './system.js';
 import { parseFilter } from './topic.js';
@@ -132,17 +132,6 @@ const VERY_SHORT = 0.9;
 const MEMORY_MS = 1000;
 const EMPTY = new Uint8Array(0);
 const encoder = new TextEncoder();
-
-class Handle implements TopicHandle {
-  readonly topic: string;
-  readonly bytes: Uint8Array;
-  route: Route | null = null;
-
-  constructor(topic: string) {
-    this.topic = topic;
-    this.bytes = encoder.encode(topic);
-  }
-}
 
 export class Broker implements BrokerApi, SystemSource {
   readonly counters: BrokerCounters;
@@ -425,7 +414,7 @@ export class Broker implements BrokerApi, SystemSource {
   }
 
   handleOf(topic: string): TopicHandle {
-    return new Handle(topic);
+    return this.#core.ownRoute(topic) ?? { topic };
   }
 
   publishSample(
@@ -437,13 +426,9 @@ export class Broker implements BrokerApi, SystemSource {
     retain: boolean,
     stored: boolean,
   ): void {
-    if (!(handle instanceof Handle)) return;
+    if (!(handle instanceof Route)) return;
     const core = this.#core;
-    let { route } = handle;
-    if (route === null) {
-      route = handle.route = core.routeOf(handle.bytes, 0, handle.bytes.length);
-      if (route === null) return;
-    } else if (route.epoch !== core.epoch) core.refresh(route);
+    if (handle.epoch !== core.epoch) core.refresh(handle);
     const incoming = this.#isPublishing ? { ...this.#incoming } : this.#incoming;
     incoming.topic = handle.bytes;
     incoming.topicEnd = handle.bytes.length;
@@ -455,7 +440,7 @@ export class Broker implements BrokerApi, SystemSource {
     incoming.isStored = stored;
     this.#isPublishing = true;
     try {
-      core.publish(incoming, route);
+      core.publish(incoming, handle);
     } finally {
       this.#isPublishing = false;
     }
@@ -526,7 +511,9 @@ export class Broker implements BrokerApi, SystemSource {
   }
 
   retained(filter: string, found: (topic: string, payload: Uint8Array, qos: 0 | 1 | 2) => void): void {
-    this.#core.retained.match(filter, ({ topic, payload, qos }) => found(topic, payload, qos));
+    this.#core.retained.match(filter, ({ topic, payload, payloadEnd, qos }) =>
+      found(topic, payload.subarray(0, payloadEnd), qos),
+    );
   }
 
   /** Lets go of a retained message; answers whether there was one. */

@@ -198,6 +198,14 @@ export class Core implements SessionHost, CommitTurns {
     return route;
   }
 
+  /** A route for one who publishes there again and again and keeps it: it takes no room in the table. */
+  ownRoute(topic: string): Route | null {
+    // Topics of the plan are many and stay: their bytes lie side by side in buffers of Node's pool.
+    const { buffer, byteOffset, length } = Buffer.from(topic);
+    const bytes = new Uint8Array(buffer, byteOffset, length);
+    return isTopicName(bytes, 0, length) ? new Route(topic, bytes, hashOf(bytes, 0, length)) : null;
+  }
+
   /** Builds a route from the subscriptions and rights of now. */
   refresh(route: Route): void {
     // Most topics lead to few or nobody, so nothing is made before it is needed.
@@ -257,8 +265,8 @@ export class Core implements SessionHost, CommitTurns {
         return this.publish(incoming, route);
       }
     }
-    const retained = isRetained ? this.#retain(incoming, route) : null;
-    const kept = mustKeep ? this.#keep(incoming, route, retained) : false;
+    const isRetainedKept = isRetained && this.#retain(incoming, route);
+    const kept = mustKeep && this.#keep(incoming, route, isRetainedKept);
     incoming.position = 0;
     let count = 0;
     for (let i = 0; i < route.receivers.length; i++) {
@@ -304,7 +312,7 @@ export class Core implements SessionHost, CommitTurns {
   #chosen: ({ readonly session: Session; readonly entry: Entry<Owner> } | null)[] = [];
 
   /** Appends one record that names all receivers that are kept; false when there was nothing to keep. */
-  #keep(incoming: Incoming, route: Route, retained: Retained | null): boolean {
+  #keep(incoming: Incoming, route: Route, isRetainedKept: boolean): boolean {
     const receivers: KeptReceiver[] = [];
     const { qos, from } = incoming;
     if (qos > 0) {
@@ -329,14 +337,13 @@ export class Core implements SessionHost, CommitTurns {
         });
       }
     }
-    const isRetainedKept = retained !== null && incoming.isStored;
     const isIdentifierKept = qos === 2 && from !== null && from.isKept;
     if (receivers.length === 0 && !isRetainedKept && !isIdentifierKept) return false;
     this.#position = this.#nextPosition++;
     this.store.append({
       type: 'Published',
       position: this.#position,
-      message: publishedOf(incoming, route, retained),
+      message: publishedOf(incoming, route),
       receivers,
       retained: isRetainedKept,
       ...(isIdentifierKept
@@ -347,28 +354,44 @@ export class Core implements SessionHost, CommitTurns {
     return true;
   }
 
-  /** Takes a message as its topic's retained one, or clears that; answers what is kept. */
-  #retain(incoming: Incoming, route: Route): Retained | null {
+  /** Takes a message as its topic's retained one, or clears that; answers whether it is to be stored, too. */
+  #retain(incoming: Incoming, route: Route): boolean {
     const { topic } = route;
     if (incoming.payloadEnd === incoming.payloadStart) {
       if (this.retained.delete(topic)?.isStored === true) this.#clearStored(route.bytes);
-      return null;
+      return false;
     }
+    let { place } = route;
+    if (place === null || place.isCutOff) place = route.place = this.retained.placeOf(topic);
+    const { payload, payloadStart, payloadEnd, qos, expiresAtMs, isStored } = incoming;
+    const properties =
+      incoming.propertiesStart === incoming.propertiesEnd
+        ? EMPTY
+        : copyOf(incoming.properties, incoming.propertiesStart, incoming.propertiesEnd);
+    const publisher = incoming.from?.clientId ?? '';
+    const old = place.message;
+    if (old !== null && !old.isStored && !isStored) {
+      // As most are: telemetry makes no garbage.
+      this.retained.overwrite(old, payload, payloadStart, payloadEnd, properties);
+      old.qos = qos;
+      old.expiresAtMs = expiresAtMs;
+      old.publisher = publisher;
+      return false;
+    }
+    const bytes = copyOf(payload, payloadStart, payloadEnd);
     const message: Retained = {
       topic,
-      payload: copyOf(incoming.payload, incoming.payloadStart, incoming.payloadEnd),
-      properties:
-        incoming.propertiesStart === incoming.propertiesEnd
-          ? EMPTY
-          : copyOf(incoming.properties, incoming.propertiesStart, incoming.propertiesEnd),
-      qos: incoming.qos,
-      expiresAtMs: incoming.expiresAtMs,
-      isStored: incoming.isStored,
-      publisher: incoming.from?.clientId ?? '',
+      payload: bytes,
+      payloadEnd: bytes.length,
+      properties,
+      qos,
+      expiresAtMs,
+      isStored,
+      publisher,
     };
-    const old = this.retained.set(message);
-    if (old !== null && old.isStored && !incoming.isStored) this.#clearStored(route.bytes);
-    return message;
+    this.retained.set(message, place);
+    if (old !== null && old.isStored && !isStored) this.#clearStored(route.bytes);
+    return isStored;
   }
 
   #clearStored(topic: Uint8Array): void {
@@ -481,7 +504,7 @@ export class Core implements SessionHost, CommitTurns {
         position: outgoing.position,
         message: {
           topic: outgoing.topic,
-          payload: message.payload,
+          payload: message.payload.subarray(0, message.payloadEnd),
           properties: message.properties,
           qos: message.qos,
           expiresAtMs: message.expiresAtMs,
@@ -647,7 +670,16 @@ export class Core implements SessionHost, CommitTurns {
     const route = this.routeOf(will.topic, 0, will.topic.length);
     if (route === null) return;
     const incoming: Incoming = {
-      ...outgoingOf({ ...will, topic: route.topic, expiresAtMs: 0, isStored: true, publisher: '' }),
+      topic: route.bytes,
+      topicStart: 0,
+      topicEnd: route.bytes.length,
+      properties: will.properties,
+      propertiesStart: 0,
+      propertiesEnd: will.properties.length,
+      payload: will.payload,
+      payloadStart: 0,
+      payloadEnd: will.payload.length,
+      position: 0,
       expiresAtMs: will.expiryS < 0 ? 0 : this.clock.nowMs() + will.expiryS * 1000,
       qos: will.qos,
       retain: will.retain,
@@ -677,6 +709,7 @@ export class Core implements SessionHost, CommitTurns {
       this.retained.set({
         topic: decoder.decode(message.topic),
         payload: message.payload,
+        payloadEnd: message.payload.length,
         properties: message.properties,
         qos: message.qos,
         expiresAtMs: message.expiresAtMs,
@@ -805,10 +838,10 @@ function joined(session: Session, entries: readonly Entry<Owner>[]): Receiver {
   };
 }
 
-function publishedOf(incoming: Incoming, route: Route, retained: Retained | null): PublishedMessage {
+function publishedOf(incoming: Incoming, route: Route): PublishedMessage {
   return {
     topic: route.bytes,
-    payload: retained?.payload ?? incoming.payload.subarray(incoming.payloadStart, incoming.payloadEnd),
+    payload: incoming.payload.subarray(incoming.payloadStart, incoming.payloadEnd),
     properties:
       incoming.propertiesStart === incoming.propertiesEnd
         ? EMPTY
@@ -850,7 +883,7 @@ function outgoingOf(message: Retained): Outgoing {
     propertiesEnd: message.properties.length,
     payload: message.payload,
     payloadStart: 0,
-    payloadEnd: message.payload.length,
+    payloadEnd: message.payloadEnd,
     expiresAtMs: message.expiresAtMs,
     position: 0,
   };

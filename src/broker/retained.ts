@@ -1,26 +1,36 @@
 /** The trie of topic names: topic filter in, retained messages out. It owns the retained messages and their limits. */
+import { copyBytes } from './codec.js';
 
+/** Only the message that is kept now is of use: what is not in the store is written over by its successor. */
 export interface Retained {
   readonly topic: string;
-  readonly payload: Uint8Array;
+  /** What stands behind payloadEnd is room for a longer one. */
+  payload: Uint8Array;
+  payloadEnd: number;
   /** To forward, without message expiry. */
-  readonly properties: Uint8Array;
-  readonly qos: 0 | 1 | 2;
+  properties: Uint8Array;
+  qos: 0 | 1 | 2;
   /** Wall time in ms; 0: never. */
-  readonly expiresAtMs: number;
+  expiresAtMs: number;
   /** It is in the store, too. */
   readonly isStored: boolean;
   /** Client identifier of who published it; empty: the gateway itself. */
-  readonly publisher: string;
+  publisher: string;
 }
 
-class Level {
-  children: Map<string, Level> | null = null;
+/** Where a topic's message is kept. Who publishes there again may come back to it, unless it was cut off. */
+export class Place {
+  children: Map<string, Place> | null = null;
   message: Retained | null = null;
+  isCutOff = false;
 }
+
+const ROOM_BYTES = 16;
+/** Room beyond this share of a payload is given up: what is kept is counted by its length. */
+const ROOM_SHARE = 2;
 
 export class RetainedMessages {
-  readonly #root = new Level();
+  readonly #root = new Place();
   readonly #countMax: number;
   readonly #bytesMax: number;
   #count = 0;
@@ -40,7 +50,7 @@ export class RetainedMessages {
   }
 
   get(topic: string): Retained | null {
-    let level: Level | undefined = this.#root;
+    let level: Place | undefined = this.#root;
     for (const name of topic.split('/')) {
       level = level.children?.get(name);
       if (level === undefined) return null;
@@ -59,29 +69,45 @@ export class RetainedMessages {
     );
   }
 
-  /** Keeps a message in place of the one before, which is the answer; hasRoom() was asked. */
-  set(message: Retained): Retained | null {
+  /** The topic's place, made if there is none: a message must follow. */
+  placeOf(topic: string): Place {
     let level = this.#root;
-    for (const name of message.topic.split('/')) {
+    for (const name of topic.split('/')) {
       level.children ??= new Map();
       let child = level.children.get(name);
       if (child === undefined) {
-        child = new Level();
+        child = new Place();
         level.children.set(name, child);
       }
       level = child;
     }
-    const old = level.message;
+    return level;
+  }
+
+  /** Keeps a message in place of the one before, which is the answer; hasRoom() was asked. */
+  set(message: Retained, place = this.placeOf(message.topic)): Retained | null {
+    const old = place.message;
     if (old === null) this.#count++;
     else this.#bytes -= sizeOf(old);
-    level.message = message;
+    place.message = message;
     this.#bytes += sizeOf(message);
     return old;
   }
 
+  /** Puts bytes[start..end) in place of a message's payload, whose room is used when they fit; and its properties. */
+  overwrite(message: Retained, bytes: Uint8Array, start: number, end: number, properties: Uint8Array): void {
+    const length = end - start;
+    const room = message.payload.length;
+    this.#bytes += length + properties.length - message.payloadEnd - message.properties.length;
+    message.properties = properties;
+    if (length > room || room > ROOM_BYTES + ROOM_SHARE * length)
+      message.payload = new Uint8Array(Math.ceil(length / ROOM_BYTES) * ROOM_BYTES);
+    message.payloadEnd = copyBytes(message.payload, 0, bytes, start, end);
+  }
+
   /** Lets go of a topic's message; answers what it was. */
   delete(topic: string): Retained | null {
-    const path: Level[] = [this.#root];
+    const path: Place[] = [this.#root];
     const names = topic.split('/');
     for (const name of names) {
       const next = path.at(-1)?.children?.get(name);
@@ -97,6 +123,7 @@ export class RetainedMessages {
     for (let i = path.length - 1; i > 0; i--) {
       const level = path[i];
       if (level === undefined || level.message !== null || level.children !== null) break;
+      level.isCutOff = true;
       const above = path[i - 1];
       above?.children?.delete(names[i - 1] ?? '');
       if (above !== undefined && above.children?.size === 0) above.children = null;
@@ -107,14 +134,14 @@ export class RetainedMessages {
   /** Every kept message whose topic matches the filter [MQTT-4.7.1-2] [MQTT-4.7.2-1]. */
   match(filter: string, found: (message: Retained) => void): void {
     const names = filter.split('/');
-    let current: Level[] = [this.#root];
+    let current: Place[] = [this.#root];
     for (let i = 0; i < names.length; i++) {
       const name = names[i] ?? '';
       if (name === '#') {
         for (const level of current) walk(level, i === 0, found);
         return;
       }
-      const next: Level[] = [];
+      const next: Place[] = [];
       for (const level of current) {
         if (name !== '+') {
           const child = level.children?.get(name);
@@ -132,8 +159,8 @@ export class RetainedMessages {
 }
 
 /** Everything at and below a level; at the root without what begins with `$`. Without recursion. */
-function walk(top: Level, isRoot: boolean, found: (message: Retained) => void): void {
-  const stack: Level[] = [];
+function walk(top: Place, isRoot: boolean, found: (message: Retained) => void): void {
+  const stack: Place[] = [];
   if (!isRoot) stack.push(top);
   else {
     for (const [name, child] of top.children ?? []) if (name.charCodeAt(0) !== 0x24) stack.push(child);
@@ -151,5 +178,5 @@ function walk(top: Level, isRoot: boolean, found: (message: Retained) => void): 
 }
 
 function sizeOf(message: Retained): number {
-  return message.topic.length + message.payload.length + message.properties.length;
+  return message.topic.length + message.payloadEnd + message.properties.length;
 }

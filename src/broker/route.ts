@@ -3,6 +3,7 @@
  * table where a newcomer takes the place of whoever has its slot; built again when subscriptions or rights changed.
  */
 import type { Subscriber, Subscription } from './message.js';
+import type { Place } from './retained.js';
 import type { Session } from './session.js';
 import type { Entry } from './subscriptions.js';
 
@@ -55,6 +56,8 @@ export class Route {
   isNeverRetained = false;
   /** Clients never write here. */
   isSystem = false;
+  /** Where its retained message is kept, once there was one. */
+  place: Place | null = null;
 
   constructor(topic: string, bytes: Uint8Array, hash: number) {
     this.topic = topic;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { RetainedMessages } from '../../src/broker/retained.js';
+import { type Retained, RetainedMessages } from '../../src/broker/retained.js';
 import { Subscriptions } from '../../src/broker/subscriptions.js';
 import { covers, isText, isTopicFilter, isTopicName, matches, parseFilter } from '../../src/broker/topic.js';
 
@@ -31,6 +31,17 @@ function naive(filterText: string, topicText: string): boolean {
   };
   return step(filterText.split('/'), topicText.split('/'));
 }
+
+const messageOf = (topicName: string, payload: Uint8Array): Retained => ({
+  topic: topicName,
+  payload,
+  payloadEnd: payload.length,
+  properties: new Uint8Array(0),
+  qos: 0,
+  expiresAtMs: 0,
+  isStored: false,
+  publisher: '',
+});
 
 describe('topic matching', () => {
   test('a filter matches as the specification says, level by level', () => {
@@ -82,15 +93,7 @@ describe('topic matching', () => {
         const model = new Set<string>();
         for (const [t, isSet] of list) {
           if (isSet) {
-            retained.set({
-              topic: t,
-              payload: encoder.encode(t),
-              properties: new Uint8Array(0),
-              qos: 0,
-              expiresAtMs: 0,
-              isStored: false,
-              publisher: '',
-            });
+            retained.set(messageOf(t, encoder.encode(t)));
             model.add(t);
           } else assert.equal(retained.delete(t) !== null, model.delete(t));
         }
@@ -104,6 +107,28 @@ describe('topic matching', () => {
         assert.equal(retained.bytes, 0);
       }),
       { numRuns: 300 },
+    );
+  });
+
+  test('a retained message that is written over counts and gives what came last, whatever its length was before', () => {
+    const lengths = fc.array(fc.nat(200), { minLength: 1, maxLength: 20 });
+    fc.assert(
+      fc.property(lengths, (list) => {
+        const retained = new RetainedMessages(Infinity, Infinity);
+        const message = { ...messageOf('a/b', new Uint8Array(0)) };
+        const place = retained.placeOf('a/b');
+        retained.set(message, place);
+        for (const [round, length] of list.entries()) {
+          const bytes = new Uint8Array(length + 2).fill(round);
+          retained.overwrite(message, bytes, 1, length + 1, new Uint8Array(0));
+          assert.deepEqual(message.payload.slice(0, message.payloadEnd), bytes.subarray(1, length + 1));
+          assert.equal(retained.bytes, 3 + length);
+          assert.ok(message.payload.length <= 16 + 2 * length + 15, 'room for long ones is given up');
+        }
+        retained.delete('a/b');
+        assert.ok(place.isCutOff);
+        assert.equal(retained.bytes, 0);
+      }),
     );
   });
 
