@@ -12,7 +12,9 @@ import type { Cancel, Clock } from '../clock.js';
 import { failure, noAnswer } from './exchange.js';
 import type { DiscardReason, ModbusError } from './exchange.js';
 import { Exchange } from './exchange.js';
+import { Latecomers } from './latecomers.js';
 import { at } from './precisely.js';
+import { Promptness } from './promptness.js';
 import { exceptionText } from './protocol.js';
 import type { Transport, TransportHost } from './wire.js';
 
@@ -51,30 +53,12 @@ export interface LineSettings {
   readonly lateMs: number;
 }
 
-interface Suspect {
-  readonly exchange: Exchange;
-  readonly untilMs: number;
-}
-
-interface Answered {
-  readonly exchange: Exchange;
-  readonly pdu: Uint8Array;
-}
-
 const BUFFER_BYTES = 1024;
-/** Room for clocks that are not quite equal, when judging what came too early to be an answer. */
-const EARLY_MS = 0.3;
 /** A line that is not silent for so long carries somebody else's traffic. */
 const BUSY_MS = 3000;
-const SUSPECTS_MAX = 512;
 const LAST_CALL_MS = 1;
 /** What came whole and wrong may be followed by what was meant; for longer than this it is not. */
 const WRONG_GRACE_MS = 25;
-/** Answers that may still be repeated by whatever is on the line. */
-const ANSWERED_MAX = 8;
-/** From so many answers on, the quickest is taken to say how quick a unit can be; a share of it is left for doubt. */
-const RESPONSES_MIN = 20;
-const RESPONSE_SHARE = 0.6;
 
 export class Line implements Transport {
   readonly #framing: Framing;
@@ -98,17 +82,12 @@ export class Line implements Transport {
   #cancelSend: Cancel | null = null;
   #cancelDeadline: Cancel | null = null;
   #watchedMs = 0;
-  #suspects: Suspect[] = [];
-  readonly #answered: Answered[] = [];
-  /** By unit: how many answers, and the shortest time that one took to begin. */
-  readonly #responses = new Map<number, { count: number; shortestMs: number }>();
-  /** The peer answers faster than characters can travel: no real line, so early bytes prove nothing. */
-  #isInstant = false;
-  #earlyStrikes = 0;
+  readonly #latecomers = new Latecomers();
+  readonly #promptness = new Promptness();
   #hasEcho: boolean;
   #mayHaveEcho = false;
   /** What has been seen of an answer since the request went. */
-  #seen: 'nothing' | 'early' | 'foreign' | 'begun' | 'broken' | 'mismatch' = 'nothing';
+  #seen: 'nothing' | 'early' | 'foreign' | 'begun' | 'broken' | 'mismatch' | 'twin' = 'nothing';
   /** An exception that may be the late answer to an earlier request. */
   #doubtful = 0;
   /** What was damaged or cut off was surely the answer, so that no other comes. */
@@ -127,11 +106,11 @@ export class Line implements Transport {
   }
 
   get isHolding(): boolean {
-    return this.#suspects.length > 0;
+    return this.#latecomers.hasSuspects;
   }
 
   heldUntilMs(unitId: number, pdu: Uint8Array): number {
-    return this.#heldUntilMs(new Exchange(NOBODY, unitId, pdu, 0, false));
+    return this.#latecomers.heldUntilMs(new Exchange(NOBODY, unitId, pdu, 0, false));
   }
 
   submit(exchange: Exchange): void {
@@ -168,7 +147,7 @@ export class Line implements Transport {
     this.#host.frame?.('received', bytes.slice(), lastAtMs);
     this.#append(bytes, firstAtMs);
     if (this.#current === null) {
-      this.#scanForLate();
+      this.#scanForLate(lastAtMs);
       return;
     }
     if (this.#takeEcho()) return;
@@ -233,17 +212,17 @@ export class Line implements Transport {
       if (this.#judge(exchange, start, size, atMs)) return;
       start = -1;
     }
-    this.#scanForLate();
-    this.#scanForForeign(exchange);
+    this.#scanForLate(atMs);
+    this.#scanForForeign(exchange, atMs);
   }
 
   /** A right frame that answers nothing: somebody took the turn of the unit that was asked. */
-  #scanForForeign(exchange: Exchange): void {
+  #scanForForeign(exchange: Exchange, atMs: number): void {
     const framing = this.#framing;
     for (;;) {
       const size = this.#length === 0 ? 0 : framing.find(this.#buffer, 0, this.#length, exchange);
       if (size === 0) break;
-      const isRepeated = this.#answersOne(this.#answered) || this.#answersOne(this.#suspects);
+      const isRepeated = this.#isLate(atMs);
       this.#host.discarded(isRepeated ? 'late' : 'foreign', size);
       if (!isRepeated) {
         this.#seen = 'mismatch';
@@ -258,12 +237,9 @@ export class Line implements Transport {
     if (this.#length > 0 && this.#seen === 'nothing') this.#seen = 'foreign';
   }
 
-  /** Whether the frame just found answers one of these. */
-  #answersOne(candidates: readonly { readonly exchange: Exchange }[]): boolean {
-    const { unitId, pdu, pduStart, pduEnd } = this.#framing;
-    return candidates.some(
-      ({ exchange }) => exchange.unitId === unitId && exchange.check(pdu, pduStart, pduEnd) !== 'mismatch',
-    );
+  /** Whether the frame just found is the late answer to something, or one that was given already. */
+  #isLate(atMs: number): boolean {
+    return this.#latecomers.isSuspected(this.#framing) || this.#latecomers.isRepeated(this.#framing, atMs);
   }
 
   /** A whole frame of the right unit and function. True when it settled the exchange; else it is out of the buffer. */
@@ -273,15 +249,20 @@ export class Line implements Transport {
     const end = start + size;
     if (verdict === 'mismatch') {
       // It fits an earlier request, or it is a wrong answer to this one: the earlier one stays under suspicion.
-      const isLate = this.#answersOne(this.#suspects) || this.#answersOne(this.#answered);
+      const isLate = this.#isLate(atMs);
       this.#host.discarded(isLate ? 'late' : 'foreign', end);
       this.#seen = isLate ? 'nothing' : 'mismatch';
       this.#isSurely = !isLate && start === 0 && this.#earlyBytes === 0;
-    } else if (this.#isTooEarly(exchange, start)) {
+    } else if (this.#isTooEarly(exchange, start, atMs)) {
       this.#host.discarded('late', end);
       this.#seen = 'early';
       this.#isSurely = false;
-    } else if (verdict === 'exception' && this.#answersOne(this.#suspects)) {
+    } else if (verdict === 'answer' && this.#latecomers.isTwin(exchange, framing, atMs)) {
+      // The right one follows, or it is asked for again in another shape.
+      this.#host.discarded('late', end);
+      this.#seen = 'twin';
+      this.#isSurely = false;
+    } else if (verdict === 'exception' && this.#latecomers.isSuspected(framing)) {
       // Exceptions look alike whatever was asked: this one may belong to what was asked before, or not.
       this.#doubtful = framing.pdu[framing.pduStart + 1] ?? 0;
       this.#host.discarded('late', end);
@@ -292,7 +273,8 @@ export class Line implements Transport {
       if (this.#length > end) this.#host.discarded('noise', this.#length - end);
       this.#length = 0;
       this.#end();
-      this.#remember(exchange);
+      this.#latecomers.given(exchange, framing, atMs);
+      this.#promptness.answered(exchange.unitId, this.#firstByteMs - this.#sentEndMs);
       exchange.owner.answered(exchange, framing.pdu, framing.pduStart, framing.pduEnd, atMs);
       this.#pump();
       return true;
@@ -305,100 +287,50 @@ export class Line implements Transport {
    * A frame that began before the request had left the line is an answer repeated, if it can be that. Peers without
    * a real line between answer that fast too; they show it by answers that are no repetition.
    */
-  #isTooEarly(exchange: Exchange, start: number): boolean {
-    if (this.#isInstant || start >= this.#earlyBytes) return false;
-    if (this.#isRepeated(exchange)) return true;
-    this.#responses.delete(exchange.unitId);
-    if (this.#firstByteMs < this.#sentEndMs - EARLY_MS) this.#isInstant = true;
+  #isTooEarly(exchange: Exchange, start: number, atMs: number): boolean {
+    if (this.#promptness.isInstant || start >= this.#earlyBytes) return false;
+    if (this.#latecomers.isRepeated(this.#framing, atMs)) return true;
+    this.#promptness.wasSooner(exchange.unitId, this.#firstByteMs - this.#sentEndMs);
     return false;
   }
 
-  /** Whether the frame just found is, byte for byte, an answer that was already given to a request like this. */
-  #isRepeated(exchange: Exchange): boolean {
-    const { pdu, pduStart, pduEnd } = this.#framing;
-    const bytes = pdu.subarray(pduStart, pduEnd);
-    return this.#answered.some(
-      (earlier) => earlier.exchange.isLike(exchange) && Buffer.compare(earlier.pdu, bytes) === 0,
-    );
-  }
-
-  #remember(exchange: Exchange): void {
-    const { pdu, pduStart, pduEnd } = this.#framing;
-    this.#answered.push({ exchange, pdu: pdu.slice(pduStart, pduEnd) });
-    if (this.#answered.length > ANSWERED_MAX) this.#answered.shift();
-    const tookMs = this.#firstByteMs - this.#sentEndMs;
-    const response = this.#responses.get(exchange.unitId);
-    if (response === undefined) this.#responses.set(exchange.unitId, { count: 1, shortestMs: tookMs });
-    else {
-      response.count += 1;
-      response.shortestMs = Math.min(response.shortestMs, tookMs);
-    }
-    this.#earlyStrikes = 0;
-  }
-
-  /** The first moment at which an answer to what is sent now can begin. */
-  #soonestMs(unitId: number): number {
-    if (this.#isInstant) return -Infinity;
-    const response = this.#responses.get(unitId);
-    const isKnown = response !== undefined && response.count >= RESPONSES_MIN && response.shortestMs > 0;
-    return this.#sentEndMs + (isKnown ? response.shortestMs * RESPONSE_SHARE : -EARLY_MS);
-  }
-
   /** Late answers among what came: they clear their suspect and go. */
-  #scanForLate(): void {
+  #scanForLate(atMs: number): void {
     const framing = this.#framing;
+    const latecomers = this.#latecomers;
+    // The line was idle: what comes whole now is a repetition, or late.
+    if (this.#current === null && framing.find(this.#buffer, 0, this.#length, null) > 0) {
+      latecomers.isRepeated(framing, atMs);
+    }
     for (let start = 0; start < this.#length; start += 1) {
-      if (this.#suspects.length === 0) return;
-      const isLikely = this.#suspects.some(({ exchange }) =>
-        framing.resembles(this.#buffer, start, this.#length, exchange),
-      );
-      if (!isLikely) continue;
+      if (!latecomers.hasSuspects) return;
+      const begins = (exchange: Exchange): boolean =>
+        framing.resembles(this.#buffer, start, this.#length, exchange);
+      if (!latecomers.someSuspect(begins)) continue;
       const size = framing.find(this.#buffer, start, this.#length, null);
-      if (size === 0 || !this.#forget(framing)) continue;
+      if (size === 0 || !latecomers.clear(framing, atMs)) continue;
       this.#host.discarded('late', start + size);
       this.#drop(start + size);
       start = -1;
     }
   }
 
-  /** The frame just found answers an earlier request: that one is no suspect any more. */
-  #forget(framing: Framing): boolean {
-    const index = this.#suspects.findIndex(
-      ({ exchange }) =>
-        exchange.unitId === framing.unitId &&
-        exchange.check(framing.pdu, framing.pduStart, framing.pduEnd) === 'answer',
-    );
-    if (index >= 0) this.#suspects.splice(index, 1);
-    return index >= 0;
-  }
-
   #suspect(exchange: Exchange): void {
     if (exchange.isBroadcast) return;
     const untilMs = Math.max(this.#sentEndMs + this.#settings.lateMs, exchange.deadlineMs);
-    this.#suspects.push({ exchange, untilMs });
-    if (this.#suspects.length > SUSPECTS_MAX) this.#suspects.shift();
-  }
-
-  #heldUntilMs(exchange: Exchange): number {
-    let heldMs = 0;
-    for (const suspect of this.#suspects) {
-      if (suspect.untilMs > heldMs && suspect.exchange.isLike(exchange)) heldMs = suspect.untilMs;
-    }
-    return heldMs;
+    this.#latecomers.suspect(exchange, untilMs);
   }
 
   /** Sends what waits longest of what may go, as soon as the line has been silent for long enough. */
   #pump(): void {
     if (this.#current !== null || !this.#isConnected || this.#queue.length === 0) return;
     const nowMs = this.#clock.monotonicMs();
-    if (this.#suspects.length > 0) {
-      this.#suspects = this.#suspects.filter(({ untilMs }) => untilMs > nowMs);
-    }
+    this.#latecomers.expire(nowMs);
     let index = 0;
     let heldMs = Infinity;
     for (let each = 0; each < this.#queue.length && heldMs > nowMs; each += 1) {
       const exchange = this.#queue[each];
-      const untilMs = exchange === undefined ? Infinity : this.#heldUntilMs(exchange);
+      const untilMs = exchange === undefined ? Infinity : this.#latecomers.heldUntilMs(exchange);
       if (untilMs < heldMs) [heldMs, index] = [untilMs, each];
     }
     const { silenceMs, paceMs } = this.#settings;
@@ -434,7 +366,7 @@ export class Line implements Transport {
     this.#sent = bytes;
     this.#mayHaveEcho = !exchange.isBroadcast && exchange.echoBytes <= 1;
     this.#sentEndMs = nowMs + bytes.length * this.#settings.characterMs;
-    this.#earliestMs = this.#soonestMs(exchange.unitId);
+    this.#earliestMs = this.#promptness.soonestMs(exchange.unitId, this.#sentEndMs);
     this.#firstByteMs = this.#sentEndMs;
     this.#quietSinceMs = this.#sentEndMs;
     this.#current = exchange;
@@ -503,11 +435,10 @@ export class Line implements Transport {
       case 'mismatch':
         return failure('mismatch', 'the answer is to something else');
       case 'early':
-        // Twice in a row nothing but this: the unit is quicker than it was taken to be.
-        this.#earlyStrikes += 1;
-        this.#responses.delete(exchange.unitId);
-        if (this.#earlyStrikes >= 2) this.#isInstant = true;
+        this.#promptness.strike(exchange.unitId);
         break;
+      case 'twin':
+        return failure('mismatch', 'the answer is the one that another request was given');
       case 'foreign':
       case 'nothing':
         break;

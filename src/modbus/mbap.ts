@@ -1,11 +1,14 @@
 /**
- * Modbus/TCP framing: the MBAP header, 16-bit transaction identifiers, and a window of requests under way. Also over
- * TLS, and over UDP where each datagram is one frame. A plain object given bytes and times; it owns no socket.
+ * Modbus/TCP: 16-bit transaction identifiers and a window of requests under way; also over TLS, and over UDP where each
+ * datagram is one frame. A peer that answers in disorder is asked one thing at a time for a while, for then nothing can
+ * be mixed up. A plain object given bytes and times; it owns no socket.
  */
 import type { Cancel, Clock } from '../clock.js';
 import { byteAt, wordAt } from './bytes.js';
 import { failure, noAnswer } from './exchange.js';
 import type { Exchange, ModbusError } from './exchange.js';
+import { HEADER_BYTES, MbapStream } from './mbapstream.js';
+import type { FrameListener } from './mbapstream.js';
 import type { Transport, TransportHost } from './wire.js';
 
 export interface MbapSettings {
@@ -17,18 +20,22 @@ export interface MbapSettings {
   readonly isDatagram: boolean;
 }
 
-const HEADER_BYTES = 7;
-/** Unit identifier and PDU, as the header's length field counts them (Modbus/TCP 3.1.3). */
-const LENGTH_MIN = 2;
-const LENGTH_MAX = 254;
-const FRAME_MAX = HEADER_BYTES - 1 + LENGTH_MAX;
 /** More unanswered identifiers than this on one connection, and the connection is worth nothing. */
 const UNANSWERED_MAX = 4096;
-/** A frame may pause for so long on its way. */
-const PARTIAL_MS = 50;
+/** For so long an answer to a request that was given up may still come. */
+const LATE_MS = 10_000;
+/** Identifiers this near to the newest one count as recent. */
+const RECENT_COUNT = 256;
+/** After what a sound peer does not send, requests go one at a time for so long: at first, and at most. */
+const NARROW_MIN_MS = 5000;
+const NARROW_MAX_MS = 300_000;
+/** After the last such thing what came in pieces is not believed while several are under way. */
+const WARY_MS = 600_000;
+/** Away from identifiers that the peer's data may happen to hold. */
+const IDENTIFIER_LEAP = 0x1357;
 const LAST_CALL_MS = 1;
 
-export class MbapTransport implements Transport {
+export class MbapTransport implements Transport, FrameListener {
   readonly isHolding = false;
   readonly #settings: MbapSettings;
   readonly #clock: Clock;
@@ -37,10 +44,12 @@ export class MbapTransport implements Transport {
   readonly #queue: Exchange[] = [];
   /** Identifiers whose answer may still come: they are not used again on this connection. */
   readonly #unanswered = new Set<number>();
-  /** The beginning of a frame whose end has not come yet. */
-  readonly #partial = new Uint8Array(FRAME_MAX);
-  #partialBytes = 0;
-  #partialAtMs = 0;
+  #unansweredAtMs = -Infinity;
+  readonly #stream: MbapStream;
+  #nowMs = 0;
+  #narrowUntilMs = -Infinity;
+  #narrowMs = NARROW_MIN_MS;
+  #waryUntilMs = -Infinity;
   /** Begins where few registers' values are, so that data is seldom taken for a header. */
   #identifier = 0x9c3f;
   #isConnected = false;
@@ -53,6 +62,7 @@ export class MbapTransport implements Transport {
     this.#settings = settings;
     this.#clock = clock;
     this.#host = host;
+    this.#stream = new MbapStream(this);
   }
 
   get pendingCount(): number {
@@ -71,8 +81,9 @@ export class MbapTransport implements Transport {
 
   connected(): void {
     this.#isConnected = true;
-    this.#partialBytes = 0;
+    this.#stream.reset();
     this.#unanswered.clear();
+    this.#unansweredAtMs = -Infinity;
     this.#pump();
   }
 
@@ -83,6 +94,8 @@ export class MbapTransport implements Transport {
     this.#cancelPace?.();
     this.#cancelPace = null;
     const atMs = this.#clock.monotonicMs();
+    // There are peers that hang up on a second request under way.
+    if (this.#window.size > 1) this.#narrow(atMs);
     const pending = [...this.#window.values(), ...this.#queue];
     this.#window.clear();
     this.#queue.length = 0;
@@ -94,132 +107,83 @@ export class MbapTransport implements Transport {
       this.#datagram(bytes, lastAtMs);
       return;
     }
-    let at = 0;
-    if (this.#partialBytes > 0) {
-      // What comes so much later may be another answer, whose beginning would pass for the rest of this one.
-      const mayBeAnother = this.#window.size > 1 || this.#unanswered.size > 0;
-      if (mayBeAnother && lastAtMs - this.#partialAtMs > PARTIAL_MS) return this.#broken(bytes.length);
-      this.#partialAtMs = lastAtMs;
-      at = this.#complete(bytes, lastAtMs);
-      if (at < 0) return;
-    }
-    while (at < bytes.length && this.#isConnected) {
-      const size = frameSize(bytes, at, bytes.length);
-      if (size < 0) return this.#broken(bytes.length - at);
-      if (size === 0 || at + size > bytes.length) {
-        this.#partial.set(bytes.subarray(at), 0);
-        this.#partialBytes = bytes.length - at;
-        this.#partialAtMs = lastAtMs;
-        break;
-      }
-      if (this.#window.size > 1 && this.#isDoubtful(bytes, at, at + size)) {
-        return this.#broken(bytes.length - at);
-      }
-      this.#frame(bytes, at, at + size, lastAtMs);
-      at += size;
-    }
-    // Nothing can be meant by a beginning when nothing is awaited: it would only swallow what comes next.
-    const isAwaited = this.#window.size > 0 || this.#unanswered.size > 0;
-    if (this.#partialBytes > 0 && !isAwaited) return this.#broken(this.#partialBytes);
-    this.#pump();
+    this.#nowMs = lastAtMs;
+    if (this.#stream.take(bytes, lastAtMs)) this.#pump();
+    else if (this.#isConnected) this.#broken(bytes.length);
   }
 
-  /** Adds to the frame that was begun; where the rest of the bytes begins, or -1 when all were used or all is lost. */
-  #complete(bytes: Uint8Array, atMs: number): number {
-    const partial = this.#partial;
-    let taken = Math.min(bytes.length, Math.max(0, HEADER_BYTES - this.#partialBytes));
-    partial.set(bytes.subarray(0, taken), this.#partialBytes);
-    this.#partialBytes += taken;
-    const size = frameSize(partial, 0, this.#partialBytes);
-    if (size < 0) {
-      this.#broken(bytes.length);
-      return -1;
-    }
-    if (size === 0) return -1;
-    const rest = Math.min(bytes.length - taken, size - this.#partialBytes);
-    partial.set(bytes.subarray(taken, taken + rest), this.#partialBytes);
-    this.#partialBytes += rest;
-    taken += rest;
-    if (this.#partialBytes < size) return -1;
-    // Something may have been missing, and was taken from the frame that follows.
-    const isAlone = this.#window.size < 2 && this.#unanswered.size === 0;
-    const isFilled =
-      !isAlone &&
-      (this.#isPending(bytes, 0, bytes.length, wordAt(partial, 0)) || this.#holdsAnother(partial, 0, size));
-    if (isFilled || frameSize(bytes, taken, bytes.length) < 0) {
-      this.#broken(bytes.length);
-      return -1;
-    }
-    this.#partialBytes = 0;
-    this.#frame(partial, 0, size, atMs);
-    return taken;
+  // What the stream asks and tells.
+
+  get isCrowded(): boolean {
+    return this.#window.size > 1 || this.#nowMs - this.#unansweredAtMs < LATE_MS;
   }
 
-  /** Whether another answer begins within this frame, or none behind it, because its own end was lost on the way. */
-  #isDoubtful(bytes: Uint8Array, start: number, end: number): boolean {
-    return frameSize(bytes, end, bytes.length) < 0 || this.#holdsAnother(bytes, start, end);
+  get isAwaiting(): boolean {
+    return this.#window.size > 0 || this.#nowMs - this.#unansweredAtMs < LATE_MS;
   }
 
-  #holdsAnother(bytes: Uint8Array, start: number, end: number): boolean {
-    const own = wordAt(bytes, start);
-    for (let at = start + HEADER_BYTES; at + 1 < end; at += 1) {
-      if (this.#isPending(bytes, at, end, own)) return true;
-    }
-    return false;
+  isRecent(identifier: number): boolean {
+    return ((this.#identifier - identifier) & 0xffff) < RECENT_COUNT;
   }
 
-  /** Whether these bytes, as far as they go, begin an answer to another request that is under way. */
-  #isPending(bytes: Uint8Array, at: number, end: number, own: number): boolean {
-    const have = end - at;
-    if (have === 1) {
-      for (const identifier of this.#window.keys())
-        if (identifier !== own && identifier >>> 8 === bytes[at]) return true;
-      return false;
-    }
-    const identifier = wordAt(bytes, at);
-    if (identifier === own) return false;
-    if (!this.#window.has(identifier) && !this.#unanswered.has(identifier)) return false;
-    for (let next = 2; next < Math.min(5, have); next += 1) if (bytes[at + next] !== 0) return false;
-    return true;
+  frame(bytes: Uint8Array, start: number, end: number, isJoined: boolean, atMs: number): boolean {
+    const isBelieved = !isJoined || this.#window.size < 2 || atMs > this.#waryUntilMs;
+    this.#frame(bytes, start, end, atMs, isBelieved);
+    return this.#isConnected;
   }
 
   #datagram(bytes: Uint8Array, atMs: number): void {
-    if (frameSize(bytes, 0, bytes.length) === bytes.length) this.#frame(bytes, 0, bytes.length, atMs);
+    if (isFrame(bytes)) this.#frame(bytes, 0, bytes.length, atMs, true);
     else this.#host.discarded('protocol', bytes.length);
     this.#pump();
   }
 
-  #frame(bytes: Uint8Array, start: number, end: number, atMs: number): void {
+  #frame(bytes: Uint8Array, start: number, end: number, atMs: number, isBelieved: boolean): void {
     this.#host.frame?.('received', bytes.slice(start, end), atMs);
     const identifier = wordAt(bytes, start);
     const exchange = this.#window.get(identifier);
     if (exchange === undefined) {
       const wasAwaited = this.#unanswered.delete(identifier);
+      if (!wasAwaited) this.#narrow(atMs);
       this.#host.discarded(wasAwaited ? 'late' : 'transaction', end - start);
       return;
     }
     this.#window.delete(identifier);
     this.#endedAtMs = atMs;
-    this.#settle(exchange, bytes, start + HEADER_BYTES - 1, end, atMs);
+    if (isBelieved) return this.#settle(exchange, bytes, start + HEADER_BYTES - 1, end, atMs);
+    this.#mismatch(exchange, 'the answer came in pieces, and may be made of two', end - start, atMs);
   }
 
   #settle(exchange: Exchange, bytes: Uint8Array, unitAt: number, end: number, atMs: number): void {
     const verdict = exchange.check(bytes, unitAt + 1, end);
-    if (byteAt(bytes, unitAt) !== exchange.unitId) {
-      const text = `unit ${byteAt(bytes, unitAt)} answered instead of ${exchange.unitId}`;
-      this.#host.discarded('foreign', end - unitAt);
-      exchange.owner.failed(exchange, failure('mismatch', text), atMs);
+    const unitId = byteAt(bytes, unitAt);
+    const bytesCount = end - unitAt;
+    if (unitId !== exchange.unitId) {
+      this.#mismatch(exchange, `unit ${unitId} answered instead of ${exchange.unitId}`, bytesCount, atMs);
     } else if (verdict === 'mismatch') {
-      this.#host.discarded('foreign', end - unitAt);
-      exchange.owner.failed(exchange, failure('mismatch', 'the answer is to something else'), atMs);
+      this.#mismatch(exchange, 'the answer is to something else', bytesCount, atMs);
     } else {
       exchange.owner.answered(exchange, bytes, unitAt + 1, end, atMs);
     }
   }
 
+  #mismatch(exchange: Exchange, text: string, bytes: number, atMs: number): void {
+    this.#narrow(atMs);
+    this.#host.discarded('foreign', bytes);
+    exchange.owner.failed(exchange, failure('mismatch', text), atMs);
+  }
+
+  /** The peer did what a sound one does not: one request at a time for a while, longer each time. */
+  #narrow(atMs: number): void {
+    if (this.#settings.window < 2) return;
+    if (atMs > this.#waryUntilMs) this.#narrowMs = NARROW_MIN_MS;
+    else if (atMs > this.#narrowUntilMs) this.#narrowMs = Math.min(NARROW_MAX_MS, 2 * this.#narrowMs);
+    this.#narrowUntilMs = atMs + this.#narrowMs;
+    this.#waryUntilMs = atMs + WARY_MS;
+  }
+
   /** The stream is out of step: whatever follows could be anything. */
   #broken(bytes: number): void {
-    this.#partialBytes = 0;
     this.#host.discarded('protocol', bytes);
     this.#fault('what came is not a Modbus/TCP frame');
   }
@@ -228,6 +192,8 @@ export class MbapTransport implements Transport {
   #fault(text: string): void {
     const error = failure('framing', text);
     const atMs = this.#clock.monotonicMs();
+    this.#narrow(atMs);
+    this.#identifier = (this.#identifier + IDENTIFIER_LEAP) & 0xffff;
     const pending = [...this.#window.values()];
     this.#window.clear();
     this.#isConnected = false;
@@ -236,8 +202,10 @@ export class MbapTransport implements Transport {
   }
 
   #pump(): void {
-    while (this.#isConnected && this.#queue.length > 0 && this.#window.size < this.#settings.window) {
+    while (this.#isConnected && this.#queue.length > 0) {
       const nowMs = this.#clock.monotonicMs();
+      const window = nowMs < this.#narrowUntilMs ? 1 : this.#settings.window;
+      if (this.#window.size >= window) return;
       const readyAtMs = this.#endedAtMs + this.#settings.paceMs;
       if (this.#settings.paceMs > 0 && readyAtMs > nowMs) {
         this.#cancelPace ??= this.#clock.after(readyAtMs - nowMs, () => {
@@ -299,25 +267,21 @@ export class MbapTransport implements Transport {
       hasExpired = true;
       this.#window.delete(identifier);
       this.#unanswered.add(identifier);
+      this.#unansweredAtMs = nowMs;
       this.#endedAtMs = nowMs;
       exchange.owner.failed(exchange, noAnswer(exchange), nowMs);
     }
     if (!this.#isConnected) return;
     // A frame that was begun and not ended by now would swallow the beginning of the next.
-    const isCutOff = this.#partialBytes > 0 && nowMs - this.#partialAtMs > PARTIAL_MS;
-    if (hasExpired && isCutOff) return this.#fault('a frame was cut off');
+    if (hasExpired && this.#stream.isCutOff(nowMs)) return this.#fault('a frame was cut off');
     if (this.#unanswered.size > UNANSWERED_MAX) return this.#fault('nothing is answered any more');
     this.#watch(nowMs);
     this.#pump();
   }
 }
 
-/** Bytes of the frame that begins here; 0 when its header is not complete, -1 when it is no frame at all. */
-function frameSize(bytes: Uint8Array, start: number, end: number): number {
-  const have = end - start;
-  if (have >= 4 && wordAt(bytes, start + 2) !== 0) return -1;
-  if (have < 6) return 0;
-  const length = wordAt(bytes, start + 4);
-  if (length < LENGTH_MIN || length > LENGTH_MAX) return -1;
-  return have < HEADER_BYTES ? 0 : HEADER_BYTES - 1 + length;
+/** Whether these bytes are one frame, no less and no more. */
+function isFrame(bytes: Uint8Array): boolean {
+  if (bytes.length < HEADER_BYTES + 1 || wordAt(bytes, 2) !== 0) return false;
+  return wordAt(bytes, 4) === bytes.length - HEADER_BYTES + 1;
 }

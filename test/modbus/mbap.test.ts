@@ -292,3 +292,50 @@ test('whatever bytes come, nothing throws and no wrong value comes out', () => {
     { numRuns: 500 },
   );
 });
+
+test('a peer that answers in disorder is asked one thing at a time for a while, longer if it goes on', () => {
+  const rig = new Rig({ window: 4 });
+  /** How many requests are under way when four want to go. */
+  const underWay = (): number => {
+    const from = rig.sent.length;
+    for (let address = 0; address < 4; address += 1) rig.read(address);
+    const count = rig.sent.length - from;
+    for (let index = from; index < rig.sent.length; index += 1) rig.receive(rig.answer(index));
+    return count;
+  };
+  assert.equal(underWay(), 4);
+  rig.read(0);
+  rig.receive(rig.answer(rig.sent.length - 1, set(6, 9)));
+  assert.equal(underWay(), 1);
+  rig.clock.advance(4900);
+  assert.equal(underWay(), 1);
+  rig.clock.advance(200);
+  assert.equal(underWay(), 4);
+  rig.receive(set(0, 0x11)(rig.answer(0)));
+  rig.clock.advance(5100);
+  assert.equal(underWay(), 1);
+  rig.clock.advance(5000);
+  assert.equal(underWay(), 4);
+});
+
+test('a peer that hangs up on a second request gets one at a time when it is back', () => {
+  const rig = new Rig({ window: 4 });
+  rig.read(0);
+  rig.read(1);
+  rig.transport.disconnected({ kind: 'closed', exception: 0, text: 'ECONNRESET' });
+  rig.transport.connected();
+  const from = rig.sent.length;
+  for (let address = 0; address < 4; address += 1) rig.read(address);
+  assert.equal(rig.sent.length - from, 1);
+});
+
+test('bytes that stand where the end of an answer was lost, and the next one behind them, are no answer', () => {
+  const rig = new Rig({ window: 4 });
+  // The peer has shown before that it sends what nobody asked for.
+  rig.receive(set(0, 0x11)(rig.answer(0)));
+  rig.clock.advance(5100);
+  const outcomes = [rig.read(0), rig.read(1)];
+  const whole = rig.answer(0);
+  rig.receive(whole.subarray(0, whole.length - 3), Uint8Array.of(7, 7, 7, ...rig.answer(1)));
+  assert.deepEqual(outcomes.map(kindOf), ['mismatch', 'answer']);
+});

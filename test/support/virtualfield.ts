@@ -140,11 +140,7 @@ export class VirtualField {
     this.#ageMaxMs = bus.timeoutMs + 500;
     this.station = new Station(spec, seed, this.clock, 2);
     const random = new Random(seed ^ 0x5eed);
-    const line = 'line' in spec.link ? (spec.link.line ?? null) : null;
-    const openWire: OpenWire =
-      spec.link.kind === 'tcp'
-        ? (listener) => new TcpWire(this.station, this.clock, listener)
-        : (listener) => new LineWire(this.station, this.clock, listener, line ?? { baud: 9600 });
+    const openWire: OpenWire = (listener) => wireOf(spec.link, this.station, this.clock, listener);
     const sink: Sink = {
       sample: (state) => this.#sample(state),
       batch: () => {},
@@ -193,17 +189,46 @@ export class VirtualField {
   }
 }
 
-/** A serial line in virtual time, as the client's wire. */
+function wireOf(link: BusSpec['link'], station: Station, clock: Clock, listener: WireListener): Wire {
+  const line = link.line ?? null;
+  switch (link.kind) {
+    case 'rtu':
+    case 'ascii':
+      return new LineWire(station, clock, listener, link.kind, line ?? { baud: 9600 }, false);
+    case 'rtu-over-tcp':
+      return new LineWire(station, clock, listener, 'rtu', line, true);
+    case 'ascii-over-tcp':
+      return new LineWire(station, clock, listener, 'ascii', line, true);
+    case 'udp':
+      return new DatagramWire(station, clock, listener);
+    case 'tcp':
+    case 'tls':
+      return new TcpWire(station, clock, listener);
+  }
+}
+
+/** A serial line in virtual time, as the client's wire; behind a converter faults may end its connection. */
 class LineWire implements Wire {
   readonly #line: Line;
   #isOpen = true;
 
-  constructor(station: Station, clock: Clock, listener: WireListener, spec: LineSpec) {
-    this.#line = new Line(station, 'rtu', spec, clock, {
+  constructor(
+    station: Station,
+    clock: Clock,
+    listener: WireListener,
+    framing: 'rtu' | 'ascii',
+    spec: LineSpec | null,
+    isConverter: boolean,
+  ) {
+    this.#line = new Line(station, framing, spec, clock, {
       heard: (bytes) => {
         if (this.#isOpen) listener.received(bytes, clock.monotonicMs(), clock.monotonicMs());
       },
-      ended: () => {},
+      ended: (how) => {
+        if (!isConverter || !this.#isOpen) return;
+        this.#isOpen = false;
+        listener.closed(failure('closed', how === 'fin' ? 'the peer closed' : 'ECONNRESET'));
+      },
     });
     clock.after(0, () => this.#isOpen && listener.opened());
   }
@@ -259,6 +284,41 @@ class TcpWire implements Wire {
   }
 }
 
+/** Datagrams to the units in virtual time. */
+class DatagramWire implements Wire {
+  readonly #station: Station;
+  readonly #clock: Clock;
+  readonly #listener: WireListener;
+  #isOpen = true;
+
+  constructor(station: Station, clock: Clock, listener: WireListener) {
+    this.#station = station;
+    this.#clock = clock;
+    this.#listener = listener;
+    clock.after(0, () => this.#isOpen && listener.opened());
+  }
+
+  write(bytes: Uint8Array): void {
+    for (const frame of new TcpRequestReader().push(bytes)) {
+      const answer = this.#station.take(frame, 'tcp', 1);
+      if (answer === null) continue;
+      let delayMs = answer.turnaroundMs + answer.delivery.delayMs;
+      for (const piece of answer.delivery.pieces) {
+        delayMs += piece.pauseMs;
+        this.#clock.after(delayMs, () => {
+          const nowMs = this.#clock.monotonicMs();
+          if (this.#isOpen) this.#listener.received(Uint8Array.from(piece.bytes), nowMs, nowMs);
+        });
+      }
+    }
+  }
+
+  destroy(): Promise<void> {
+    this.#isOpen = false;
+    return Promise.resolve();
+  }
+}
+
 /** A gateway file as text, loaded: its problems are the test's mistake. */
 export function plantOf(yaml: string): Plant {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-plant-'));
@@ -274,12 +334,13 @@ export function plantOf(yaml: string): Plant {
 }
 
 export interface FieldShape {
-  readonly kind: 'rtu' | 'tcp';
+  readonly kind: 'rtu' | 'ascii' | 'rtu-over-tcp' | 'ascii-over-tcp' | 'tcp' | 'udp';
   readonly units: readonly number[];
   /** Zero-based holding registers, on every unit. */
   readonly addresses: readonly number[];
   readonly rate: string;
   readonly timeout: string;
+  /** Behind a converter: none unless given, bytes take no time. */
   readonly line?: LineSpec;
   readonly turnaroundMs: number;
   readonly inFlight?: number;
@@ -287,24 +348,27 @@ export interface FieldShape {
 
 /** A plant and its simulation of one shape: every unit the same, every register stamped. */
 export function fieldOf(shape: FieldShape, seed: number): VirtualField {
-  const { kind, line = { baud: 9600 } } = shape;
-  const bus =
-    kind === 'rtu'
-      ? `{ protocol: rtu, path: /dev/ttyS9, baud: ${line.baud}, format: 8N1, timeout: ${shape.timeout} }`
-      : `{ protocol: tcp, host: 127.0.0.1, port: 502, timeout: ${shape.timeout}, in_flight: ${shape.inFlight ?? 1} }`;
+  const { kind } = shape;
+  const isSerial = kind === 'rtu' || kind === 'ascii';
+  const line = shape.line ?? (isSerial ? { baud: 9600 } : undefined);
+  const place = isSerial
+    ? `path: /dev/ttyS9, baud: ${line?.baud ?? 9600}, format: 8N1`
+    : `host: 127.0.0.1, port: 502, in_flight: ${shape.inFlight ?? 1}`;
   const tags = shape.addresses.map((address) => `      r${address}: { holding: ${address} }`).join('\n');
   const devices = shape.units.map(
     (unitId) => `  u${unitId}:\n    bus: bus\n    unit_id: ${unitId}\n    tags:\n${tags}`,
   );
   const plant = plantOf(
     `version: 1\nbroker: { anonymous: true, store: memory }\n` +
-      `defaults: { rate: ${shape.rate}, report: always }\nbuses:\n  bus: ${bus}\ndevices:\n${devices.join('\n')}\n`,
+      `defaults: { rate: ${shape.rate}, report: always }\n` +
+      `buses:\n  bus: { protocol: ${kind}, ${place}, timeout: ${shape.timeout} }\n` +
+      `devices:\n${devices.join('\n')}\n`,
   );
   const units = shape.units.map((unitId) => ({
     unitId,
     turnaroundMs: shape.turnaroundMs,
     values: [{ table: 'holding-register', address: 0, quantity: 1000, script: 'stamp' } as const],
   }));
-  const link = kind === 'rtu' ? { kind, line } : { kind };
+  const link = { kind, ...(line === undefined ? {} : { line }) };
   return new VirtualField(plant, { name: 'bus', link, units }, seed);
 }

@@ -1,0 +1,195 @@
+/**
+ * What may still come on a line whose frames carry no transaction identifier: answers to requests that were given up,
+ * and answers given already that come once more. Such an answer fits every request of the same shape, so what was
+ * given up is held against its likes until it cannot come any more, and what was given is remembered byte for byte.
+ */
+import { wordAt } from './bytes.js';
+import type { Exchange } from './exchange.js';
+import { FUNCTION } from './protocol.js';
+
+/** A right frame, as a framing found it. */
+export interface Frame {
+  readonly unitId: number;
+  readonly pdu: Uint8Array;
+  readonly pduStart: number;
+  readonly pduEnd: number;
+}
+
+interface Suspect {
+  readonly exchange: Exchange;
+  readonly untilMs: number;
+  /** It was answered by what may have been a repetition: only others are to fear what comes next. */
+  readonly sparesItself: boolean;
+}
+
+interface Given {
+  readonly exchange: Exchange;
+  readonly pdu: Uint8Array;
+  readonly atMs: number;
+}
+
+const SUSPECTS_MAX = 512;
+/** For so long an answer may come once more and be taken for that of another request of its shape. */
+const REPEAT_MS = 1000;
+/** For so long an answer that comes again is surely no late one. */
+const ECHO_MS = 300;
+/** After a repetition was seen more of them are expected for so long. */
+const REPEATING_MS = 60_000;
+const RECENT_MAX = 64;
+/** The newest answer to each of so many requests is kept. */
+const REQUESTS_MAX = 512;
+
+export class Latecomers {
+  #suspects: Suspect[] = [];
+  /** The newest last. */
+  readonly #recent: Given[] = [];
+  /** The newest answer to each request, the least recently given first. */
+  readonly #newest = new Map<string, Given>();
+  #repeatingUntilMs = -Infinity;
+
+  get hasSuspects(): boolean {
+    return this.#suspects.length > 0;
+  }
+
+  // Answers that did not come.
+
+  suspect(exchange: Exchange, untilMs: number): void {
+    this.#add({ exchange, untilMs, sparesItself: false });
+  }
+
+  /** Until when a request of this shape could be answered by what was meant for another; 0: it cannot. */
+  heldUntilMs(exchange: Exchange): number {
+    let heldMs = 0;
+    for (const suspect of this.#suspects) {
+      if (suspect.untilMs <= heldMs || !suspect.exchange.isLike(exchange)) continue;
+      if (suspect.sparesItself && isSameRequest(suspect.exchange, exchange)) continue;
+      heldMs = suspect.untilMs;
+    }
+    return heldMs;
+  }
+
+  expire(nowMs: number): void {
+    if (this.hasSuspects) this.#suspects = this.#suspects.filter(({ untilMs }) => untilMs > nowMs);
+  }
+
+  someSuspect(test: (exchange: Exchange) => boolean): boolean {
+    return this.#suspects.some(({ exchange }) => test(exchange));
+  }
+
+  /** Whether this may be the late answer to something. */
+  isSuspected(frame: Frame): boolean {
+    return this.someSuspect((exchange) => fits(exchange, frame) !== 'mismatch');
+  }
+
+  /** The late answer came: what it answers is no suspect any more. False: it is none, or one that is repeated. */
+  clear(frame: Frame, nowMs: number): boolean {
+    const index = this.#suspects.findIndex(({ exchange }) => fits(exchange, frame) === 'answer');
+    if (index < 0) return false;
+    if (this.#isSeenLately(frame, nowMs, ECHO_MS)) return false;
+    this.#suspects.splice(index, 1);
+    return true;
+  }
+
+  // Answers that came.
+
+  given(exchange: Exchange, frame: Frame, atMs: number): void {
+    // Perhaps it was given before, and its own answer is still to come.
+    if (atMs < this.#repeatingUntilMs && this.#isSeenLately(frame, atMs, REPEAT_MS))
+      this.#add({ exchange, untilMs: atMs + REPEAT_MS, sparesItself: true });
+    const given = { exchange, pdu: frame.pdu.slice(frame.pduStart, frame.pduEnd), atMs };
+    this.#recent.push(given);
+    if (this.#recent.length > RECENT_MAX) this.#recent.shift();
+    const key = keyOf(exchange);
+    this.#newest.delete(key);
+    this.#newest.set(key, given);
+    if (this.#newest.size <= REQUESTS_MAX) return;
+    for (const oldest of this.#newest.keys()) {
+      this.#newest.delete(oldest);
+      break;
+    }
+  }
+
+  /** Whether this, which nobody asked for just now, is byte for byte an answer that was given lately. */
+  isRepeated(frame: Frame, nowMs: number): boolean {
+    const isSeen = this.#isSeenLately(frame, nowMs, REPEAT_MS);
+    if (isSeen) this.#repeatingUntilMs = nowMs + REPEATING_MS;
+    return isSeen;
+  }
+
+  /**
+   * Whether this answer is, byte for byte, the one that another request of the same shape was given a moment ago,
+   * though this request was not known to be answered so: a repetition, or two stretches that have just become equal.
+   */
+  isTwin(exchange: Exchange, frame: Frame, nowMs: number): boolean {
+    const isOfAnother = this.#recent.some(
+      (given) =>
+        nowMs - given.atMs < REPEAT_MS &&
+        given.exchange.isLike(exchange) &&
+        isSame(given, frame) &&
+        !isSameRequest(given.exchange, exchange),
+    );
+    if (!isOfAnother || this.#isKnownAnswer(exchange, frame)) return false;
+    this.#repeatingUntilMs = nowMs + REPEATING_MS;
+    return true;
+  }
+
+  #add(suspect: Suspect): void {
+    this.#suspects.push(suspect);
+    if (this.#suspects.length > SUSPECTS_MAX) this.#suspects.shift();
+  }
+
+  #isSeenLately(frame: Frame, nowMs: number, withinMs: number): boolean {
+    return this.#recent.some((given) => nowMs - given.atMs < withinMs && isSame(given, frame));
+  }
+
+  /** Whether the newest answer that covers what this one reads says the same. */
+  #isKnownAnswer(exchange: Exchange, frame: Frame): boolean {
+    let newest: Given | null = null;
+    let part: Uint8Array | null = null;
+    for (const given of this.#newest.values()) {
+      if (newest !== null && given.atMs < newest.atMs) continue;
+      const covered = partOf(given, exchange);
+      if (covered !== null) [newest, part] = [given, covered];
+    }
+    return part !== null && Buffer.compare(part, frame.pdu.subarray(frame.pduStart + 2, frame.pduEnd)) === 0;
+  }
+}
+
+function fits(exchange: Exchange, { unitId, pdu, pduStart, pduEnd }: Frame): ReturnType<Exchange['check']> {
+  return exchange.unitId === unitId ? exchange.check(pdu, pduStart, pduEnd) : 'mismatch';
+}
+
+function isSame({ exchange, pdu }: Given, frame: Frame): boolean {
+  return (
+    exchange.unitId === frame.unitId &&
+    pdu.length === frame.pduEnd - frame.pduStart &&
+    Buffer.compare(pdu, frame.pdu.subarray(frame.pduStart, frame.pduEnd)) === 0
+  );
+}
+
+function isSameRequest(a: Exchange, b: Exchange): boolean {
+  return a.unitId === b.unitId && Buffer.compare(a.pdu, b.pdu) === 0;
+}
+
+function keyOf({ unitId, pdu }: Exchange): string {
+  return `${unitId}:${Buffer.from(pdu.buffer, pdu.byteOffset, pdu.length).toString('latin1')}`;
+}
+
+/** The data of an answer that a read of less would have been given; null when it does not hold all of that. */
+function partOf({ exchange, pdu }: Given, wanted: Exchange): Uint8Array | null {
+  const code = exchange.functionCode;
+  const isRead = code >= FUNCTION.readCoils && code <= FUNCTION.readInputRegisters;
+  if (!isRead || exchange.unitId !== wanted.unitId || code !== wanted.functionCode) return null;
+  const from = wordAt(wanted.pdu, 1) - wordAt(exchange.pdu, 1);
+  const quantity = wordAt(wanted.pdu, 3);
+  if (from < 0 || from + quantity > wordAt(exchange.pdu, 3)) return null;
+  if (code >= FUNCTION.readHoldingRegisters) return pdu.subarray(2 + 2 * from, 2 + 2 * (from + quantity));
+  // Bits of a longer read stand elsewhere in their bytes.
+  const bits = new Uint8Array((quantity + 7) >>> 3);
+  for (let bit = 0; bit < quantity; bit += 1) {
+    const at = from + bit;
+    const isSet = (((pdu[2 + (at >>> 3)] ?? 0) >>> (at & 7)) & 1) === 1;
+    if (isSet) bits[bit >>> 3] = (bits[bit >>> 3] ?? 0) | (1 << (bit & 7));
+  }
+  return bits;
+}

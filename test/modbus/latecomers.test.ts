@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Exchange } from '../../src/modbus/exchange.js';
+import { Latecomers, type Frame } from '../../src/modbus/latecomers.js';
+
+const NOBODY = { answered: () => {}, failed: () => {} };
+
+function read(address: number, quantity: number, functionCode = 3): Exchange {
+  return new Exchange(NOBODY, 1, Uint8Array.of(functionCode, 0, address, 0, quantity), 100, false);
+}
+
+function answer(...data: readonly number[]): Frame {
+  const pdu = Uint8Array.of(3, data.length, ...data);
+  return { unitId: 1, pdu, pduStart: 0, pduEnd: pdu.length };
+}
+
+test('what was given up is held against its likes until its answer came', () => {
+  const latecomers = new Latecomers();
+  latecomers.suspect(read(0, 2), 500);
+  assert.equal(latecomers.heldUntilMs(read(50, 2)), 500);
+  assert.equal(latecomers.heldUntilMs(read(50, 3)), 0);
+  assert.ok(latecomers.isSuspected(answer(0, 1, 0, 2)));
+  assert.ok(latecomers.clear(answer(0, 1, 0, 2), 100));
+  assert.equal(latecomers.heldUntilMs(read(50, 2)), 0);
+});
+
+test('an answer that comes once more does not clear what is still to come', () => {
+  const latecomers = new Latecomers();
+  latecomers.given(read(0, 2), answer(0, 1, 0, 2), 0);
+  latecomers.suspect(read(50, 2), 2000);
+  assert.equal(latecomers.clear(answer(0, 1, 0, 2), 20), false);
+  assert.equal(latecomers.heldUntilMs(read(50, 2)), 2000);
+  assert.ok(latecomers.clear(answer(9, 9, 9, 9), 400));
+});
+
+test('the answer to one request is not believed to answer its like a moment later, unless that was known to say the same', () => {
+  const latecomers = new Latecomers();
+  latecomers.given(read(0, 2), answer(0, 1, 0, 2), 0);
+  assert.ok(latecomers.isTwin(read(50, 2), answer(0, 1, 0, 2), 40));
+  assert.equal(latecomers.isTwin(read(50, 2), answer(0, 1, 0, 3), 40), false);
+  assert.equal(latecomers.isTwin(read(0, 2), answer(0, 1, 0, 2), 40), false, 'its own');
+  assert.equal(latecomers.isTwin(read(50, 2), answer(0, 1, 0, 2), 1100), false, 'too late for a repetition');
+  // A longer read around the like one showed that it really holds the same.
+  latecomers.given(read(49, 4), answer(7, 7, 0, 1, 0, 2, 8, 8), 50);
+  assert.equal(latecomers.isTwin(read(50, 2), answer(0, 1, 0, 2), 60), false);
+});
+
+test('bits known from a longer read are compared bit by bit', () => {
+  const latecomers = new Latecomers();
+  const bits = (byte: number): Frame => ({
+    unitId: 1,
+    pdu: Uint8Array.of(1, 1, byte),
+    pduStart: 0,
+    pduEnd: 3,
+  });
+  latecomers.given(read(0, 3, 1), bits(0b101), 0);
+  assert.ok(latecomers.isTwin(read(20, 3, 1), bits(0b101), 10));
+  latecomers.given(read(18, 8, 1), bits(0b10100), 20);
+  assert.equal(latecomers.isTwin(read(20, 3, 1), bits(0b101), 30), false);
+});
+
+test('once answers have come twice, one that says the same again holds up the likes of its request, not itself', () => {
+  const latecomers = new Latecomers();
+  const [first, like] = [read(0, 2), read(50, 2)];
+  latecomers.given(first, answer(0, 1, 0, 2), 0);
+  latecomers.given(first, answer(0, 1, 0, 2), 100);
+  assert.equal(latecomers.heldUntilMs(like), 0, 'equal values are no sign of it');
+  assert.ok(latecomers.isRepeated(answer(0, 1, 0, 2), 110));
+  latecomers.given(first, answer(0, 1, 0, 2), 200);
+  assert.ok(latecomers.heldUntilMs(like) > 200);
+  assert.equal(latecomers.heldUntilMs(first), 0);
+});
