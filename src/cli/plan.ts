@@ -100,10 +100,18 @@ export function planOf(plant: Plant): PlantPlan {
 const MESSAGE_BYTES = 90;
 
 function planUplink(plant: Plant, { name, nodes, out, queue }: UplinkSettings): UplinkPlan {
-  const sent = plant.tags.filter(({ topic }) => out.some(({ from }) => matches(from, topic)));
-  const bytesPerMs = sent.reduce((sum, { topic, intervalMs, heartbeatMs }) => {
-    const everyMs = intervalMs > 0 ? intervalMs : heartbeatMs;
-    return everyMs > 0 ? sum + (Buffer.byteLength(topic) + MESSAGE_BYTES) / everyMs : sum;
+  const all = [
+    ...plant.tags
+      .filter(({ payload }) => payload !== 'batch')
+      .map((tag) => ({ topic: tag.topic, tags: [tag] })),
+    ...plant.batches,
+  ];
+  const sent = all.filter(({ topic }) => out.some(({ from }) => matches(from, topic)));
+  const bytesPerMs = sent.reduce((sum, { topic, tags }) => {
+    const everyMs = Math.min(
+      ...tags.map(({ intervalMs, heartbeatMs }) => (intervalMs > 0 ? intervalMs : heartbeatMs || Infinity)),
+    );
+    return sum + (Buffer.byteLength(topic) + MESSAGE_BYTES * tags.length) / everyMs;
   }, 0);
   const queueMs = bytesPerMs === 0 ? Infinity : queue.maxBytes / bytesPerMs;
   return { name, nodes, topics: sent.length, rules: out.length, queueBytes: queue.maxBytes, queueMs };

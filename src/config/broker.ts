@@ -5,6 +5,7 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { resolve } from 'node:path';
+import { isFilter } from './filter.js';
 import type { Source } from './load.js';
 import type { Path } from './problems.js';
 import type {
@@ -202,14 +203,7 @@ function accessRule(input: NonNullable<BrokerInput['access']>[number], source: S
     source.add('error', 'HF1507', at, 'names several of user, group and client; write a rule for each');
   if (input.allow === undefined && input.deny === undefined)
     source.add('error', 'HF1507', at, 'allows and denies nothing; add allow: [read], [write] or both');
-  const levels = input.topic.split('/');
-  const isFilter =
-    input.topic !== '' &&
-    levels.every(
-      (level, index) =>
-        level === '+' || (level === '#' && index === levels.length - 1) || !/[+#\0]/.test(level),
-    );
-  if (!isFilter)
+  if (!isFilter(input.topic))
     source.add(
       'error',
       'HF1508',

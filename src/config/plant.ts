@@ -5,6 +5,7 @@
  */
 import type { Table } from '../modbus/protocol.js';
 import type { ValueType, WordOrder } from '../modbus/values.js';
+import type { PayloadForm, Template } from './template.js';
 
 export interface Plant {
   /** The gateway file it came from, as given. */
@@ -140,6 +141,9 @@ export interface UplinkSettings {
   readonly in: readonly UplinkRule[];
   /** Filters here whose retained messages are sent again on each connection. */
   readonly announce: readonly string[];
+  readonly notices: readonly UplinkNotice[];
+  /** Names that templates may use beside those of the message, with their texts. */
+  readonly variables: Readonly<Record<string, string>>;
   readonly queue: UplinkQueueSettings;
 }
 
@@ -153,11 +157,31 @@ export interface UplinkTls {
   readonly alpn: readonly string[];
 }
 
+/** Which messages cross an uplink, and as what. */
 export interface UplinkRule {
+  /** Filter on the side that the message comes from. */
   readonly from: string;
+  /** Filter on the other side with the same wildcard part, whose literal beginning replaces that of `from`. */
   readonly to: string;
+  /** What makes the topic instead, where names are filled in or many topics become one; null: `to`. */
+  readonly topic: Template | null;
+  /** The most that is used; a message's own QoS when that is lower. */
   readonly qos: 0 | 1 | 2;
+  /** keep: as the message was published. */
   readonly retain: 'keep' | 'never';
+  /** null: the payload as it was published. */
+  readonly payload: PayloadForm | null;
+}
+
+/** What an uplink says by itself. */
+export interface UplinkNotice {
+  readonly when: 'connect' | 'device-online' | 'device-degraded' | 'device-offline' | 'every';
+  /** With every. */
+  readonly everyMs: number;
+  readonly topic: Template;
+  readonly payload: PayloadForm;
+  readonly qos: 0 | 1 | 2;
+  readonly retain: boolean;
 }
 
 export interface UplinkQueueSettings {

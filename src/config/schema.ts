@@ -672,15 +672,58 @@ const brokerSchema = z.strictObject({
 
 /* ---- uplinks ------------------------------------------------------------------------------------------------- */
 
-const ruleSchema = z.strictObject({
-  from: text('a topic filter').check(about('Topic filter on the side that the message comes from.')),
+/** A word, a text with {names}, or JSON with {names}. */
+const payloadForm = () =>
+  z.union([z.string(), z.record(z.string(), z.unknown()), z.array(z.unknown())], {
+    error: ({ input }: Said) =>
+      `${shown(input)} is not a payload; write raw, batch, thingsboard, or a template`,
+  });
+const FORM_TEXT =
+  '`published`: as it was published; `raw`: the bare value; `batch`: the values of one answer of a device in one JSON; `thingsboard`: the same for the gateway API of ThingsBoard; or a template: JSON or text with {names}, such as `{ value: "{v}", time: "{time}" }`.';
+
+const outSchema = z.strictObject({
+  from: text('a topic filter').check(about('Filter of the topics here.')),
   to: z.optional(
-    text('a topic filter').check(
-      about('The filter on the other side, with the same wildcards; the same as `from` unless given.'),
+    text('a topic').check(
+      about(
+        'Filter there with the same wildcards, or a topic with {names}; the same as `from` unless given.',
+      ),
     ),
   ),
   qos: z.optional(z.literal([0, 1, 2]).check(about('The most that is used.', 1))),
   retain: z.optional(z.enum(['keep', 'never']).check(about('`keep`: as it was published.', 'keep'))),
+  payload: z.optional(payloadForm().check(about(FORM_TEXT, 'published'))),
+});
+
+const inSchema = z.strictObject({
+  from: text('a topic filter').check(about('Filter of the topics there.')),
+  to: z.optional(
+    text('a topic').check(
+      about(
+        'Filter here with the same wildcards, or a topic with {names} of the message; the same as `from` unless given.',
+      ),
+    ),
+  ),
+  qos: z.optional(z.literal([0, 1, 2]).check(about('The most that is used.', 1))),
+  retain: z.optional(z.enum(['keep', 'never']).check(about('`keep`: as it was published.', 'keep'))),
+  payload: z.optional(
+    payloadForm().check(
+      about('A template over the members of the JSON that comes, such as `{ v: "{value}", id: "{msgid}" }`.'),
+    ),
+  ),
+});
+
+const messageSchema = z.strictObject({
+  when: z.optional(
+    z
+      .enum(['connect', 'device-online', 'device-degraded', 'device-offline'])
+      .check(about('Said on each connection, or when a device changes to this state.')),
+  ),
+  every: z.optional(duration().check(about('Said so often while connected: a heartbeat.'))),
+  to: text('a topic').check(about('Topic there; may hold {names}.')),
+  payload: payloadForm().check(about('A template: JSON or text with {names}.')),
+  qos: z.optional(z.literal([0, 1, 2]).check(about('QoS.', 1))),
+  retain: z.optional(truth().check(about('Kept there for later subscribers.', false))),
 });
 
 const uplinkSchema = z.strictObject({
@@ -716,8 +759,18 @@ const uplinkSchema = z.strictObject({
     }),
   ),
   status_topic: z.optional(text().check(about('Topic there that says `online`, and `offline` as the will.'))),
-  out: z.optional(z.array(ruleSchema).check(about('What is forwarded; the first rule that matches counts.'))),
-  in: z.optional(z.array(ruleSchema).check(about('What is brought in.'))),
+  variables: z.optional(
+    z
+      .record(slugText('a name of a variable'), text())
+      .check(about('Texts that {names} in topics and templates stand for.')),
+  ),
+  out: z.optional(z.array(outSchema).check(about('What is forwarded; the first rule that matches counts.'))),
+  in: z.optional(z.array(inSchema).check(about('What is brought in.'))),
+  messages: z.optional(
+    z
+      .array(messageSchema)
+      .check(about('What the gateway says there by itself: on connect, as a heartbeat, of a device.')),
+  ),
   announce: z.optional(
     z
       .array(text('a topic filter'))

@@ -1,15 +1,12 @@
-/**
- * The uplinks' part of the Plant. A rule that would send messages in a circle is refused here where the far side
- * cannot be told to leave our own messages out (MQTT 3.1.1 knows no No Local).
- */
+/** The uplinks' part of the Plant: nodes, TLS, queue; rules and messages are in uplinkrules.ts. */
 import { resolve } from 'node:path';
 import { readable } from './broker.js';
 import type { Source } from './load.js';
-import type { UplinkRule, UplinkSettings, UplinkTls } from './plant.js';
+import type { UplinkSettings, UplinkTls } from './plant.js';
 import type { Path } from './problems.js';
 import type { GatewayInput, UplinkInput } from './schema.js';
-
-type RuleInput = NonNullable<UplinkInput['out']>[number];
+import { fillKnown } from './template.js';
+import { inRule, noticeOf, outRule, refuseCircles } from './uplinkrules.js';
 
 const NODE = /^(mqtts?|wss?):\/\/[^\s/:]+(:\d+)?(\/\S*)?$/;
 const DAY_MS = 24 * 3600 * 1000;
@@ -19,7 +16,14 @@ export function uplinkSettings(
   source: Source,
   gateway: { readonly id: string; readonly baseTopic: string },
 ): UplinkSettings[] {
-  return Object.entries(inputs ?? {}).map(([name, input]) => uplink(name, input, source, gateway));
+  const all = Object.entries(inputs ?? {}).map(([name, input]) => uplink(name, input, source, gateway));
+  for (const [index, { name, queue }] of all.entries()) {
+    const other = all.slice(0, index).find((one) => one.queue.path === queue.path);
+    if (other === undefined) continue;
+    const text = `is the queue folder of uplink ${other.name} too; give each its own`;
+    source.add('error', 'HF1515', ['uplinks', name, 'queue', 'path'], text);
+  }
+  return all;
 }
 
 function uplink(
@@ -35,23 +39,44 @@ function uplink(
     source.add('error', 'HF1510', [...at, 'nodes', index], text);
   });
   const home = `${baseTopic}/${id}`;
-  const out = (input.out ?? []).map((rule, index) => ruleOf(rule, source, [...at, 'out', index]));
-  const incoming = (input.in ?? []).map((rule, index) => ruleOf(rule, source, [...at, 'in', index]));
+  const own = { gateway: id, base: baseTopic };
+  for (const key of Object.keys(input.variables ?? {}))
+    if (Object.hasOwn(own, key))
+      source.add(
+        'error',
+        'HF1513',
+        [...at, 'variables', key],
+        'is filled in already; choose another name',
+        'key',
+      );
+  const texts = { ...input.variables, ...own };
+  const variables = new Map(Object.entries(texts));
+  const out = (input.out ?? []).map((rule, index) => outRule(rule, source, [...at, 'out', index], variables));
+  const incoming = (input.in ?? []).map((rule, index) =>
+    inRule(rule, source, [...at, 'in', index], variables),
+  );
+  const notices = (input.messages ?? []).flatMap(
+    (message, index) => noticeOf(message, source, [...at, 'messages', index], variables) ?? [],
+  );
   const version = String(input.version ?? '5') as '3.1.1' | '5';
   if (version === '3.1.1') refuseCircles(out, incoming, source, at);
   return {
     name,
     nodes: input.nodes,
     version,
-    clientId: input.client_id ?? `${id}-${name}`,
+    clientId: fillKnown(input.client_id ?? `${id}-${name}`, variables),
     user: input.user ?? null,
     password: input.password ?? null,
     keepAliveS: Math.max(1, Math.round((input.keep_alive ?? 30_000) / 1000)),
     tls: tlsOf(input, source, at),
-    statusTopic: input.status_topic ?? null,
+    statusTopic: input.status_topic === undefined ? null : fillKnown(input.status_topic, variables),
     out,
     in: incoming,
-    announce: input.announce ?? [`${home}/status`, `${home}/device/#`],
+    announce: (input.announce ?? [`${home}/status`, `${home}/device/#`]).map((filter) =>
+      fillKnown(filter, variables),
+    ),
+    notices,
+    variables: texts,
     queue: {
       path: resolve(source.folder, input.queue?.path ?? `data/uplinks/${name}`),
       maxBytes: Math.max(4 * 2 ** 20, input.queue?.max_bytes ?? 256 * 2 ** 20),
@@ -95,69 +120,4 @@ function tlsOf(input: UplinkInput, source: Source, at: Path): UplinkTls | null {
     verify: tls?.insecure !== true,
     alpn: tls?.alpn ?? [],
   };
-}
-
-function ruleOf(input: RuleInput, source: Source, at: Path): UplinkRule {
-  const to = input.to ?? input.from;
-  for (const [key, filter] of [
-    ['from', input.from],
-    ['to', to],
-  ] as const) {
-    if (!isFilter(filter)) {
-      source.add(
-        'error',
-        'HF1511',
-        [...at, key],
-        `${JSON.stringify(filter)} is not a topic filter; + stands for a whole level, # for the rest at the end`,
-      );
-    }
-  }
-  if (wildcards(input.from) !== wildcards(to)) {
-    const text = `ends in "${wildcards(to)}" and from in "${wildcards(input.from)}"; both must have the same wildcards`;
-    source.add('error', 'HF1511', [...at, 'to'], text);
-  }
-  return { from: input.from, to, qos: input.qos ?? 1, retain: input.retain ?? 'keep' };
-}
-
-function isFilter(filter: string): boolean {
-  const levels = filter.split('/');
-  return (
-    filter !== '' &&
-    levels.every(
-      (level, index) =>
-        level === '+' || (level === '#' && index === levels.length - 1) || !/[+#\0]/.test(level),
-    )
-  );
-}
-
-/** From the first wildcard on. */
-function wildcards(filter: string): string {
-  const at = filter.search(/[+#]/);
-  return at < 0 ? '' : filter.slice(at);
-}
-
-/** What goes out must not be what comes in again. */
-function refuseCircles(
-  out: readonly UplinkRule[],
-  incoming: readonly UplinkRule[],
-  source: Source,
-  at: Path,
-): void {
-  incoming.forEach((rule, index) => {
-    const other = out.findIndex(({ to }) => mayMeet(to, rule.from));
-    if (other < 0) return;
-    const text = `brings in what out rule ${other} sends (${out[other]?.to ?? ''}); with version 3.1.1 that is a circle: use other topics, or version: 5`;
-    source.add('error', 'HF1512', [...at, 'in', index], text);
-  });
-}
-
-/** Whether one topic could match both filters. */
-function mayMeet(one: string, other: string): boolean {
-  const [a, b] = [one.split('/'), other.split('/')];
-  for (let i = 0; ; i++) {
-    const [x, y] = [a[i], b[i]];
-    if (x === '#' || y === '#') return true;
-    if (x === undefined || y === undefined) return x === y;
-    if (x !== '+' && y !== '+' && x !== y) return false;
-  }
 }

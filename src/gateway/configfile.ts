@@ -9,6 +9,7 @@ import type { Problem } from '../config/problems.js';
 export class ConfigFile {
   readonly #file: string;
   readonly #load: (file: string) => Promise<Loaded>;
+  #drafts = 0;
 
   constructor(file: string, load: (file: string) => Promise<Loaded>) {
     this.#file = file;
@@ -21,7 +22,8 @@ export class ConfigFile {
 
   /** Problems of a text as if it stood in the file: relative paths and device maps are found from there. */
   async check(text: string): Promise<readonly Problem[]> {
-    const draft = `${this.#file}.draft`;
+    // One of its own, because several may be checked at once.
+    const draft = `${this.#file}.draft-${process.pid}-${++this.#drafts}`;
     await writeFile(draft, text, { mode: 0o600 });
     try {
       const { problems } = await this.#load(draft);

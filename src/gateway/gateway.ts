@@ -109,6 +109,7 @@ export class Gateway {
       clock,
       log,
       metrics,
+      mayBringIn: () => true,
       changed: (about) => this.#status.event('uplink', { t: clock.nowMs(), ...about }),
     });
     this.#entrances = new Entrances(log, clock);
@@ -168,7 +169,7 @@ export class Gateway {
     this.#status.start();
     this.#closers.push(() => this.#farewell());
     // Before the first sample, so that none is missed.
-    await this.#uplinks.start(this.#plant);
+    await this.#uplinks.take(this.#plant);
     this.#closers.push(() => this.#uplinks.stop());
     await this.#pool.start();
     this.#closers.push(() => this.#pool.stop());
@@ -233,12 +234,13 @@ export class Gateway {
     this.#broker.reload(policyOf(fresh));
     this.#broker.renewCertificates();
     if (!isSameServer(old, fresh)) {
-      this.#options.log.warn('listeners, store, limits, web and uplinks are taken over at the next start');
+      this.#options.log.warn('listeners, store, limits and web are taken over at the next start');
     }
     const { plant, removed, added } = compare(old, fresh, this.#indexes);
     this.#plant = plant;
     await this.#pool.remove(removed);
     this.#take(plant);
+    await this.#uplinks.take(plant);
     await this.#pool.add(plant, added);
   }
 
@@ -276,7 +278,11 @@ export class Gateway {
     const listener: PoolListener = {
       samples: (parcel) => this.#telemetry.publish(parcel),
       results: (parcel) => this.#commands.results(parcel),
-      deviceChanged: (...news) => this.#status.deviceChanged(...news),
+      deviceChanged: (index, state, since, error) => {
+        this.#status.deviceChanged(index, state, since, error);
+        const device = this.#plant.devices.find((one) => one.index === index)?.name;
+        if (device !== undefined) this.#uplinks.deviceChanged({ device, state, since, error });
+      },
       busChanged: (...news) => this.#status.busChanged(...news),
       statistics: (bus, statistics) => this.#status.statistics(bus, statistics),
       event: (what, fields) => {

@@ -3,12 +3,16 @@
  * told on event/uplink.
  */
 import { readFileSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 import type { Broker } from '../broker/broker.js';
 import type { Clock } from '../clock.js';
 import type { Plant, UplinkSettings, UplinkTls } from '../config/plant.js';
 import type { Log } from '../log.js';
 import type { Metrics } from '../metrics.js';
+import { NOT_YET_READ } from '../poller/sample.js';
 import { systemFiles } from '../store/files.js';
+import type { DeviceNews } from '../uplink/notices.js';
+import type { Place } from '../uplink/payload.js';
 import type { Uplink, UplinkAbout } from '../uplink/uplink.js';
 
 export interface UplinksOptions {
@@ -16,61 +20,95 @@ export interface UplinksOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Whether messages are brought in now; not while another gateway is the active one. */
+  readonly mayBringIn: () => boolean;
   /** An uplink was connected, or lost. */
   readonly changed: (about: UplinkAbout) => void;
 }
 
+interface Running {
+  readonly settings: UplinkSettings;
+  readonly uplink: Uplink;
+}
+
 export class Uplinks {
   readonly #options: UplinksOptions;
-  #uplinks: Uplink[] = [];
+  #running: Running[] = [];
+  /** What each topic of the gateway speaks of; only where a template may ask. */
+  #places: ReadonlyMap<string, Place> = new Map();
+  readonly #states = new Map<string, string>();
 
   constructor(options: UplinksOptions) {
     this.#options = options;
   }
 
-  async start(plant: Plant): Promise<void> {
-    if (plant.uplinks.length === 0) return;
-    const { Uplink } = await import('../uplink/uplink.js');
+  /** Begins, or goes on with a new plant: an uplink whose settings are as they were is left alone. */
+  async take(plant: Plant): Promise<void> {
+    this.#places = plant.uplinks.some(hasTemplate) ? placesOf(plant) : new Map();
+    const wanted = new Map(plant.uplinks.map((settings) => [settings.name, settings]));
+    const isKept = ({ settings }: Running): boolean => isDeepStrictEqual(settings, wanted.get(settings.name));
+    const kept = this.#running.filter(isKept);
+    const gone = this.#running.filter((one) => !isKept(one));
+    this.#running = kept;
+    await Promise.all(gone.map(({ uplink }) => uplink.stop()));
     for (const settings of plant.uplinks) {
-      const queue = await this.#queueOf(settings);
-      const { broker, clock, log, changed } = this.#options;
-      const uplink = new Uplink(
-        {
-          name: settings.name,
-          nodes: settings.nodes,
-          remote: {
-            version: settings.version,
-            clientId: settings.clientId,
-            user: settings.user,
-            password: settings.password,
-            keepAliveS: settings.keepAliveS,
-            // Our queue is the session of what goes out; only what comes in needs one over there.
-            cleanStart: settings.in.length === 0,
-            sessionExpiryS: Math.ceil(settings.queue.maxAgeMs / 1000),
-            tls: settings.tls === null ? null : remoteTls(settings.tls),
-          },
-          out: settings.out,
-          in: settings.in,
-          announce: settings.announce,
-          statusTopic: settings.statusTopic,
-          gatewayId: plant.gateway.id,
-          drainPerS: settings.queue.drainPerS,
-          order: settings.queue.order,
-        },
-        { local: broker, queue, clock, log, changed },
-      );
-      this.#gaugesOf(uplink, settings.name);
-      uplink.start();
-      this.#uplinks.push(uplink);
+      if (kept.some(({ settings: { name } }) => name === settings.name)) continue;
+      const uplink = await this.#start(settings, plant.gateway.id);
+      this.#running.push({ settings, uplink });
     }
   }
 
+  /** Told once for each change of state; a device that was never asked is no news. */
+  deviceChanged(news: DeviceNews): void {
+    const { device, state, error } = news;
+    if (error === NOT_YET_READ || this.#states.get(device) === state) return;
+    this.#states.set(device, state);
+    for (const { uplink } of this.#running) uplink.deviceChanged(news);
+  }
+
+  async #start(settings: UplinkSettings, gatewayId: string): Promise<Uplink> {
+    const { Uplink } = await import('../uplink/uplink.js');
+    const { broker, clock, log, mayBringIn, changed } = this.#options;
+    const { queue } = settings;
+    const uplink = new Uplink(
+      {
+        ...settings,
+        remote: {
+          version: settings.version,
+          clientId: settings.clientId,
+          user: settings.user,
+          password: settings.password,
+          keepAliveS: settings.keepAliveS,
+          // Our queue is the session of what goes out; only what comes in needs one over there.
+          cleanStart: settings.in.length === 0,
+          sessionExpiryS: Math.ceil(queue.maxAgeMs / 1000),
+          tls: settings.tls === null ? null : remoteTls(settings.tls),
+        },
+        gatewayId,
+        drainPerS: queue.drainPerS,
+        order: queue.order,
+      },
+      {
+        local: broker,
+        queue: await this.#queueOf(settings),
+        clock,
+        log,
+        placeOf: (topic) => this.#places.get(topic) ?? null,
+        mayBringIn,
+        changed,
+      },
+    );
+    this.#gaugesOf(settings.name);
+    uplink.start();
+    return uplink;
+  }
+
   about(): UplinkAbout[] {
-    return this.#uplinks.map((uplink) => uplink.about());
+    return this.#running.map(({ uplink }) => uplink.about());
   }
 
   async stop(): Promise<void> {
-    await Promise.all(this.#uplinks.splice(0).map((uplink) => uplink.stop()));
+    await Promise.all(this.#running.splice(0).map(({ uplink }) => uplink.stop()));
   }
 
   async #queueOf({ queue }: UplinkSettings) {
@@ -81,29 +119,44 @@ export class Uplinks {
     return opened;
   }
 
-  #gaugesOf(uplink: Uplink, name: string): void {
+  /** Figures of the uplink that has this name now; a reload may have put another in its place. */
+  #gaugesOf(name: string): void {
     const { metrics } = this.#options;
-    const labels = { uplink: name };
-    metrics.gauge(
-      'uplink_connected',
-      'Whether the uplink is connected',
-      () => Number(uplink.about().isConnected),
-      labels,
-    );
-    metrics.gauge(
-      'uplink_queued_messages',
-      'Messages the far side does not have yet',
-      () => uplink.about().queuedMessages,
-      labels,
-    );
-    metrics.gauge('uplink_queued_bytes', 'What they take', () => uplink.about().queuedBytes, labels);
-    metrics.gauge(
-      'uplink_dropped_messages',
-      'Messages dropped because the queue was full or they were too old',
-      () => uplink.about().dropped,
-      labels,
-    );
+    const figure = (read: (about: UplinkAbout) => number) => (): number => {
+      const found = this.#running.find(({ settings }) => settings.name === name);
+      return found === undefined ? 0 : read(found.uplink.about());
+    };
+    for (const [metric, help, read] of GAUGES) metrics.gauge(metric, help, figure(read), { uplink: name });
   }
+}
+
+const GAUGES: readonly (readonly [string, string, (about: UplinkAbout) => number])[] = [
+  ['uplink_connected', 'Whether the uplink is connected', ({ isConnected }) => Number(isConnected)],
+  ['uplink_queued_messages', 'Messages the far side does not have yet', (about) => about.queuedMessages],
+  ['uplink_queued_bytes', 'What they take', (about) => about.queuedBytes],
+  ['uplink_sent_messages', 'Messages the far side has acknowledged', (about) => about.sent],
+  ['uplink_refused_messages', 'Messages the far side refused for good', (about) => about.refused],
+  [
+    'uplink_dropped_messages',
+    'Messages dropped because the queue was full or they were too old',
+    (about) => about.dropped,
+  ],
+];
+
+function hasTemplate({ out }: UplinkSettings): boolean {
+  return out.some(({ topic, payload }) => topic !== null || payload !== null);
+}
+
+function placesOf({ devices, tags, batches }: Plant): Map<string, Place> {
+  const places = new Map<string, Place>();
+  for (const { topic, name } of devices) places.set(topic, { device: name, tag: null });
+  for (const { topic, ackTopic, name, device } of tags) {
+    const place = { device: device.name, tag: name };
+    places.set(topic, place);
+    places.set(ackTopic, place);
+  }
+  for (const { topic, device } of batches) places.set(topic, { device: device.name, tag: null });
+  return places;
 }
 
 function remoteTls({ ca, cert, key, serverName, verify, alpn }: UplinkTls) {

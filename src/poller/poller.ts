@@ -19,7 +19,7 @@ import type { Sink } from './outbox.js';
 import { Patience } from './patience.js';
 import { Publisher } from './publisher.js';
 import { TagState } from './report.js';
-import type { DeviceState } from './sample.js';
+import { type DeviceState, NOT_YET_READ } from './sample.js';
 import { Statistics, type BusStatistics } from './statistics.js';
 import type { Span } from './terrain.js';
 import { Unit, type Block } from './unit.js';
@@ -155,7 +155,7 @@ export class Poller {
     const nowMs = this.#clock.monotonicMs();
     for (const unit of this.#units) {
       unit.sinceMs = this.#clock.nowMs();
-      this.#events.deviceChanged(unit.device.index, 'offline', unit.sinceMs, 'not yet read');
+      this.#events.deviceChanged(unit.device.index, 'offline', unit.sinceMs, NOT_YET_READ);
       this.#lessons.replan(unit, nowMs);
     }
     this.#client.open();

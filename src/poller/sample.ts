@@ -17,3 +17,6 @@ export interface Sample {
 
 /** degraded: it answers, but not for all of its tags. */
 export type DeviceState = 'online' | 'degraded' | 'offline';
+
+/** The error of a device that is offline only because nobody has asked it so far. */
+export const NOT_YET_READ = 'not yet read';

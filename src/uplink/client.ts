@@ -2,7 +2,8 @@
  * The one importer of MQTT.js: a connection to one broker elsewhere. Its own stores and reconnection are not used:
  * our disk queue is the session, and a lost connection is replaced by a new one.
  */
-import mqtt, { type IClientOptions, type MqttClient, type Packet } from 'mqtt';
+import mqtt, { type IClientOptions, type IConnackPacket, type IPublishPacket, type MqttClient } from 'mqtt';
+import { encodeProperties, type MessageProperties } from './properties.js';
 
 export interface RemoteOptions {
   /** mqtt:// mqtts:// ws:// wss:// */
@@ -29,12 +30,14 @@ export interface RemoteTls {
   readonly alpn: readonly string[];
 }
 
+/** A message on its way to the far side, or from it. */
 export interface RemoteMessage {
   readonly topic: string;
   readonly payload: Uint8Array;
   readonly qos: 0 | 1 | 2;
   readonly retain: boolean;
-  readonly userProperties: Readonly<Record<string, string | string[]>>;
+  /** Empty with MQTT 3.1.1. */
+  readonly properties: MessageProperties;
 }
 
 /** How a publication ended: 0 kept by the far side, a reason code from 0x80 refused, -1 unknown (still queued). */
@@ -42,6 +45,10 @@ export type PublishOutcome = number;
 
 const CONNACK_TIMEOUT_MS = 3_000;
 const UNKNOWN = -1;
+const PACKET_TOO_LARGE = 0x95;
+const UNSUPPORTED_VERSION = new Set([0x01, 0x84]);
+/** Fixed header, packet identifier, length of the topic, length of the properties, expiry. */
+const PACKET_OVERHEAD_BYTES = 24;
 
 export interface RemoteEvents {
   message(message: RemoteMessage): void;
@@ -49,33 +56,52 @@ export interface RemoteEvents {
   closed(reason: string): void;
 }
 
-export class Remote {
-  /** The most publications the far side takes at once. */
+/** What the far side said in its CONNACK that it takes. */
+interface RemoteLimits {
+  /** The most publications at once. */
   readonly receiveMaximum: number;
+  readonly maximumQos: 0 | 1 | 2;
+  readonly isRetainAvailable: boolean;
+  readonly maximumPacketBytes: number;
+}
+
+export class Remote {
   readonly #client: MqttClient;
   readonly #isV5: boolean;
+  readonly #limits: RemoteLimits;
 
-  constructor(client: MqttClient, isV5: boolean, receiveMaximum: number) {
+  constructor(client: MqttClient, isV5: boolean, limits: RemoteLimits) {
     this.#client = client;
     this.#isV5 = isV5;
-    this.receiveMaximum = receiveMaximum;
+    this.#limits = limits;
   }
 
-  /** done is called exactly once. */
-  publish(
-    topic: string,
-    payload: Uint8Array,
-    qos: 0 | 1 | 2,
-    retain: boolean,
-    via: string | null,
-    done: (outcome: PublishOutcome) => void,
-  ): void {
-    const properties = this.#isV5 && via !== null ? { properties: { userProperties: { [VIA]: via } } } : {};
+  /** The most publications the far side takes at once. */
+  get receiveMaximum(): number {
+    return this.#limits.receiveMaximum;
+  }
+
+  /** done is called exactly once, and never before this returns. QoS and RETAIN are lowered to what the far side takes. */
+  publish(message: RemoteMessage, done: (outcome: PublishOutcome) => void): void {
+    const { topic, payload } = message;
+    const { maximumQos, isRetainAvailable, maximumPacketBytes } = this.#limits;
+    const properties = this.#isV5 ? message.properties : {};
+    if (
+      Buffer.byteLength(topic) + payload.length + PACKET_OVERHEAD_BYTES + propertiesBytes(properties) >
+      maximumPacketBytes
+    ) {
+      queueMicrotask(() => done(PACKET_TOO_LARGE));
+      return;
+    }
     this.#client.publish(
       topic,
       Buffer.from(payload.buffer, payload.byteOffset, payload.length),
-      { qos, retain, ...properties },
-      (error) => done(error === undefined || error === null ? 0 : reasonOf(error)),
+      {
+        qos: Math.min(message.qos, maximumQos) as 0 | 1 | 2,
+        retain: message.retain && isRetainAvailable,
+        ...(this.#isV5 ? { properties } : {}),
+      },
+      (error) => done(error === undefined || error === null ? 0 : outcomeOf(error)),
     );
   }
 
@@ -98,12 +124,10 @@ export class Remote {
   }
 }
 
-/** User property that names the gateways a message came through. */
-export const VIA = 'holdfast-via';
-
 /** Connects once; rejects with why not within little more than the CONNACK timeout. */
-export function connectRemote(options: RemoteOptions, events: RemoteEvents): Promise<Remote> {
+export async function connectRemote(options: RemoteOptions, events: RemoteEvents): Promise<Remote> {
   const isV5 = options.version === '5';
+  // Throws when a certificate or key cannot be read as one.
   const client = mqtt.connect(options.url, clientOptions(options, isV5));
   return new Promise((resolve, reject) => {
     let state: 'connecting' | 'connected' | 'closed' = 'connecting';
@@ -115,6 +139,8 @@ export function connectRemote(options: RemoteOptions, events: RemoteEvents): Pro
     };
     client.on('error', (error) => {
       lastError = error.message;
+      if (isV5 && UNSUPPORTED_VERSION.has(codeOf(error)))
+        lastError += '; the far side does not speak MQTT 5, write version: 3.1.1';
       if (state === 'connecting') client.end(true, {}, over);
     });
     client.on(
@@ -125,24 +151,43 @@ export function connectRemote(options: RemoteOptions, events: RemoteEvents): Pro
       client.end(true);
       over();
     });
-    client.on('message', (topic, payload, packet) => {
-      events.message({
-        topic,
-        payload,
-        qos: packet.qos,
-        retain: packet.retain,
-        userProperties: {
-          ...(packet.properties?.userProperties as Record<string, string | string[]> | undefined),
-        },
-      });
-    });
-    client.on('connect', (connack: Packet) => {
+    client.on('message', (topic, payload, { qos, retain, properties }) =>
+      events.message({ topic, payload, qos, retain, properties: messageProperties(properties) }),
+    );
+    client.on('connect', (connack) => {
       state = 'connected';
-      const properties =
-        'properties' in connack ? (connack.properties as { receiveMaximum?: number } | undefined) : undefined;
-      resolve(new Remote(client, isV5, properties?.receiveMaximum ?? 65_535));
+      resolve(new Remote(client, isV5, limitsOf(connack.properties)));
     });
   });
+}
+
+function limitsOf(properties: IConnackPacket['properties']): RemoteLimits {
+  const maximumQos = properties?.maximumQoS;
+  return {
+    receiveMaximum: properties?.receiveMaximum ?? 65_535,
+    maximumQos: maximumQos === 0 || maximumQos === 1 ? maximumQos : 2,
+    isRetainAvailable: properties?.retainAvailable ?? true,
+    maximumPacketBytes: properties?.maximumPacketSize ?? Infinity,
+  };
+}
+
+function messageProperties(properties: IPublishPacket['properties']): MessageProperties {
+  if (properties === undefined) return {};
+  const { payloadFormatIndicator, contentType, responseTopic, correlationData, userProperties } = properties;
+  const { messageExpiryInterval } = properties;
+  return {
+    ...(payloadFormatIndicator === undefined ? {} : { payloadFormatIndicator }),
+    ...(contentType === undefined ? {} : { contentType }),
+    ...(responseTopic === undefined ? {} : { responseTopic }),
+    ...(correlationData === undefined ? {} : { correlationData }),
+    ...(messageExpiryInterval === undefined ? {} : { messageExpiryInterval }),
+    ...(userProperties === undefined ? {} : { userProperties: { ...userProperties } }),
+  };
+}
+
+/** At most what they take on the wire. */
+function propertiesBytes(properties: MessageProperties): number {
+  return Object.keys(properties).length === 0 ? 0 : encodeProperties(properties).length;
 }
 
 function clientOptions(options: RemoteOptions, isV5: boolean): IClientOptions {
@@ -179,7 +224,11 @@ function clientOptions(options: RemoteOptions, isV5: boolean): IClientOptions {
 }
 
 /** Only a reason code from the far side is a refusal; everything else means that nobody knows. */
-function reasonOf(error: Error): PublishOutcome {
-  const code = 'code' in error && typeof error.code === 'number' ? error.code : UNKNOWN;
+function outcomeOf(error: Error): PublishOutcome {
+  const code = codeOf(error);
   return code >= 0x80 ? code : UNKNOWN;
+}
+
+function codeOf(error: Error): number {
+  return 'code' in error && typeof error.code === 'number' ? error.code : UNKNOWN;
 }

@@ -44,4 +44,14 @@ export class Progress {
   isDone(sequence: number): boolean {
     return this.nextOpen(sequence) !== sequence;
   }
+
+  /** How many of first..last are not done. */
+  openIn(first: number, last: number): number {
+    const from = Math.max(first, this.cursor + 1);
+    const done = this.ranges.reduce(
+      (sum, [a, b]) => sum + Math.max(0, Math.min(b, last) - Math.max(a, from) + 1),
+      0,
+    );
+    return Math.max(0, last - from + 1 - done);
+  }
 }

@@ -1,50 +1,116 @@
 /**
- * Which messages cross an uplink, and under which topic on the other side. A rule replaces the literal beginning of
- * its `from` filter by that of `to`; the wildcard part is the same on both sides and is kept.
+ * What becomes of a message under the rules of an uplink: the first that matches renames it, or gives it the topic and
+ * payload of its template. Samples whose rule wants one message per answer wait here for the end of the turn.
  */
 import { matches } from '../broker/topic.js';
+import { literalPart } from '../config/filter.js';
+import type { UplinkRule } from '../config/plant.js';
+import { joined, namesOf, type Place, type Subject, subjectOf } from './payload.js';
+import { fillPayload, fillTopic } from './template.js';
 
-export interface Rule {
-  /** Filter on the side that the message comes from. */
-  readonly from: string;
-  /** Filter on the other side, with the same wildcard part. */
-  readonly to: string;
-  /** The most that is used; a message's own QoS when that is lower. */
-  readonly qos: 0 | 1 | 2;
-  /** keep: as the message was published. */
-  readonly retain: 'keep' | 'never';
+/** A message as it goes on to the other side. */
+export interface Routed {
+  readonly topic: string;
+  readonly payload: Uint8Array;
+  readonly rule: UplinkRule;
 }
 
-/** Topic of a message on the other side; null when no rule takes it. The first rule that matches counts. */
-export function route(rules: readonly Rule[], topic: string): { rule: Rule; topic: string } | null {
-  for (const rule of rules) {
-    if (!matches(rule.from, topic)) continue;
-    const renamed = rename(rule, topic);
-    if (renamed !== '') return { rule, topic: renamed };
+export interface RouterOptions {
+  readonly rules: readonly UplinkRule[];
+  /** JSON texts of the names that every template may use. */
+  readonly variables: ReadonlyMap<string, string>;
+  /** What a topic of the gateway speaks of; null: the messages come from elsewhere, and their names are not to be trusted. */
+  readonly placeOf: ((topic: string) => Place | null) | null;
+  readonly nowMs: () => number;
+}
+
+/** Samples of one answer, on their way to become one message. */
+interface Answer {
+  readonly rule: UplinkRule;
+  readonly samples: Subject[];
+}
+
+export class Router {
+  readonly #options: RouterOptions;
+  #answers = new Map<string, Answer>();
+  #waiting = 0;
+
+  constructor(options: RouterOptions) {
+    this.#options = options;
   }
-  return null;
+
+  get filters(): ReadonlySet<string> {
+    return new Set(this.#options.rules.map(({ from }) => from));
+  }
+
+  firstFilter(topic: string): string | undefined {
+    return this.#options.rules.find(({ from }) => matches(from, topic))?.from;
+  }
+
+  /** Where a message goes; null when no rule takes it, 'waits' when it is part of an answer that is told by flush(). */
+  route(topic: string, payload: Uint8Array): Routed | 'waits' | null {
+    const { rules, placeOf, nowMs } = this.#options;
+    for (const rule of rules) {
+      if (!matches(rule.from, topic)) continue;
+      if (rule.topic === null && rule.payload === null) {
+        const renamed = rename(rule, topic);
+        if (renamed === '') continue;
+        return { topic: renamed, payload, rule };
+      }
+      const subject = subjectOf(topic, placeOf?.(topic) ?? null, payload, nowMs());
+      if (rule.payload?.isPerAnswer === true) {
+        if (subject.place === null) continue;
+        if (subject.place.tag !== null) {
+          this.#gather(rule, subject.place.device, subject);
+          return 'waits';
+        }
+      }
+      const routed = this.#fill(rule, subject, payload);
+      if (routed !== null) return routed;
+    }
+    return null;
+  }
+
+  /** Samples that wait for flush(). */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /** The answers that wait, each as one message. */
+  flush(): Routed[] {
+    const answers = [...this.#answers.values()];
+    this.#answers = new Map();
+    this.#waiting = 0;
+    return answers.flatMap(({ rule, samples }) => {
+      const subject = joined(samples);
+      return (subject === null ? null : this.#fill(rule, subject, null)) ?? [];
+    });
+  }
+
+  #gather(rule: UplinkRule, device: string, subject: Subject): void {
+    this.#waiting++;
+    const key = `${this.#options.rules.indexOf(rule)} ${subject.timeMs} ${device}`;
+    const answer = this.#answers.get(key);
+    if (answer === undefined) this.#answers.set(key, { rule, samples: [subject] });
+    else answer.samples.push(subject);
+  }
+
+  /** Null when the template asks for what the message does not have: the next rule may take it. */
+  #fill(rule: UplinkRule, subject: Subject, published: Uint8Array | null): Routed | null {
+    const { variables, placeOf } = this.#options;
+    const names = namesOf(subject, variables);
+    const topic =
+      rule.topic === null ? rename(rule, subject.topic) : fillTopic(rule.topic, names, placeOf !== null);
+    if (topic === null || topic === '') return null;
+    if (rule.payload === null) return published === null ? null : { topic, payload: published, rule };
+    const text = fillPayload(rule.payload, names);
+    return text === null ? null : { topic, payload: Buffer.from(text), rule };
+  }
 }
 
-function rename(rule: Rule, topic: string): string {
-  const [from, to] = [literalPart(rule.from), literalPart(rule.to)];
+/** The literal beginning of `from` replaced by that of `to`; the wildcard part is kept. */
+function rename({ from, to }: UplinkRule, topic: string): string {
+  const [here, there] = [literalPart(from), literalPart(to)];
   // "a/#" also matches "a" itself, which has no slash to keep.
-  return topic.length < from.length ? to.slice(0, -1) : to + topic.slice(from.length);
-}
-
-/** What is wrong with a rule; null: nothing. */
-export function problemOf(rule: Rule): string | null {
-  const [from, to] = [wildcardPart(rule.from), wildcardPart(rule.to)];
-  if (from !== to)
-    return `"${rule.from}" ends in "${from}" and "${rule.to}" in "${to}"; both must have the same wildcards`;
-  return null;
-}
-
-/** A filter up to its first wildcard: "a/b/" of "a/b/#", all of it when it has none. */
-export function literalPart(filter: string): string {
-  const at = filter.search(/[+#]/);
-  return at < 0 ? filter : filter.slice(0, at);
-}
-
-function wildcardPart(filter: string): string {
-  return filter.slice(literalPart(filter).length);
+  return topic.length < here.length ? there.slice(0, -1) : there + topic.slice(here.length);
 }

@@ -1,16 +1,19 @@
 /**
  * One uplink: takes what its rules match from the local broker into its queue, keeps one connection to one of its
- * nodes, sends what is queued within a window, and brings in what its rules ask for. A message leaves the queue when the
- * far side has acknowledged it, and only then.
+ * nodes, and brings in what its rules ask for. What is sent when is in sender.ts.
  */
 import type { Message, Subscriber } from '../broker/message.js';
 import type { Cancel, Clock } from '../clock.js';
+import type { UplinkNotice, UplinkRule } from '../config/plant.js';
 import { messageOf } from '../errors.js';
 import type { Log } from '../log.js';
-import { connectRemote, VIA, type Remote, type RemoteMessage, type RemoteOptions } from './client.js';
-import type { Entry } from './block.js';
+import { connectRemote, type Remote, type RemoteMessage, type RemoteOptions } from './client.js';
+import { type DeviceNews, Notices } from './notices.js';
+import type { Place } from './payload.js';
+import { encodeProperties, VIA, viaOf } from './properties.js';
 import type { UplinkQueue } from './queue.js';
-import { route, type Rule } from './rule.js';
+import { type Routed, Router } from './rule.js';
+import { Sender } from './sender.js';
 
 /** What an uplink needs of the broker beside it. */
 export interface LocalBroker {
@@ -25,8 +28,11 @@ export interface UplinkOptions {
   /** Tried in turn. */
   readonly nodes: readonly string[];
   readonly remote: Omit<RemoteOptions, 'url' | 'will'>;
-  readonly out: readonly Rule[];
-  readonly in: readonly Rule[];
+  readonly out: readonly UplinkRule[];
+  readonly in: readonly UplinkRule[];
+  readonly notices: readonly UplinkNotice[];
+  /** Texts of the names that every template may use. */
+  readonly variables: Readonly<Record<string, string>>;
   /** Local topics whose retained messages are sent again on each connection, because a far side may have forgotten them. */
   readonly announce: readonly string[];
   /** Topic on the far side that says online, and offline as the will; null: none. */
@@ -56,65 +62,83 @@ interface Parts {
   readonly queue: UplinkQueue;
   readonly clock: Clock;
   readonly log: Log;
+  /** What a local topic speaks of; null when it is none of the gateway's own. */
+  readonly placeOf: (topic: string) => Place | null;
+  /** Whether commands and other messages are brought in now; not while another gateway is the active one. */
+  readonly mayBringIn: () => boolean;
   /** Called when the connection comes or goes. */
   readonly changed: (about: UplinkAbout) => void;
 }
 
-/** Messages sent and not acknowledged, at most. */
-const WINDOW = 200;
-const ACK_TIMEOUT_MS = 20_000;
 const RETRY_MIN_MS = 1_000;
 const RETRY_MAX_MS = 60_000;
-const DRAIN_TICK_MS = 100;
-/** Reason codes that another try may cure: unspecified, implementation specific, quota exceeded. */
-const PASSING = new Set([0x80, 0x83, 0x97]);
+/** After a connection that was of use, the next node is tried at once. */
+const RETRY_SOON_MS = 100;
+/** A connection that lived so long was of use, though nothing was acknowledged on it. */
+const LIVED_MS = 5_000;
+const NOTHING = new Uint8Array(0);
 
 export class Uplink {
   readonly #options: UplinkOptions;
   readonly #parts: Parts;
   readonly #clientId: string;
-  readonly #subscriber: Subscriber = { deliver: (message) => this.#take(message) };
+  readonly #subscriber: Subscriber = {
+    // A message that several filters match is delivered for each of them.
+    deliver: (message, { filter }) => {
+      if (this.#out.firstFilter(message.topic) === filter) this.#take(message);
+    },
+  };
+  readonly #out: Router;
+  readonly #in: Router;
+  readonly #sender: Sender;
+  readonly #notices: Notices;
   #remote: Remote | null = null;
-  /** Counts connections, so that answers of an old one are known as such. */
+  /** Counts connections, so that news of an old one are known as such. */
   #generation = 0;
+  #connectedAtMs = 0;
   #nodeIndex = 0;
   #retryMs = RETRY_MIN_MS;
   #error = '';
   #isStopping = false;
   #cancelRetry: Cancel | null = null;
-  #cancelTick: Cancel | null = null;
-  /** Two places in the queue to send from: the backlog, and in live-first order what came since the connection. */
-  #backlogAt = 1;
-  #backlogEnd = 0;
-  #liveAt = 1;
-  #inFlight = new Map<number, number>();
-  #isPumping = false;
-  #wantsPump = false;
-  #allowance = 0;
-  #sent = 0;
-  #refused = 0;
 
   constructor(options: UplinkOptions, parts: Parts) {
     this.#options = options;
     this.#parts = parts;
     this.#clientId = `uplink:${options.name}`;
+    const { clock, log, queue, placeOf } = parts;
+    const variables = new Map(
+      Object.entries(options.variables).map(([name, text]) => [name, JSON.stringify(text)]),
+    );
+    const nowMs = (): number => clock.nowMs();
+    this.#out = new Router({ rules: options.out, variables, placeOf, nowMs });
+    this.#in = new Router({ rules: options.in, variables, placeOf: null, nowMs });
+    this.#notices = new Notices({ notices: options.notices, variables, clock });
+    this.#sender = new Sender({
+      ...options,
+      queue,
+      clock,
+      log,
+      failed: (reason) => this.#lost(this.#generation, reason),
+    });
   }
 
   start(): void {
-    for (const { from } of this.#options.out) this.#parts.local.subscribe(from, this.#subscriber);
+    for (const filter of this.#out.filters) this.#parts.local.subscribe(filter, this.#subscriber);
     this.#connect();
   }
 
   async stop(): Promise<void> {
     this.#isStopping = true;
     this.#cancelRetry?.();
-    this.#cancelTick?.();
-    for (const { from } of this.#options.out) this.#parts.local.unsubscribe(from, this.#subscriber);
+    this.#sender.stop();
+    this.#notices.stop();
+    for (const filter of this.#out.filters) this.#parts.local.unsubscribe(filter, this.#subscriber);
+    this.#flush();
     const remote = this.#remote;
     this.#remote = null;
     if (remote !== null) {
-      const { statusTopic } = this.#options;
-      if (statusTopic !== null) remote.publish(statusTopic, Buffer.from('offline'), 1, true, null, () => {});
+      this.#sayStatus(remote, 'offline');
       await remote.end(false);
     }
     await this.#parts.queue.close();
@@ -129,33 +153,63 @@ export class Uplink {
       queuedMessages: messages,
       queuedBytes: bytes,
       oldestMs,
-      dropped,
-      refused: this.#refused,
-      sent: this.#sent,
+      dropped: dropped + this.#sender.expired,
+      refused: this.#sender.refused,
+      sent: this.#sender.sent,
       error: this.#error,
     };
+  }
+
+  deviceChanged(news: DeviceNews): void {
+    for (const { topic, payload, qos, retain } of this.#notices.ofDevice(news))
+      this.#parts.queue.push({ topic, payload, qos, retain, properties: NOTHING, expiresAtMs: 0 });
+    this.#sender.pump();
   }
 
   #node(): string {
     return this.#options.nodes[this.#nodeIndex % this.#options.nodes.length] ?? '';
   }
 
-  /** A local message; what this uplink itself brought in does not go out again. */
+  /** A local message; what this uplink itself brought in, or what came through it before, does not go out again. */
   #take(message: Message): void {
     if (message.sender?.clientId === this.#clientId) return;
-    const found = route(this.#options.out, message.topic);
-    if (found === null) return;
-    const qos = Math.min(message.qos, found.rule.qos) as 0 | 1 | 2;
-    this.#parts.queue.push(found.topic, message.payload, qos, found.rule.retain === 'keep' && message.retain);
-    if (this.#remote !== null) this.#pump();
+    const { topic, payload, properties = NOTHING } = message;
+    if (viaOf(properties).includes(this.#options.gatewayId)) return;
+    const routed = this.#out.route(topic, payload);
+    if (routed === null) return;
+    if (routed !== 'waits') this.#push(routed, message);
+    // The samples of an answer are published in one turn, one after the other.
+    else if (this.#out.waiting === 1) queueMicrotask(() => this.#flush());
+  }
+
+  #flush(): void {
+    for (const routed of this.#out.flush()) this.#push(routed, { qos: 1, retain: false });
+  }
+
+  #push(
+    { topic, payload, rule }: Routed,
+    { qos, retain, ...message }: Pick<Message, 'qos' | 'retain' | 'properties' | 'expiresAtMs'>,
+  ): void {
+    this.#parts.queue.push({
+      topic,
+      payload,
+      qos: Math.min(qos, rule.qos) as 0 | 1 | 2,
+      retain: rule.retain === 'keep' && retain,
+      properties: message.properties ?? NOTHING,
+      expiresAtMs: message.expiresAtMs ?? 0,
+    });
+    this.#sender.pump();
   }
 
   #connect(): void {
     const generation = ++this.#generation;
-    const url = this.#node();
     const { statusTopic, remote } = this.#options;
     connectRemote(
-      { ...remote, url, will: statusTopic === null ? null : { topic: statusTopic, payload: 'offline' } },
+      {
+        ...remote,
+        url: this.#node(),
+        will: statusTopic === null ? null : { topic: statusTopic, payload: 'offline' },
+      },
       {
         message: (message) => this.#bringIn(message),
         closed: (reason) => this.#lost(generation, reason),
@@ -169,32 +223,29 @@ export class Uplink {
     if (this.#isStopping || generation !== this.#generation) return remote.end(true);
     const { queue, log, changed, clock } = this.#parts;
     this.#remote = remote;
-    this.#retryMs = RETRY_MIN_MS;
+    this.#connectedAtMs = clock.monotonicMs();
     this.#error = '';
-    this.#inFlight.clear();
-    this.#backlogAt = 1;
-    this.#liveAt = queue.nextSequence;
-    this.#backlogEnd = this.#options.order === 'live-first' ? queue.nextSequence - 1 : Infinity;
-    this.#allowance = this.#options.drainPerS / 10;
-    log.info('uplink connected', {
-      uplink: this.#options.name,
-      node: this.#node(),
-      queued: queue.figures().messages,
-    });
+    const { name } = this.#options;
+    log.info('uplink connected', { uplink: name, node: this.#node(), queued: queue.figures().messages });
     changed(this.about());
     for (const { from, qos } of this.#options.in) await remote.subscribe(from, qos);
     if (generation !== this.#generation) return;
-    this.#announce(remote);
-    this.#cancelTick = clock.after(DRAIN_TICK_MS, () => this.#tick(generation));
-    this.#pump();
+    this.#sayStatus(remote, 'online');
+    this.#notices.start((message) => remote.publish(message, () => {}));
+    this.#announce();
+    this.#sender.start(remote);
   }
 
-  /** Says online, and brings the retained messages of the announced topics through the rules once more. */
-  #announce(remote: Remote): void {
-    const { statusTopic, announce, gatewayId } = this.#options;
-    if (statusTopic !== null)
-      remote.publish(statusTopic, Buffer.from('online'), 1, true, gatewayId, () => {});
-    for (const filter of announce) {
+  #sayStatus(remote: Remote, status: 'online' | 'offline'): void {
+    const { statusTopic } = this.#options;
+    if (statusTopic === null) return;
+    const payload = Buffer.from(status);
+    remote.publish({ topic: statusTopic, payload, qos: 1, retain: true, properties: {} }, () => {});
+  }
+
+  /** Brings the retained messages of the announced topics through the rules once more. */
+  #announce(): void {
+    for (const filter of this.#options.announce) {
       this.#parts.local.retained(filter, (topic, payload, qos) =>
         this.#take({ topic, payload, qos, retain: true, sender: null }),
       );
@@ -205,128 +256,48 @@ export class Uplink {
     if (generation !== this.#generation || this.#isStopping) return;
     this.#generation++;
     const { log, changed, clock } = this.#parts;
-    const node = this.#node();
-    const isNews = this.#remote !== null || this.#error !== reason;
+    const { name, nodes } = this.#options;
     const hadConnection = this.#remote !== null;
+    const livedMs = clock.monotonicMs() - this.#connectedAtMs;
+    const wasOfUse = hadConnection && (this.#sender.hasProgress || livedMs > LIVED_MS);
+    const isNews = hadConnection || this.#error !== reason;
     void this.#remote?.end(true);
     this.#remote = null;
+    this.#sender.stop();
+    this.#notices.stop();
     this.#error = reason;
-    this.#cancelTick?.();
     if (isNews)
       log.warn('uplink not connected; messages are kept in its queue', {
-        uplink: this.#options.name,
-        node,
+        uplink: name,
+        node: this.#node(),
         error: reason,
       });
     this.#nodeIndex++;
-    const wasLast = this.#nodeIndex % this.#options.nodes.length === 0;
-    const delayMs = hadConnection || !wasLast ? 100 : this.#retryMs * (0.5 + Math.random() / 2);
-    if (wasLast && !hadConnection) this.#retryMs = Math.min(RETRY_MAX_MS, this.#retryMs * 2);
+    if (wasOfUse) this.#retryMs = RETRY_MIN_MS;
+    const isRoundOver = this.#nodeIndex % nodes.length === 0 && !wasOfUse;
+    const delayMs = isRoundOver ? this.#retryMs * (0.5 + Math.random() / 2) : RETRY_SOON_MS;
+    if (isRoundOver) this.#retryMs = Math.min(RETRY_MAX_MS, this.#retryMs * 2);
     changed(this.about());
     this.#cancelRetry = clock.after(delayMs, () => this.#connect());
   }
 
-  /** Ten times a second: a new allowance for the backlog, and a look whether an acknowledgement is overdue. */
-  #tick(generation: number): void {
-    if (generation !== this.#generation) return;
-    const { clock } = this.#parts;
-    this.#allowance = Math.min(
-      this.#options.drainPerS,
-      this.#allowance + (this.#options.drainPerS * DRAIN_TICK_MS) / 1000,
-    );
-    const oldestMs = this.#inFlight.values().next().value ?? Infinity;
-    if (clock.monotonicMs() - oldestMs > ACK_TIMEOUT_MS)
-      return this.#lost(generation, 'an acknowledgement did not come within 20 s');
-    this.#cancelTick = clock.after(DRAIN_TICK_MS, () => this.#tick(generation));
-    this.#pump();
-  }
-
-  /** Sends as much as window and allowance permit. One at a time; a call meanwhile makes it look once more. */
-  #pump(): void {
-    this.#wantsPump = true;
-    if (this.#isPumping) return;
-    this.#isPumping = true;
-    this.#pumpAll()
-      .catch((error: unknown) => this.#lost(this.#generation, messageOf(error)))
-      .finally(() => {
-        this.#isPumping = false;
-      });
-  }
-
-  async #pumpAll(): Promise<void> {
-    while (this.#wantsPump) {
-      this.#wantsPump = false;
-      const generation = this.#generation;
-      const room = Math.min(WINDOW, this.#remote?.receiveMaximum ?? 0) - this.#inFlight.size;
-      if (room <= 0) return;
-      const isLiveFirst = this.#backlogEnd !== Infinity;
-      const live = isLiveFirst ? await this.#parts.queue.read(this.#liveAt, room) : [];
-      if (generation !== this.#generation) continue;
-      for (const entry of live) this.#liveAt = this.#send(entry);
-      const left = Math.min(room - live.length, Math.floor(this.#allowance));
-      if (left <= 0) continue;
-      const backlog = await this.#parts.queue.read(this.#backlogAt, left);
-      if (generation !== this.#generation) continue;
-      for (const entry of backlog) {
-        if (entry.sequence > this.#backlogEnd) break;
-        this.#backlogAt = this.#send(entry);
-        this.#allowance--;
-      }
-      if (backlog.length === left) this.#wantsPump = true;
-    }
-  }
-
-  /** Sends one entry; answers the place behind it. */
-  #send(entry: Entry): number {
-    const generation = this.#generation;
-    this.#inFlight.set(entry.sequence, this.#parts.clock.monotonicMs());
-    this.#remote?.publish(
-      entry.topic,
-      entry.payload,
-      entry.qos,
-      entry.retain,
-      this.#options.gatewayId,
-      (outcome) => {
-        if (generation === this.#generation) this.#answered(generation, entry, outcome);
-      },
-    );
-    return entry.sequence + 1;
-  }
-
-  #answered(generation: number, entry: Entry, outcome: number): void {
-    if (outcome < 0) return this.#lost(generation, 'a message could not be sent');
-    if (PASSING.has(outcome))
-      return this.#lost(generation, `the far side cannot take messages now (reason ${outcome})`);
-    this.#inFlight.delete(entry.sequence);
-    this.#parts.queue.done(entry.sequence);
-    if (outcome === 0) this.#sent++;
-    else this.#refuse(entry, outcome);
-    this.#pump();
-  }
-
-  /** Refused for good: it would be refused again and hold up all behind it. */
-  #refuse(entry: Entry, reason: number): void {
-    this.#refused++;
-    if (this.#refused > 1) return;
-    this.#parts.log.error('the far side refuses messages; they are dropped and counted', {
-      uplink: this.#options.name,
-      topic: entry.topic,
-      reason,
-    });
-  }
-
   #bringIn(message: RemoteMessage): void {
-    const via = message.userProperties[VIA];
-    if (via === this.#options.gatewayId || (Array.isArray(via) && via.includes(this.#options.gatewayId)))
-      return;
-    const found = route(this.#options.in, message.topic);
-    if (found === null) return;
-    this.#parts.local.publish({
-      topic: found.topic,
-      payload: message.payload,
-      qos: Math.min(message.qos, found.rule.qos) as 0 | 1 | 2,
-      retain: found.rule.retain === 'keep' && message.retain,
+    const { properties, payload, qos, retain } = message;
+    const { local, clock, mayBringIn } = this.#parts;
+    if (!mayBringIn()) return;
+    if ([properties.userProperties?.[VIA] ?? []].flat().includes(this.#options.gatewayId)) return;
+    const routed = this.#in.route(message.topic, payload);
+    if (routed === null || routed === 'waits') return;
+    const bytes = encodeProperties(properties);
+    const expiryS = properties.messageExpiryInterval;
+    local.publish({
+      topic: routed.topic,
+      payload: routed.payload,
+      qos: Math.min(qos, routed.rule.qos) as 0 | 1 | 2,
+      retain: routed.rule.retain === 'keep' && retain,
       sender: { clientId: this.#clientId, user: '', address: this.#node() },
+      ...(bytes.length === 0 ? {} : { properties: bytes }),
+      ...(expiryS === undefined ? {} : { expiresAtMs: clock.nowMs() + expiryS * 1000 }),
     });
   }
 }

@@ -19,6 +19,7 @@ test('the schema of gateway files accepts the examples and the public contract',
   const files = [
     'config/demo.yaml',
     'config/example.yaml',
+    'config/examples/iot-platform.yaml',
     'config/examples/plc-structures.yaml',
     'config/examples/secured-broker.yaml',
     'test/config/cases/contract/config.yaml',

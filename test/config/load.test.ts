@@ -57,6 +57,7 @@ test('a file with anything changed in it is answered', () => {
   const examples = [
     'config/demo.yaml',
     'config/example.yaml',
+    'config/examples/iot-platform.yaml',
     'config/examples/plc-structures.yaml',
     'test/config/cases/contract/config.yaml',
   ];

@@ -23,6 +23,13 @@ test('a draft is checked beside the file, with the words of check, and leaves no
   assert.deepEqual(readdirSync(folder), ['holdfast.yaml']);
 });
 
+test('several drafts are checked at once, each for itself', async () => {
+  const drafts = Array.from({ length: 8 }, (_none, i) => `${OLD}brokr${i}: {}\n`);
+  const found = await Promise.all(drafts.map((text) => config.check(text)));
+  found.forEach((problems, i) => assert.equal(problems[0]?.path, `brokr${i}`));
+  assert.deepEqual(readdirSync(folder), ['holdfast.yaml']);
+});
+
 test('a replaced file can be put back, and its last version stays beside it', async () => {
   const putBack = await config.replace('version: 1\n');
   assert.equal(readFileSync(file, 'utf8'), 'version: 1\n');

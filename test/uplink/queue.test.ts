@@ -42,7 +42,14 @@ async function openQueue(folder: string, options: Partial<QueueOptions> = {}): P
 /** Pushes at a pace that a disk can follow. */
 async function pushMany(queue: UplinkQueue, first: number, count: number): Promise<void> {
   for (let i = first; i < first + count; i++) {
-    queue.push(`plant/data/meter${i % 50}/power`, payload(i), 1, false);
+    queue.push({
+      topic: `plant/data/meter${i % 50}/power`,
+      payload: payload(i),
+      qos: 1,
+      retain: false,
+      properties: new Uint8Array(0),
+      expiresAtMs: 0,
+    });
     if (i % 1000 === 0) await queue.commit();
   }
   await queue.commit();

@@ -4,16 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, test } from 'node:test';
 import type { MqttClient } from 'mqtt';
-import { Broker } from '../../src/broker/broker.js';
-import { systemClock } from '../../src/clock.js';
-import { silentLog } from '../../src/log.js';
-import { Metrics } from '../../src/metrics.js';
-import { systemFiles } from '../../src/store/files.js';
-import { MemoryStore } from '../../src/store/memory.js';
-import { UplinkQueue } from '../../src/uplink/queue.js';
-import { Uplink, type UplinkOptions } from '../../src/uplink/uplink.js';
+import type { Broker } from '../../src/broker/broker.js';
+import type { UplinkOptions } from '../../src/uplink/uplink.js';
 import { Cable } from '../support/cable.js';
 import { FarSide, freePort } from '../support/farside.js';
+import { type Gateway, ruleOf, startUplink } from '../support/uplink.js';
 import { until } from '../support/wait.js';
 
 const root = mkdtempSync(join(tmpdir(), 'holdfast-uplink-'));
@@ -24,60 +19,8 @@ afterEach(async () => {
 });
 let folders = 0;
 
-interface Gateway {
-  readonly broker: Broker;
-  readonly uplink: Uplink;
-  readonly queueFolder: string;
-}
-
-async function newGateway(
-  options: Partial<UplinkOptions> & { nodes: readonly string[] },
-  queueFolder = join(root, String(++folders)),
-): Promise<Gateway> {
-  const broker = new Broker({ store: new MemoryStore(), systemIntervalMs: 0 });
-  await broker.open();
-  const queue = new UplinkQueue({
-    folder: queueFolder,
-    maxBytes: 64 << 20,
-    maxAgeMs: 0,
-    drop: 'oldest',
-    sync: 'interval',
-    files: systemFiles,
-    clock: systemClock,
-    log: silentLog,
-    metrics: new Metrics(),
-  });
-  await queue.open();
-  const uplink = new Uplink(
-    {
-      name: 'cloud',
-      remote: {
-        version: '5',
-        clientId: `p7-cloud-${folders}`,
-        user: null,
-        password: null,
-        keepAliveS: 10,
-        cleanStart: options.in === undefined,
-        sessionExpiryS: 60,
-        tls: null,
-      },
-      out: [{ from: 'p7/data/#', to: 'plants/p7/data/#', qos: 1, retain: 'never' }],
-      in: [],
-      announce: [],
-      statusTopic: null,
-      gatewayId: 'p7',
-      drainPerS: Infinity,
-      order: 'oldest-first',
-      ...options,
-    },
-    { local: broker, queue, clock: systemClock, log: silentLog, changed: () => {} },
-  );
-  uplink.start();
-  cleanups.push(async () => {
-    await uplink.stop();
-    await broker.close();
-  });
-  return { broker, uplink, queueFolder };
+function newGateway(options: Partial<UplinkOptions> & { nodes: readonly string[] }): Promise<Gateway> {
+  return startUplink(join(root, String(++folders)), options, cleanups);
 }
 
 function say(broker: Broker, topic: string, text: string, retain = false): void {
@@ -145,7 +88,7 @@ test('nodes are tried in turn until one answers', async () => {
 test('in and out on the same topics make no loop', async () => {
   const far = await FarSide.create(cleanups);
   await far.start();
-  const both = [{ from: 'shared/#', to: 'shared/#', qos: 1 as const, retain: 'keep' as const }];
+  const both = [ruleOf('shared/#', 'shared/#')];
   const { broker, uplink } = await newGateway({ nodes: [far.url], out: both, in: both });
   const client = await far.client();
   const atFar = await listen(client, 'shared/#');
@@ -181,7 +124,7 @@ test('status is announced on each connection, with offline as the will', async (
 
 test('retained topics that are announced are there again after the far side forgot them', async () => {
   const far = await FarSide.create(cleanups);
-  const out = [{ from: 'p7/data/#', to: 'plants/p7/data/#', qos: 1 as const, retain: 'keep' as const }];
+  const out = [ruleOf('p7/data/#', 'plants/p7/data/#')];
   const { broker } = await newGateway({ nodes: [far.url], out, announce: ['p7/data/press/#'] });
   say(broker, 'p7/data/press/state', 'ready', true);
   for (let round = 0; round < 2; round++) {

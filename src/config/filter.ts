@@ -1,0 +1,34 @@
+/** Topic filters as a config writes them: their grammar, their literal beginning, and whether two can mean one topic. */
+
+export function isFilter(filter: string): boolean {
+  const levels = filter.split('/');
+  return (
+    filter !== '' &&
+    levels.every(
+      (level, index) =>
+        level === '+' || (level === '#' && index === levels.length - 1) || !/[+#\0]/.test(level),
+    )
+  );
+}
+
+/** Up to the first wildcard: "a/b/" of "a/b/#", all of it when there is none. */
+export function literalPart(filter: string): string {
+  const at = filter.search(/[+#]/);
+  return at < 0 ? filter : filter.slice(0, at);
+}
+
+/** From the first wildcard on. */
+export function wildcardPart(filter: string): string {
+  return filter.slice(literalPart(filter).length);
+}
+
+/** Whether one topic could match both filters. */
+export function mayMeet(one: string, other: string): boolean {
+  const [a, b] = [one.split('/'), other.split('/')];
+  for (let i = 0; ; i++) {
+    const [x, y] = [a[i], b[i]];
+    if (x === '#' || y === '#') return true;
+    if (x === undefined || y === undefined) return x === y;
+    if (x !== '+' && y !== '+' && x !== y) return false;
+  }
+}

@@ -1,0 +1,37 @@
+/**
+ * How old what waits is, on machines whose clock is set late, or wrongly for a while: a jump of the wall clock makes
+ * nothing older, and what was stamped before the clock was ever set has no age.
+ */
+import type { Clock } from '../clock.js';
+
+/** No clock that was set says less: 2020-01-01. */
+const CLOCK_SET_MS = 1_577_836_800_000;
+
+export class Age {
+  readonly #clock: Clock;
+  #wallMs: number;
+  #monotonicMs: number;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#wallMs = clock.nowMs();
+    this.#monotonicMs = clock.monotonicMs();
+  }
+
+  /** Whether what was stamped with this wall time is older than so many milliseconds; 0: nothing ever is. */
+  isOlder(stampMs: number, maxMs: number): boolean {
+    if (maxMs === 0 || stampMs < CLOCK_SET_MS) return false;
+    return this.#nowMs() - stampMs > maxMs;
+  }
+
+  /** Wall time at the start and what has passed since; begun anew once the clock is set for the first time. */
+  #nowMs(): number {
+    const nowMs = this.#clock.nowMs();
+    const monotonicMs = this.#clock.monotonicMs();
+    if (this.#wallMs < CLOCK_SET_MS && nowMs >= CLOCK_SET_MS) {
+      this.#wallMs = nowMs;
+      this.#monotonicMs = monotonicMs;
+    }
+    return this.#wallMs + monotonicMs - this.#monotonicMs;
+  }
+}

@@ -1,0 +1,129 @@
+/** The block files of a queue: written once, read through one kept in memory, removed when the far side has all of one. */
+import { join } from 'node:path';
+import type { Log } from '../log.js';
+import type { Files } from '../store/files.js';
+import { BLOCK_ABOUT_BYTES, packBlock, readBlockAbout, unpackBlock } from './block.js';
+import type { Entry } from './entry.js';
+
+export interface Block {
+  readonly first: number;
+  readonly last: number;
+  readonly bytes: number;
+  readonly newestMs: number;
+}
+
+export class Blocks {
+  /** What all of them take on the disk. */
+  bytes = 0;
+  /** In their order. */
+  readonly #all: Block[] = [];
+  readonly #folder: string;
+  readonly #files: Files;
+  readonly #log: Log;
+  #inflated: { first: number; entries: readonly Entry[] } | null = null;
+
+  constructor(folder: string, files: Files, log: Log) {
+    this.#folder = folder;
+    this.#files = files;
+    this.#log = log;
+  }
+
+  get oldest(): Block | undefined {
+    return this.#all[0];
+  }
+
+  /** The last entry that lies in a block; 0: none. */
+  get last(): number {
+    return this.#all.at(-1)?.last ?? 0;
+  }
+
+  get all(): readonly Block[] {
+    return [...this.#all];
+  }
+
+  async open(): Promise<void> {
+    for (const name of (await this.#files.list(this.#folder)).sort()) {
+      const path = join(this.#folder, name);
+      // What a crash left half written.
+      if (/\.block\.new$/.test(name)) await this.#files.remove(path).catch(() => {});
+      if (!/^\d{16}\.block$/.test(name)) continue;
+      const file = await this.#files.open(path, 'read');
+      try {
+        const head = Buffer.alloc(BLOCK_ABOUT_BYTES);
+        await file.read(head, 0);
+        const bytes = await file.size();
+        const about = readBlockAbout(head, bytes);
+        if (about === null)
+          this.#log.error('a block of the uplink queue is damaged and left out', { file: path, bytes });
+        else
+          this.#add({
+            first: about.first,
+            last: about.first + about.count - 1,
+            bytes,
+            newestMs: about.newestMs,
+          });
+      } finally {
+        await file.close();
+      }
+    }
+  }
+
+  /** Durable when it resolves. */
+  async write(entries: readonly Entry[]): Promise<void> {
+    const [first, last] = [entries[0]?.sequence ?? 0, entries.at(-1)?.sequence ?? 0];
+    const bytes = await packBlock(entries);
+    const temporary = `${this.#pathOf(first)}.new`;
+    await this.#files.remove(temporary).catch(() => {});
+    const file = await this.#files.open(temporary, 'create');
+    try {
+      await file.write(bytes, 0);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await this.#files.rename(temporary, this.#pathOf(first));
+    await this.#files.syncFolder(this.#folder);
+    this.#add({ first, last, bytes: bytes.length, newestMs: entries.at(-1)?.timeMs ?? 0 });
+  }
+
+  /** The first block that ends at this entry or behind it. */
+  from(sequence: number): Block | undefined {
+    return this.#all.find(({ last }) => last >= sequence);
+  }
+
+  /** Null when it is damaged. */
+  async read(block: Block): Promise<readonly Entry[] | null> {
+    if (this.#inflated?.first === block.first) return this.#inflated.entries;
+    const path = this.#pathOf(block.first);
+    const file = await this.#files.open(path, 'read');
+    const bytes = Buffer.allocUnsafe(block.bytes);
+    const got = await file.read(bytes, 0).finally(() => file.close());
+    const entries = await unpackBlock(bytes.subarray(0, got));
+    const messages = block.last - block.first + 1;
+    if (entries === null)
+      this.#log.error('a block of the uplink queue is damaged; its messages are lost', {
+        file: path,
+        messages,
+      });
+    else this.#inflated = { first: block.first, entries };
+    return entries;
+  }
+
+  remove(block: Block): void {
+    const index = this.#all.indexOf(block);
+    if (index < 0) return;
+    this.#all.splice(index, 1);
+    this.bytes -= block.bytes;
+    if (this.#inflated?.first === block.first) this.#inflated = null;
+    this.#files.remove(this.#pathOf(block.first)).catch(() => {});
+  }
+
+  #add(block: Block): void {
+    this.#all.push(block);
+    this.bytes += block.bytes;
+  }
+
+  #pathOf(first: number): string {
+    return join(this.#folder, `${String(first).padStart(16, '0')}.block`);
+  }
+}

@@ -1,0 +1,241 @@
+/**
+ * What of a queue goes to the far side, and when: within a window, the backlog at its rate, live messages first where
+ * that is asked for. A message leaves the queue when the far side has acknowledged it. A message that ends every
+ * connection is told from a far side that is broken by the message behind it.
+ */
+import type { Cancel, Clock } from '../clock.js';
+import type { Log } from '../log.js';
+import type { Remote } from './client.js';
+import type { Entry } from './entry.js';
+import { decodeProperties, withVia } from './properties.js';
+import type { UplinkQueue } from './queue.js';
+
+export interface SenderOptions {
+  readonly name: string;
+  readonly queue: UplinkQueue;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly order: 'oldest-first' | 'live-first';
+  /** Messages a second while the backlog drains; Infinity: no limit. */
+  readonly drainPerS: number;
+  /** Named in what is forwarded, so that a loop is seen. */
+  readonly gatewayId: string;
+  /** The connection is no good. */
+  readonly failed: (reason: string) => void;
+}
+
+/** Messages sent and not acknowledged, at most. */
+const WINDOW = 1000;
+const TICK_MS = 100;
+/** An acknowledgement is overdue after this; twice as long after each connection on which none came. */
+const PATIENCE_MIN_MS = 10_000;
+const PATIENCE_MAX_MS = 160_000;
+/** Reason codes that another try may cure: unspecified, implementation specific, quota exceeded. */
+const PASSING = new Set([0x80, 0x83, 0x97]);
+/** So many connections in a row on which nothing was acknowledged, and messages go one at a time. */
+const CAREFUL_AFTER = 3;
+/** So many connections that took another message and ended with the suspect, and it is given up. */
+const CONVICTED_AFTER = 3;
+/** How far behind the suspect one of another topic is looked for. */
+const PROBE_REACH = 200;
+
+export class Sender {
+  sent = 0;
+  refused = 0;
+  expired = 0;
+  readonly #options: SenderOptions;
+  #remote: Remote | null = null;
+  /** Counts connections, so that answers of an old one are known as such. */
+  #generation = 0;
+  #patienceMs = PATIENCE_MIN_MS;
+  #acknowledged = 0;
+  /** Connections in a row that ended with messages under way and none acknowledged. */
+  #failures = 0;
+  /** While careful: the oldest message, and how many connections ended with it that took another one before. */
+  #suspect: { entry: Entry; convictions: number } | null = null;
+  /** Two places in the queue to send from: the backlog, and in live-first order what came since the connection. */
+  #backlogAt = 1;
+  #backlogEnd = Infinity;
+  #liveAt = 1;
+  readonly #inFlight = new Map<number, number>();
+  #isPumping = false;
+  #wantsPump = false;
+  #allowance = 0;
+  #cancelTick: Cancel | null = null;
+
+  constructor(options: SenderOptions) {
+    this.#options = options;
+  }
+
+  /** Something was acknowledged on this connection. */
+  get hasProgress(): boolean {
+    return this.#acknowledged > 0;
+  }
+
+  start(remote: Remote): void {
+    const { queue, order, drainPerS } = this.#options;
+    this.#remote = remote;
+    this.#generation++;
+    this.#acknowledged = 0;
+    this.#inFlight.clear();
+    this.#backlogAt = 1;
+    this.#liveAt = queue.nextSequence;
+    this.#backlogEnd = order === 'live-first' ? queue.nextSequence - 1 : Infinity;
+    this.#allowance = drainPerS / 10;
+    this.#tick(this.#generation);
+  }
+
+  /** Nothing is sent any more; what was not acknowledged is still queued. */
+  stop(): void {
+    if (this.#remote === null) return;
+    this.#remote = null;
+    this.#generation++;
+    this.#cancelTick?.();
+    const isUnderWay = this.#inFlight.size > 0;
+    this.#convict();
+    this.#inFlight.clear();
+    if (this.#suspect !== null) return;
+    if (this.#acknowledged > 0) this.#failures = 0;
+    else if (isUnderWay) this.#failures++;
+  }
+
+  /** Sends as much as window and allowance permit. One at a time; a call meanwhile makes it look once more. */
+  pump(): void {
+    if (this.#remote === null) return;
+    this.#wantsPump = true;
+    if (this.#isPumping) return;
+    this.#isPumping = true;
+    const generation = this.#generation;
+    this.#pumpAll()
+      .catch((error: unknown) => this.#fail(generation, String(error)))
+      .finally(() => {
+        this.#isPumping = false;
+      });
+  }
+
+  get #isCareful(): boolean {
+    return this.#failures >= CAREFUL_AFTER;
+  }
+
+  /** Ten times a second: a new allowance for the backlog, and a look whether an acknowledgement is overdue. */
+  #tick(generation: number): void {
+    if (generation !== this.#generation) return;
+    const { clock, drainPerS } = this.#options;
+    this.#allowance = Math.min(drainPerS, this.#allowance + (drainPerS * TICK_MS) / 1000);
+    const oldestMs = this.#inFlight.values().next().value ?? Infinity;
+    if (clock.monotonicMs() - oldestMs > this.#patienceMs) {
+      const waitedMs = this.#patienceMs;
+      if (this.#acknowledged === 0) this.#patienceMs = Math.min(PATIENCE_MAX_MS, 2 * this.#patienceMs);
+      return this.#fail(generation, `an acknowledgement did not come within ${waitedMs / 1000} s`);
+    }
+    this.#cancelTick = clock.after(TICK_MS, () => this.#tick(generation));
+    this.pump();
+  }
+
+  #fail(generation: number, reason: string): void {
+    if (generation === this.#generation) this.#options.failed(reason);
+  }
+
+  async #pumpAll(): Promise<void> {
+    while (this.#wantsPump) {
+      this.#wantsPump = false;
+      const remote = this.#remote;
+      if (remote === null) return;
+      if (this.#isCareful) await this.#sendCarefully(remote);
+      else await this.#sendMany(remote);
+    }
+  }
+
+  async #sendMany(remote: Remote): Promise<void> {
+    const { queue } = this.#options;
+    const room = Math.min(WINDOW, remote.receiveMaximum) - this.#inFlight.size;
+    if (room <= 0) return;
+    const live = this.#backlogEnd === Infinity ? [] : await queue.read(this.#liveAt, room);
+    if (remote !== this.#remote) return;
+    for (const entry of live) {
+      this.#send(remote, entry);
+      this.#liveAt = entry.sequence + 1;
+    }
+    const left = Math.min(room - live.length, Math.floor(this.#allowance));
+    if (left <= 0) return;
+    const backlog = await queue.read(this.#backlogAt, left);
+    if (remote !== this.#remote) return;
+    for (const entry of backlog) {
+      if (entry.sequence > this.#backlogEnd) return;
+      this.#send(remote, entry);
+      this.#backlogAt = entry.sequence + 1;
+      this.#allowance--;
+    }
+    // Another block may hold more.
+    if (backlog.length > 0 && backlog.length < left) this.#wantsPump = true;
+  }
+
+  /** First one that is not the suspect, to see that the far side takes messages; then the suspect, alone. */
+  async #sendCarefully(remote: Remote): Promise<void> {
+    if (this.#inFlight.size > 0) return;
+    const [oldest, ...behind] = await this.#options.queue.read(1, PROBE_REACH);
+    if (remote !== this.#remote || oldest === undefined) return;
+    if (this.#suspect?.entry.sequence !== oldest.sequence) this.#suspect = { entry: oldest, convictions: 0 };
+    const probe = behind.find(({ topic }) => topic !== oldest.topic) ?? behind[0];
+    this.#send(remote, this.#acknowledged === 0 && probe !== undefined ? probe : oldest);
+  }
+
+  /** The connection has ended: was it the suspect that ended it, and not for the first time? */
+  #convict(): void {
+    const suspect = this.#suspect;
+    if (suspect === null || this.#acknowledged === 0 || !this.#inFlight.has(suspect.entry.sequence)) return;
+    suspect.convictions++;
+    if (suspect.convictions < CONVICTED_AFTER) return;
+    this.#acquit();
+    this.#options.queue.done(suspect.entry.sequence);
+    this.#refuse(suspect.entry, 'it ends the connection whenever this one comes');
+  }
+
+  /** From now on messages go together again. */
+  #acquit(): void {
+    this.#suspect = null;
+    this.#failures = 0;
+  }
+
+  #send(remote: Remote, entry: Entry): void {
+    const { clock, gatewayId, queue } = this.#options;
+    const leftMs = entry.expiresAtMs === 0 ? Infinity : entry.expiresAtMs - clock.nowMs();
+    if (leftMs <= 0) {
+      this.expired++;
+      queue.done(entry.sequence);
+      return;
+    }
+    const generation = this.#generation;
+    this.#inFlight.set(entry.sequence, clock.monotonicMs());
+    const properties = withVia(decodeProperties(entry.properties), gatewayId);
+    if (leftMs !== Infinity)
+      properties.messageExpiryInterval = Math.min(0xffffffff, Math.ceil(leftMs / 1000));
+    remote.publish({ ...entry, properties }, (outcome) => {
+      if (generation === this.#generation) this.#answered(entry, outcome);
+    });
+  }
+
+  #answered(entry: Entry, outcome: number): void {
+    const generation = this.#generation;
+    if (outcome < 0) return this.#fail(generation, 'a message could not be sent');
+    if (PASSING.has(outcome))
+      return this.#fail(generation, `the far side cannot take messages now (reason ${outcome})`);
+    const sentMs = this.#inFlight.get(entry.sequence) ?? 0;
+    if (this.#options.clock.monotonicMs() - sentMs < PATIENCE_MIN_MS / 2) this.#patienceMs = PATIENCE_MIN_MS;
+    this.#inFlight.delete(entry.sequence);
+    this.#acknowledged++;
+    if (this.#suspect === null || entry.sequence === this.#suspect.entry.sequence) this.#acquit();
+    this.#options.queue.done(entry.sequence);
+    if (outcome === 0) this.sent++;
+    else this.#refuse(entry, `it answers reason ${outcome}`);
+    this.pump();
+  }
+
+  /** Refused for good: it would be refused again and hold up all behind it. */
+  #refuse({ topic }: Entry, reason: string): void {
+    this.refused++;
+    if (this.refused > 1) return;
+    const { log, name } = this.#options;
+    log.error('the far side refuses messages; they are dropped and counted', { uplink: name, topic, reason });
+  }
+}

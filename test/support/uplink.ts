@@ -1,0 +1,91 @@
+/** An uplink beside a broker in this process, with a queue on disk, as the gateway makes one. */
+import { Broker } from '../../src/broker/broker.js';
+import { systemClock } from '../../src/clock.js';
+import type { UplinkRule } from '../../src/config/plant.js';
+import { namesIn, textTemplate } from '../../src/config/template.js';
+import { type Log, silentLog } from '../../src/log.js';
+import { Metrics } from '../../src/metrics.js';
+import { systemFiles } from '../../src/store/files.js';
+import { MemoryStore } from '../../src/store/memory.js';
+import { type QueueOptions, UplinkQueue } from '../../src/uplink/queue.js';
+import { Uplink, type UplinkOptions } from '../../src/uplink/uplink.js';
+
+/** A rule as the config makes it of these two sides. */
+export function ruleOf(from: string, to: string, changes: Partial<UplinkRule> = {}): UplinkRule {
+  const template = textTemplate(to);
+  const isOneTopic = namesIn(template).length > 0 || (changes.payload !== undefined && !/[+#]/.test(to));
+  return { from, to, topic: isOneTopic ? template : null, qos: 1, retain: 'keep', payload: null, ...changes };
+}
+
+export interface Gateway {
+  readonly broker: Broker;
+  readonly uplink: Uplink;
+  readonly queue: UplinkQueue;
+}
+
+let clients = 0;
+
+/** Everything is closed by the list of cleanups, last first. */
+export async function startUplink(
+  queueFolder: string,
+  options: Partial<UplinkOptions> & { nodes: readonly string[] },
+  cleanups: (() => unknown)[],
+  { log = silentLog, ...queueOptions }: Partial<QueueOptions> & { log?: Log } = {},
+): Promise<Gateway> {
+  const broker = new Broker({ store: new MemoryStore(), systemIntervalMs: 0 });
+  await broker.open();
+  const queue = new UplinkQueue({
+    folder: queueFolder,
+    maxBytes: 64 << 20,
+    maxAgeMs: 0,
+    drop: 'oldest',
+    sync: 'interval',
+    files: systemFiles,
+    clock: systemClock,
+    log,
+    metrics: new Metrics(),
+    ...queueOptions,
+  });
+  await queue.open();
+  const uplink = new Uplink(
+    {
+      name: 'cloud',
+      out: [ruleOf('p7/data/#', 'plants/p7/data/#', { retain: 'never' })],
+      in: [],
+      notices: [],
+      variables: {},
+      announce: [],
+      statusTopic: null,
+      gatewayId: 'p7',
+      drainPerS: Infinity,
+      order: 'oldest-first',
+      ...options,
+      remote: {
+        version: '5',
+        clientId: `p7-cloud-${++clients}`,
+        user: null,
+        password: null,
+        keepAliveS: 10,
+        cleanStart: options.in === undefined,
+        sessionExpiryS: 60,
+        tls: null,
+        ...options.remote,
+      },
+    },
+    {
+      local: broker,
+      queue,
+      clock: systemClock,
+      log,
+      placeOf: () => null,
+      mayBringIn: () => true,
+      changed: () => {},
+    },
+  );
+  uplink.start();
+  cleanups.push(async () => {
+    await uplink.stop();
+    await broker.close();
+  });
+  return { broker, uplink, queue };
+}
