@@ -15,8 +15,8 @@ export interface Client extends Link, Holder {
   mayWriteLast: boolean;
   /** Topic aliases it set; null until the first. */
   aliases: (Route | undefined)[] | null;
-  /** PUBACKs that wait for a commit: they count against the Receive Maximum. */
-  readonly owedCount: number;
+  /** PUBACKs and PUBCOMPs that wait for a commit: their messages still count against the Receive Maximum. */
+  readonly unfinishedCount: number;
   /** Sends an acknowledgement, now or (isOwed, or when others wait) after the commit that covers it. */
   acknowledge(first: number, packetIdentifier: number, reason: number, isOwed: boolean): void;
   /** Sends bytes of a whole packet. */

@@ -6,7 +6,7 @@ import { messageOf } from '../errors.js';
 import { receiveAcknowledgement } from './acknowledge.js';
 import type { Authentication } from './authentication.js';
 import type { DoorPolicy, Newcomer } from './client.js';
-import { acknowledgementLength, type Publication, writeAcknowledgement } from './codec.js';
+import { acknowledgementLength, PUBACK, PUBCOMP, type Publication, writeAcknowledgement } from './codec.js';
 import { owedAcknowledgement, type Owed } from './commits.js';
 import type { Admission } from './connect.js';
 import type { Core } from './core.js';
@@ -76,7 +76,9 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   lastRoute: Route | null = null;
   mayWriteLast = false;
   aliases: (Route | undefined)[] | null = null;
-  owedCount = 0;
+  unfinishedCount = 0;
+  /** Acknowledgements that wait for a commit. */
+  #owedCount = 0;
   maxPacketBytes = Infinity;
   receiveMaximum = 65535;
   lastTick: number;
@@ -174,7 +176,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     // While a CONNECT waits for a password check or the store, what follows waits with the sender.
     if (this.#framer.isStopped) this.pause();
     else if (this.#transport.pendingBytes > READ_STOP_BYTES) this.pause();
-    else if (this.owedCount > 0 && (this.#core.store.backlogBytes ?? 0) > BACKLOG_BYTES) this.pause();
+    else if (this.#owedCount > 0 && (this.#core.store.backlogBytes ?? 0) > BACKLOG_BYTES) this.pause();
     const rates = this.#rates;
     if (rates === null || this.#state !== 'open') return;
     rates.bytes -= bytes;
@@ -459,8 +461,9 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
 
   acknowledge(first: number, packetIdentifier: number, reason: number, isOwed: boolean): void {
     // Acknowledgements leave in the order of what they acknowledge [MQTT-4.6.0-2].
-    if (isOwed || this.owedCount > 0) {
-      this.owedCount++;
+    if (isOwed || this.#owedCount > 0) {
+      this.#owedCount++;
+      if (isLast(first, reason)) this.unfinishedCount++;
       this.#core.owe(this, owedAcknowledgement(first, packetIdentifier, reason));
     } else this.#sendAcknowledgement(first, packetIdentifier, reason);
   }
@@ -495,9 +498,12 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
       this.session?.sendSettled();
       return false;
     }
-    this.owedCount--;
-    if (this.owedCount === 0 && this.#isPaused) this.drained();
-    this.#sendAcknowledgement(owed >>> 24, owed & 0xffff, (owed >>> 16) & 0xff);
+    const first = owed >>> 24;
+    const reason = (owed >>> 16) & 0xff;
+    this.#owedCount--;
+    if (isLast(first, reason)) this.unfinishedCount--;
+    if (this.#owedCount === 0 && this.#isPaused) this.drained();
+    this.#sendAcknowledgement(first, owed & 0xffff, reason);
     return false;
   }
 
@@ -522,4 +528,9 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     const aliases = this.#aliasesOut;
     if (aliases !== null) aliases.set(this.#proposed, aliases.size + 1);
   }
+}
+
+/** Whether an acknowledgement ends its message's exchange; a PUBCOMP with a reason answers what is not known. */
+function isLast(first: number, reason: number): boolean {
+  return first === PUBACK || (first === PUBCOMP && reason === 0);
 }

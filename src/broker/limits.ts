@@ -28,7 +28,7 @@ export const DEFAULT_LIMITS: BrokerLimits = {
   maxConnectionsPerAddress: Infinity,
   connectTimeoutMs: 10_000,
   maxPacketBytes: 256 * 1024,
-  maxConnectBytes: 64 * 1024,
+  maxConnectBytes: 256 * 1024,
   maxTopicLevels: 65_536,
   maxSubscriptionsPerClient: Infinity,
   maxInflight: 100,

@@ -223,6 +223,8 @@ export function webSocketUpgrade(
       });
       webSocket.on('error', () => {});
       webSocket.on('close', () => connection.lost());
+      // Both sides said that they close: it is over, though the other end may keep its socket open for a while.
+      request.socket.on('finish', () => connection.lost());
       request.socket.on('drain', () => connection.drained());
     });
   };

@@ -393,7 +393,9 @@ export class Publishing {
   /** Only version 5 is told a Receive Maximum [MQTT-3.3.4-7]. */
   #isOverQuota(client: Client, session: Session): boolean {
     if (client.version === 4) return false;
-    return (session.incoming?.size ?? 0) + client.owedCount >= Math.min(this.#core.limits.maxInflight, 65535);
+    return (
+      (session.incoming?.size ?? 0) + client.unfinishedCount >= Math.min(this.#core.limits.maxInflight, 65535)
+    );
   }
 
   /** PUBREL: the identifier is free again. */

@@ -258,7 +258,7 @@ function limitSettings(input: BrokerInput['limits']): LimitSettings {
     maxConnectionsPerAddress: input?.max_connections_per_address ?? UNLIMITED,
     connectTimeoutMs: input?.connect_timeout ?? 10_000,
     maxPacketBytes: input?.max_packet_size ?? 256 * 2 ** 10,
-    maxConnectBytes: input?.max_connect_size ?? 64 * 2 ** 10,
+    maxConnectBytes: input?.max_connect_size ?? 256 * 2 ** 10,
     maxTopicLevels: input?.max_topic_levels ?? 65_536,
     maxSubscriptionsPerClient: input?.max_subscriptions_per_client ?? 100_000,
     maxInflight: input?.max_inflight ?? 100,

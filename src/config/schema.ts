@@ -613,7 +613,7 @@ const brokerLimitsSchema = z.strictObject({
   max_connections_per_address: limit('Connections at once from one address.'),
   connect_timeout: z.optional(duration().check(about('How long a CONNECT may take to come.', '10s'))),
   max_packet_size: z.optional(size().check(about('The largest packet from a client.', '256KiB'))),
-  max_connect_size: z.optional(size().check(about('The largest CONNECT.', '64KiB'))),
+  max_connect_size: z.optional(size().check(about('The largest CONNECT.', '256KiB'))),
   max_topic_levels: limit('Levels of a topic or filter.', 65_536),
   max_subscriptions_per_client: limit('Subscriptions of one client.', 100_000),
   max_inflight: z.optional(whole(1, 65_535).check(about('Unacknowledged messages towards one client.', 100))),

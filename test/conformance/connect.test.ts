@@ -169,6 +169,20 @@ describe('CONNECT and CONNACK', { concurrency: 8 }, () => {
   );
 
   conforms(
+    { v3: '3.1.3-1 3.1.2-9', v5: '3.1.3-1 3.1.2-9' },
+    'fields of CONNECT may be as long as a length of two bytes says',
+    async (scene) => {
+      const long = (name: string): string => `${scene.clientId(name)}`.padEnd(65_535, 'x');
+      const watcher = await scene.connect();
+      await watcher.subscribe(scene.topic());
+      await (await scene.connect({ clientId: long('a') })).ping();
+      const client = await scene.connect({ username: long('u'), will: { topic: scene.topic(), payload: long('w') } }); // prettier-ignore
+      await client.cut();
+      assert.equal((await watcher.receive()).payload.length, 65_535);
+    },
+  );
+
+  conforms(
     { v3: '3.1.3-1 3.1.2-19 3.1.2-21', v5: '3.1.3-1 3.1.2-17 3.1.2-19' },
     'all payload fields are read in their order',
     async (scene) => {

@@ -147,6 +147,31 @@ describe('flow control', { concurrency: 8 }, () => {
   );
 
   conforms(
+    { v5: '3.3.4-7 4.4.0-1' },
+    'a kept session may send as many QoS 2 messages in one burst as the server takes, and again after resuming',
+    async (scene) => {
+      const clientId = scene.clientId();
+      let { client, connack } = await scene.connectKept(clientId);
+      const maximum = Math.min(1000, Number(propertyOf(connack, PROPERTY.receiveMaximum) ?? 65_535));
+      const ids = Array.from({ length: maximum }, (_, index) => index + 1);
+      for (const dup of [false, true]) {
+        client.send(...ids.map((id) => wire.publish(5, { topic: scene.topic(), qos: 2, id, dup })));
+        for (const id of ids) assert.equal((await client.next('PUBREC')).id, id);
+        if (dup) break;
+        await client.cut();
+        ({ client, connack } = await scene.connectKept(clientId));
+        assert.equal(connack.sessionPresent, true);
+      }
+      for (let round = 0; round < 2; round++) {
+        client.send(...ids.map((id) => wire.acknowledge('PUBREL', id)));
+        for (const id of ids) assert.deepEqual((await client.next('PUBCOMP')).codes, [0], `${id}`);
+        client.send(...ids.map((id) => wire.publish(5, { topic: scene.topic(), qos: 2, id })));
+        for (const id of ids) assert.equal((await client.next('PUBREC')).id, id);
+      }
+    },
+  );
+
+  conforms(
     { v5: '3.1.2-24 3.1.2-25 4.9.0-2' },
     'messages too large for a client are dropped and leave their quota, live and from the queue',
     async (scene) => {

@@ -72,6 +72,25 @@ describe('WebSocket', { concurrency: 8 }, () => {
   );
 
   conforms(
+    { v3: '3.1.2-8', v5: '3.1.2-8' },
+    'a close frame without DISCONNECT publishes the will, also while the client keeps its socket',
+    async (scene) => {
+      const watcher = await scene.connect();
+      await watcher.subscribe(scene.topic());
+      const raw = await WebSocketClient.open(scene.broker.webSocket, { protocols: 'mqtt' });
+      const { client: socket } = raw;
+      assert.ok(socket !== undefined);
+      // The other side's end does not end this one.
+      socket.raw.allowHalfOpen = true;
+      const client = scene.adopt(new MqttClient(socket, scene.version));
+      await client.handshake({ clientId: scene.clientId(), will: { topic: scene.topic(), payload: 'w' } });
+      socket.sendFrame(OPCODE.close, wire.u16(1000));
+      await watcher.receive();
+      assert.equal(socket.raw.writable, true);
+    },
+  );
+
+  conforms(
     { v3: '6.0.0-1', v5: '6.0.0-1' },
     'a text frame ends the connection, before CONNECT and after',
     async (scene) => {
