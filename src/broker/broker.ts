@@ -215,7 +215,7 @@ export class Broker implements BrokerApi, SystemSource {
 
   async open(): Promise<void> {
     this.#loadUsers(this.#policy.usersFile);
-    this.#core.restore(await this.#core.store.open());
+    this.#core.restore(await this.#core.store.open(), (user) => this.#users.groupsOf(user));
     this.#wheel.start();
     this.#system.start();
     if (this.#core.limits.maxMemoryBytes < Infinity) this.#watchMemory();

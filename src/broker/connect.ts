@@ -167,7 +167,7 @@ export class Admission {
       refuse(client, request, NOT_AUTHORIZED, 'no right to publish the will');
       return;
     }
-    session.will = will;
+    core.setWill(session, will);
     const keepAliveS = this.#keepAliveOf(request);
     client.hold(session, request, keepAliveS);
     const connack = this.#connack(request, clientId, expiryS, keepAliveS, isPresent, client.authentication);

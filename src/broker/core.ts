@@ -18,7 +18,7 @@ import { type Group, hashOf, Insider, type Owner, type Receiver, Route, RouteTab
 import { type Link, type Outgoing, Session, type SessionHost, type SharedMessage } from './session.js';
 import { type Entry, Subscriptions } from './subscriptions.js';
 import { isTopicName, levelCount, matches, parseFilter } from './topic.js';
-import { keptWill, restoredWill, type Will } from './will.js';
+import { KeptWills, type Will } from './will.js';
 
 export interface CoreOptions {
   readonly clock: Clock;
@@ -306,6 +306,7 @@ export class Core implements SessionHost, CommitTurns {
     return count === 0 ? 'unmatched' : 'done';
   }
 
+  readonly #wills = new KeptWills(this);
   /** Position of the publication that is being handed out. */
   #position = 0;
   /** Who gets it of each shared group, chosen before it was appended. */
@@ -550,25 +551,36 @@ export class Core implements SessionHost, CommitTurns {
   }
 
   #open(session: Session): void {
-    session.number = this.#nextSession++;
+    session.number = this.#openInStore(session);
+  }
+
+  #openInStore(session: Session): number {
+    const number = this.#nextSession++;
     this.store.append({
       type: 'SessionOpened',
-      session: session.number,
+      session: number,
       clientId: session.clientId,
       owner: session.identity.user,
       expiryS: session.expiryS,
       protocolVersion: session.version,
     });
     this.schedule();
+    return number;
+  }
+
+  /** What the client that is connected now leaves behind. */
+  setWill(session: Session, will: Will | null): void {
+    session.will = will;
+    // Without the store it is published all the same, as long as this process lives.
+    if (will === null || !this.store.isHealthy) return;
+    this.#wills.arm(session, will, session.isKept ? session.number : this.#openInStore(session));
   }
 
   /** The session goes on with a new connection: nothing of its end is pending any more. */
   resumeSession(session: Session, identity: Identity, version: 4 | 5, expiryS: number): void {
     this.#cancelTimers(session);
-    if (session.will !== null) {
-      session.will = null;
-      if (session.isKept) this.store.append({ type: 'WillCleared', session: session.number });
-    }
+    session.will = null;
+    this.#wills.clear(session);
     session.identity = identity;
     session.rights = new Rights(this.access, identity);
     session.version = version;
@@ -598,19 +610,10 @@ export class Core implements SessionHost, CommitTurns {
       });
       this.schedule();
     }
-    if (will !== null && delayS === 0) this.#publishWill(session);
-    else if (will !== null) {
-      const dueAtMs = nowMs + delayS * 1000;
-      if (session.isKept) {
-        const message = keptWill(will, session.clientId, dueAtMs);
-        this.store.append({
-          type: 'WillPending',
-          session: session.number,
-          message,
-          retain: will.retain,
-          dueAtMs,
-        });
-      }
+    if (will === null) this.#wills.clear(session);
+    else if (delayS === 0) this.#publishWill(session);
+    else {
+      this.#wills.wait(session, will, nowMs + delayS * 1000);
       session.cancelWill = this.clock.after(delayS * 1000, () => this.#publishWill(session));
     }
     this.#expireIn(session, expiryS * 1000);
@@ -634,7 +637,8 @@ export class Core implements SessionHost, CommitTurns {
       session.subscriptions = null;
       this.epoch++;
     }
-    if (session.will !== null) this.#publishWill(session);
+    if (session.will === null) this.#wills.clear(session);
+    else this.#publishWill(session);
     session.end();
     if (session.isKept) {
       this.store.append({ type: 'SessionEnded', session: session.number });
@@ -655,14 +659,11 @@ export class Core implements SessionHost, CommitTurns {
     session.cancelWill = null;
     if (will === null) return;
     session.will = null;
-    if (session.isKept) this.store.append({ type: 'WillCleared', session: session.number });
-    const topic = decoder.decode(will.topic);
     // Rights may have changed since it was given.
-    if (!session.rights.mayWrite(topic)) {
-      this.counters.denied.value++;
-      return;
-    }
-    this.publishWillMessage(session, will);
+    if (session.rights.mayWrite(decoder.decode(will.topic))) this.publishWillMessage(session, will);
+    else this.counters.denied.value++;
+    // In this order: a write that is cut between the two brings it again rather than never.
+    this.#wills.clear(session);
   }
 
   /** The will becomes an ordinary publication of its session. */
@@ -696,7 +697,7 @@ export class Core implements SessionHost, CommitTurns {
   // ---------------------------------------------------------------- recovery
 
   /** Takes over what the store kept. */
-  restore(state: StoredState): void {
+  restore(state: StoredState, groupsOf: (user: string) => readonly string[] = () => []): void {
     const nowMs = this.clock.nowMs();
     this.#nextPosition = Math.max(1, state.nextPosition);
     this.#nextSession = Math.max(1, state.nextSession);
@@ -717,11 +718,18 @@ export class Core implements SessionHost, CommitTurns {
         publisher: message.publisher,
       });
     }
-    for (const kept of state.sessions) this.#restoreSession(kept, nowMs);
+    // What ends with the start is published when everybody is back who may get it.
+    const ends = state.sessions.map((kept) => this.#restoreSession(kept, groupsOf(kept.owner), nowMs));
+    for (const end of ends) end?.();
   }
 
-  #restoreSession(kept: StoredState['sessions'][number], nowMs: number): void {
-    const identity: Identity = { user: kept.owner, groups: [], clientId: kept.clientId };
+  /** Answers what is due at once: the session's end, or its will. */
+  #restoreSession(
+    kept: StoredState['sessions'][number],
+    groups: readonly string[],
+    nowMs: number,
+  ): (() => void) | null {
+    const identity: Identity = { user: kept.owner, groups, clientId: kept.clientId };
     const session = new Session(this, kept.clientId, identity, new Rights(this.access, identity));
     session.number = kept.session;
     session.expiryS = kept.expiryS;
@@ -744,13 +752,14 @@ export class Core implements SessionHost, CommitTurns {
         disconnectedAtMs: nowMs,
       });
     }
-    if (kept.will !== null) {
-      session.will = restoredWill(kept.will.message, kept.will.retain, kept.will.dueAtMs);
-      session.cancelWill = this.clock.after(Math.max(0, kept.will.dueAtMs - nowMs), () =>
-        this.#publishWill(session),
-      );
-    }
-    this.#expireIn(session, Math.max(0, sinceMs + kept.expiryS * 1000 - nowMs));
+    const dueAtMs = kept.will === null ? Infinity : this.#wills.restore(session, kept.will);
+    const endsInMs = kept.expiryS >= NEVER_EXPIRES_S ? Infinity : sinceMs + kept.expiryS * 1000 - nowMs;
+    if (endsInMs <= 0) return () => this.endSession(session);
+    this.#expireIn(session, endsInMs);
+    if (dueAtMs <= nowMs) return () => this.#publishWill(session);
+    if (session.will !== null)
+      session.cancelWill = this.clock.after(dueAtMs - nowMs, () => this.#publishWill(session));
+    return null;
   }
 
   // ---------------------------------------------------------------- overflow

@@ -95,6 +95,8 @@ export class Session {
   /** By filter as the client wrote it, share name included. */
   subscriptions: Map<string, Entry<Session>> | null = null;
   will: Will | null = null;
+  /** Number under which the store has the will; 0: it has none. */
+  willNumber = 0;
   /** Ends a pending will or the session itself, while the client is away. */
   cancelWill: (() => void) | null = null;
   cancelExpiry: (() => void) | null = null;

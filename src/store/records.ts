@@ -195,7 +195,7 @@ export function encodeRecord(writer: Writer, record: StoreRecord, qos: number, n
     case 'WillPending':
       writer.number(record.session);
       writer.number(record.dueAtMs);
-      writer.number(record.retain ? 1 : 0);
+      writer.number(record.delayS * 2 + (record.retain ? 1 : 0));
       return encodeMessage(writer, record.message);
   }
 }
@@ -333,8 +333,16 @@ function decodeOther(type: number, reader: Reader): OtherRecord | null {
       return { type: 'Dropped', session, position: reader.number() };
     case RECORD_TYPE.WillPending: {
       const dueAtMs = reader.number();
-      const retain = reader.number() === 1;
-      return { type: 'WillPending', session, dueAtMs, retain, message: decodeMessage(reader).message };
+      const word = reader.number();
+      const { message } = decodeMessage(reader);
+      return {
+        type: 'WillPending',
+        session,
+        dueAtMs,
+        retain: word % 2 === 1,
+        delayS: Math.floor(word / 2),
+        message,
+      };
     }
     case RECORD_TYPE.WillCleared:
       return { type: 'WillCleared', session };

@@ -24,6 +24,8 @@ export interface SnapshotFile {
   bytes: number;
 }
 
+/** A will's word: retained or not, and its delay above that. */
+const WILL_DELAY_UNIT = 4;
 const FRAME = { header: 1, session: 2, queue: 3, retained: 4, end: 5 } as const;
 const SLICE_BYTES = 32 * 1024;
 const QUEUE_ENTRIES = 1500;
@@ -117,7 +119,9 @@ function writeSession(out: Slices, session: SessionState, asOf: number): void {
     writer.number(position);
     writer.number(qos * 2 + (isReceived ? 1 : 0));
   }
-  writer.number(session.will === null ? 0 : session.will.retain ? 2 : 1);
+  writer.number(
+    session.will === null ? 0 : (session.will.retain ? 2 : 1) + session.will.delayS * WILL_DELAY_UNIT,
+  );
   if (session.will !== null) {
     writer.number(session.will.dueAtMs);
     encodeMessage(writer, session.will.message);
@@ -349,7 +353,12 @@ function readSession(reader: Reader, state: State): SessionState {
   const will = reader.number();
   if (will > 0) {
     const dueAtMs = reader.number();
-    session.will = { dueAtMs, retain: will === 2, message: decodeMessage(reader).message };
+    session.will = {
+      dueAtMs,
+      retain: will % WILL_DELAY_UNIT === 2,
+      delayS: Math.floor(will / WILL_DELAY_UNIT),
+      message: decodeMessage(reader).message,
+    };
   }
   if (reader.isSound) state.sessions.set(number, session);
   return session;

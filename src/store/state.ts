@@ -6,7 +6,7 @@ import { Queue } from './queue.js';
 import { sizeOf, type OtherRecord, type PublishedRecord } from './records.js';
 import { Retained } from './retained.js';
 import type { Segments } from './segments.js';
-import type { PublishedMessage, StoreRecord, StoredSession } from './store.js';
+import type { PublishedMessage, StoreRecord, StoredSession, StoredWill } from './store.js';
 
 /** Where a record lies. */
 export interface Place {
@@ -36,7 +36,7 @@ export interface SessionState {
   readonly incoming: Set<number>;
   readonly inFlight: Map<number, InFlight>;
   readonly queue: Queue;
-  will: { message: PublishedMessage; retain: boolean; dueAtMs: number } | null;
+  will: StoredWill | null;
 }
 
 export class State {
@@ -200,7 +200,12 @@ export class State {
       case 'Dropped':
         return this.drop(session, record.position);
       case 'WillPending':
-        session.will = { message: copyOf(record.message), retain: record.retain, dueAtMs: record.dueAtMs };
+        session.will = {
+          message: copyOf(record.message),
+          retain: record.retain,
+          delayS: record.delayS,
+          dueAtMs: record.dueAtMs,
+        };
         return;
       case 'WillCleared':
         session.will = null;

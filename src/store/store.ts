@@ -85,9 +85,13 @@ export type StoreRecord =
       session: SessionNumber;
       message: PublishedMessage;
       retain: boolean;
+      delayS: number;
+      /** 0: the client is connected. */
       dueAtMs: number;
     }
   | { type: 'WillCleared'; session: SessionNumber };
+
+export type StoredWill = Omit<Extract<StoreRecord, { type: 'WillPending' }>, 'type' | 'session'>;
 
 /** A session as it was at the last commit before the restart. */
 export interface StoredSession {
@@ -106,7 +110,7 @@ export interface StoredSession {
   /** What waits in the queue, not counting what is in flight. */
   queuedMessages: number;
   queuedBytes: number;
-  will: { message: PublishedMessage; retain: boolean; dueAtMs: number } | null;
+  will: StoredWill | null;
 }
 
 export interface StoredState {

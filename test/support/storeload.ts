@@ -171,6 +171,7 @@ export class StoreLoad {
       session: session.number,
       message,
       retain: this.#below(2) === 0,
+      delayS: this.#below(2) * 0xffffffff,
       dueAtMs: 1_800_000_000_000,
     };
   }

@@ -124,7 +124,7 @@ export class StoreModel {
         session.queue.delete(record.position);
         return;
       case 'WillPending':
-        session.will = `${text(record.message.payload)} ${String(record.retain)} ${record.dueAtMs}`;
+        session.will = `${text(record.message.payload)} ${String(record.retain)} ${record.delayS} ${record.dueAtMs}`;
         return;
       case 'WillCleared':
         session.will = '';
@@ -177,7 +177,7 @@ export async function canonicalOf(store: Store, state: StoredState): Promise<str
       will:
         session.will === null
           ? ''
-          : `${text(session.will.message.payload)} ${String(session.will.retain)} ${session.will.dueAtMs}`,
+          : `${text(session.will.message.payload)} ${String(session.will.retain)} ${session.will.delayS} ${session.will.dueAtMs}`,
     });
   }
   const retained = state.retained.map(({ message, position }): [string, string] => [

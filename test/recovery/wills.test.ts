@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { IConnectPacket } from 'mqtt-packet';
+import { temporaryFolder } from '../support/stores.js';
+import { until } from '../support/wait.js';
+import { Publisher, Subscriber, type Version } from './client.js';
+import { startHost } from './process.js';
+
+/** A client with a will that names it. */
+class Mortal extends Subscriber {
+  readonly #delayS: number;
+
+  constructor(clientId: string, version: Version, isClean: boolean, delayS = 0) {
+    super(clientId, version, ['crash/#'], isClean);
+    this.#delayS = delayS;
+  }
+
+  protected override options(): Partial<IConnectPacket> {
+    const properties = { willDelayInterval: this.#delayS };
+    return {
+      will: {
+        topic: `will/${this.clientId}`,
+        payload: Buffer.from('gone'),
+        qos: 1,
+        retain: true,
+        ...(this.version === 5 ? { properties } : {}),
+      },
+    };
+  }
+}
+
+async function settle(port: number, clientId: string): Promise<void> {
+  const publisher = new Publisher(clientId, 4, 1, 1);
+  publisher.limit = 1;
+  await publisher.connect(port);
+  await until('an acknowledgement', () => publisher.isDone);
+  publisher.cut();
+}
+
+test('who was connected when the process died has left a will, unless it comes back in time', async (context) => {
+  const folder = join(temporaryFolder(context), 'store');
+  mkdirSync(folder);
+  let host = await startHost(folder, 'product');
+  context.after(() => host.kill());
+  const witness = new Subscriber('witness', 5, ['will/#', 'crash/#']);
+  const clients = {
+    clean4: new Mortal('clean4', 4, true),
+    clean5: new Mortal('clean5', 5, true, 100),
+    kept4: new Mortal('kept4', 4, false),
+    kept5: new Mortal('kept5', 5, false),
+    late: new Mortal('late', 5, false, 2),
+    returning: new Mortal('returning', 5, false, 2),
+    polite: new Mortal('polite', 5, false),
+    replaced: new Mortal('replaced', 5, false),
+  };
+  for (const client of [witness, ...Object.values(clients)]) {
+    await client.connect(host.port);
+    await until('the subscription', () => client.isSubscribed);
+  }
+  clients.polite.send({ cmd: 'disconnect', reasonCode: 0 });
+  await until('the goodbye', () => !clients.polite.isConnected);
+  // The newer connection brought no will.
+  const heir = new Subscriber('replaced', 5, ['crash/#']);
+  await heir.connect(host.port);
+  await until('the will of the replaced connection', () => witness.payloads.has('will/replaced'));
+  witness.payloads.clear();
+  await settle(host.port, 'settler');
+  await host.kill();
+  for (const client of [witness, heir, ...Object.values(clients)]) client.cut();
+
+  const diedMs = performance.now();
+  host = await startHost(folder, 'product');
+  await clients.returning.connect(host.port);
+  assert.deepEqual(clients.returning.violations, []);
+  await witness.connect(host.port);
+  await until('the wills', () =>
+    ['clean4', 'clean5', 'kept4', 'kept5', 'late'].every((name) => witness.payloads.has(`will/${name}`)),
+  );
+  assert.ok(performance.now() - diedMs > 2_000, 'a delay counts from when the process was back');
+  await settle(host.port, 'settler2');
+  await until('what came after', () => witness.has('settler2', 1));
+  for (const name of ['returning', 'polite', 'replaced']) {
+    assert.equal(witness.payloads.has(`will/${name}`), false, name);
+  }
+  // Once and no more: the next crash finds only the will of who is connected now.
+  witness.payloads.clear();
+  await host.kill();
+  host = await startHost(folder, 'product');
+  witness.cut();
+  await witness.connect(host.port);
+  await settle(host.port, 'settler3');
+  await until('what came after', () => witness.has('settler3', 1));
+  await until('the last will', () => witness.payloads.has('will/returning'));
+  const wills = [...witness.payloads.keys()].filter((topic) => topic.startsWith('will/'));
+  assert.deepEqual(wills, ['will/returning']);
+});
