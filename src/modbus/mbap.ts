@@ -89,8 +89,7 @@ export class MbapTransport implements Transport, FrameListener {
 
   disconnected(error: ModbusError): void {
     this.#isConnected = false;
-    this.#cancelDeadline?.();
-    this.#cancelDeadline = null;
+    this.#unwatch();
     this.#cancelPace?.();
     this.#cancelPace = null;
     const atMs = this.#clock.monotonicMs();
@@ -110,6 +109,8 @@ export class MbapTransport implements Transport, FrameListener {
     this.#nowMs = lastAtMs;
     if (this.#stream.take(bytes, lastAtMs)) this.#pump();
     else if (this.#isConnected) this.#broken(bytes.length);
+    // A timer that is left to run wakes the thread for nothing, twice for each request of a fleet.
+    if (this.#window.size === 0) this.#unwatch();
   }
 
   // What the stream asks and tells.
@@ -257,6 +258,11 @@ export class MbapTransport implements Transport, FrameListener {
         this.#expire();
       });
     });
+  }
+
+  #unwatch(): void {
+    this.#cancelDeadline?.();
+    this.#cancelDeadline = null;
   }
 
   #expire(): void {

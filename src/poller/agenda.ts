@@ -4,7 +4,7 @@
  */
 import { costOf } from './linecost.js';
 import type { TagState } from './report.js';
-import { nextDue, phaseOf, Schedule } from './schedule.js';
+import { momentAfter, nextDue, phaseOf, Schedule } from './schedule.js';
 import type { Statistics } from './statistics.js';
 import type { Block, Unit } from './unit.js';
 
@@ -16,9 +16,12 @@ const ONCE_RETRY_MS = 5000;
 export class Agenda {
   readonly schedule = new Schedule<Block>();
   readonly #statistics: Statistics;
+  /** Several devices may be asked at once, so that moments are shared with other links. */
+  readonly #isShared: boolean;
 
-  constructor(statistics: Statistics) {
+  constructor(statistics: Statistics, isShared: boolean) {
     this.#statistics = statistics;
+    this.#isShared = isShared;
   }
 
   /** Puts a block in for its next turn. */
@@ -32,7 +35,8 @@ export class Agenda {
     if (block.isFirst) {
       // The first read came at once; from now on each device keeps its own place in the period.
       block.isFirst = false;
-      block.gridMs = nowMs + phaseOf(unit.device.index + 1, block.intervalMs);
+      const atMs = nowMs + phaseOf(unit.device.index + 1, block.intervalMs);
+      block.gridMs = this.#isShared ? momentAfter(atMs, block.intervalMs) : atMs;
     } else {
       const next = nextDue(block, block.gridMs, nowMs);
       block.gridMs = next.dueMs;

@@ -54,6 +54,8 @@ const READ_CREDIT_MAX_MS = 1000;
 const SWEEP_MS = 500;
 /** Readings are stale after three periods; on a line that cannot keep up, after as many of its cycles and a half more. */
 const CYCLE_SLACK = 1.5;
+/** On a network shorter waits than this are kept to the fraction. */
+const EXACT_WAIT_MS = 5;
 /** After a gateway said that it does not reach the unit. */
 const GATEWAY_PAUSE_MS = 100;
 const BUSY_PAUSE_MS = 50;
@@ -117,7 +119,7 @@ export class Poller {
     this.#clock = clock;
     this.#events = events;
     this.#statistics = new Statistics(nowMs);
-    this.#agenda = new Agenda(this.#statistics);
+    this.#agenda = new Agenda(this.#statistics, !isLine(bus));
     this.#publisher = new Publisher(clock, sink, this.#statistics);
     this.#units = options.devices.map((device) => this.#unitOf(device, options));
     this.#desk = new Desk(this.#units, sink);
@@ -233,7 +235,10 @@ export class Poller {
     if (atMs === Infinity || (this.#timer !== null && this.#timerAtMs <= atMs)) return;
     this.#timer?.();
     this.#timerAtMs = atMs;
-    this.#timer = this.#clock.after(Math.max(atMs - nowMs, 0), () => {
+    const leftMs = Math.max(atMs - nowMs, 0);
+    // Timers count whole milliseconds from the start of a turn: one that comes early has to be set again.
+    const waitMs = isLine(this.bus) || leftMs < EXACT_WAIT_MS ? leftMs : Math.ceil(leftMs) + 1;
+    this.#timer = this.#clock.after(waitMs, () => {
       this.#timer = null;
       this.#pump();
     });

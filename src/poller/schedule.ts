@@ -147,3 +147,15 @@ const GOLDEN_RATIO = 0.6180339887498949;
 export function phaseOf(n: number, intervalMs: number): number {
   return ((n * GOLDEN_RATIO) % 1) * intervalMs;
 }
+
+/** Into so many moments of a period the reads of a fleet are gathered. */
+const MOMENTS = 50;
+
+/**
+ * The next of the moments that all links of a thread share: devices that fall due together are asked in one turn of
+ * the loop, at a third of what as many turns cost.
+ */
+export function momentAfter(atMs: number, intervalMs: number): number {
+  const stepMs = intervalMs / MOMENTS;
+  return Math.ceil(atMs / stepMs) * stepMs;
+}

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { nextDue, phaseOf, Schedule, type Work } from '../../src/poller/schedule.js';
+import { momentAfter, nextDue, phaseOf, Schedule, type Work } from '../../src/poller/schedule.js';
 
 class Job implements Work {
   readonly intervalMs: number;
@@ -112,4 +112,16 @@ test('any run of devices is spread over the period without large gaps', () => {
     const gaps = phases.map((phase, i) => (phases[i + 1] ?? 1000 + (phases[0] ?? 0)) - phase);
     assert.ok(Math.max(...gaps) <= 2.7 * (1000 / count), `gap of ${Math.max(...gaps)} among ${count}`);
   }
+});
+
+test('moments that links share are never before what was asked, and at most a fiftieth of the period after', () => {
+  const times = fc.double({ min: 0, max: 1e9, noNaN: true });
+  fc.assert(
+    fc.property(times, fc.integer({ min: 10, max: 86_400_000 }), (atMs, intervalMs) => {
+      const moment = momentAfter(atMs, intervalMs);
+      const roundingMs = 1e-3;
+      assert.ok(moment >= atMs - roundingMs && moment - atMs < intervalMs / 50 + roundingMs);
+      assert.ok(Math.abs(momentAfter(moment - intervalMs / 200, intervalMs) - moment) < roundingMs);
+    }),
+  );
 });
