@@ -8,6 +8,7 @@ import { Gateway } from '../gateway/gateway.js';
 import { createLog, type Level, type Log } from '../log.js';
 import { Metrics } from '../metrics.js';
 import { effective } from './effective.js';
+import { Systemd } from './systemd.js';
 import { productVersion } from './version.js';
 import { EXIT, textOption, UsageError, type Context, type Verb } from './verb.js';
 
@@ -61,12 +62,17 @@ async function supervise(plant: Plant, log: Log): Promise<number> {
     metrics: new Metrics(),
     version: productVersion(),
   });
+  const systemd = new Systemd(process.env, log);
   const end = new Promise<number>((resolve) => {
     endOnSignals(log, resolve);
     endOnErrors(log, resolve);
   });
+  systemd.starting();
   const isStarted = gateway.start().then(
-    () => null,
+    () => {
+      systemd.ready();
+      return null;
+    },
     (thrown: unknown) => {
       log.error('the gateway could not start', { error: messageOf(thrown) });
       return EXIT.failed;
@@ -75,7 +81,8 @@ async function supervise(plant: Plant, log: Log): Promise<number> {
   process.on('SIGHUP', () => void gateway.reload());
   // A start that is still under way is stopped too.
   const code = await Promise.race([end, isStarted.then((failed) => failed ?? end)]);
-  return stop(gateway, log, code);
+  const [outcome] = await Promise.all([stop(gateway, log, code), systemd.stopping()]);
+  return outcome;
 }
 
 async function stop(gateway: Gateway, log: Log, code: number): Promise<number> {
