@@ -1,17 +1,16 @@
-/** Builds the web page into dist/page: hashed, minified, and compressed beforehand. */
+/** Builds the web page into a folder, dist/page unless another is named: hashed, minified, and compressed beforehand. */
 import { build } from 'esbuild';
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 
-export async function buildPage(root) {
-  const out = join(root, 'dist/page');
+export async function buildPage(root, out = join(root, 'dist/page')) {
   rmSync(out, { recursive: true, force: true });
   mkdirSync(out, { recursive: true });
   const { metafile } = await build({
     absWorkingDir: root,
     entryPoints: ['src/web/page/main.tsx', 'src/web/page/style.css'],
-    outdir: 'dist/page',
+    outdir: out,
     entryNames: '[name]-[hash]',
     chunkNames: '[name]-[hash]',
     bundle: true,

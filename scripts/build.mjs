@@ -11,16 +11,18 @@ import { buildPage } from './build-page.mjs';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
 /** Threads and processes of their own need files of their own. */
-const ENTRIES = ['main.ts', 'poller/worker.ts', 'config/worker.ts', 'simulator/process.ts'];
+export const ENTRIES = ['main.ts', 'poller/worker.ts', 'config/worker.ts', 'simulator/process.ts'];
+
+/** For packages that still ask for modules by require(). */
+export const BANNER =
+  "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);";
 
 /** modbus-serial asks for serialport, which must not be loaded in a worker; ports are ours, so it gets nothing. */
-const withoutSerialport = {
+export const withoutSerialport = {
   name: 'modbus-serial-without-serialport',
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^serialport$/ }, ({ importer }) =>
-      importer.includes('modbus-serial')
-        ? { path: 'serialport', namespace: 'nothing' }
-        : { path: 'serialport', external: true },
+      importer.includes('modbus-serial') ? { path: 'serialport', namespace: 'nothing' } : undefined,
     );
     onLoad({ filter: /.*/, namespace: 'nothing' }, () => ({
       contents: 'module.exports = {};',
@@ -45,11 +47,9 @@ export async function buildDist() {
     minifySyntax: true,
     legalComments: 'none',
     chunkNames: 'chunk-[hash]',
-    external: ['@lydell/node-pty', 'nats'],
+    external: ['serialport', '@lydell/node-pty', 'nats'],
     plugins: [withoutSerialport],
-    banner: {
-      js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
-    },
+    banner: { js: BANNER },
     logLevel: 'warning',
   });
   await buildPage(root);

@@ -1,7 +1,6 @@
 /** A simulated plant in a process of its own, controlled as if it were in this one. */
-import { fork, type ChildProcess } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
-import { entryUrl } from '../entry.js';
+import type { ChildProcess } from 'node:child_process';
+import { entryUrl, startProcess } from '../entry.js';
 import type { Table } from '../modbus/protocol.js';
 import type { Outcome, PlantControl } from './control.js';
 import type { Address } from './endpoint.js';
@@ -28,7 +27,7 @@ export class PlantProcess implements PlantControl {
   }
 
   static async start(spec: PlantSpec): Promise<PlantProcess> {
-    const child = fork(fileURLToPath(entryUrl('simulator/process.js')), [], {
+    const child = startProcess(entryUrl('simulator/process.js'), {
       execArgv: [],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
