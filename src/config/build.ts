@@ -9,14 +9,14 @@ import { uplinkSettings } from './uplink.js';
 import { resolveBus } from './bus.js';
 import type { Shaped } from './complaints.js';
 import { type LoadedMap, Maps, type RawDevice, TagExpander, levelOf, unitsOf } from './expand.js';
-import type { Layer } from './layers.js';
+import { type Layer, say } from './layers.js';
 import type { Environment, Source } from './load.js';
 import { freeze } from './loaded.js';
 import type { Batch, Bus, Device, DeviceLimits, Plant, Range, Tag } from './plant.js';
 import { type Path, type Problem, keyOf, nameOf, pathText, suggestion } from './problems.js';
 import { type DeviceInput, type GatewayInput, type LevelInput, SLUG } from './schema.js';
 import { checkSharePorts } from './share.js';
-import { type TagDraft, resolveTag, say } from './tag.js';
+import { type TagDraft, resolveTag } from './tag.js';
 import { TopicPatterns, TopicUses } from './topics.js';
 import { isBitTable, QUANTITY_MAX } from '../modbus/protocol.js';
 
@@ -341,7 +341,7 @@ export class PlantBuilder {
     settings: ReadonlyMap<string, { layer: Layer }>,
   ): void {
     const sorted = tags
-      .filter(({ bits }) => bits === null)
+      .filter(({ bits, select }) => bits === null && select === null)
       .sort((a, b) => (a.table < b.table ? -1 : a.table > b.table ? 1 : a.address - b.address));
     let reach: Tag | undefined;
     for (const tag of sorted) {
@@ -407,6 +407,15 @@ export class PlantBuilder {
       );
       return;
     }
+    const pages = new Set(tags.map(({ select }) => JSON.stringify(select)));
+    if (pages.size > 1)
+      source.add(
+        'error',
+        'HF1317',
+        path,
+        `group ${name} is read in one request, and a request reads one page (select); split it`,
+        'key',
+      );
     const first = Math.min(...tags.map(({ address }) => address));
     const end = Math.max(...tags.map(({ address, quantity }) => address + quantity));
     const most = tags.every(({ table }) => isBitTable(table)) ? device.limits.bits : device.limits.registers;
@@ -507,6 +516,7 @@ const NO_BUS: Bus = {
   closeIdleMs: 0,
   silenceMs: null,
   turnaroundMs: 0,
+  afterSwitchMs: 0,
   share: null,
 };
 
@@ -518,6 +528,7 @@ function limitsOf(map: LimitsInput, own: LimitsInput): DeviceLimits {
     bits: own?.bits ?? map?.bits ?? QUANTITY_MAX.readBits,
     registersMin: own?.registers_min ?? map?.registers_min ?? 1,
     align: own?.align ?? map?.align ?? 1,
+    bitsFromZero: own?.bits_from_zero ?? map?.bits_from_zero ?? false,
     writeFunctions: own?.write ?? map?.write ?? [],
   };
 }

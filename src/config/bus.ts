@@ -24,8 +24,10 @@ export function resolveBus(
   const link = resolveLink(input, source, at);
   const isSerial = link.kind === 'rtu' || link.kind === 'ascii';
   const needs = maps.flatMap(({ value }) => (value?.bus === undefined ? [] : [value.bus]));
-  const most = (key: 'timeout' | 'pace' | 'after_connect' | 'turnaround', otherwise: number): number =>
-    input[key] ?? Math.max(otherwise, ...needs.map((need) => need[key] ?? 0));
+  const most = (
+    key: 'timeout' | 'pace' | 'after_connect' | 'turnaround' | 'after_switch',
+    otherwise: number,
+  ): number => input[key] ?? Math.max(otherwise, ...needs.map((need) => need[key] ?? 0));
   const inFlight = input.in_flight ?? 1;
   const isWindow = link.kind === 'tcp' || link.kind === 'tls' || link.kind === 'udp';
   if (inFlight > 1 && !isWindow)
@@ -53,6 +55,7 @@ export function resolveBus(
     closeIdleMs: input.close_idle ?? 0,
     silenceMs: input.silence ?? null,
     turnaroundMs: most('turnaround', isSerial ? TURNAROUND_MS : 0),
+    afterSwitchMs: most('after_switch', 0),
     share: shareSettings(input.share, source, [...at, 'share']),
   };
   checkPhysics(bus, source, at);

@@ -74,3 +74,14 @@ export class Layers {
     return layer;
   }
 }
+
+/** A problem at the place of a setting, or at something inside it. */
+export function say(
+  picked: { readonly layer: Layer; readonly key: string },
+  severity: 'error' | 'warning',
+  code: string,
+  text: string,
+  inner: Path = [],
+): void {
+  picked.layer.source.add(severity, code, [...picked.layer.path, picked.key, ...inner], text);
+}

@@ -214,6 +214,8 @@ export interface Bus {
   readonly silenceMs: number | null;
   /** How long a device usually thinks before it answers, until it was measured; also waited after a broadcast. */
   readonly turnaroundMs: number;
+  /** Pause before a request to another unit than the last one. */
+  readonly afterSwitchMs: number;
   /** The port through which other masters reach its units; null: none. */
   readonly share: ShareSettings | null;
 }
@@ -281,6 +283,8 @@ export interface DeviceLimits {
   /** The fewest registers of one read, and what its start and length are multiples of. */
   readonly registersMin: number;
   readonly align: number;
+  /** Reads of bits begin at address 0. */
+  readonly bitsFromZero: boolean;
   /** Function codes that writes may use, in order of preference; empty: any. */
   readonly writeFunctions: readonly number[];
 }
@@ -309,6 +313,8 @@ export interface Tag {
   readonly quantity: number;
   readonly type: ValueType;
   readonly order: WordOrder;
+  /** What is written before its registers are read or written, so that they hold its page; null: nothing. */
+  readonly select: WriteStep | null;
   /** value = raw x scale + offset. */
   readonly scale: number;
   readonly offset: number;
@@ -383,6 +389,37 @@ export interface WriteSettings {
   readonly with: 'auto' | 'mask' | 'read-modify-write';
   /** Only the newest waiting command is carried out. */
   readonly newestOnly: boolean;
+  /** What is written before and after it, each time: an unlock code, a commit. */
+  readonly before: readonly WriteStep[];
+  readonly after: readonly WriteStep[];
+  /** It is written, and so long afterwards the value it rests at; null: it stays. */
+  readonly pulse: { readonly ms: number; readonly rest: Json } | null;
+  /** It is written again and again, because the device falls back otherwise; null: once. */
+  readonly refresh: RefreshSettings | null;
+  /** Written to all units of the line at once, which nobody answers. */
+  readonly broadcast: boolean;
+  /** Further commands are refused: the device's memory wears. Infinity: no limit. */
+  readonly perHourMax: number;
+}
+
+/** A value as JSON text, as a command brings it. */
+export type Json = string;
+
+export interface WriteStep {
+  readonly table: 'coil' | 'holding-register';
+  readonly address: number;
+  /** Raw, one a register; 0 or 1 for a coil. */
+  readonly values: readonly number[];
+}
+
+export interface RefreshSettings {
+  readonly everyMs: number;
+  /** For so long after the last command; Infinity: as long as the gateway runs. */
+  readonly holdMs: number;
+  /** Written when it ends. */
+  readonly fallback: Json | null;
+  /** Written from the start on, before any command. */
+  readonly initial: Json | null;
 }
 
 /** What is published as one JSON: all tags of a device with `payload: batch`, or one consistent group. */

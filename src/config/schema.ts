@@ -197,6 +197,16 @@ const levelShape = {
   ),
 };
 
+const word = () => whole(0, 65_535, 'the raw value of a register: a whole number');
+const writeStepSchema = z.strictObject({
+  coil: z.optional(address().check(about('The coil that is written.'))),
+  holding: z.optional(address().check(about('The first register that is written.'))),
+  value: z.union([word(), truth(), z.array(word()).check(z.minLength(1), z.maxLength(123))], {
+    error: ({ input }: Said) => `${shown(input)} is not a raw value; write 0x5AA5, true, or a list of registers`,
+  }).check(about('Raw: a register, a list of registers, or true and false for a coil.')),
+}); // prettier-ignore
+const commandValue = () => z.union([number('a value'), z.bigint(), z.boolean(), z.string()]);
+
 const writeMapShape = {
   coil: z.optional(address().check(about('Written here instead of where it is read.'))),
   holding: z.optional(address().check(about('Written here instead of where it is read.'))),
@@ -224,6 +234,36 @@ const writeMapShape = {
   newest_only: z.optional(
     truth().check(about('Of several waiting commands only the newest is carried out.', false)),
   ),
+  before: z.optional(
+    z
+      .array(writeStepSchema)
+      .check(
+        about('Written before it each time, such as an unlock code: `[{ holding: 9000, value: 0x5AA5 }]`.'),
+      ),
+  ),
+  after: z.optional(z.array(writeStepSchema).check(about('Written after it each time, such as a commit.'))),
+  pulse: z.optional(duration().check(about('A pulse: so long after the write, `rest` is written.'))),
+  rest: z.optional(commandValue().check(about('What a pulse ends with; false or 0 unless given.'))),
+  refresh: z.optional(
+    duration().check(about('Written again so often, for devices that fall back when they hear nothing.')),
+  ),
+  hold: z.optional(
+    duration().check(
+      about('With `refresh`: for so long after the last command; as long as the gateway runs unless given.'),
+    ),
+  ),
+  fallback: z.optional(
+    commandValue().check(about('With `refresh`: written when `hold` is over and when the gateway stops.')),
+  ),
+  initial: z.optional(
+    commandValue().check(about('With `refresh`: written from the start, before any command (a heartbeat).')),
+  ),
+  broadcast: z.optional(
+    truth().check(about('Written to all units of a serial line at once; nobody answers.', false)),
+  ),
+  max_per_hour: z.optional(
+    whole(1, 1_000_000).check(about('More commands in an hour are refused, where writing wears the device.')),
+  ),
 };
 
 const bitsRange = () => {
@@ -247,6 +287,13 @@ const tagShape = {
   ),
   at: z.optional(
     address().check(about('Address as a Modicon reference: 40101, 400101, or "00001" in quotes.')),
+  ),
+  select: z.optional(
+    writeStepSchema.check(
+      about(
+        'A page: written before the registers are read or written, such as `{ holding: 4000, value: 12 }`.',
+      ),
+    ),
   ),
   type: z.optional(z.enum(VALUE_TYPES).check(about('How the registers are read.'))),
   count: z.optional(whole(1, 125).check(about('Registers that a string takes.'))),
@@ -381,6 +428,9 @@ const limitsSchema = z.strictObject({
   bits: z.optional(whole(1, 2000).check(about('The most bits of one read.', 2000))),
   registers_min: z.optional(whole(1, 125).check(about('The fewest registers of one read.', 1))),
   align: z.optional(whole(1, 64).check(about('Start and length of a read are multiples of this.', 1))),
+  bits_from_zero: z.optional(
+    truth().check(about('Coils and discrete inputs are read from address 0 on only.', false)),
+  ),
   write: z.optional(
     z
       .array(z.literal([5, 6, 15, 16, 22, 23]))
@@ -509,6 +559,7 @@ const mapSchema = z.strictObject({
         after_connect: z.optional(duration()),
         in_flight: z.optional(whole(1, 64)),
         turnaround: z.optional(duration()),
+        after_switch: z.optional(duration()),
       })
       .check(about('What the device needs of its bus; a bus that says otherwise itself wins.')),
   ),
@@ -567,6 +618,7 @@ const busSchema = z.strictObject({
       server_name: z.optional(text()),
     }).check(about('Modbus/TCP Security: files of the authority, the certificate and the key.')),
   ),
+  after_switch: z.optional(duration().check(about('Pause before a request to another unit than the last one.', '0s'))),
   share: z.optional(shareSchema.check(about('A Modbus TCP port through which other masters reach the same units, in turn with the polls.'))),
   rate: levelShape.rate, report: levelShape.report, deadband: levelShape.deadband, heartbeat: levelShape.heartbeat,
   payload: levelShape.payload, qos: levelShape.qos, retain: levelShape.retain, stored: levelShape.stored,

@@ -11,14 +11,13 @@ import {
   type AddressKey,
   addressOf,
   addressText,
-  tableText,
 } from './address.js';
-import type { Layer, Layers, Picked } from './layers.js';
-import { type Path, suggestion } from './problems.js';
-import type { Device, Tag, TextFormat, WriteSettings } from './plant.js';
-import type { TagInput } from './schema.js';
+import { type Layer, type Layers, type Picked, say } from './layers.js';
+import { suggestion } from './problems.js';
+import type { Device, Tag, TextFormat } from './plant.js';
 import { isFloat, isInteger, isNumber, limitsOfType, registersOf } from './types.js';
 import { parseDuration } from './units.js';
+import { stepOf, writeOf } from './write.js';
 
 export type Rates = ReadonlyMap<string, number>;
 
@@ -36,16 +35,6 @@ interface ScaleReference {
   readonly layer: Layer;
 }
 
-export function say(
-  picked: { readonly layer: Layer; readonly key: string },
-  severity: 'error' | 'warning',
-  code: string,
-  text: string,
-  inner: Path = [],
-): void {
-  picked.layer.source.add(severity, code, [...picked.layer.path, picked.key, ...inner], text);
-}
-
 /** Whose written sentinels may be the unsigned form of a negative number. */
 const SIGNED = /^int(16|32|64)$/;
 
@@ -56,6 +45,8 @@ export function resolveTag(name: string, device: Device, layers: Layers, rates: 
   const kind = kindOf(layers, place);
   if (kind === null) return null;
   const { scale, offset, scaleFrom } = scaleOf(layers, kind.type);
+  const page = layers.pick('select');
+  const select = page === null ? null : stepOf(page.value, page, []);
   const isText = !isNumber(kind.type) || layers.pick('enum') !== null || layers.pick('flags') !== null;
   const tag: TagDraft['tag'] = {
     index: -1,
@@ -66,6 +57,7 @@ export function resolveTag(name: string, device: Device, layers: Layers, rates: 
     quantity: kind.quantity,
     type: kind.type,
     order: layers.value('order', 'ABCD'),
+    select,
     scale,
     offset,
     scaleFrom: null,
@@ -86,7 +78,7 @@ export function resolveTag(name: string, device: Device, layers: Layers, rates: 
     qos: layers.value('qos', 1),
     retain: layers.value('retain', true),
     stored: layers.value('stored', false),
-    write: writeOf(layers, place, kind),
+    write: writeOf(layers, { ...place, address: place.address + kind.shift }, kind.type, select, device),
     group: null,
     topic: '',
     setTopic: '',
@@ -394,64 +386,4 @@ function deadbandOf(layers: Layers, hasNone: boolean): Tag['deadband'] {
   return typeof value === 'number'
     ? { kind: 'absolute', value }
     : { kind: 'percent', value: Number(value.slice(0, -1)) };
-}
-
-const FUNCTIONS_OF_BITS: readonly number[] = [5, 15];
-
-function writeOf(layers: Layers, place: Place, kind: Kind): WriteSettings | null {
-  const picked = layers.pick('write');
-  if (picked === null || picked.value === false) return null;
-  const input: Exclude<NonNullable<TagInput['write']>, boolean> = picked.value === true ? {} : picked.value;
-  const target = writeTarget(input, { ...place, address: place.address + kind.shift }, picked);
-  if (target === null) return null;
-  if (isBitTable(target.table) !== isBitTable(place.table)) {
-    say(
-      picked,
-      'error',
-      'HF1308',
-      `${kind.type} cannot be written to ${tableText(target.table)}s; write it to ${isBitTable(target.table) ? 'holding' : 'coil'}`,
-    );
-  }
-  const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY, functions = [] } = input;
-  if (min > max) say(picked, 'error', 'HF1314', `min ${min} is above max ${max}`);
-  functions.forEach((code, index) => {
-    if (FUNCTIONS_OF_BITS.includes(code) !== isBitTable(target.table))
-      say(picked, 'error', 'HF1308', `function ${code} does not write ${tableText(target.table)}s`, [
-        'functions',
-        index,
-      ]);
-  });
-  return {
-    ...target,
-    functions,
-    min,
-    max,
-    step: input.step ?? 0,
-    verify: input.verify ?? true,
-    with: input.with ?? 'auto',
-    newestOnly: input.newest_only ?? false,
-  };
-}
-
-function writeTarget(
-  input: { coil?: string | number | undefined; holding?: string | number | undefined },
-  place: Place,
-  picked: Picked<unknown>,
-): Address | null {
-  for (const key of ['coil', 'holding'] as const) {
-    if (input[key] === undefined) continue;
-    const address = addressOf(key, input[key], picked.layer);
-    if (typeof address !== 'string') return address;
-    say(picked, 'error', 'HF1303', address, [key]);
-    return null;
-  }
-  if (place.table === 'coil' || place.table === 'holding-register')
-    return { table: place.table, address: place.address };
-  say(
-    picked,
-    'error',
-    'HF1308',
-    `${tableText(place.table)}s are read-only; name where it is written: write: { ${place.table === 'discrete-input' ? 'coil' : 'holding'}: ADDRESS }`,
-  );
-  return null;
 }

@@ -84,12 +84,13 @@ export class Agenda {
   takeRiders(block: Block, nowMs: number): Block[] {
     const { unit, table } = block;
     const isAlone = unit.blocks.length < 2 || block.isTransient || block.split !== null || !block.wasGood;
-    if (isAlone || block.detour !== null || nowMs < unit.noRidesUntilMs) return [];
+    if (isAlone || block.detour !== null || block.select !== null || nowMs < unit.noRidesUntilMs) return [];
     const riders: Block[] = [];
     const terrain = unit.terrain(table);
     let span = { address: block.address, quantity: block.quantity };
     for (const other of unit.blocks) {
       if (other === block || other.table !== table || other.slot < 0 || other.split !== null) continue;
+      if (other.select !== null) continue;
       if (!other.wasGood || other.isRetry || other.dueMs - nowMs > RIDE_SHARE * other.intervalMs) continue;
       const end = Math.max(span.address + span.quantity, other.end);
       const union = terrain.fit(Math.min(span.address, other.address), end);

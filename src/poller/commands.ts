@@ -1,6 +1,9 @@
 /** Commands that wait for one unit, in the order they came. */
 import type { TagState } from './report.js';
 
+/** The correlation of what the poller orders itself: nobody waits for the answer. */
+export const NOBODY = -1;
+
 export interface Command {
   readonly kind: 'write' | 'read';
   readonly state: TagState;

@@ -2,7 +2,7 @@
  * Where a bus's commands wait and are answered: a queue for each unit, one order over all of them, each command
  * answered exactly once.
  */
-import type { Command } from './commands.js';
+import { NOBODY, type Command } from './commands.js';
 import type { Sink } from './outbox.js';
 import { RESULT_CODES, RESULT_EXCEPTION_BASE, type ResultCode } from './parcel.js';
 import { payloadOfValue } from './payload.js';
@@ -66,6 +66,7 @@ export class Desk {
   }
 
   answer(tagIndex: number, code: ResultCode | number, correlation: number, text: string): void {
+    if (correlation === NOBODY) return;
     const number = typeof code === 'number' ? RESULT_EXCEPTION_BASE + code : RESULT_CODES.indexOf(code);
     this.#sink.result(tagIndex, number, correlation, Buffer.from(text));
   }

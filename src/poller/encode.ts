@@ -17,14 +17,17 @@ export type Encoded =
       readonly value: number;
       readonly json: string;
     }
-  | { readonly kind: 'refused'; readonly code: 'RANGE' | 'TYPE' | 'READ_ONLY'; readonly text: string };
+  | { readonly kind: 'refused'; readonly code: RefusalCode; readonly text: string };
+
+type RefusalCode = 'RANGE' | 'TYPE' | 'READ_ONLY' | 'BUSY';
 
 /** Longer commands than any value needs are not parsed. */
 const COMMAND_BYTES_MAX = 4096;
 
 type Json = number | bigint | boolean | string;
 
-export function encodeCommand(tag: Tag, payload: Uint8Array): Encoded {
+/** factor: what another register multiplies the value by; NaN when that was not read yet. */
+export function encodeCommand(tag: Tag, payload: Uint8Array, factor = 1): Encoded {
   if (tag.write === null) return refused('READ_ONLY', 'the tag cannot be written');
   const value = parse(payload);
   if (value === undefined) return refused('TYPE', 'expected a JSON number, boolean or string');
@@ -33,7 +36,9 @@ export function encodeCommand(tag: Tag, payload: Uint8Array): Encoded {
   if (known === undefined) return refused('TYPE', 'expected true, false, 1 or 0');
   const outside = typeof known === 'number' || typeof known === 'bigint' ? outsideOf(tag, known) : null;
   if (outside !== null && tag.enum === null) return outside;
-  const encoded = encodeValue(tag, known);
+  if (!Number.isFinite(factor) || factor === 0)
+    return refused('BUSY', 'the register that holds its scale has not been read; try again');
+  const encoded = encodeValue(tag, known, factor);
   const json = typeof known === 'bigint' ? known.toString() : JSON.stringify(known);
   switch (encoded.kind) {
     case 'refused':
@@ -49,7 +54,7 @@ export function encodeCommand(tag: Tag, payload: Uint8Array): Encoded {
   }
 }
 
-function refused(code: 'RANGE' | 'TYPE' | 'READ_ONLY', text: string): Encoded & { kind: 'refused' } {
+function refused(code: RefusalCode, text: string): Encoded & { kind: 'refused' } {
   return { kind: 'refused', code, text };
 }
 

@@ -49,7 +49,7 @@ function blockOf(parent: Block, states: readonly TagState[], terrain: Terrain): 
   const to = Math.max(...states.map(({ tag }) => tag.address + tag.quantity));
   const span = terrain.fit(from, to);
   if (span === null) return null;
-  const { unit, table, intervalMs } = parent;
+  const { unit, table, intervalMs, select } = parent;
   const costMs = costOf(unit.cost, table, span.quantity);
   return new Block(
     unit,
@@ -58,6 +58,7 @@ function blockOf(parent: Block, states: readonly TagState[], terrain: Terrain): 
       table,
       ...span,
       intervalMs,
+      select,
       tags: states.map(({ tag }) => tag),
       costMs,
     },

@@ -4,12 +4,12 @@
  * of its bus; knows no threads and no topics.
  */
 import type { Cancel, Clock } from '../clock.js';
-import type { Batch, Bus, Device, Tag } from '../config/plant.js';
+import type { Batch, Bus, Device, Tag, WriteStep } from '../config/plant.js';
 import type { Answer, Client, LinkListener, ModbusError, Request } from '../modbus/client.js';
 import { isBitTable, type Table } from '../modbus/protocol.js';
 import { EXCEPTION } from '../modbus/server.js';
 import { Agenda } from './agenda.js';
-import type { Command } from './commands.js';
+import { NOBODY, type Command } from './commands.js';
 import { Desk } from './desk.js';
 import { Knowledge, type KnowledgeRecord } from './knowledge.js';
 import { Lessons } from './lessons.js';
@@ -24,7 +24,9 @@ import { Statistics, type BusStatistics } from './statistics.js';
 import type { Span } from './terrain.js';
 import { Unit, type Block } from './unit.js';
 import { type Visit, type VisitAnswer, Visitors, writtenSpan } from './visitors.js';
-import { Writer } from './write.js';
+import { Unhurried } from './unhurried.js';
+import { Upkeep } from './upkeep.js';
+import { stepRequest, Writer } from './write.js';
 
 /** What a poller tells of its bus and devices. */
 export interface PollerEvents {
@@ -72,6 +74,10 @@ const SILENCES_MAX = 3;
 const NO_RIDES_MS = 600_000;
 /** Commands to a silent unit are tried on it this often; others meanwhile are answered at once. */
 const SILENT_TRY_MS = 1000;
+/** A page of a unit cannot be turned while something is written to it: it is looked again so soon. */
+const WRITING_LOOK_MS = 5;
+/** What may still be written when the poller stops. */
+const FAREWELL_MS = 800;
 
 type Good = Answer & { readonly ok: true };
 type Failure = Answer & { readonly ok: false };
@@ -102,6 +108,10 @@ export class Poller {
   readonly #lessons: Lessons;
   readonly #writer: Writer;
   readonly #visitors: Visitors;
+  readonly #upkeep: Upkeep;
+  /** Writes under way, and what ends the pauses in them. */
+  readonly #writes = new Set<Promise<void>>();
+  readonly #pauses = new Set<() => void>();
 
   #isStopped = false;
   #inFlight = 0;
@@ -137,7 +147,7 @@ export class Poller {
         events.event('tag-refused', { device: device.name, tag: tag.name, error }),
       learned: ({ device }, record) => events.learned(device, record),
     });
-    this.#client = options.connect({
+    const client = options.connect({
       up: () => this.#linkUp(),
       down: (error) => this.#link.down(error, this.#clock.monotonicMs()),
       discarded: (reason) => {
@@ -145,11 +155,15 @@ export class Poller {
         if (reason === 'late') this.#patience.cameLate(this.#clock.monotonicMs());
       },
     });
-    this.#writer = new Writer(
+    this.#client = bus.afterSwitchMs > 0 ? new Unhurried(client, bus.afterSwitchMs, clock) : client;
+    this.#writer = new Writer({
       bus,
-      (request, timeoutMs) => this.#client.request(request, timeoutMs),
-      () => this.#desk.waitingCount > 0,
-    );
+      clock,
+      send: (request, timeoutMs) => this.#client.request(request, timeoutMs),
+      isHurried: () => this.#desk.waitingCount > 0,
+      pause: (unit, ms) => this.#pause(unit, ms),
+    });
+    this.#upkeep = new Upkeep(this.#units);
   }
 
   /** Begins: connects, and reads as soon as the link is up. */
@@ -174,7 +188,33 @@ export class Poller {
       this.#lessons.remember(unit);
     }
     this.#visitors.rejectAll();
+    // A pulse ends before the line is let go, and what was kept up is told to fall back.
+    for (const end of this.#pauses) end();
+    await this.#within(FAREWELL_MS, this.#farewell());
     await this.#client.close();
+  }
+
+  async #farewell(): Promise<void> {
+    await Promise.all(this.#writes);
+    if (!this.#client.isUp) return;
+    for (const { unit, state, payload } of this.#upkeep.last()) {
+      const deadlineMs = this.#clock.monotonicMs() + FAREWELL_MS;
+      const command = {
+        kind: 'write',
+        state,
+        payload,
+        correlation: NOBODY,
+        deadlineMs,
+        sequence: 0,
+      } as const;
+      await this.#writer.write(unit, command, this.bus.timeoutMs);
+    }
+  }
+
+  async #within(ms: number, work: Promise<void>): Promise<void> {
+    let cancel: Cancel = () => {};
+    await Promise.race([work, new Promise<void>((resolve) => (cancel = this.#clock.after(ms, resolve)))]);
+    cancel();
   }
 
   /** Queues a command; exactly one result follows. */
@@ -252,7 +292,9 @@ export class Poller {
     for (let taken = this.#desk.take(nowMs); taken !== null; taken = this.#desk.take(nowMs)) {
       const { unit, command } = taken;
       if (command.kind === 'write') {
-        void this.#carryOut(unit, command);
+        const write = this.#carryOut(unit, command);
+        this.#writes.add(write);
+        void write.then(() => this.#writes.delete(write));
         return true;
       }
       if (this.#startAskedRead(unit, command, nowMs)) return true;
@@ -343,6 +385,7 @@ export class Poller {
   #waitMs(block: Block, nowMs: number): number {
     const { unit } = block;
     if (unit.holdUntilMs > nowMs) return unit.holdUntilMs - nowMs;
+    if (block.select !== null && unit.isWriting) return WRITING_LOOK_MS;
     // A late answer to the last request of this shape could be taken for this one's.
     const heldMs = this.#client.heldUntilMs(block.request()) - nowMs;
     block.detour = heldMs > 0 && block.mayDetour(nowMs) ? this.#detourOf(unit, block, nowMs) : null;
@@ -381,11 +424,27 @@ export class Poller {
     const { unitId } = unit.device;
     const request = { kind: 'read', unitId, table, address, quantity } as const;
     this.#inFlight += 1;
-    void this.#client.request(request, this.#patience.thinkMs(unit)).then((answer) => {
-      this.#visitors.polled(request, answer);
+    const thinkMs = this.#patience.thinkMs(unit);
+    const { select } = block;
+    const asked =
+      select === null ? this.#client.request(request, thinkMs) : this.#readPage(unit, select, request);
+    void asked.then((answer) => {
+      if (select === null) this.#visitors.polled(request, answer);
       this.#finishRead(reading, answer);
       this.#pump();
     });
+  }
+
+  /** Turns to the page, and reads from it: nothing else may be written to the unit in between. */
+  async #readPage(unit: Unit, { table, address, values }: WriteStep, request: Request): Promise<Answer> {
+    unit.isWriting = true;
+    const turned = await this.#client.request(
+      stepRequest(unit.device.unitId, table, address, values),
+      this.bus.timeoutMs,
+    );
+    const answer = turned.ok ? await this.#client.request(request, this.bus.timeoutMs) : turned;
+    unit.isWriting = false;
+    return answer;
   }
 
   // What answers mean
@@ -675,6 +734,7 @@ export class Poller {
       this.#events.event('link-reset', { bus: this.bus.name, silent_ms: Math.round(silentMs) });
       this.#client.reset('no unit answers');
     }
+    if (this.#client.isUp) this.#keepUp(nowMs);
     if (this.#inFlight === 0) this.#pump();
   }
 
@@ -738,30 +798,66 @@ export class Poller {
     this.#visitors.written(unit.device.unitId, this.#clock.monotonicMs());
   }
 
-  /** One write from its encoding to its result; holds its place on the line for all its steps. */
-  async #carryOut(unit: Unit, { state, correlation, payload, deadlineMs }: Command): Promise<void> {
-    const { tag } = state;
+  /** One write from its encoding to its result; holds its place on the line for all its steps but the pauses. */
+  async #carryOut(unit: Unit, command: Command): Promise<void> {
+    const { state, correlation, payload } = command;
     const startedMs = this.#clock.monotonicMs();
     const touched = unit.touchedBy(state);
     this.#inFlight += 1;
     unit.isWriting = true;
+    unit.pausedMs = 0;
     this.#beginWrite(unit, touched);
     const timeoutMs = unit.breaker.isOpen ? this.#patience.thinkMs(unit) : this.bus.timeoutMs;
-    const outcome = await this.#writer.write(unit, tag, payload, deadlineMs, this.#clock, timeoutMs);
+    const outcome = await this.#writer.write(unit, command, timeoutMs);
     this.#endWrite(unit, touched);
     unit.isWriting = false;
     this.#inFlight -= 1;
     const nowMs = this.#clock.monotonicMs();
     if (outcome.sent) {
+      const lineMs = nowMs - startedMs - unit.pausedMs;
       this.#statistics.writes += 1;
-      this.#statistics.took(nowMs - startedMs);
-      this.#credit(nowMs - startedMs);
-      for (const other of touched) unit.readBack.add(other);
+      this.#statistics.took(lineMs);
+      this.#credit(lineMs);
+      if (correlation !== NOBODY) for (const other of touched) unit.readBack.add(other);
     }
+    if (outcome.code === 'OK' && correlation !== NOBODY) this.#upkeep.commanded(state, payload, nowMs);
     if (outcome.answer !== null && !this.#isStopped) this.#judgeWrite(unit, outcome.answer, nowMs);
-    this.#desk.answer(tag.index, outcome.code, correlation, outcome.text);
+    this.#desk.answer(state.tag.index, outcome.code, correlation, outcome.text);
     if (!this.#isStopped) this.#readBack(nowMs);
     this.#pump();
+  }
+
+  /** A wait within a write: meanwhile the line is everybody's. */
+  async #pause(unit: Unit, ms: number): Promise<void> {
+    const startedMs = this.#clock.monotonicMs();
+    this.#inFlight -= 1;
+    this.#pump();
+    await new Promise<void>((resolve) => {
+      const end = (): void => {
+        cancel();
+        this.#pauses.delete(end);
+        resolve();
+      };
+      const cancel = this.#clock.after(this.#isStopped ? 0 : ms, end);
+      this.#pauses.add(end);
+    });
+    this.#inFlight += 1;
+    unit.pausedMs += this.#clock.monotonicMs() - startedMs;
+  }
+
+  /** Orders again what devices forget. */
+  #keepUp(nowMs: number): void {
+    for (const { unit, state, payload } of this.#upkeep.due(nowMs)) {
+      const everyMs = state.tag.write?.refresh?.everyMs ?? 0;
+      const command = {
+        kind: 'write',
+        state,
+        payload,
+        correlation: NOBODY,
+        deadlineMs: nowMs + everyMs,
+      } as const;
+      this.#desk.accept(unit, command);
+    }
   }
 
   /** While commands take the line, reads that are due earn their share of it. */

@@ -4,7 +4,7 @@
  * Values are never torn across requests, consistent groups stay in one, limits and forbidden addresses always hold.
  * Pure: the pollers run by it, and `holdfast check` prints it.
  */
-import type { Device, Tag } from '../config/plant.js';
+import type { Device, Tag, WriteStep } from '../config/plant.js';
 import type { Table } from '../modbus/protocol.js';
 import { costOf, type ReadCost } from './linecost.js';
 import { NOTHING_LEARNED, Terrain, type Learned } from './terrain.js';
@@ -16,6 +16,8 @@ export interface ReadRequest {
   readonly quantity: number;
   /** 0: once, when the device comes up. */
   readonly intervalMs: number;
+  /** What has to be written first; null: nothing. */
+  readonly select: WriteStep | null;
   /** In the order of their addresses. */
   readonly tags: readonly Tag[];
   readonly costMs: number;
@@ -47,16 +49,29 @@ export function planReads(
   const requests: ReadRequest[] = [];
   const unreadable: Tag[] = [];
   const torn: string[] = [];
-  for (const [table, ofTable] of groupBy(tags, (tag) => tag.table)) {
+  for (const ofPage of groupBy(tags, placeOf).values()) {
+    const [{ table, select }] = ofPage;
     const terrain = new Terrain(device, table, learned);
-    const atoms = atomsOf(ofTable, terrain, unreadable, torn);
+    const atoms = atomsOf(ofPage, terrain, unreadable, torn);
+    // Turning to a page is a request of its own.
+    const turnMs = select === null ? 0 : costOf(cost, table, select.values.length);
     for (const [intervalMs, ofClass] of groupBy(atoms, (atom) => atom.intervalMs)) {
-      for (const part of partition(ofClass, terrain, (quantity) => costOf(cost, table, quantity))) {
-        requests.push({ device, table, intervalMs, ...part });
+      for (const part of partition(ofClass, terrain, (quantity) => turnMs + costOf(cost, table, quantity))) {
+        requests.push({ device, table, intervalMs, select, ...part });
       }
     }
   }
   return { requests, unreadable, torn };
+}
+
+/** Tags of one table and page can share a request. */
+function placeOf({ table, select }: Tag): string {
+  return select === null ? table : `${table} ${pageOf(select)}`;
+}
+
+/** A page's name: equal for equal pages. */
+export function pageOf({ table, address, values }: WriteStep): string {
+  return `${table} ${address} ${values.join(' ')}`;
 }
 
 /** Tags and groups as spans, sorted by address; what fits no request is set aside. */
@@ -161,8 +176,8 @@ export function loadOf(requests: readonly ReadRequest[]): BusLoad {
   };
 }
 
-function groupBy<T, K>(items: readonly T[], keyOf: (item: T) => K): Map<K, T[]> {
-  const groups = new Map<K, T[]>();
+function groupBy<T, K>(items: readonly T[], keyOf: (item: T) => K): Map<K, [T, ...T[]]> {
+  const groups = new Map<K, [T, ...T[]]>();
   for (const item of items) {
     const key = keyOf(item);
     const group = groups.get(key);

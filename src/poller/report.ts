@@ -51,8 +51,7 @@ export class TagState {
 
   /** Takes the value from an answer. position: byte offset of its first register, or bit offset. */
   take(bytes: Uint8Array, position: number, timeMs: number, monotonicMs: number): void {
-    const { scaleTag } = this;
-    const factor = scaleTag === null ? 1 : this.#factor(scaleTag);
+    const { factor } = this;
     const value = Number.isNaN(factor) ? undefined : this.decode(bytes, position, factor);
     if (value === undefined) {
       this.code = CODE_INVALID;
@@ -110,7 +109,10 @@ export class TagState {
     this.reportedAtMs = monotonicMs;
   }
 
-  #factor(scaleTag: TagState): number {
+  /** What another register multiplies the value by; NaN while that is not known. */
+  get factor(): number {
+    const { scaleTag } = this;
+    if (scaleTag === null) return 1;
     if (scaleTag.code !== SAMPLE_CODE.good || typeof scaleTag.value !== 'number') return NaN;
     return this.tag.scaleFrom?.kind === 'pow10' ? 10 ** scaleTag.value : scaleTag.value;
   }

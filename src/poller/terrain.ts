@@ -27,6 +27,7 @@ export class Terrain {
   readonly max: number;
   readonly #min: number;
   readonly #align: number;
+  readonly #fromZero: boolean;
   /** Sorted and disjoint: [from, to) pairs that no request may touch. */
   readonly #blocked: [number, number][];
 
@@ -38,6 +39,7 @@ export class Terrain {
       : Math.min(QUANTITY_MAX.readRegisters, limits.registers, learned.registersMax);
     this.#min = bits ? 1 : Math.max(1, limits.registersMin);
     this.#align = bits ? 1 : Math.max(1, limits.align);
+    this.#fromZero = bits && limits.bitsFromZero;
     const readable = device.readable.filter((range) => range.table === table);
     this.#blocked = merge([
       ...[...device.forbidden, ...learned.holes].filter((range) => range.table === table).map(ends),
@@ -48,7 +50,7 @@ export class Terrain {
   /** The request that covers [from, to): aligned, long enough, touching nothing out of bounds; null when there is none. */
   fit(from: number, to: number): Span | null {
     const align = this.#align;
-    let start = from - (from % align);
+    let start = this.#fromZero ? 0 : from - (from % align);
     let end = Math.ceil(to / align) * align;
     const missing = Math.ceil(Math.max(0, this.#min - (end - start)) / align) * align;
     if (missing > 0) {

@@ -2,7 +2,7 @@
  * One device as its bus's poller sees it: its tags, the blocks that read them, what it taught, whether it answers and
  * how fast. Decides nothing about time on the line; that is the poller's.
  */
-import type { Batch, Device } from '../config/plant.js';
+import type { Batch, Device, WriteStep } from '../config/plant.js';
 import type { Answer, Request } from '../modbus/client.js';
 import { isBitTable, type Table } from '../modbus/protocol.js';
 import { Breaker } from './breaker.js';
@@ -12,7 +12,7 @@ import { LatencyRing, Slope } from './latency.js';
 import { isLine, isSerial, readCost, type ReadCost } from './linecost.js';
 import { sampleCode } from './parcel.js';
 import type { DeviceState } from './sample.js';
-import { planReads, type ReadRequest } from './readplan.js';
+import { pageOf, planReads, type ReadRequest } from './readplan.js';
 import type { TagState } from './report.js';
 import type { Work } from './schedule.js';
 import { Tally } from './tally.js';
@@ -42,6 +42,8 @@ export class Block implements Work {
   readonly states: readonly TagState[];
   /** Of each tag: byte offset in the answer, or bit offset. */
   readonly positions: Int32Array;
+  /** What has to be written first, so that these registers hold its page; null: nothing. */
+  readonly select: WriteStep | null;
   /** Batches that wait for this block's tags. */
   batches: BatchState[] = [];
 
@@ -79,6 +81,7 @@ export class Block implements Work {
     this.quantity = request.quantity;
     this.intervalMs = request.intervalMs;
     this.costMs = request.costMs;
+    this.select = request.select;
     this.states = states;
     this.hasScale = states.some((state) => state.isScale);
     const scale = isBitTable(request.table) ? 1 : 2;
@@ -113,6 +116,7 @@ export class Block implements Work {
 
   /** Whether a longer read may stand in for it: its own addresses are known to be good. */
   mayDetour(nowMs: number): boolean {
+    if (this.select !== null) return false;
     return this.wasGood && this.split === null && !this.isTransient && nowMs >= this.unit.noRidesUntilMs;
   }
 
@@ -196,6 +200,8 @@ export class Unit {
   answersLate = false;
   /** A write of this unit is on its way: the next one waits, so that order is kept. */
   isWriting = false;
+  /** How long that write has let others have the line. */
+  pausedMs = 0;
   /** Halves of refused requests that are still on trial. */
   openSplits = 0;
   needsPlan = false;
@@ -412,12 +418,12 @@ export class Unit {
   }
 }
 
-/** Ever read before never read; then the fewest bytes. */
+/** Plain registers before pages; ever read before never read; then the fewest bytes. */
 function rankOf(state: TagState): number {
   const bytes = isBitTable(state.tag.table) ? 1 : 2 * state.tag.quantity;
-  return bytes + (state.readAtMs === -Infinity ? 1000 : 0);
+  return bytes + (state.readAtMs === -Infinity ? 1000 : 0) + (state.tag.select === null ? 0 : 2000);
 }
 
-function keyOf(span: { table: Table; address: number; quantity: number; intervalMs: number }): string {
-  return `${span.table}:${span.address}:${span.quantity}:${span.intervalMs}`;
+function keyOf({ table, address, quantity, intervalMs, select }: Block | ReadRequest): string {
+  return `${table}:${address}:${quantity}:${intervalMs}:${select === null ? '' : pageOf(select)}`;
 }

@@ -3,11 +3,13 @@
  * Never repeated after it may have been carried out; whoever calls keeps the unit's other writes away meanwhile.
  */
 import type { Clock } from '../clock.js';
-import type { Bus, Tag } from '../config/plant.js';
+import type { Bus, Tag, WriteStep } from '../config/plant.js';
 import type { Answer, ModbusError, Request } from '../modbus/client.js';
 import { isBitTable } from '../modbus/protocol.js';
+import { NOBODY, type Command } from './commands.js';
 import { encodeCommand, type Encoded } from './encode.js';
 import type { ResultCode } from './parcel.js';
+import type { TagState } from './report.js';
 import type { Unit } from './unit.js';
 
 export interface WriteOutcome {
@@ -25,51 +27,82 @@ type Send = (request: Request, timeoutMs: number) => Promise<Answer>;
 const BUSY_PAUSE_MS = 50;
 const BUSY_PAUSE_MAX_MS = 1000;
 
-export class Writer {
-  readonly #bus: Bus;
-  readonly #send: Send;
-  readonly #isHurried: () => boolean;
-
+/** What a write takes from its poller. */
+export interface WriterOptions {
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly send: Send;
   /**
-   * isHurried: further commands wait. Then the answer follows the device's own, and what it holds comes with the joined
+   * Further commands wait. Then the answer follows the device's own, and what it holds comes with the joined
    * read-backs at the end of the burst: a read after each write would double its time.
    */
-  constructor(bus: Bus, send: Send, isHurried: () => boolean) {
-    this.#bus = bus;
-    this.#send = send;
-    this.#isHurried = isHurried;
+  isHurried(): boolean;
+  /** Lets others have the line for so long. */
+  pause(unit: Unit, ms: number): Promise<void>;
+}
+
+const HOUR_MS = 3_600_000;
+
+export class Writer {
+  readonly #options: WriterOptions;
+  /** When tags with a limit were written in the last hour. */
+  readonly #writtenAtMs = new Map<TagState, number[]>();
+
+  constructor(options: WriterOptions) {
+    this.#options = options;
   }
 
-  /** Carries out one command; deadlineMs is when it must have been sent. */
-  async write(
-    unit: Unit,
-    tag: Tag,
-    payload: Uint8Array,
-    deadlineMs: number,
-    clock: Clock,
-    timeoutMs: number,
-  ): Promise<WriteOutcome> {
-    const encoded = encodeCommand(tag, payload);
-    if (encoded.kind === 'refused') {
-      return { code: encoded.code, text: encoded.text, sent: false, answer: null };
+  /** Carries out one command; nothing of it is sent after its deadline. */
+  async write(unit: Unit, command: Command, timeoutMs: number): Promise<WriteOutcome> {
+    const { send } = this.#options;
+    const { state } = command;
+    const encoded = encodeCommand(state.tag, command.payload, state.factor);
+    if (encoded.kind === 'refused') return refused(encoded);
+    const worn = this.#worn(command);
+    if (worn !== null) return worn;
+    const job = new Job(send, unit, state.tag, encoded, timeoutMs);
+    const pulse = state.tag.write?.pulse ?? null;
+    if (pulse === null) return this.#carryOut(job, command);
+    const rest = encodeCommand(state.tag, Buffer.from(pulse.rest), state.factor);
+    if (rest.kind === 'refused') return refused(rest);
+    const outcome = await this.#carryOut(job, command);
+    if (outcome.code !== 'OK') return outcome;
+    await this.#options.pause(unit, pulse.ms);
+    return this.#rest(outcome, new Job(send, unit, state.tag, rest, timeoutMs));
+  }
+
+  /** Memory of devices wears: what may be written so often an hour was written that often already. */
+  #worn({ state, correlation }: Command): WriteOutcome | null {
+    const most = state.tag.write?.perHourMax ?? Infinity;
+    if (most === Infinity || correlation === NOBODY) return null;
+    const nowMs = this.#options.clock.monotonicMs();
+    const times = (this.#writtenAtMs.get(state) ?? []).filter((atMs) => nowMs - atMs < HOUR_MS);
+    if (times.length >= most) {
+      const text = `written ${most} times in the last hour, which is all that max_per_hour allows`;
+      return { code: 'BUSY', text, sent: false, answer: null };
     }
-    const job = new Job(this.#send, unit, tag, encoded, timeoutMs);
+    this.#writtenAtMs.set(state, [...times, nowMs]);
+    return null;
+  }
+
+  async #carryOut(job: Job, { deadlineMs, correlation }: Command): Promise<WriteOutcome> {
+    const { clock, pause } = this.#options;
     for (let pauseMs = BUSY_PAUSE_MS; ; pauseMs = Math.min(BUSY_PAUSE_MAX_MS, 2 * pauseMs)) {
       const answer = await job.run();
-      if (answer.ok) return this.#confirmed(job, answer);
+      if (answer.ok) return this.#confirmed(job, answer, correlation);
       // Busy (6) means that it was not carried out: the only failure after which a write is sent again.
       const isBusy = answer.error.kind === 'exception' && answer.error.exception === 6;
       if (!isBusy || clock.monotonicMs() + pauseMs > deadlineMs) return failed(answer, answer.error);
-      await new Promise<void>((resolve) => clock.after(pauseMs, resolve));
+      await pause(job.unit, pauseMs);
     }
   }
 
-  async #confirmed(job: Job, answer: Answer): Promise<WriteOutcome> {
+  async #confirmed(job: Job, answer: Answer, correlation: number): Promise<WriteOutcome> {
+    const { bus, isHurried } = this.#options;
     const { json } = job.encoded;
-    if (job.tag.write?.verify !== true || job.unit.device.unitId === 0 || this.#isHurried()) {
-      return { code: 'OK', text: json, sent: true, answer };
-    }
-    const readBack = await job.readBack(this.#bus.timeoutMs);
+    const isTaken = job.tag.write?.verify !== true || job.unit.device.unitId === 0 || correlation === NOBODY;
+    if (isTaken || isHurried()) return { code: 'OK', text: json, sent: true, answer };
+    const readBack = await job.readBack(bus.timeoutMs);
     if (!readBack.ok) {
       const text = `written, but not read back: ${readBack.error.text}`;
       return { code: 'VERIFY', text, sent: true, answer: readBack };
@@ -77,6 +110,26 @@ export class Writer {
     if (job.isHeldBy(readBack.data)) return { code: 'OK', text: json, sent: true, answer: readBack };
     return { code: 'VERIFY', text: 'the device holds another value', sent: true, answer: readBack };
   }
+
+  /** Ends a pulse. A pulse that does not end may move a machine, so this write is tried again; it asks for the same each time. */
+  async #rest(outcome: WriteOutcome, job: Job): Promise<WriteOutcome> {
+    const { pause } = this.#options;
+    for (let tries = 1; ; tries += 1) {
+      const answer = await job.run();
+      if (answer.ok) return { ...outcome, answer };
+      if (tries === REST_TRIES_MAX) {
+        const { code, text } = failed(answer, answer.error);
+        return { code, text: `the pulse has begun, but not ended: ${text}`, sent: true, answer };
+      }
+      await pause(job.unit, BUSY_PAUSE_MS);
+    }
+  }
+}
+
+const REST_TRIES_MAX = 4;
+
+function refused({ code, text }: Encoded & { kind: 'refused' }): WriteOutcome {
+  return { code, text, sent: false, answer: null };
 }
 
 function failed(answer: Answer, error: ModbusError): WriteOutcome {
@@ -113,7 +166,26 @@ class Job {
     this.#functions = own.length > 0 ? own : unit.device.limits.writeFunctions;
   }
 
+  /** The write with what has to be written before and after it; the first failure is the answer. */
   async run(): Promise<Answer> {
+    const { before = [], after = [] } = this.tag.write ?? {};
+    for (const step of before) {
+      const answer = await this.#step(step);
+      if (!answer.ok) return answer;
+    }
+    let answer = await this.#write();
+    for (const step of after) {
+      if (!answer.ok) break;
+      answer = await this.#step(step);
+    }
+    return answer;
+  }
+
+  #step({ table, address, values }: WriteStep): Promise<Answer> {
+    return this.#request(stepRequest(this.#place().unitId, table, address, values));
+  }
+
+  #write(): Promise<Answer> {
     const { encoded } = this;
     switch (encoded.kind) {
       case 'bits':
@@ -208,7 +280,9 @@ class Job {
   }
 
   #place(): { readonly unitId: number; readonly address: number } {
-    return { unitId: this.unit.device.unitId, address: (this.tag.write ?? this.tag).address };
+    const { write, address } = this.tag;
+    const unitId = write?.broadcast === true ? BROADCAST : this.unit.device.unitId;
+    return { unitId, address: write?.address ?? address };
   }
 
   #allows(functionCode: number): boolean {
@@ -225,4 +299,20 @@ class Job {
 
 function wordOf(data: Uint8Array): number {
   return ((data[0] ?? 0) << 8) | (data[1] ?? 0);
+}
+
+/** Everybody on a line. */
+const BROADCAST = 0;
+
+/** A write of raw values, such as an unlock code. */
+export function stepRequest(
+  unitId: number,
+  table: WriteStep['table'],
+  address: number,
+  values: readonly number[],
+): Request {
+  if (table === 'coil')
+    return { kind: 'write-bits', unitId, address, bits: [values[0] === 1], functionCode: 5 };
+  const registers = Uint8Array.from(values.flatMap((word) => [word >> 8, word & 0xff]));
+  return { kind: 'write-registers', unitId, address, registers, functionCode: values.length === 1 ? 6 : 16 };
 }

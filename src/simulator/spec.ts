@@ -79,8 +79,37 @@ export interface UnitSpec {
   /** Functions that it knows; absent: all. */
   readonly functions?: readonly number[];
   readonly faults?: readonly FaultSpec[];
+  /** Bits are answered for only when they are read from address 0 on. */
+  readonly bitsFromZero?: boolean;
+  /** Holding registers that are written only after a code was, each time. */
+  readonly locks?: readonly LockSpec[];
+  /** Holding registers that fall back when they are not written again in time. */
+  readonly watchdogs?: readonly WatchdogSpec[];
+  /** Windows of holding registers that show the page whose number was written. */
+  readonly pages?: readonly PageSpec[];
+  /** Deaf for so long after another unit of the line was spoken to. */
+  readonly deafAfterSwitchMs?: number;
   /** Function 43/14: vendor, product code, revision, and what follows them. */
   readonly identity?: readonly string[];
+}
+
+export interface LockSpec {
+  readonly register: number;
+  readonly code: number;
+  readonly guards: Omit<RangeSpec, 'table'>;
+}
+
+export interface WatchdogSpec {
+  readonly register: number;
+  readonly ms: number;
+  readonly fallback: number;
+}
+
+export interface PageSpec {
+  readonly register: number;
+  readonly address: number;
+  /** By page number. */
+  readonly values: Readonly<Record<number, readonly number[]>>;
 }
 
 /** Where a value lives and how it moves. */

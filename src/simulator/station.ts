@@ -29,6 +29,8 @@ export class Station {
   readonly #clock: Clock;
   readonly #turnaroundMs: number;
   readonly #timeOrigin: number;
+  #lastUnitId = -1;
+  #heardAtMs = -Infinity;
 
   constructor(spec: BusSpec, seed: number, clock: Clock, turnaroundMs: number) {
     this.name = spec.name;
@@ -74,6 +76,10 @@ export class Station {
       exchange.fault = 'nobody';
       return null;
     }
+    if (this.#isDeaf(unit)) {
+      exchange.fault = 'deaf';
+      return null;
+    }
     const fault = strike([...unit.faults, ...this.#faults], unit.random);
     if (fault !== null) {
       exchange.fault = fault.name;
@@ -85,6 +91,16 @@ export class Station {
     const delivery =
       fault === null ? plainDelivery(encode(framing, answer)) : deliver(fault, framing, answer, unit.random);
     return { exchange, turnaroundMs: unit.spec.turnaroundMs ?? this.#turnaroundMs, delivery };
+  }
+
+  /** Some units miss what comes too soon after others were spoken to. */
+  #isDeaf(unit: Unit): boolean {
+    const nowMs = this.#clock.monotonicMs();
+    const sinceMs = nowMs - this.#heardAtMs;
+    const isSwitch = this.#lastUnitId !== unit.unitId;
+    this.#lastUnitId = unit.unitId;
+    this.#heardAtMs = nowMs;
+    return isSwitch && sinceMs < (unit.spec.deafAfterSwitchMs ?? 0);
   }
 
   #carryOut(unit: Unit, frame: Frame, fault: FaultSpec | null): Uint8Array {

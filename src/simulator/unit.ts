@@ -8,6 +8,7 @@ import { FUNCTION, isBitTable, READ_FUNCTION, type Table } from '../modbus/proto
 import { EXCEPTION, type Bank, type ExceptionCode } from '../modbus/server.js';
 import { identification } from './identification.js';
 import { Memory } from './memory.js';
+import { Oddities } from './oddities.js';
 import { Random } from './random.js';
 import { Scripts } from './scripts.js';
 import type { FaultSpec, RangeSpec, UnitSpec } from './spec.js';
@@ -21,6 +22,7 @@ export class Unit implements Bank {
   spec: UnitSpec;
   readonly #memory = new Memory();
   readonly #scripts: Scripts;
+  readonly #oddities: Oddities;
   readonly #clock: Clock;
 
   constructor(spec: UnitSpec, seed: number, clock: Clock) {
@@ -30,12 +32,15 @@ export class Unit implements Bank {
     this.random = new Random(seed);
     this.#clock = clock;
     this.#scripts = new Scripts(spec.unitId, spec.values ?? [], this.#memory);
+    this.#oddities = new Oddities(spec, this.#memory);
   }
 
   answer(request: Request): Uint8Array | ExceptionCode {
     switch (request.kind) {
       case 'read': {
         if (!this.#knows(READ_FUNCTION[request.table])) return EXCEPTION.illegalFunction;
+        if (this.spec.bitsFromZero === true && isBitTable(request.table) && request.address !== 0)
+          return EXCEPTION.illegalDataAddress;
         const limit = this.#limited(request.table, request.quantity);
         return limit !== 0 ? limit : this.#read(request.table, request.address, request.quantity);
       }
@@ -73,6 +78,7 @@ export class Unit implements Bank {
 
   /** What a read would show now, whatever limits and holes say. */
   peek(table: Table, address: number, quantity: number): Uint8Array {
+    this.#oddities.review(this.#clock.monotonicMs());
     const bytes = this.#memory.read(table, address, quantity);
     this.#scripts.overlay(bytes, table, address, quantity, this.#clock.nowMs());
     return bytes;
@@ -127,7 +133,11 @@ export class Unit implements Bank {
         address < range.address + range.quantity,
     );
     if (isReadOnly === true || !this.#isLegal(table, address, quantity)) return EXCEPTION.illegalDataAddress;
+    const isHolding = table === 'holding-register';
+    const refusal = isHolding ? this.#oddities.refusal({ address, quantity }) : 0;
+    if (refusal !== 0) return refusal;
     this.poke(table, address, quantity, bytes);
+    if (isHolding) this.#oddities.written({ address, quantity }, this.#clock.monotonicMs());
     return new Uint8Array(0);
   }
 

@@ -34,7 +34,7 @@ const cases = (tagsMax: number): fc.Arbitrary<Case> =>
     })
     .map(({ places, registers, registersMin, align, forbidden, readable, fixedMs }) => {
       const device = deviceOf(0, busOf(0), {
-        limits: { registers, bits: 2000, registersMin, align, writeFunctions: [] },
+        limits: { registers, bits: 2000, registersMin, align, bitsFromZero: false, writeFunctions: [] },
         forbidden: forbidden.map(([address, quantity]) => range(address, quantity)),
         readable: readable === null ? [] : [range(...readable)],
       });

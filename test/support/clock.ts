@@ -117,5 +117,5 @@ function isBefore(a: Timer | undefined, b: Timer | undefined): boolean {
 
 /** Lets every promise that can settle now do so. */
 async function settle(): Promise<void> {
-  for (let hop = 0; hop < 6; hop += 1) await Promise.resolve();
+  for (let hop = 0; hop < 16; hop += 1) await Promise.resolve();
 }
