@@ -15,7 +15,7 @@ export interface Frame {
   readonly pduEnd: number;
 }
 
-interface Suspect {
+export interface Suspect {
   readonly exchange: Exchange;
   readonly untilMs: number;
   /** It was answered by what may have been a repetition: only others are to fear what comes next. */
@@ -57,6 +57,12 @@ export class Latecomers {
     this.#add({ exchange, untilMs, sparesItself: false });
   }
 
+  /** Its answer came, if damaged: nothing more can come, unless this is a line on which answers come twice. */
+  spoiled(exchange: Exchange, nowMs: number): void {
+    if (nowMs < this.#repeatingUntilMs)
+      this.#add({ exchange, untilMs: nowMs + REPEAT_MS, sparesItself: true });
+  }
+
   /** Until when a request of this shape could be answered by what was meant for another; 0: it cannot. */
   heldUntilMs(exchange: Exchange): number {
     let heldMs = 0;
@@ -81,13 +87,15 @@ export class Latecomers {
     return this.someSuspect((exchange) => fits(exchange, frame) !== 'mismatch');
   }
 
-  /** The late answer came: what it answers is no suspect any more. False: it is none, or one that is repeated. */
-  clear(frame: Frame, nowMs: number): boolean {
-    const index = this.#suspects.findIndex(({ exchange }) => fits(exchange, frame) === 'answer');
-    if (index < 0) return false;
-    if (this.#isSeenLately(frame, nowMs, ECHO_MS)) return false;
-    this.#suspects.splice(index, 1);
-    return true;
+  /** Whose late answer this is; null when it is none, or one that is repeated. */
+  lateFor(frame: Frame, nowMs: number): Suspect | null {
+    const suspect = this.#suspects.find(({ exchange }) => fits(exchange, frame) === 'answer');
+    return suspect === undefined || this.#isSeenLately(frame, nowMs, ECHO_MS) ? null : suspect;
+  }
+
+  /** Its late answer came. */
+  clear(suspect: Suspect): void {
+    this.#suspects = this.#suspects.filter((other) => other !== suspect);
   }
 
   // Answers that came.

@@ -13,6 +13,7 @@ import { failure, noAnswer } from './exchange.js';
 import type { DiscardReason, ModbusError } from './exchange.js';
 import { Exchange } from './exchange.js';
 import { Latecomers } from './latecomers.js';
+import type { Suspect } from './latecomers.js';
 import { at } from './precisely.js';
 import { Promptness } from './promptness.js';
 import { exceptionText } from './protocol.js';
@@ -84,6 +85,8 @@ export class Line implements Transport {
   #watchedMs = 0;
   readonly #latecomers = new Latecomers();
   readonly #promptness = new Promptness();
+  /** Late answers that came while another was awaited: believed once that one has come too. */
+  #alleged: Suspect[] = [];
   #hasEcho: boolean;
   #mayHaveEcho = false;
   /** What has been seen of an answer since the request went. */
@@ -273,6 +276,7 @@ export class Line implements Transport {
       if (this.#length > end) this.#host.discarded('noise', this.#length - end);
       this.#length = 0;
       this.#end();
+      for (const suspect of this.#alleged) this.#latecomers.clear(suspect);
       this.#latecomers.given(exchange, framing, atMs);
       this.#promptness.answered(exchange.unitId, this.#firstByteMs - this.#sentEndMs);
       exchange.owner.answered(exchange, framing.pdu, framing.pduStart, framing.pduEnd, atMs);
@@ -308,7 +312,11 @@ export class Line implements Transport {
         framing.resembles(this.#buffer, start, this.#length, exchange);
       if (!latecomers.someSuspect(begins)) continue;
       const size = framing.find(this.#buffer, start, this.#length, null);
-      if (size === 0 || !latecomers.clear(framing, atMs)) continue;
+      const suspect = size === 0 ? null : latecomers.lateFor(framing, atMs);
+      if (suspect === null) continue;
+      // While somebody is asked it may be his answer under another's name.
+      if (this.#current === null) latecomers.clear(suspect);
+      else this.#alleged.push(suspect);
       this.#host.discarded('late', start + size);
       this.#drop(start + size);
       start = -1;
@@ -363,6 +371,7 @@ export class Line implements Transport {
     this.#seen = 'nothing';
     this.#doubtful = 0;
     this.#isSurely = false;
+    this.#alleged = [];
     this.#sent = bytes;
     this.#mayHaveEcho = !exchange.isBroadcast && exchange.echoBytes <= 1;
     this.#sentEndMs = nowMs + bytes.length * this.#settings.characterMs;
@@ -426,7 +435,8 @@ export class Line implements Transport {
   /** What there is to say about an exchange whose time is over; remembers it when its answer may still come. */
   #whatHappened(exchange: Exchange): ModbusError {
     if (this.#doubtful !== 0) return failure('exception', exceptionText(this.#doubtful), this.#doubtful);
-    if (!this.#isSurely) this.#suspect(exchange);
+    if (this.#isSurely) this.#latecomers.spoiled(exchange, this.#clock.monotonicMs());
+    else this.#suspect(exchange);
     switch (this.#seen) {
       case 'broken':
         return this.#lost('crc', 'crc', 'the answer was damaged');

@@ -20,7 +20,9 @@ test('what was given up is held against its likes until its answer came', () => 
   assert.equal(latecomers.heldUntilMs(read(50, 2)), 500);
   assert.equal(latecomers.heldUntilMs(read(50, 3)), 0);
   assert.ok(latecomers.isSuspected(answer(0, 1, 0, 2)));
-  assert.ok(latecomers.clear(answer(0, 1, 0, 2), 100));
+  const suspect = latecomers.lateFor(answer(0, 1, 0, 2), 100);
+  assert.ok(suspect !== null);
+  latecomers.clear(suspect);
   assert.equal(latecomers.heldUntilMs(read(50, 2)), 0);
 });
 
@@ -28,9 +30,9 @@ test('an answer that comes once more does not clear what is still to come', () =
   const latecomers = new Latecomers();
   latecomers.given(read(0, 2), answer(0, 1, 0, 2), 0);
   latecomers.suspect(read(50, 2), 2000);
-  assert.equal(latecomers.clear(answer(0, 1, 0, 2), 20), false);
+  assert.equal(latecomers.lateFor(answer(0, 1, 0, 2), 20), null);
   assert.equal(latecomers.heldUntilMs(read(50, 2)), 2000);
-  assert.ok(latecomers.clear(answer(9, 9, 9, 9), 400));
+  assert.notEqual(latecomers.lateFor(answer(9, 9, 9, 9), 400), null);
 });
 
 test('the answer to one request is not believed to answer its like a moment later, unless that was known to say the same', () => {
@@ -69,4 +71,8 @@ test('once answers have come twice, one that says the same again holds up the li
   latecomers.given(first, answer(0, 1, 0, 2), 200);
   assert.ok(latecomers.heldUntilMs(like) > 200);
   assert.equal(latecomers.heldUntilMs(first), 0);
+  const other = read(100, 5);
+  latecomers.spoiled(other, 300);
+  assert.ok(latecomers.heldUntilMs(read(120, 5)) > 300, 'what was damaged may come whole');
+  assert.equal(latecomers.heldUntilMs(other), 0);
 });

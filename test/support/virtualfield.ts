@@ -137,7 +137,7 @@ export class VirtualField {
     this.tags = plant.tags;
     this.goodCounts = plant.tags.map(() => 0);
     this.goodAtMs = plant.tags.map(() => -Infinity);
-    this.#ageMaxMs = bus.timeoutMs + 500;
+    this.#ageMaxMs = bus.timeoutMs + 700;
     this.station = new Station(spec, seed, this.clock, 2);
     const random = new Random(seed ^ 0x5eed);
     const openWire: OpenWire = (listener) => wireOf(spec.link, this.station, this.clock, listener);
