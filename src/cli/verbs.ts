@@ -14,6 +14,8 @@ export const VERBS: readonly VerbEntry[] = [
   { name: 'simulate', group: 'Devices', load: () => import('./simulate.js') },
   { name: 'check', group: 'Config', load: () => import('./check.js') },
   { name: 'explain', group: 'Config', load: () => import('./explain.js') },
+  { name: 'backup', group: 'Gateway', load: () => import('./backup.js') },
+  { name: 'restore', group: 'Gateway', load: () => import('./restore.js') },
   { name: 'passwd', group: 'Broker', load: () => import('./passwd.js') },
   { name: 'version', group: 'Other', load: () => import('./version.js') },
 ];

@@ -12,6 +12,7 @@ import { messageOf } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Metrics } from '../metrics.js';
 import { Pool, type PoolListener } from '../poller/pool.js';
+import { offerBackups } from '../store/backupsocket.js';
 import { DiskStore } from '../store/disk.js';
 import { MemoryStore } from '../store/memory.js';
 import type { Store } from '../store/store.js';
@@ -47,6 +48,7 @@ export interface Reloaded {
 
 export class Gateway {
   readonly #options: GatewayOptions;
+  readonly #store: Store;
   readonly #broker: Broker;
   readonly #telemetry: Telemetry;
   readonly #status: Status;
@@ -75,9 +77,10 @@ export class Gateway {
     this.#configFile = new ConfigFile(plant.file, options.load);
     this.#plant = plant;
     this.#indexes = new Indexes(plant);
+    this.#store = storeOf(plant, this.#options);
     this.#broker = new Broker({
       ...policyOf(plant),
-      store: storeOf(plant, this.#options),
+      store: this.#store,
       limits: plant.broker.limits,
       version: options.version,
       onOverflow: (client, count) => this.#status.event('overflow', { t: clock.nowMs(), client, count }),
@@ -164,6 +167,9 @@ export class Gateway {
     }
     await this.#broker.open();
     this.#closers.push(() => this.#broker.close());
+    const store = this.#store;
+    if (store instanceof DiskStore)
+      this.#closers.push(offerBackups(store.path, (sink) => store.archive(sink), log));
     if (this.#isStopping) return;
     this.#take(this.#plant);
     this.#status.start();

@@ -2,7 +2,7 @@
  * A store as one file and back: a tar archive of its format file, newest snapshot and segments, ending in a checksum
  * over all of it, so that any tool can look inside and a damaged archive is refused before anything is replaced.
  */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { messageOf, StoreError } from '../errors.js';
 import type { Files, OpenFile } from './files.js';
@@ -35,30 +35,41 @@ export async function readAll(folder: string, files: Files, names: string[]): Pr
   return entries;
 }
 
-/** Writes the archive beside its place and puts it there when it is whole. */
+/** Where an archive goes, piece by piece from its beginning: a file, or whoever asked for it. */
+export type Sink = Pick<OpenFile, 'write'>;
+
+/** Resolves with the size of the archive. */
+export async function writeArchive(sink: Sink, entries: BackupEntry[], nowMs: number): Promise<number> {
+  const archive = new ArchiveWriter(sink, nowMs);
+  for (const entry of entries) await archive.add(entry);
+  await archive.end();
+  return archive.position;
+}
+
+/** Has the archive written beside its place, and puts it there when it is whole. */
 export async function writeBackup(
   target: string,
   files: Files,
-  entries: BackupEntry[],
-  nowMs: number,
+  write: (sink: Sink) => Promise<number>,
 ): Promise<number> {
   const temporary = `${target}.new`;
-  await files.remove(temporary).catch(() => {});
-  const file = await files.open(temporary, 'create');
-  const archive = new ArchiveWriter(file, nowMs);
   try {
-    for (const entry of entries) await archive.add(entry);
-    await archive.end();
-    await file.sync();
-    await file.close();
+    await files.remove(temporary).catch(() => {});
+    const file = await files.open(temporary, 'create');
+    try {
+      const bytes = await write(file);
+      await readEntries(file, target);
+      await file.sync();
+      await files.rename(temporary, target);
+      await files.syncFolder(dirname(target));
+      return bytes;
+    } finally {
+      await file.close();
+    }
   } catch (thrown) {
-    await file.close();
     await files.remove(temporary).catch(() => {});
     throw new StoreError('STORE_BACKUP', { file: target }, `cannot be written: ${messageOf(thrown)}`, thrown);
   }
-  await files.rename(temporary, target);
-  await files.syncFolder(join(target, '..'));
-  return archive.position;
 }
 
 /** Puts a store into a folder that is empty or not there; refuses an archive that is not whole, and writes nothing. */
@@ -85,13 +96,13 @@ export async function restoreBackup(source: string, folder: string, files: Files
 }
 
 class ArchiveWriter {
-  readonly #file: OpenFile;
+  readonly #sink: Sink;
   readonly #nowMs: number;
   position = 0;
   #sum = 0;
 
-  constructor(file: OpenFile, nowMs: number) {
-    this.#file = file;
+  constructor(sink: Sink, nowMs: number) {
+    this.#sink = sink;
     this.#nowMs = nowMs;
   }
 
@@ -116,7 +127,7 @@ class ArchiveWriter {
   async #write(bytes: Buffer): Promise<void> {
     if (bytes.length === 0) return;
     this.#sum = crc32(bytes, this.#sum);
-    await this.#file.write(bytes, this.position);
+    await this.#sink.write(bytes, this.position);
     this.position += bytes.length;
   }
 }

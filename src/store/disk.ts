@@ -7,7 +7,7 @@ import { systemClock, type Clock } from '../clock.js';
 import { messageOf, StoreError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Counter, Metrics } from '../metrics.js';
-import { readAll, writeBackup } from './backup.js';
+import { readAll, writeArchive, writeBackup, type Sink } from './backup.js';
 import { systemFiles, type Files } from './files.js';
 import { FRAME_HEADER_BYTES } from './frame.js';
 import { Housekeeping } from './housekeeping.js';
@@ -88,6 +88,10 @@ export class DiskStore implements Store {
     metrics.gauge('store_healthy', '1 while the store takes messages.', () => (this.isHealthy ? 1 : 0));
   }
 
+  get path(): string {
+    return this.#options.path;
+  }
+
   get isDirty(): boolean {
     return this.#journal.isDirty;
   }
@@ -165,7 +169,12 @@ export class DiskStore implements Store {
   }
 
   /** Everything committed so far as one file, while work goes on; resolves with its size. */
-  async backup(target: string): Promise<number> {
+  backup(target: string): Promise<number> {
+    return writeBackup(target, this.#files, (sink) => this.archive(sink));
+  }
+
+  /** The same to wherever it is wanted. */
+  async archive(sink: Sink): Promise<number> {
     const journal = this.#journal;
     const { path } = this.#options;
     journal.segments.pin();
@@ -182,7 +191,7 @@ export class DiskStore implements Store {
           read: (into: Buffer, position: number) => journal.segments.read(number, into, position),
         }));
       const others = await readAll(path, this.#files, ['format', snapshotName(snapshot.number)]);
-      return await writeBackup(target, this.#files, [...others, ...segments], this.#clock.nowMs());
+      return await writeArchive(sink, [...others, ...segments], this.#clock.nowMs());
     } finally {
       journal.segments.unpin();
     }

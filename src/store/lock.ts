@@ -118,7 +118,7 @@ function inUse(folder: string, owner: string): StoreError {
 }
 
 /** A path to the folder that fits into a socket address. */
-function shortPath(folder: string): { path: string; close: () => void } {
+export function shortPath(folder: string): { path: string; close: () => void } {
   if (Buffer.byteLength(folder) <= PATH_MAX) return { path: folder, close: () => {} };
   const fd = openSync(folder, 'r');
   return { path: `/proc/self/fd/${fd}`, close: () => closeSync(fd) };
