@@ -3,6 +3,7 @@ import type { MessagePort } from 'node:worker_threads';
 import type { Batch, Bus, Device, Tag } from '../config/plant.js';
 import type { KnowledgeRecord } from './knowledge.js';
 import type { ParcelReader } from './parcel.js';
+import type { RingMemory } from './ring.js';
 import type { DeviceState } from './sample.js';
 import type { BusStatistics } from './statistics.js';
 
@@ -23,14 +24,14 @@ export interface Work extends Shard {
 }
 
 export interface WorkerData extends Work {
-  readonly bufferCount: number;
-  readonly bufferBytes: number;
+  /** For its parcels of samples. */
+  readonly ring: RingMemory;
 }
 
 export type ToWorker =
   | { readonly kind: 'commands'; readonly buffer: ArrayBuffer }
-  /** A parcel's buffer comes back: its samples have been published. */
-  | { readonly kind: 'release'; readonly buffer: ArrayBuffer }
+  /** There was no buffer left in the ring, and now there is: samples have been published. */
+  | { readonly kind: 'released' }
   | { readonly kind: 'add'; readonly work: Work }
   | { readonly kind: 'remove'; readonly busIndexes: readonly number[] }
   | { readonly kind: 'ping' }
@@ -38,7 +39,10 @@ export type ToWorker =
 
 export type FromWorker =
   | { readonly kind: 'ready' }
-  | { readonly kind: 'parcel'; readonly buffer: ArrayBuffer; readonly isPooled: boolean }
+  /** The buffer of the ring with this index holds samples. */
+  | { readonly kind: 'samples'; readonly index: number }
+  /** Results, or samples that no buffer of the ring could hold. */
+  | { readonly kind: 'parcel'; readonly buffer: ArrayBuffer }
   | {
       readonly kind: 'device';
       readonly deviceIndex: number;

@@ -1,6 +1,5 @@
 /**
- * What a worker has to tell, in parcels: samples into a fixed number of buffers that travel to the main thread and
- * come back. With no buffer left the newest reading of each tag waits, so a slow main thread costs values in between,
+ * What a worker has to tell, in parcels: samples into the buffers of a ring, which the main thread gives back. With no buffer left the newest reading of each tag waits, so a slow main thread costs values in between,
  * never memory. Results of commands are never dropped; their number is bounded by the commands that may wait.
  */
 import type { Clock } from '../clock.js';
@@ -8,6 +7,7 @@ import type { Batch } from '../config/plant.js';
 import { ParcelWriter, parcelBytes } from './parcel.js';
 import { batchPayload, payloadBytesMax, writePayload } from './payload.js';
 import type { TagState } from './report.js';
+import type { Ring } from './ring.js';
 
 /** Where pollers put what they have to tell. */
 export interface Sink {
@@ -18,10 +18,11 @@ export interface Sink {
 
 export interface OutboxOptions {
   readonly clock: Clock;
-  readonly bufferCount: number;
-  readonly bufferBytes: number;
-  /** Hands a parcel over; isPooled: its buffer is to be given back. */
-  post(buffer: ArrayBuffer, isPooled: boolean): void;
+  readonly ring: Ring;
+  /** Hands over a parcel in a buffer of the ring. */
+  postSamples(index: number): void;
+  /** Hands over a parcel in a buffer of its own. */
+  post(buffer: ArrayBuffer): void;
   /** Calls back once, at the end of this turn of the loop or a little later. */
   defer(flush: () => void): void;
 }
@@ -31,11 +32,12 @@ const BASE_BEFORE_MS = 86_400_000;
 
 export class Outbox implements Sink {
   readonly #options: OutboxOptions;
-  readonly #free: ArrayBuffer[] = [];
   /** Readings that wait for a buffer, each tag once. */
   #held: TagState[] = [];
   #heldBatches = new Map<number, { batch: Batch; states: readonly TagState[]; timeMs: number }>();
-  #samples: ParcelWriter | null = null;
+  #samples: ParcelWriter<SharedArrayBuffer> | null = null;
+  /** Which buffer of the ring it fills. */
+  #index = -1;
   #results: ParcelWriter | null = null;
   #isDeferred = false;
   /** Readings that were replaced by newer ones while waiting. */
@@ -43,7 +45,6 @@ export class Outbox implements Sink {
 
   constructor(options: OutboxOptions) {
     this.#options = options;
-    for (let i = 0; i < options.bufferCount; i += 1) this.#free.push(new ArrayBuffer(options.bufferBytes));
   }
 
   sample(state: TagState): void {
@@ -71,9 +72,8 @@ export class Outbox implements Sink {
     this.#defer();
   }
 
-  /** A buffer came back. */
-  release(buffer: ArrayBuffer): void {
-    this.#free.push(buffer);
+  /** A buffer came back after there was none. */
+  released(): void {
     const held = this.#held;
     this.#held = [];
     for (const [at, state] of held.entries()) {
@@ -116,13 +116,13 @@ export class Outbox implements Sink {
   #writeBatch(batch: Batch, states: readonly TagState[], timeMs: number): boolean {
     const payload = batchPayload(states, timeMs);
     if (this.#samples?.append(batch.index, 0, timeMs, 0, payload) === true) return true;
-    if (parcelBytes(payload.length) > this.#options.bufferBytes) {
+    if (parcelBytes(payload.length) > this.#options.ring.bufferBytes) {
       // Longer than any pooled buffer: a parcel of its own.
       const buffer = new ArrayBuffer(parcelBytes(payload.length));
       const writer = new ParcelWriter('samples', buffer, timeMs - BASE_BEFORE_MS);
       writer.append(batch.index, 0, timeMs, 0, payload);
       this.#postSamples();
-      this.#options.post(writer.finish(), false);
+      this.#options.post(writer.finish());
       return true;
     }
     const writer = this.#nextWriter();
@@ -132,11 +132,13 @@ export class Outbox implements Sink {
     return true;
   }
 
-  #nextWriter(): ParcelWriter | null {
+  #nextWriter(): ParcelWriter<SharedArrayBuffer> | null {
+    const { ring, clock } = this.#options;
     this.#postSamples();
-    const buffer = this.#free.pop();
-    if (buffer === undefined) return null;
-    this.#samples = new ParcelWriter('samples', buffer, this.#options.clock.nowMs() - BASE_BEFORE_MS);
+    const index = ring.take();
+    if (index < 0) return null;
+    this.#index = index;
+    this.#samples = new ParcelWriter('samples', ring.bufferAt(index), clock.nowMs() - BASE_BEFORE_MS);
     return this.#samples;
   }
 
@@ -144,14 +146,15 @@ export class Outbox implements Sink {
     const writer = this.#samples;
     if (writer === null || writer.count === 0) return;
     this.#samples = null;
-    this.#options.post(writer.finish(), true);
+    writer.finish();
+    this.#options.postSamples(this.#index);
   }
 
   #postResults(): void {
     const writer = this.#results;
     if (writer === null || writer.count === 0) return;
     this.#results = null;
-    this.#options.post(writer.finish(), false);
+    this.#options.post(writer.finish());
   }
 
   #defer(): void {

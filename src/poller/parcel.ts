@@ -1,5 +1,6 @@
 /**
- * The binary parcel that crosses threads, in both directions: a transferred ArrayBuffer, little-endian.
+ * The binary parcel that crosses threads, in both directions, little-endian: samples in the buffers of a ring, commands
+ * and results in transferred ones.
  * Header, 16 bytes: u8 version, u8 kind, u16 zero, u32 count, f64 base time (ms since 1970).
  * Record, 16 bytes and payload: u32 index, u8 code, u24 payload length, u32 ms since base, u32 correlation.
  * Index names whatever has a topic of its own (a tag, or a batch). The time is a sample's timestamp; for commands it
@@ -41,14 +42,16 @@ export type ResultCode = (typeof RESULT_CODES)[number];
 export const RESULT_EXCEPTION_BASE = 128;
 
 /** Fills one parcel; append() says false when it is full. */
-export class ParcelWriter {
+export class ParcelWriter<Memory extends ArrayBufferLike = ArrayBuffer> {
   readonly bytes: Uint8Array;
+  readonly #buffer: Memory;
   readonly #view: DataView;
   readonly #baseMs: number;
   #end = HEADER_BYTES;
   #count = 0;
 
-  constructor(kind: ParcelKind, buffer: ArrayBuffer, baseMs: number) {
+  constructor(kind: ParcelKind, buffer: Memory, baseMs: number) {
+    this.#buffer = buffer;
     this.bytes = new Uint8Array(buffer);
     this.#view = new DataView(buffer);
     this.#baseMs = baseMs;
@@ -87,10 +90,10 @@ export class ParcelWriter {
     this.#count += 1;
   }
 
-  /** The finished parcel's buffer, to be transferred. */
-  finish(): ArrayBuffer {
+  /** The finished parcel's buffer. */
+  finish(): Memory {
     this.#view.setUint32(4, this.#count, true);
-    return this.#view.buffer as ArrayBuffer;
+    return this.#buffer;
   }
 
   #writeHead(
@@ -125,7 +128,7 @@ export class ParcelReader {
   #at = 0;
   #next = HEADER_BYTES;
 
-  constructor(buffer: ArrayBuffer) {
+  constructor(buffer: ArrayBufferLike) {
     this.#view = new DataView(buffer);
     this.bytes = new Uint8Array(buffer);
     const kind = KINDS[this.#view.getUint8(1)];

@@ -52,21 +52,32 @@ export class Publisher {
 
   /** Marks as stale what had no answer for three periods (longer on a line that cannot keep up), and keeps heartbeats. */
   age(unit: Unit, cycleMs: number, nowMs: number): void {
+    if (nowMs < unit.agesAtMs) return;
     const timeMs = Math.trunc(this.#clock.nowMs());
     const changed: TagState[] = [];
+    let nextMs = Infinity;
     for (const state of unit.states) {
       const { tag, code } = state;
-      if (code === CODE_UNREAD) continue;
-      const quality = code & 3;
-      if (quality === SAMPLE_CODE.good || quality === SAMPLE_CODE.uncertain) {
-        if (tag.intervalMs === 0 || nowMs - state.readAtMs <= 3 * Math.max(tag.intervalMs, cycleMs)) continue;
-        state.age('timeout');
-        changed.push(state);
-      } else if (tag.heartbeatMs > 0 && nowMs - state.reportedAtMs >= tag.heartbeatMs) {
-        if (quality === SAMPLE_CODE.bad) state.timeMs = timeMs;
-        changed.push(state);
+      const freshMs = tag.intervalMs === 0 ? Infinity : 3 * Math.max(tag.intervalMs, cycleMs);
+      const heartbeatMs = tag.heartbeatMs === 0 ? Infinity : tag.heartbeatMs;
+      let dueMs = Infinity;
+      if (hasValue(code)) {
+        dueMs = state.readAtMs + freshMs;
+        if (nowMs > dueMs) {
+          state.age('timeout');
+          changed.push(state);
+        }
+      } else if (code !== CODE_UNREAD) {
+        dueMs = state.reportedAtMs + heartbeatMs;
+        if (nowMs >= dueMs) {
+          if ((code & 3) === SAMPLE_CODE.bad) state.timeMs = timeMs;
+          changed.push(state);
+        }
       }
+      // Whatever becomes of it meanwhile, it is not due before it could be due from now on.
+      nextMs = Math.min(nextMs, dueMs, nowMs + freshMs, nowMs + heartbeatMs);
     }
+    unit.agesAtMs = nextMs;
     this.#publishAll(unit, changed, timeMs, nowMs);
   }
 
@@ -83,4 +94,9 @@ export class Publisher {
     this.#statistics.samples += joined.states.length;
     this.#sink.batch(joined.batch, joined.states, timeMs);
   }
+}
+
+function hasValue(code: number): boolean {
+  const quality = code & 3;
+  return code !== CODE_UNREAD && (quality === SAMPLE_CODE.good || quality === SAMPLE_CODE.uncertain);
 }

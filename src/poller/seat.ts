@@ -12,6 +12,7 @@ import { serveSerial } from '../modbus/serial.js';
 import type { KnowledgeFolder } from './knowledgefolder.js';
 import type { FromWorker, PoolListener, Shard, ToWorker, Work, WorkerData } from './messages.js';
 import { ParcelReader } from './parcel.js';
+import { Ring, ringMemory } from './ring.js';
 
 export interface SeatOptions {
   readonly shard: Shard;
@@ -37,6 +38,7 @@ const BUFFER_BYTES = 65_536;
 export class Seat {
   readonly #options: SeatOptions;
   #worker: Worker | null = null;
+  #ring: Ring | null = null;
   #shard: Shard;
   /** What ends a serial line in this thread, by bus index. */
   readonly #endSerial = new Map<number, () => void>();
@@ -152,9 +154,9 @@ export class Seat {
     const work = this.#workOf(shard);
     const workerData: WorkerData = {
       ...work,
-      bufferCount: Math.min(32, 4 + Math.ceil(shard.tags.length / 2000)),
-      bufferBytes: BUFFER_BYTES,
+      ring: ringMemory(Math.min(32, 4 + Math.ceil(shard.tags.length / 2000)), BUFFER_BYTES),
     };
+    this.#ring = new Ring(workerData.ring);
     const worker = startThread(this.#options.entry ?? entryUrl('poller/worker.js'), {
       workerData,
       transferList: [...work.serialPorts.values()],
@@ -198,8 +200,10 @@ export class Seat {
     const { listener, knowledge } = this.#options;
     this.#heardAtMs = this.#options.clock.monotonicMs();
     switch (message.kind) {
+      case 'samples':
+        return this.#receiveSamples(message.index);
       case 'parcel':
-        return this.#receiveParcel(message.buffer, message.isPooled);
+        return this.#receiveParcel(message.buffer);
       case 'ready':
         return this.#ready();
       case 'device':
@@ -220,18 +224,21 @@ export class Seat {
     }
   }
 
-  #receiveParcel(buffer: ArrayBuffer, isPooled: boolean): void {
+  #receiveSamples(index: number): void {
+    const ring = this.#ring;
+    if (ring === null) return;
+    this.#options.listener.samples(new ParcelReader(ring.bufferAt(index)));
+    // The worker may fill it again.
+    if (ring.give(index)) this.#tell({ kind: 'released' });
+  }
+
+  #receiveParcel(buffer: ArrayBuffer): void {
     const { listener } = this.#options;
     const parcel = new ParcelReader(buffer);
-    if (parcel.kind === 'samples') {
-      listener.samples(parcel);
-    } else {
-      const reader = new ParcelReader(buffer);
-      while (reader.next()) this.#unanswered.delete(reader.correlation);
-      listener.results(parcel);
-    }
-    // The buffer's return is the acknowledgement: the worker may fill it again.
-    if (isPooled) this.#tell({ kind: 'release', buffer }, [buffer]);
+    if (parcel.kind === 'samples') return listener.samples(parcel);
+    const reader = new ParcelReader(buffer);
+    while (reader.next()) this.#unanswered.delete(reader.correlation);
+    listener.results(parcel);
   }
 
   #tell(message: ToWorker, transfer: (ArrayBuffer | MessagePort)[] = []): void {

@@ -212,6 +212,8 @@ export class Unit {
   /** Silent, and a command found it so lately: commands are answered without another try before. */
   triedUntilMs = 0;
   noRidesUntilMs = 0;
+  /** Before this no value of it grows stale and no heartbeat is due. */
+  agesAtMs = 0;
   /** Connections that broke while it was asked, less what has gone well since. */
   breaks = 0;
   readBack = new Set<TagState>();

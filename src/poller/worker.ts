@@ -10,10 +10,12 @@ import type { FromWorker, ToWorker, Work, WorkerData } from './messages.js';
 import { Outbox } from './outbox.js';
 import { COMMAND_CODE, ParcelReader, RESULT_CODES } from './parcel.js';
 import { Poller, type PollerEvents } from './poller.js';
+import { Ring } from './ring.js';
 import { Share } from './share.js';
 
-/** A parcel leaves at once when none left lately; under load each carries what came within this time. */
+/** A parcel leaves at once unless so many have just left; then each carries what came within this time. */
 const FLUSH_MS = 10;
+const FLUSHES_AT_ONCE = 10;
 const STATISTICS_MS = 10_000;
 
 if (parentPort === null) throw new Error('worker.js runs as a worker thread of the pool');
@@ -23,22 +25,18 @@ const shard = workerData as WorkerData;
 
 const tell = (message: FromWorker): void => port.postMessage(message);
 
-let flushedAtMs = 0;
+/** Up to when parcels have been paid for, at one in FLUSH_MS. */
+let paidUntilMs = 0;
 const outbox = new Outbox({
   clock: systemClock,
-  bufferCount: shard.bufferCount,
-  bufferBytes: shard.bufferBytes,
-  post: (buffer, isPooled) => {
-    port.postMessage({ kind: 'parcel', buffer, isPooled } satisfies FromWorker, [buffer]);
-  },
+  ring: new Ring(shard.ring),
+  postSamples: (index) => tell({ kind: 'samples', index }),
+  post: (buffer) => port.postMessage({ kind: 'parcel', buffer } satisfies FromWorker, [buffer]),
   defer: (flush) => {
-    const leftMs = flushedAtMs + FLUSH_MS - systemClock.monotonicMs();
-    const run = (): void => {
-      flushedAtMs = systemClock.monotonicMs();
-      flush();
-    };
-    if (leftMs <= 0) setImmediate(run);
-    else setTimeout(run, leftMs);
+    const nowMs = systemClock.monotonicMs();
+    paidUntilMs = Math.max(paidUntilMs, nowMs - FLUSHES_AT_ONCE * FLUSH_MS) + FLUSH_MS;
+    if (paidUntilMs <= nowMs) setImmediate(flush);
+    else setTimeout(flush, paidUntilMs - nowMs);
   },
 });
 
@@ -149,8 +147,8 @@ port.on('message', (message: ToWorker) => {
   switch (message.kind) {
     case 'commands':
       return takeCommands(message.buffer);
-    case 'release':
-      return outbox.release(message.buffer);
+    case 'released':
+      return outbox.released();
     case 'add':
       return void add(message.work);
     case 'remove':
