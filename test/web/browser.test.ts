@@ -1,23 +1,13 @@
 /** The page in Debian's Chromium, on a running gateway with a simulated device. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { chromium, type Browser, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { SimulatedPlant } from '../../src/simulator/plant.js';
 import type { ValueSpec } from '../../src/simulator/spec.js';
 import { Daemon } from '../support/daemon.js';
+import { launchBrowser, VIEWS } from '../support/page.js';
 import { socketOf } from '../support/plant.js';
 import { until } from '../support/wait.js';
-
-const CHROMIUM = '/usr/bin/chromium';
-const FLAGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
 
 const STROKES: ValueSpec = {
   table: 'input-register',
@@ -73,7 +63,7 @@ before(async () => {
   // What a device says must never become part of the page.
   await plant.poke('plc', 1, 'holding-register', 20, 8, Buffer.from('<img src=x>\0\0\0\0\0').toString('hex'));
   daemon = await new Daemon(configOf()).start();
-  browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+  browser = await launchBrowser();
 });
 
 after(async () => {
@@ -146,7 +136,7 @@ test('every view draws, in both languages, without an error', async () => {
   const page = await open('tags');
   for (const language of ['en', 'zh-CN']) {
     await page.getByRole('combobox', { name: /Language|语言/ }).selectOption(language);
-    for (const view of ['devices', 'buses', 'broker', 'uplinks', 'trend', 'log', 'config', 'tags']) {
+    for (const view of VIEWS) {
       await page.goto(`${page.url().split('#')[0]}#${view}`);
       await page.locator('main').locator('h2, table, p, details, textarea').first().waitFor();
     }

@@ -46,7 +46,7 @@ const Clients: FunctionComponent = () => {
           say('state'),
           say('subscriptions'),
           say('queued'),
-          '',
+          say('disconnect'),
         ]}
       >
         {answer?.map((client) => (

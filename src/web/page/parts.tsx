@@ -1,5 +1,5 @@
 /** Small parts that several views draw: quality, a sparkline, a table with headings, an answer that is asked again and again. */
-import { useSignal } from '@preact/signals';
+import { useSignal, type Signal } from '@preact/signals';
 import type { ComponentChildren, FunctionComponent } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { say, type Key } from './language.js';
@@ -93,6 +93,17 @@ export const Failure: FunctionComponent<{ text: string | null }> = ({ text }) =>
       {text}
     </p>
   );
+
+/** Where one looks for tags. */
+export const Search: FunctionComponent<{ text: Signal<string> }> = ({ text }) => (
+  <input
+    type="search"
+    placeholder={say('search')}
+    aria-label={say('search')}
+    value={text.value}
+    onInput={(event) => (text.value = event.currentTarget.value)}
+  />
+);
 
 /** Asks a management verb now and every everyMs while the view is open; the newest answer, or why there is none. */
 export function useAnswer<T>(

@@ -181,6 +181,19 @@ function isDeviceState(json: unknown): json is DeviceState {
   return typeof json === 'object' && json !== null && 'state' in json && 'since' in json;
 }
 
+export function nameOf(tag: LiveTag): string {
+  return `${tag.device}/${tag.about.name}`;
+}
+
+/** Whether a tag's name has all the words of a search in it. */
+export function isFound(tag: LiveTag, search: string): boolean {
+  const name = nameOf(tag).toLowerCase();
+  return search
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => name.includes(word));
+}
+
 /** What a sample is worth now: one that should have been renewed long ago is stale whatever it said. */
 export function qualityNow(sample: Sample, isLive: boolean): QualityWord {
   if (sample.quality === 'good' && !isLive) return 'stale';

@@ -3,8 +3,8 @@ import { computed, signal, useSignal } from '@preact/signals';
 import type { FunctionComponent } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { say } from './language.js';
-import { Quality, Sparkline, Table } from './parts.js';
-import { liveTags, nowMs, qualityNow, type LiveTag } from './plant.js';
+import { Quality, Search, Sparkline, Table } from './parts.js';
+import { isFound, liveTags, nowMs, qualityNow, type LiveTag } from './plant.js';
 import { link } from './session.js';
 import { ageText, valueText } from './texts.js';
 import { WriteDialog } from './write.js';
@@ -14,10 +14,8 @@ const onlyBad = signal(false);
 const writing = signal<LiveTag | null>(null);
 
 const shown = computed(() => {
-  const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
   return liveTags.value.filter((tag) => {
-    const name = `${tag.device}/${tag.about.name}`.toLowerCase();
-    if (!words.every((word) => name.includes(word))) return false;
+    if (!isFound(tag, search.value)) return false;
     return !onlyBad.value || tag.sample.value?.quality !== 'good';
   });
 });
@@ -25,13 +23,7 @@ const shown = computed(() => {
 export const TagsView: FunctionComponent = () => (
   <>
     <div class="tools">
-      <input
-        type="search"
-        placeholder={say('search')}
-        aria-label={say('search')}
-        value={search.value}
-        onInput={(event) => (search.value = event.currentTarget.value)}
-      />
+      <Search text={search} />
       <label>
         <input
           type="checkbox"

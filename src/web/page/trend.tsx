@@ -1,10 +1,11 @@
 /** Up to six tags over the last hour, from the gateway's ring and then live. The chart is loaded with this view only. */
-import { useSignal } from '@preact/signals';
+import { computed, signal } from '@preact/signals';
 import type { FunctionComponent } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
+import type { AlignedData, Options, default as UPlot } from 'uplot';
 import { say } from './language.js';
-import { download, Failure, useAnswer } from './parts.js';
-import { liveTags } from './plant.js';
+import { download, Failure, Search, useAnswer } from './parts.js';
+import { isFound, liveTags, nameOf, type LiveTag } from './plant.js';
 
 const TAGS_MAX = 6;
 const COLOURS = ['#2563c9', '#c2410c', '#15803d', '#9333ea', '#b45309', '#0e7490'];
@@ -18,37 +19,48 @@ interface History {
   >;
 }
 
+const chosen = signal<readonly LiveTag[]>([]);
+const wanted = signal('');
+
+/** Those chosen stay in sight whatever is searched for. */
+const offered = computed(() =>
+  liveTags.value.filter((tag) => chosen.value.includes(tag) || isFound(tag, wanted.value)),
+);
+
 export const TrendView: FunctionComponent = () => {
-  const chosen = useSignal<readonly string[]>([]);
-  const { answer, failure } = useAnswer<History>('history', 5000, { topics: chosen.value });
-  const toggle = (topic: string): void => {
-    chosen.value = chosen.value.includes(topic)
-      ? chosen.value.filter((other) => other !== topic)
-      : [...chosen.value, topic].slice(0, TAGS_MAX);
+  const tags = chosen.value;
+  const topics = tags.map(({ about }) => about.topic);
+  const { answer, failure } = useAnswer<History>('history', 5000, { topics });
+  const toggle = (tag: LiveTag): void => {
+    chosen.value = tags.includes(tag) ? tags.filter((other) => other !== tag) : [...tags, tag];
   };
   return (
     <>
       <Failure text={failure} />
-      <details open={chosen.value.length === 0}>
+      <details open>
         <summary>{say('choose_tags')}</summary>
+        <Search text={wanted} />
         <div class="choices">
-          {liveTags.value.map((tag) => (
+          {offered.value.map((tag) => (
             <label key={tag.about.topic}>
               <input
                 type="checkbox"
-                checked={chosen.value.includes(tag.about.topic)}
-                disabled={!chosen.value.includes(tag.about.topic) && chosen.value.length >= TAGS_MAX}
-                onChange={() => toggle(tag.about.topic)}
+                checked={tags.includes(tag)}
+                disabled={!tags.includes(tag) && tags.length >= TAGS_MAX}
+                onChange={() => toggle(tag)}
               />
-              {tag.device}/{tag.about.name}
+              {nameOf(tag)}
             </label>
           ))}
         </div>
       </details>
-      {answer !== null && chosen.value.length > 0 && (
+      {answer !== null && tags.length > 0 && (
         <>
-          <Chart history={answer} topics={chosen.value} />
-          <button type="button" onClick={() => download('trend.csv', csv(answer, chosen.value))}>
+          <Chart history={answer} tags={tags} />
+          <p>
+            <small>{say('zoom_hint')}</small>
+          </p>
+          <button type="button" onClick={() => download('trend.csv', csv(answer, topics))}>
             {say('download_csv')}
           </button>
         </>
@@ -57,47 +69,71 @@ export const TrendView: FunctionComponent = () => {
   );
 };
 
-const Chart: FunctionComponent<{ history: History; topics: readonly string[] }> = ({ history, topics }) => {
+/** Each tag as a band from its lowest to its highest; drag to zoom, double click to see all. */
+const Chart: FunctionComponent<{ history: History; tags: readonly LiveTag[] }> = ({ history, tags }) => {
   const place = useRef<HTMLDivElement>(null);
+  const plot = useRef<UPlot | null>(null);
   useEffect(() => {
-    let gone = false;
-    let destroy = (): void => {};
+    let isGone = false;
     void import('uplot').then(({ default: Plot }) => {
       const element = place.current;
-      if (gone || element === null) return;
-      const lines = topics.map((topic, index) => ({
-        label: topic,
-        stroke: COLOURS[index % COLOURS.length] ?? '#000',
-        width: 1.5,
-      }));
-      const values = topics.map((topic) => middle(history.series[topic], history.times.length));
-      const plot = new Plot(
-        {
-          width: element.clientWidth,
-          height: 360,
-          series: [{}, ...lines],
-          cursor: { drag: { x: true, y: false } },
-        },
-        [[...history.times], ...values],
-        element,
-      );
-      destroy = () => plot.destroy();
+      if (!isGone && element !== null)
+        plot.current = new Plot(shapeOf(element, tags), dataOf(history, tags), element);
     });
     return () => {
-      gone = true;
-      destroy();
+      isGone = true;
+      plot.current?.destroy();
+      plot.current = null;
     };
-  }, [history, topics]);
+  }, [tags]);
+  useEffect(() => {
+    const { current } = plot;
+    if (current === null) return;
+    // What somebody zoomed into stays in sight while values come in.
+    const [first, last] = [current.data[0][0], current.data[0].at(-1)];
+    const isZoomed = current.scales['x']?.min !== first || current.scales['x']?.max !== last;
+    current.setData(dataOf(history, tags), !isZoomed);
+    if (isZoomed) current.redraw();
+  }, [history, tags]);
   return <div class="chart" ref={place} />;
 };
 
-type Series = History['series'][string] | undefined;
+function shapeOf(element: Element, tags: readonly LiveTag[]): Options {
+  const style = getComputedStyle(element);
+  const axis = {
+    stroke: style.getPropertyValue('--soft'),
+    grid: { stroke: style.getPropertyValue('--line') },
+    ticks: { stroke: style.getPropertyValue('--line') },
+  };
+  const colourOf = (index: number): string => COLOURS[index % COLOURS.length] ?? '#000';
+  return {
+    width: element.clientWidth,
+    height: 360,
+    axes: [axis, axis],
+    series: [
+      {},
+      ...tags.flatMap((tag, index) => [
+        { label: `${nameOf(tag)} max`, stroke: colourOf(index), width: 1.5, spanGaps: true },
+        { label: `${nameOf(tag)} min`, stroke: colourOf(index), width: 0.5, spanGaps: true },
+      ]),
+    ],
+    bands: tags.map((_tag, index) => ({
+      series: [1 + 2 * index, 2 + 2 * index] as [number, number],
+      fill: `${colourOf(index)}33`,
+    })),
+    cursor: { drag: { x: true, y: false } },
+  };
+}
 
-function middle(series: Series, length: number): (number | null)[] {
-  return Array.from({ length }, (_none, index) => {
-    const [low, high] = [series?.min[index] ?? null, series?.max[index] ?? null];
-    return low === null || high === null ? null : (low + high) / 2;
-  });
+function dataOf({ times, series }: History, tags: readonly LiveTag[]): AlignedData {
+  const nothing = times.map(() => null);
+  return [
+    [...times],
+    ...tags.flatMap(({ about }) => {
+      const found = series[about.topic];
+      return [[...(found?.max ?? nothing)], [...(found?.min ?? nothing)]];
+    }),
+  ];
 }
 
 function csv(history: History, topics: readonly string[]): string {
