@@ -1,5 +1,6 @@
 /**
- * Requests <-> PDUs by modbus-serial, which sees a port that only holds on to what is written to it and is handed one
+ * Requests <-> PDUs. Reads are most of what a gateway does and five bytes long, so they are made here; everything else
+ * by modbus-serial, which sees a port that only holds on to what is written to it and is handed one
  * whole frame at a time. Nothing else of it is used, and what it lets pass was checked before (exchange.ts).
  *
  * Its contract with a port, pinned by the exact version and by tests: open(callback), isOpen, write(frame with CRC), the
@@ -16,16 +17,12 @@ import { FUNCTION, READ_FUNCTION, isBitTable } from './protocol.js';
 import { functionCodeOf } from './request.js';
 import type { Request } from './request.js';
 
-type Callback = (error: Error | null, result?: { readonly buffer?: Buffer }) => void;
+type Callback = (error: Error | null) => void;
 
 /** The part of modbus-serial in use; its own types know neither the default export nor buffers as values. */
 interface ModbusSerial {
   open(callback: () => void): void;
   on(event: 'error', listener: () => void): void;
-  writeFC1(unitId: number, address: number, quantity: number, next: Callback): void;
-  writeFC2(unitId: number, address: number, quantity: number, next: Callback): void;
-  writeFC3(unitId: number, address: number, quantity: number, next: Callback): void;
-  writeFC4(unitId: number, address: number, quantity: number, next: Callback): void;
   writeFC5(unitId: number, address: number, state: boolean, next: Callback): void;
   writeFC6(unitId: number, address: number, value: number, next: Callback): void;
   writeFC15(unitId: number, address: number, states: readonly boolean[], next: Callback): void;
@@ -60,7 +57,7 @@ class HoldingPort extends EventEmitter {
 
 export interface Encoded {
   readonly pdu: Uint8Array;
-  /** To be given back with release(); 0: modbus-serial does not know this function. */
+  /** To be given back with release(); 0: modbus-serial has no part in it. */
   readonly slot: number;
 }
 
@@ -72,7 +69,6 @@ export class PduCodec {
   readonly #freeSlots: number[] = [];
   #slotCount = 0;
   #error: Error | null = null;
-  #buffer: Buffer | null = null;
   #isCalled = false;
 
   constructor() {
@@ -91,6 +87,7 @@ export class PduCodec {
       pdu.set(request.data, 1);
       return { pdu, slot: 0 };
     }
+    if (request.kind === 'read') return { pdu: readPdu(request), slot: 0 };
     const slot = this.#freeSlots.pop() ?? (this.#slotCount += 1);
     this.#port._transactionIdWrite = slot;
     this.#port.written = null;
@@ -113,35 +110,32 @@ export class PduCodec {
     end: number,
   ): Uint8Array | ModbusError {
     if (request.kind === 'raw') return bytes.slice(start + 1, end);
+    if (request.kind === 'read') {
+      const data = bytes.slice(start + 2, end);
+      if (isBitTable(request.table)) clearPadding(data, request.quantity);
+      return data;
+    }
     const frame = withCrc(request.unitId, bytes, start, end);
     this.#port._transactionIdRead = slot;
     this.#isCalled = false;
     this.#error = null;
-    this.#buffer = null;
     this.#port.emit('data', frame);
     const error = this.#error as Error | null;
     if (error !== null || !this.#isCalled)
       return failure('mismatch', error?.message ?? 'the answer was not understood');
     if (request.kind === 'read-write') return frame.subarray(3, frame.length - 2);
-    if (request.kind !== 'read') return NOTHING;
-    const data = this.#buffer as Buffer | null;
-    if (data === null) return failure('mismatch', 'the answer holds no data');
-    if (isBitTable(request.table)) clearPadding(data, request.quantity);
-    return data;
+    return NOTHING;
   }
 
-  readonly #next: Callback = (error, result) => {
+  readonly #next: Callback = (error) => {
     this.#isCalled = true;
     this.#error = error;
-    this.#buffer = result?.buffer ?? null;
   };
 
-  #write(request: Exclude<Request, { kind: 'raw' }>): void {
+  #write(request: Exclude<Request, { kind: 'raw' | 'read' }>): void {
     const modbus = this.#modbus;
     const { unitId, address } = request;
     switch (request.kind) {
-      case 'read':
-        return this.#read(request);
       case 'write-bits':
         if (functionCodeOf(request) === FUNCTION.writeCoil) {
           return modbus.writeFC5(unitId, address, request.bits[0] === true, this.#next);
@@ -172,20 +166,17 @@ export class PduCodec {
       }
     }
   }
+}
 
-  #read({ unitId, table, address, quantity }: Extract<Request, { kind: 'read' }>): void {
-    const modbus = this.#modbus;
-    switch (READ_FUNCTION[table]) {
-      case FUNCTION.readCoils:
-        return modbus.writeFC1(unitId, address, quantity, this.#next);
-      case FUNCTION.readDiscreteInputs:
-        return modbus.writeFC2(unitId, address, quantity, this.#next);
-      case FUNCTION.readHoldingRegisters:
-        return modbus.writeFC3(unitId, address, quantity, this.#next);
-      default:
-        return modbus.writeFC4(unitId, address, quantity, this.#next);
-    }
-  }
+/** Function code, address and quantity (Modbus 6.1 to 6.4). */
+function readPdu({ table, address, quantity }: Extract<Request, { kind: 'read' }>): Uint8Array {
+  const pdu = new Uint8Array(5);
+  pdu[0] = READ_FUNCTION[table];
+  pdu[1] = address >>> 8;
+  pdu[2] = address;
+  pdu[3] = quantity >>> 8;
+  pdu[4] = quantity;
+  return pdu;
 }
 
 function withCrc(unitId: number, bytes: Uint8Array, start: number, end: number): Buffer {

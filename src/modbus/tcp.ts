@@ -30,7 +30,8 @@ export interface TlsMaterial {
 }
 
 const KEEP_ALIVE_MS = 10_000;
-const RECEIVE_BYTES = 16 * 1024;
+/** For all sockets of the thread: what is received is used before the next socket is read. */
+const received = Buffer.allocUnsafeSlow(16 * 1024);
 /** A peer that does not even take requests off our hands. */
 const UNSENT_MAX = 256 * 1024;
 
@@ -82,7 +83,7 @@ class SocketWire implements Wire {
     });
   }
 
-  /** Received bytes come in one buffer that is used again: nothing is allocated for them. */
+  /** Received bytes come in a buffer that is used again: nothing is allocated for them. */
   #plain(): Socket {
     const { host, port } = this.#settings;
     return connect({
@@ -92,9 +93,10 @@ class SocketWire implements Wire {
       keepAlive: true,
       keepAliveInitialDelay: KEEP_ALIVE_MS,
       onread: {
-        buffer: Buffer.allocUnsafeSlow(RECEIVE_BYTES),
-        callback: (length, buffer) => {
-          this.#received(buffer.subarray(0, length));
+        buffer: received,
+        callback: (length) => {
+          // No Buffer, whose slice() would be no copy.
+          this.#received(new Uint8Array(received.buffer, 0, length));
           return true;
         },
       },

@@ -135,12 +135,19 @@ test('many requests under way keep apart, and slots are used again', () => {
   fc.assert(
     fc.property(fc.array(fc.nat(200), { minLength: 1, maxLength: 16 }), (addresses) => {
       const all = addresses.map((address) => {
-        const request: Request = { kind: 'read', unitId: 1, table: 'input-register', address, quantity: 1 };
+        const request: Request = {
+          kind: 'read-write',
+          unitId: 1,
+          address,
+          quantity: 1,
+          writeAddress: address,
+          registers: Uint8Array.of(0, 1),
+        };
         return { request, address, ...codec.encode(request) };
       });
       for (const { request, address, slot } of all.toReversed()) {
         assert.ok(slot >= 1 && slot <= 16);
-        const decoded = codec.decode(request, slot, Uint8Array.of(4, 2, 0, address), 0, 4);
+        const decoded = codec.decode(request, slot, Uint8Array.of(23, 2, 0, address), 0, 4);
         assert.deepEqual(decoded instanceof Uint8Array ? [...decoded] : decoded, [0, address]);
         codec.release(slot);
       }
@@ -160,4 +167,13 @@ test('an answer of every length that is not the right one is a mismatch', () => 
       assert.equal(exchange.check(bytes, 0, length), isRight ? 'answer' : 'mismatch', `${answer} ${length}`);
     }
   }
+});
+
+test('what was read is no view of where it was received: the next answer comes there', () => {
+  const codec = new PduCodec();
+  const received = Uint8Array.of(3, 2, 1, 2);
+  const request: Request = { kind: 'read', unitId: 1, table: 'holding-register', address: 0, quantity: 1 };
+  const data = codec.decode(request, 0, received, 0, 4);
+  received.fill(0xff);
+  assert.deepEqual(data instanceof Uint8Array ? [...data] : data, [1, 2]);
 });
