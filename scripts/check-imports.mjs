@@ -41,6 +41,7 @@ const PACKAGES = {
   serialport: ['modbus/serial.ts'],
   'mqtt-packet': ['broker/packets.ts'],
   ws: ['broker/listener.ts'],
+  jsep: ['config/formula.ts'],
   yaml: ['config/load.ts'],
   zod: ['config/schema.ts'],
   pino: ['log.ts'],

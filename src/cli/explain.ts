@@ -118,7 +118,10 @@ function everyText(intervalMs: number): string {
 
 /** Settings of the Tag, by the key that sets them. */
 const SHOWN: readonly (readonly [string, (tag: Tag) => unknown])[] = [
-  ['address', (tag) => addressText(tag.table, tag.address)],
+  [
+    'address',
+    (tag) => (tag.formula === null ? addressText(tag.table, tag.address) : `calculated: ${tag.formula.text}`),
+  ],
   ['type', (tag) => `${tag.type}, ${tag.quantity} register${tag.quantity === 1 ? '' : 's'}`],
   ['order', (tag) => tag.order],
   ['bits', (tag) => (tag.bits === null ? null : `${tag.bits.first}-${tag.bits.last}`)],
@@ -153,11 +156,14 @@ const SHOWN: readonly (readonly [string, (tag: Tag) => unknown])[] = [
   ['topic', (tag) => tag.topic],
 ];
 
-const ADDRESS_KEYS = new Set(['coil', 'discrete', 'input', 'holding', 'at']);
+const ADDRESS_KEYS = new Set(['coil', 'discrete', 'input', 'holding', 'at', 'value']);
+/** Settings that mean nothing where there are no registers. */
+const OF_REGISTERS = new Set(['type', 'order', 'scale', 'offset', 'write']);
 
 function tagAnswer({ origins }: Built, tag: Tag): Answer {
   const byKey = new Map((origins[tag.index] ?? []).map((origin) => [settingOf(origin.key), origin]));
   const rows = SHOWN.flatMap(([key, value]) => {
+    if (tag.formula !== null && OF_REGISTERS.has(key)) return [];
     const shown = value(tag);
     return shown === null ? [] : [{ key, value: shown, from: originText(byKey.get(key)) }];
   });

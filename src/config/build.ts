@@ -11,6 +11,7 @@ import type { Shaped } from './complaints.js';
 import { type LoadedMap, Maps, type RawDevice, TagExpander, levelOf, unitsOf } from './expand.js';
 import { type Layer, say } from './layers.js';
 import type { Environment, Source } from './load.js';
+import { parseFormula } from './formula.js';
 import { freeze } from './loaded.js';
 import type { Batch, Bus, Device, DeviceLimits, Plant, Range, Tag } from './plant.js';
 import { type Path, type Problem, keyOf, nameOf, pathText, suggestion } from './problems.js';
@@ -224,6 +225,10 @@ export class PlantBuilder {
       this.#place(draft, layer, groupOf.get(name) ?? null, indexOf);
     }
     const tags = this.#tags.slice(first);
+    this.#calculate(
+      [...settings.values()].map(({ draft }) => draft),
+      indexOf,
+    );
     this.#checkReach(raw, device, tags, settings);
     this.#checkOverlaps(raw, tags, settings);
     this.#buildBatches(raw, device, tags);
@@ -295,6 +300,31 @@ export class PlantBuilder {
     return null;
   }
 
+  /** Formulas, now that all tags of the device have their places; they are as fresh as the fastest of what they read. */
+  #calculate(drafts: readonly TagDraft[], indexOf: ReadonlyMap<string, number>): void {
+    const byIndex = new Map(drafts.map((draft) => [draft.tag.index, draft]));
+    const done = new Set<TagDraft>();
+    const finish = (draft: TagDraft, above: readonly TagDraft[]): void => {
+      const { tag, formula } = draft;
+      if (formula === null || done.has(draft)) return;
+      done.add(draft);
+      const prefix = tag.name.slice(0, tag.name.lastIndexOf('/') + 1);
+      const find = (name: string): number | undefined => indexOf.get(prefix + name) ?? indexOf.get(name);
+      const parsed = parseFormula(formula.value, find, () => indexOf.keys());
+      if (typeof parsed === 'string') return say(formula, 'error', 'HF1319', parsed);
+      tag.formula = parsed;
+      const inputs = parsed.inputs.flatMap((index) => byIndex.get(index) ?? []);
+      const chain = [...above, draft];
+      const circle = inputs.find((input) => chain.includes(input));
+      if (circle !== undefined)
+        return say(formula, 'error', 'HF1319', `is calculated from itself by way of ${circle.tag.name}`);
+      for (const input of inputs) finish(input, chain);
+      const intervals = inputs.map((input) => input.tag.intervalMs).filter((ms) => ms > 0);
+      tag.intervalMs = intervals.length === 0 ? 0 : Math.min(...intervals);
+    };
+    for (const draft of drafts) finish(draft, []);
+  }
+
   /** Nothing that a tag needs may be forbidden, outside what is readable, or longer than one request. */
   #checkReach(
     raw: RawDevice,
@@ -303,6 +333,7 @@ export class PlantBuilder {
     settings: ReadonlyMap<string, { layer: Layer }>,
   ): void {
     for (const tag of tags) {
+      if (tag.formula !== null) continue;
       const { source, path } = settings.get(tag.name)?.layer ?? raw;
       const forbidden = device.forbidden.find((range) => overlaps(range, tag));
       if (forbidden !== undefined)
@@ -341,7 +372,7 @@ export class PlantBuilder {
     settings: ReadonlyMap<string, { layer: Layer }>,
   ): void {
     const sorted = tags
-      .filter(({ bits, select }) => bits === null && select === null)
+      .filter(({ bits, select, formula }) => bits === null && select === null && formula === null)
       .sort((a, b) => (a.table < b.table ? -1 : a.table > b.table ? 1 : a.address - b.address));
     let reach: Tag | undefined;
     for (const tag of sorted) {
@@ -388,7 +419,8 @@ export class PlantBuilder {
     for (const group of groups) {
       const members = tags.filter((tag) => tag.group === group.name);
       if (members.length === 0) continue;
-      this.#checkConsistent(device, group.name, members, group.source, group.path);
+      const read = members.filter(({ formula }) => formula === null);
+      if (read.length > 0) this.#checkConsistent(device, group.name, read, group.source, group.path);
       const groupTopic = `${topic}/${group.name}`;
       this.#uses.add(groupTopic, `group ${raw.name}/${group.name}`, group.source, group.path);
       this.#addBatch(device, group.name, members, groupTopic);

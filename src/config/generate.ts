@@ -203,6 +203,8 @@ function tagRow(tag: Tag, tags: readonly Tag[]): string {
   const scaleText =
     scaleFrom !== null ? `10^${tags[scaleFrom.tag]?.name ?? ''}` : scale === 1 ? '' : String(scale);
   const range = plausible === null ? '' : `${plausible.min} to ${plausible.max}`;
+  if (tag.formula !== null)
+    return `| ${name} | calculated | \`${escapeCell(tag.formula.text)}\` | | ${unit ?? ''} | ${range} |`;
   return `| ${name} | ${addressText(inTable, address)} | ${typeText} | ${scaleText} | ${unit ?? ''} | ${range} |`;
 }
 

@@ -351,6 +351,8 @@ export interface Tag {
   /** Whether its retained value is kept across a restart. */
   readonly stored: boolean;
   readonly write: WriteSettings | null;
+  /** How it is calculated from other tags; it has no registers then. Null: it is read. */
+  readonly formula: Formula | null;
   /** Name of the group that is read in one request with it; null: none. */
   readonly group: string | null;
   readonly topic: string;
@@ -358,6 +360,30 @@ export interface Tag {
   readonly getTopic: string;
   readonly ackTopic: string;
 }
+
+export interface Formula {
+  readonly text: string;
+  /** Indexes of the tags that it is calculated from. */
+  readonly inputs: readonly number[];
+  readonly root: FormulaNode;
+}
+
+export type FormulaNode =
+  | { readonly kind: 'constant'; readonly value: number | string | boolean }
+  /** The value of the input at that position. */
+  | { readonly kind: 'input'; readonly position: number }
+  | { readonly kind: 'call'; readonly name: FormulaFunction; readonly args: readonly FormulaNode[] };
+
+/** What a formula may call, operators included: the least and the most of values that each takes. */
+export const FORMULA_FUNCTIONS = {
+  '+': [2, 2], '-': [2, 2], '*': [2, 2], '/': [2, 2], '%': [2, 2], negate: [1, 1],
+  '==': [2, 2], '!=': [2, 2], '<': [2, 2], '<=': [2, 2], '>': [2, 2], '>=': [2, 2],
+  '&&': [2, 2], '||': [2, 2], not: [1, 1], if: [3, 3],
+  abs: [1, 1], min: [1, Infinity], max: [1, Infinity], sum: [1, Infinity], mean: [1, Infinity], clamp: [3, 3],
+  round: [1, 2], floor: [1, 1], ceil: [1, 1], sqrt: [1, 1], pow: [2, 2], exp: [1, 1], log: [1, 1], log10: [1, 1],
+  sin: [1, 1], cos: [1, 1], tan: [1, 1], atan2: [2, 2], hypot: [1, Infinity], bit: [2, 2],
+} as const; // prettier-ignore
+export type FormulaFunction = keyof typeof FORMULA_FUNCTIONS;
 
 /** value = raw x scale x 10^(raw of that tag), or x that tag's value. Index into Plant.tags. */
 export interface ScaleFrom {

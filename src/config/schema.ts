@@ -288,6 +288,12 @@ const tagShape = {
   at: z.optional(
     address().check(about('Address as a Modicon reference: 40101, 400101, or "00001" in quotes.')),
   ),
+  value: z.optional(
+    text('a formula; write it in quotes').check(
+      z.minLength(1),
+      about('Calculated from other tags of the device instead of read: `"voltage * current / 1000"`.'),
+    ),
+  ),
   select: z.optional(
     writeStepSchema.check(
       about(

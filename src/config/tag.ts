@@ -26,6 +26,8 @@ export interface TagDraft {
   readonly tag: { -readonly [K in keyof Tag]: Tag[K] };
   /** Name of the tag that holds the scale. */
   readonly scaleFrom: ScaleReference | null;
+  /** The text that it is calculated by. */
+  readonly formula: Picked<string> | null;
   readonly ownTopic: string | null;
 }
 
@@ -40,6 +42,8 @@ const SIGNED = /^int(16|32|64)$/;
 
 /** null when its address or type is wrong, which has been said then. */
 export function resolveTag(name: string, device: Device, layers: Layers, rates: Rates): TagDraft | null {
+  const formula = layers.pick('value');
+  if (formula !== null) return resolveCalculated(name, device, layers, formula);
   const place = addressPicked(layers);
   if (place === null) return null;
   const kind = kindOf(layers, place);
@@ -61,6 +65,7 @@ export function resolveTag(name: string, device: Device, layers: Layers, rates: 
     scale,
     offset,
     scaleFrom: null,
+    formula: null,
     bits: kind.bits,
     enum: enumOf(layers, kind),
     flags: flagsOf(layers, kind),
@@ -71,6 +76,63 @@ export function resolveTag(name: string, device: Device, layers: Layers, rates: 
     unit: layers.pick('unit')?.value ?? null,
     description: layers.pick('description')?.value ?? null,
     intervalMs: intervalOf(layers, rates),
+    ...reportOf(layers, isText),
+    write: writeOf(layers, { ...place, address: place.address + kind.shift }, kind.type, select, device),
+    ...UNPLACED,
+  };
+  return { tag, scaleFrom, formula: null, ownTopic: layers.pick('topic')?.value ?? null };
+}
+
+/** What is known of a tag only once it has its place in the plant. */
+const UNPLACED = { group: null, topic: '', setTopic: '', getTopic: '', ackTopic: '' };
+
+/** Keys that say how registers are read or written. */
+const REGISTER_KEYS = ['coil', 'discrete', 'input', 'holding', 'at', 'type', 'count', 'bytes', 'encoding', 'pad', 'select', 'scale', 'offset', 'bit', 'bits', 'enum', 'flags', 'invalid', 'counter', 'write', 'rate'] as const; // prettier-ignore
+
+/** A tag without registers; its formula is read once all tags of its device are known. */
+function resolveCalculated(name: string, device: Device, layers: Layers, formula: Picked<string>): TagDraft {
+  for (const key of REGISTER_KEYS) {
+    const picked = layers.pick(key);
+    if (picked?.layer.name === 'tag')
+      say(picked, 'error', 'HF1319', `a calculated tag has no ${key}; remove it, or remove value`);
+  }
+  const tag: TagDraft['tag'] = {
+    index: -1,
+    name,
+    device,
+    table: 'holding-register',
+    address: 0,
+    quantity: 0,
+    type: 'float64',
+    order: 'ABCD',
+    select: null,
+    scale: 1,
+    offset: 0,
+    scaleFrom: null,
+    formula: null,
+    bits: null,
+    enum: null,
+    flags: null,
+    text: null,
+    invalid: [],
+    plausible: plausibleOf(layers, 'float64'),
+    counter: null,
+    unit: layers.pick('unit')?.value ?? null,
+    description: layers.pick('description')?.value ?? null,
+    intervalMs: 0,
+    ...reportOf(layers, false),
+    write: null,
+    ...UNPLACED,
+  };
+  return { tag, scaleFrom: null, formula, ownTopic: layers.pick('topic')?.value ?? null };
+}
+
+/** When and how it is published. */
+function reportOf(
+  layers: Layers,
+  isText: boolean,
+): Pick<Tag, 'report' | 'deadband' | 'heartbeatMs' | 'payload' | 'qos' | 'retain' | 'stored'> {
+  return {
     report: layers.value('report', 'change'),
     deadband: deadbandOf(layers, isText),
     heartbeatMs: layers.value('heartbeat', 60_000),
@@ -78,14 +140,7 @@ export function resolveTag(name: string, device: Device, layers: Layers, rates: 
     qos: layers.value('qos', 1),
     retain: layers.value('retain', true),
     stored: layers.value('stored', false),
-    write: writeOf(layers, { ...place, address: place.address + kind.shift }, kind.type, select, device),
-    group: null,
-    topic: '',
-    setTopic: '',
-    getTopic: '',
-    ackTopic: '',
   };
-  return { tag, scaleFrom, ownTopic: layers.pick('topic')?.value ?? null };
 }
 
 interface Place extends Address {
@@ -102,7 +157,7 @@ function addressPicked(layers: Layers): Place | null {
       'error',
       'HF1301',
       path,
-      'has no address; write holding:, input:, coil:, discrete: or at:',
+      'has no address; write holding:, input:, coil:, discrete: or at:, or value: to calculate it',
       'key',
     );
     return null;

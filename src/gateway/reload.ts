@@ -44,11 +44,15 @@ export class Indexes {
     const numbers = new Map(tags.map((tag) => [tag.index, this.#topic++]));
     const tagOf = new Map(
       tags.map((tag) => {
-        const { scaleFrom } = tag;
+        const { scaleFrom, formula } = tag;
         const fresh: Tag = {
           ...tag,
           index: numbers.get(tag.index) ?? 0,
           device: deviceOf.get(tag.device) ?? tag.device,
+          formula:
+            formula === null
+              ? null
+              : { ...formula, inputs: formula.inputs.map((index) => numbers.get(index) ?? 0) },
           scaleFrom: scaleFrom === null ? null : { ...scaleFrom, tag: numbers.get(scaleFrom.tag) ?? 0 },
         };
         return [tag, Object.freeze(fresh)];
@@ -119,7 +123,7 @@ function textOf({ bus, devices, tags, batches }: BusPart): string {
 }
 
 function present(key: string, value: unknown): unknown {
-  if (key === 'index' || key === 'scaleFrom') return undefined;
+  if (key === 'index' || key === 'scaleFrom' || key === 'inputs') return undefined;
   if (typeof value === 'bigint') return `${value}n`;
   if (typeof value === 'number' && !Number.isFinite(value)) return String(value);
   const isReference = (key === 'bus' || key === 'device') && typeof value === 'object' && value !== null;

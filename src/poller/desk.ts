@@ -77,10 +77,15 @@ export class Desk {
       const state: TagState | undefined =
         block.states.find((candidate) => candidate.askedBy === correlation) ?? block.states[0];
       if (state === undefined) continue;
-      if (state.value === null) this.answer(state.tag.index, 'TIMEOUT', correlation, 'no valid value');
-      else this.#sink.result(state.tag.index, 0, correlation, payloadOfValue(state.value));
+      this.answerValue(state, correlation);
     }
     block.asked = [];
+  }
+
+  /** A command asked for this tag's value. */
+  answerValue(state: TagState, correlation: number): void {
+    if (state.value === null) this.answer(state.tag.index, 'TIMEOUT', correlation, 'no valid value');
+    else this.#sink.result(state.tag.index, 0, correlation, payloadOfValue(state.value));
   }
 
   /** A read that commands asked for failed. */

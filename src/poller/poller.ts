@@ -303,6 +303,7 @@ export class Poller {
   }
 
   #startAskedRead(unit: Unit, { state, correlation }: Command, nowMs: number): boolean {
+    if (state.tag.formula !== null) return this.#answerCalculated(unit, state, correlation, nowMs);
     state.askedBy = correlation;
     const [block] = unit.planOnce([state], 0);
     if (block === undefined) {
@@ -319,6 +320,13 @@ export class Poller {
     if (waitMs === 0) this.#send(block, [], nowMs);
     else this.#agenda.enter(block, nowMs + waitMs);
     return waitMs === 0;
+  }
+
+  /** What is calculated is told as it is, and what it is calculated from is read. */
+  #answerCalculated(unit: Unit, state: TagState, correlation: number, nowMs: number): boolean {
+    this.#agenda.readOnce(unit, state.inputs, nowMs);
+    this.#desk.answerValue(state, correlation);
+    return false;
   }
 
   #startProbe(nowMs: number): boolean {
@@ -519,6 +527,10 @@ export class Poller {
     for (const state of states) {
       if (state.tag.payload === 'batch' || state.readAtMs !== answer.receivedAtMs) continue;
       if (isAsked || state.isDue(nowMs)) this.#publisher.publish(state, nowMs);
+    }
+    for (const state of block.dependents) {
+      if (!state.calculate() || state.tag.payload === 'batch') continue;
+      if (state.isDue(nowMs)) this.#publisher.publish(state, nowMs);
     }
     for (const joined of block.batches) this.#publisher.arrived(joined, block, timeMs, nowMs);
     block.succeeded();

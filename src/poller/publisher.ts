@@ -8,7 +8,7 @@ import { SAMPLE_CODE } from './parcel.js';
 import { CODE_UNREAD, type TagState } from './report.js';
 import type { Reason } from './sample.js';
 import type { Statistics } from './statistics.js';
-import type { BatchState, Block, Unit } from './unit.js';
+import { dependentsOf, type BatchState, type Block, type Unit } from './unit.js';
 
 export class Publisher {
   readonly #clock: Clock;
@@ -47,6 +47,7 @@ export class Publisher {
       state.fail(reason, timeMs);
       if (state.code !== state.reportedCode) changed.push(state);
     }
+    this.#calculate(changed);
     this.#publishAll(unit, changed, timeMs, nowMs);
   }
 
@@ -58,7 +59,9 @@ export class Publisher {
     let nextMs = Infinity;
     for (const state of unit.states) {
       const { tag, code } = state;
-      const freshMs = tag.intervalMs === 0 ? Infinity : 3 * Math.max(tag.intervalMs, cycleMs);
+      // What is calculated grows old with what it is calculated from.
+      const isTimeless = tag.intervalMs === 0 || tag.formula !== null;
+      const freshMs = isTimeless ? Infinity : 3 * Math.max(tag.intervalMs, cycleMs);
       const heartbeatMs = tag.heartbeatMs === 0 ? Infinity : tag.heartbeatMs;
       let dueMs = Infinity;
       if (hasValue(code)) {
@@ -78,7 +81,16 @@ export class Publisher {
       nextMs = Math.min(nextMs, dueMs, nowMs + freshMs, nowMs + heartbeatMs);
     }
     unit.agesAtMs = nextMs;
+    this.#calculate(changed);
     this.#publishAll(unit, changed, timeMs, nowMs);
+  }
+
+  /** Adds what is calculated from these and has another quality now. */
+  #calculate(changed: TagState[]): void {
+    for (const dependent of dependentsOf(changed)) {
+      if (changed.includes(dependent) || !dependent.calculate()) continue;
+      if (dependent.code !== dependent.reportedCode) changed.push(dependent);
+    }
   }
 
   #publishAll(unit: Unit, changed: readonly TagState[], timeMs: number, nowMs: number): void {

@@ -49,7 +49,8 @@ export function planReads(
   const requests: ReadRequest[] = [];
   const unreadable: Tag[] = [];
   const torn: string[] = [];
-  for (const ofPage of groupBy(tags, placeOf).values()) {
+  const read = tags.filter(({ formula }) => formula === null);
+  for (const ofPage of groupBy(read, placeOf).values()) {
     const [{ table, select }] = ofPage;
     const terrain = new Terrain(device, table, learned);
     const atoms = atomsOf(ofPage, terrain, unreadable, torn);

@@ -5,6 +5,7 @@
 import type { Tag } from '../config/plant.js';
 import type { Value } from '../modbus/values.js';
 import { compileDecode, isImplausible, type Decode } from './decode.js';
+import { compileFormula } from './formula.js';
 import { SAMPLE_CODE, sampleCode } from './parcel.js';
 import type { Reason } from './sample.js';
 
@@ -16,13 +17,21 @@ const CODE_INVALID = sampleCode('bad', 'invalid');
 const CODE_IMPLAUSIBLE = sampleCode('uncertain', 'implausible');
 const CODE_CLOCK = sampleCode('uncertain', 'clock');
 
+/** How bad each quality code is: good, stale, bad, uncertain. */
+const RANK = [0, 2, 3, 1];
+
 export class TagState {
   readonly tag: Tag;
   readonly decode: Decode;
+  readonly #formula: ReturnType<typeof compileFormula> | null;
   /** The tag that holds a factor of this one's value. */
   scaleTag: TagState | null = null;
   /** Other tags take a factor from this one. */
   isScale = false;
+  /** For a calculated tag: the tags of its formula, in order. */
+  inputs: readonly TagState[] = [];
+  /** Tags that are calculated from this one. */
+  readonly dependents: TagState[] = [];
 
   value: Value | null = null;
   /** Quality and reason as in parcels; CODE_UNREAD before the first reading. */
@@ -47,6 +56,7 @@ export class TagState {
   constructor(tag: Tag) {
     this.tag = tag;
     this.decode = compileDecode(tag);
+    this.#formula = tag.formula === null ? null : compileFormula(tag.formula);
   }
 
   /** Takes the value from an answer. position: byte offset of its first register, or bit offset. */
@@ -66,6 +76,37 @@ export class TagState {
     }
     this.timeMs = timeMs;
     this.readAtMs = monotonicMs;
+  }
+
+  /**
+   * Takes the value from its inputs; false while one of them was never read. It is no better than the worst of them,
+   * and as old as the newest.
+   */
+  calculate(): boolean {
+    const { inputs } = this;
+    let worst = SAMPLE_CODE.good as number;
+    let timeMs = 0;
+    let readAtMs = -Infinity;
+    const values: Value[] = [];
+    for (const input of inputs) {
+      if (input.code === CODE_UNREAD) return false;
+      if (RANK[input.code & 3]! > RANK[worst & 3]!) worst = input.code;
+      timeMs = Math.max(timeMs, input.timeMs);
+      readAtMs = Math.max(readAtMs, input.readAtMs);
+      if (input.value !== null) values.push(input.value);
+    }
+    const value = values.length < inputs.length ? undefined : this.#formula?.(values);
+    this.timeMs = timeMs;
+    if (value === undefined) {
+      this.code = (worst & 3) === SAMPLE_CODE.bad ? worst : CODE_INVALID;
+      this.value = null;
+    } else {
+      this.code =
+        worst === SAMPLE_CODE.good && !this.#isBelievable(value, readAtMs) ? CODE_IMPLAUSIBLE : worst;
+      this.value = value;
+    }
+    this.readAtMs = readAtMs;
+    return true;
   }
 
   writeStarted(mark: number): void {

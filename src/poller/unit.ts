@@ -56,6 +56,8 @@ export class Block implements Work {
   isFirst = true;
   isUnderWay = false;
   readonly hasScale: boolean;
+  /** Tags that are calculated from its own, those that come first first. */
+  readonly dependents: readonly TagState[];
 
   wasGood = false;
   isRetry = false;
@@ -84,6 +86,7 @@ export class Block implements Work {
     this.select = request.select;
     this.states = states;
     this.hasScale = states.some((state) => state.isScale);
+    this.dependents = dependentsOf(states);
     const scale = isBitTable(request.table) ? 1 : 2;
     this.positions = Int32Array.from(states, ({ tag }) => scale * (tag.address - request.address));
   }
@@ -241,6 +244,10 @@ export class Unit {
       state.scaleTag = byIndex.get(state.tag.scaleFrom.tag) ?? null;
       if (state.scaleTag !== null) state.scaleTag.isScale = true;
     }
+    for (const state of states) {
+      state.inputs = (state.tag.formula?.inputs ?? []).flatMap((index) => byIndex.get(index) ?? []);
+      for (const input of state.inputs) input.dependents.push(state);
+    }
     this.batches = batches.map((batch) => ({
       batch,
       states: batch.tags.flatMap((tag) => byIndex.get(tag.index) ?? []),
@@ -282,6 +289,7 @@ export class Unit {
   countBad(): number {
     let count = 0;
     for (const { code, timeMs, tag } of this.states) {
+      if (tag.formula !== null) continue;
       if (code !== CODE_EXCEPTION && code !== CODE_TIMEOUT) continue;
       // What failed before it came back has not been asked yet.
       if (timeMs > this.revivedAtMs || this.knowledge.refusals.has(tag.name)) count += 1;
@@ -350,10 +358,10 @@ export class Unit {
   shortestRead(): { table: Table; address: number; quantity: number } | null {
     let best: TagState | null = null;
     for (const state of this.states) {
-      if (this.knowledge.refusals.has(state.tag.name)) continue;
+      if (state.tag.formula !== null || this.knowledge.refusals.has(state.tag.name)) continue;
       if (best === null || rankOf(state) < rankOf(best)) best = state;
     }
-    if (best === null) best = this.states[0] ?? null;
+    if (best === null) best = this.states.find(({ tag }) => tag.formula === null) ?? null;
     if (best === null) return null;
     const { table, address, quantity } = best.tag;
     const span = new Terrain(this.device, table).fit(address, address + quantity);
@@ -409,7 +417,9 @@ export class Unit {
     for (const joined of this.batches) {
       joined.awaited.clear();
       joined.arrived.clear();
-      const own = this.blocks.filter((block) => block.states.some((state) => joined.states.includes(state)));
+      const own = this.blocks.filter((block) =>
+        [...block.states, ...block.dependents].some((state) => joined.states.includes(state)),
+      );
       const fastestMs = Math.min(...own.map((block) => block.intervalMs));
       for (const block of own) {
         if (block.intervalMs !== fastestMs) continue;
@@ -418,6 +428,18 @@ export class Unit {
       }
     }
   }
+}
+
+/** What is calculated from these, directly or by way of others, in an order in which it can be. */
+export function dependentsOf(states: readonly TagState[]): readonly TagState[] {
+  const last: TagState[] = [];
+  const visit = (state: TagState): void => {
+    if (last.includes(state)) return;
+    for (const dependent of state.dependents) visit(dependent);
+    last.push(state);
+  };
+  for (const state of states) for (const dependent of state.dependents) visit(dependent);
+  return last.reverse();
 }
 
 /** Plain registers before pages; ever read before never read; then the fewest bytes. */

@@ -98,7 +98,7 @@ function mayBeMade(path: string): boolean {
 }
 
 function unitOf(plant: Plant, device: Device): UnitSpec {
-  const tags = plant.tags.filter((tag) => tag.device.index === device.index);
+  const tags = plant.tags.filter((tag) => tag.device.index === device.index && tag.formula === null);
   const scaleTags = new Map(
     tags.flatMap(({ scaleFrom }) => (scaleFrom === null ? [] : [[scaleFrom.tag, scaleFrom.kind] as const])),
   );

@@ -390,7 +390,7 @@ test('the example of every quirk in docs/quirks.md is right', () => {
   writeFileSync(file, /```yaml\n([^]*?)```/.exec(page)?.[1] ?? '');
   const { plant, problems } = loadHere(file, {});
   assert.deepEqual(problems, []);
-  assert.equal(plant?.tags.length, 30);
+  assert.equal(plant?.tags.length, 31);
 });
 
 test('all of a plant is frozen', () => {

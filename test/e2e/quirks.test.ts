@@ -255,6 +255,14 @@ const QUIRKS: readonly Quirk[] = [
     writes: [['bcd', '9876'], ['torque', '-300'], ['hours', '50007'], ['clock', '"2027-01-02T03:04:05"']], // prettier-ignore
     registers: [[0, '9876 812c 0005 0007'], [20, '07eb 0001 0002 0003 0004 0005']], // prettier-ignore
   },
+  {
+    name: '20 whatever else: calculated from other tags',
+    unit: { values: [at(0, '08fc 0019 ffff 0002')] },
+    device: `{ tags: { voltage: { holding: 0, scale: 0.1 }, current: { holding: 1, scale: 0.1 }, gone: { holding: 2, invalid: auto }, mode: { holding: 3, enum: { 1: heat, 2: cool } },
+      power: { value: "voltage * current" }, twice: { value: "power * 2" }, lost: { value: "voltage + gone" }, sign: { value: 'mode == "cool" ? -1 : 1' } },
+      groups: { sums: { consistent: true, tags: { a: { holding: 0 }, b: { holding: 1 }, total: { value: "a + b" } } } } }`,
+    values: { power: '575', twice: '1150', lost: 'null', sign: '-1', 'sums/total': '2325' },
+  },
 ];
 
 /** Stands for the file that all of them share: one bus, one device each. */

@@ -44,6 +44,7 @@ export function tagOf(index: number, name: string, changes: Partial<Tag> = {}): 
     select: null,
     scale: 1,
     scaleFrom: null,
+    formula: null,
     offset: 0,
     bits: null,
     enum: null,

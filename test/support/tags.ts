@@ -71,6 +71,7 @@ export function tagOf(index: number, device: Device, address: number, changes: P
     scale: 1,
     offset: 0,
     scaleFrom: null,
+    formula: null,
     bits: null,
     enum: null,
     flags: null,

@@ -1,0 +1,115 @@
+/**
+ * The tree of a formula -> a function of its inputs' values. Whatever is not a value in the end (a division by zero, a
+ * sum with a text) is undefined: not available. Nothing here can be reached but the functions of the table.
+ */
+import type { Formula, FormulaFunction, FormulaNode } from '../config/plant.js';
+import type { Value } from '../modbus/values.js';
+
+type Values = readonly Value[];
+type Evaluate = (values: Values) => Value;
+
+export function compileFormula({ root }: Formula): (values: Values) => Value | undefined {
+  const evaluate = compile(root);
+  return (values) => {
+    const value = evaluate(values);
+    if (typeof value !== 'number') return value;
+    if (!Number.isFinite(value)) return undefined;
+    // Without the digits that only binary arithmetic put there.
+    return Number.isInteger(value) ? value : Number(value.toPrecision(14));
+  };
+}
+
+function compile(node: FormulaNode): Evaluate {
+  switch (node.kind) {
+    case 'constant': {
+      const { value } = node;
+      return () => value;
+    }
+    case 'input': {
+      const { position } = node;
+      return (values) => values[position] ?? NaN;
+    }
+    case 'call':
+      return compileCall(node.name, node.args.map(compile));
+  }
+}
+
+function compileCall(name: FormulaFunction, args: readonly Evaluate[]): Evaluate {
+  const [a = nothing, b = nothing, c = nothing] = args;
+  switch (name) {
+    case '==':
+      return (values) => isEqual(a(values), b(values));
+    case '!=':
+      return (values) => !isEqual(a(values), b(values));
+    case '&&':
+      return (values) => isTrue(a(values)) && isTrue(b(values));
+    case '||':
+      return (values) => isTrue(a(values)) || isTrue(b(values));
+    case 'not':
+      return (values) => !isTrue(a(values));
+    case 'if':
+      return (values) => (isTrue(a(values)) ? b(values) : c(values));
+    case '<':
+      return (values) => numberOf(a(values)) < numberOf(b(values));
+    case '<=':
+      return (values) => numberOf(a(values)) <= numberOf(b(values));
+    case '>':
+      return (values) => numberOf(a(values)) > numberOf(b(values));
+    case '>=':
+      return (values) => numberOf(a(values)) >= numberOf(b(values));
+    default: {
+      const calculate = ARITHMETIC[name];
+      return (values) => calculate(...args.map((arg) => numberOf(arg(values))));
+    }
+  }
+}
+
+type Logic = '==' | '!=' | '&&' | '||' | 'not' | 'if' | '<' | '<=' | '>' | '>=';
+
+const sum = (...all: number[]): number => all.reduce((total, one) => total + one, 0);
+
+const ARITHMETIC: Readonly<Record<Exclude<FormulaFunction, Logic>, (...numbers: number[]) => number>> = {
+  '+': (a = NaN, b = NaN) => a + b,
+  '-': (a = NaN, b = NaN) => a - b,
+  '*': (a = NaN, b = NaN) => a * b,
+  '/': (a = NaN, b = NaN) => a / b,
+  '%': (a = NaN, b = NaN) => a % b,
+  negate: (a = NaN) => -a,
+  abs: Math.abs,
+  min: Math.min,
+  max: Math.max,
+  sum,
+  mean: (...all) => sum(...all) / all.length,
+  clamp: (value = NaN, least = NaN, most = NaN) => Math.min(Math.max(value, least), most),
+  round: (value = NaN, digits = 0) => Number(`${Math.round(Number(`${value}e${digits}`))}e${-digits}`),
+  floor: Math.floor,
+  ceil: Math.ceil,
+  sqrt: Math.sqrt,
+  pow: Math.pow,
+  exp: Math.exp,
+  log: Math.log,
+  log10: Math.log10,
+  sin: Math.sin,
+  cos: Math.cos,
+  tan: Math.tan,
+  atan2: Math.atan2,
+  hypot: Math.hypot,
+  bit: (value = NaN, index = NaN) => Math.floor(value / 2 ** index) % 2,
+};
+
+function nothing(): Value {
+  return NaN;
+}
+
+/** Texts are no numbers, whatever they look like. */
+function numberOf(value: Value): number {
+  return typeof value === 'string' ? NaN : Number(value);
+}
+
+function isTrue(value: Value): boolean {
+  return typeof value === 'string' ? value !== '' : Number(value) !== 0 && !Number.isNaN(value);
+}
+
+function isEqual(a: Value, b: Value): boolean {
+  return typeof a === 'string' || typeof b === 'string' ? a === b : Number(a) === Number(b);
+}
