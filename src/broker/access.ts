@@ -25,13 +25,18 @@ export interface Identity {
   readonly clientId: string;
 }
 
+type Rule = Pick<AccessRule, 'allow' | 'deny' | 'topic'>;
+
+const DOLLAR = 0x24;
+const decoder = new TextDecoder();
 /** Answers remembered for one identity. */
 const REMEMBERED_MAX = 1000;
 
 /** The rules that concern one identity, with its names filled in. Made once a session, kept until rules change. */
 export class Rights {
-  readonly #rules: readonly { allow: readonly Right[]; deny: readonly Right[]; topic: string }[] | null;
-
+  readonly #rules: readonly Rule[] | null;
+  /** What is the same for all topics but those that begin with `$`; null: the rules tell. */
+  readonly #broad: { readonly readsAll: boolean | null; readonly writesAll: boolean | null };
   #written: Map<string, boolean> | null = null;
 
   constructor(rules: readonly AccessRule[] | null, identity: Identity) {
@@ -42,20 +47,25 @@ export class Rights {
           const topic = fillIn(rule.topic, identity);
           return topic === null ? [] : [{ allow: rule.allow, deny: rule.deny, topic }];
         }) ?? null;
-  }
-
-  /** Nothing limits this identity. */
-  get isUnlimited(): boolean {
-    return this.#rules === null;
+    this.#broad = { readsAll: broadly(this.#rules, 'read'), writesAll: broadly(this.#rules, 'write') };
   }
 
   mayRead(topic: string): boolean {
-    return this.#may('read', topic);
+    const { readsAll } = this.#broad;
+    return readsAll !== null && topic.charCodeAt(0) !== DOLLAR ? readsAll : this.#may('read', topic);
+  }
+
+  /** As mayRead, for a topic that is not a text yet and mostly need not become one. */
+  mayReadAt(bytes: Uint8Array, start: number, end: number): boolean {
+    const { readsAll } = this.#broad;
+    if (readsAll !== null && bytes[start] !== DOLLAR) return readsAll;
+    return this.#may('read', decoder.decode(bytes.subarray(start, end)));
   }
 
   /** Publishers come back to the same topics, so the answers are remembered. */
   mayWrite(topic: string): boolean {
-    if (this.#rules === null) return true;
+    const { writesAll } = this.#broad;
+    if (writesAll !== null && topic.charCodeAt(0) !== DOLLAR) return writesAll;
     const written = (this.#written ??= new Map());
     let may = written.get(topic);
     if (may === undefined) {
@@ -86,6 +96,14 @@ export class Rights {
     }
     return false;
   }
+}
+
+/** What the first rule that names a right says, if that rule is about everything. */
+function broadly(rules: readonly Rule[] | null, right: Right): boolean | null {
+  if (rules === null) return true;
+  const first = rules.find(({ allow, deny }) => allow.includes(right) || deny.includes(right));
+  if (first === undefined) return false;
+  return first.topic === '#' ? !first.deny.includes(right) : null;
 }
 
 function concerns(rule: AccessRule, identity: Identity): boolean {

@@ -12,6 +12,7 @@ import { Metrics } from '../metrics.js';
 import type { Store } from '../store/store.js';
 import { type AccessRule, Rights } from './access.js';
 import type { AuthenticationMethod } from './authentication.js';
+import { copyOf } from './codec.js';
 import { Admission } from './connect.js';
 import type { Connection } from './connection.js';
 import { Core, type Incoming } from './core.js';
@@ -132,6 +133,7 @@ const VERY_SHORT = 0.9;
 const MEMORY_MS = 1000;
 const EMPTY = new Uint8Array(0);
 const encoder = new TextEncoder();
+const decoder = new TextDecoder();
 
 export class Broker implements BrokerApi, SystemSource {
   readonly counters: BrokerCounters;
@@ -511,8 +513,14 @@ export class Broker implements BrokerApi, SystemSource {
   }
 
   retained(filter: string, found: (topic: string, payload: Uint8Array, qos: 0 | 1 | 2) => void): void {
-    this.#core.retained.match(filter, ({ topic, payload, payloadEnd, qos }) =>
-      found(topic, payload.subarray(0, payloadEnd), qos),
+    this.#core.retained.match(
+      filter,
+      ({ topic, topicStart, topicEnd, payload, payloadStart, payloadEnd, qos }) =>
+        found(
+          decoder.decode(topic.subarray(topicStart, topicEnd)),
+          copyOf(payload, payloadStart, payloadEnd),
+          qos,
+        ),
     );
   }
 

@@ -7,7 +7,7 @@ import { messageOf as messageOfError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { PublishedMessage, Receiver as KeptReceiver, Store, StoredState } from '../store/store.js';
 import { type AccessRule, type Identity, Rights } from './access.js';
-import { copyOf } from './codec.js';
+import { copyOf, type Publication } from './codec.js';
 import { Commits, type CommitTurns, type Owed } from './commits.js';
 import type { BrokerCounters } from './counters.js';
 import type { BrokerLimits } from './limits.js';
@@ -218,7 +218,7 @@ export class Core implements SessionHost, CommitTurns {
         (insiders ??= []).push({ subscriber: owner.subscriber, subscription: entry });
         return;
       }
-      if (!owner.rights.isUnlimited && !owner.rights.mayRead(route.topic)) return;
+      if (!owner.rights.mayRead(route.topic)) return;
       if (entry.share !== '') {
         const key = `${entry.share}/${entry.filter}`;
         const group = (groups ??= new Map<string, Group>()).get(key) ?? { key, members: [] };
@@ -251,13 +251,13 @@ export class Core implements SessionHost, CommitTurns {
     const isRetained = incoming.retain && !route.isNeverRetained;
     const mustKeep =
       (route.hasKept && qos > 0) ||
-      (isRetained && incoming.isStored) ||
+      (isRetained && incoming.isStored && this.store.isLasting) ||
       (qos === 2 && from !== null && from.isKept);
     if (mustKeep && qos > 0 && !this.store.isHealthy) return 'refused';
     if (isRetained && incoming.payloadEnd > incoming.payloadStart) {
       const bytes =
         incoming.payloadEnd - incoming.payloadStart + incoming.propertiesEnd - incoming.propertiesStart;
-      if (!this.retained.hasRoom(route.topic, bytes)) {
+      if (!this.retained.hasRoom(route.bytes, bytes)) {
         this.counters.dropped.value++;
         // 3.1.1 cannot be told; its subscribers get the message all the same.
         if (qos > 0 && from?.version === 5) return 'refused';
@@ -302,7 +302,7 @@ export class Core implements SessionHost, CommitTurns {
       count += route.insiders.length;
     }
     this.#chosen.length = 0;
-    if (kept || (isRetained && this.store.isDirty)) return 'owed';
+    if (kept || (isRetained && this.store.isLasting && this.store.isDirty)) return 'owed';
     return count === 0 ? 'unmatched' : 'done';
   }
 
@@ -351,47 +351,27 @@ export class Core implements SessionHost, CommitTurns {
         ? { from: { session: from.number, packetIdentifier: incoming.packetIdentifier } }
         : undefined),
     });
+    if (!this.store.isLasting) {
+      // There is nothing to wait for.
+      this.keptPosition = this.#position;
+      return false;
+    }
     this.schedule();
     return true;
   }
 
   /** Takes a message as its topic's retained one, or clears that; answers whether it is to be stored, too. */
   #retain(incoming: Incoming, route: Route): boolean {
-    const { topic } = route;
     if (incoming.payloadEnd === incoming.payloadStart) {
-      if (this.retained.delete(topic)?.isStored === true) this.#clearStored(route.bytes);
+      if (this.retained.delete(route.bytes)?.isStored === true) this.#clearStored(route.bytes);
       return false;
     }
     let { place } = route;
-    if (place === null || place.isCutOff) place = route.place = this.retained.placeOf(topic);
-    const { payload, payloadStart, payloadEnd, qos, expiresAtMs, isStored } = incoming;
-    const properties =
-      incoming.propertiesStart === incoming.propertiesEnd
-        ? EMPTY
-        : copyOf(incoming.properties, incoming.propertiesStart, incoming.propertiesEnd);
-    const publisher = incoming.from?.clientId ?? '';
-    const old = place.message;
-    if (old !== null && !old.isStored && !isStored) {
-      // As most are: telemetry makes no garbage.
-      this.retained.overwrite(old, payload, payloadStart, payloadEnd, properties);
-      old.qos = qos;
-      old.expiresAtMs = expiresAtMs;
-      old.publisher = publisher;
-      return false;
-    }
-    const bytes = copyOf(payload, payloadStart, payloadEnd);
-    const message: Retained = {
-      topic,
-      payload: bytes,
-      payloadEnd: bytes.length,
-      properties,
-      qos,
-      expiresAtMs,
-      isStored,
-      publisher,
-    };
-    this.retained.set(message, place);
-    if (old !== null && old.isStored && !isStored) this.#clearStored(route.bytes);
+    if (place === null || !this.retained.isHere(place))
+      place = route.place = this.retained.placeOf(route.bytes);
+    const isStored = incoming.isStored && this.store.isLasting;
+    const wasStored = this.retained.set(place, incoming, incoming.from?.clientId ?? '', isStored);
+    if (wasStored && !isStored) this.#clearStored(route.bytes);
     return isStored;
   }
 
@@ -402,8 +382,9 @@ export class Core implements SessionHost, CommitTurns {
 
   /** Lets go of a topic's retained message; answers whether there was one. */
   dropRetained(topic: string): boolean {
-    const old = this.retained.delete(topic);
-    if (old?.isStored === true) this.#clearStored(encoder.encode(topic));
+    const bytes = encoder.encode(topic);
+    const old = this.retained.delete(bytes);
+    if (old?.isStored === true) this.#clearStored(bytes);
     return old !== null;
   }
 
@@ -470,28 +451,28 @@ export class Core implements SessionHost, CommitTurns {
 
   /** Gives a session the retained messages of a new subscription, as fast as it takes them. */
   feedRetained(session: Session, entry: Entry<Owner>): void {
-    const topics: Retained[] = [];
-    this.retained.match(entry.filter, (message) => topics.push(message));
-    if (topics.length === 0) return;
+    if (this.retained.count === 0) return;
+    const places = this.retained.placesOf(entry.filter);
+    if (places.length === 0) return;
     let index = 0;
     session.addFeed(() => {
-      const found = topics[index++];
-      if (found === undefined) return false;
       // What was replaced meanwhile is sent as it is now; what was deleted is not sent.
-      const message = this.retained.get(found.topic);
+      const message = this.retained.at(places[index] ?? 0, places[index + 1] ?? 0);
+      index += 2;
       if (message !== null) this.#sendRetained(session, entry, message);
-      return index < topics.length;
+      return index < places.length;
     });
   }
 
   #sendRetained(session: Session, entry: Entry<Owner>, message: Retained): void {
-    if (!session.rights.isUnlimited && !session.rights.mayRead(message.topic)) return;
+    const { rights } = session;
+    if (!rights.mayReadAt(message.topic, message.topicStart, message.topicEnd)) return;
     if (message.expiresAtMs > 0 && message.expiresAtMs <= this.clock.nowMs()) {
-      this.dropRetained(message.topic);
+      this.dropRetained(topicOf(message));
       return;
     }
     if (entry.noLocal && message.publisher !== '' && message.publisher === session.clientId) return;
-    const outgoing = outgoingOf(message);
+    const outgoing: Outgoing = message;
     const qos = message.qos < entry.qos ? message.qos : entry.qos;
     const identifiers = entry.identifier === 0 ? NONE : [entry.identifier];
     if (qos === 0) {
@@ -503,17 +484,11 @@ export class Core implements SessionHost, CommitTurns {
       this.store.append({
         type: 'Published',
         position: outgoing.position,
-        message: {
-          topic: outgoing.topic,
-          payload: message.payload.subarray(0, message.payloadEnd),
-          properties: message.properties,
-          qos: message.qos,
-          expiresAtMs: message.expiresAtMs,
-          publisher: message.publisher,
-        },
+        message: storedOf(message),
         receivers: [{ session: session.number, qos, retain: true, identifiers }],
         retained: false,
       });
+      if (!this.store.isLasting) this.keptPosition = outgoing.position;
       this.schedule();
     }
     session.deliver(outgoing, qos, true, identifiers);
@@ -707,16 +682,11 @@ export class Core implements SessionHost, CommitTurns {
         this.store.append({ type: 'RetainedCleared', topic: message.topic });
         continue;
       }
-      this.retained.set({
-        topic: decoder.decode(message.topic),
-        payload: message.payload,
-        payloadEnd: message.payload.length,
-        properties: message.properties,
-        qos: message.qos,
-        expiresAtMs: message.expiresAtMs,
-        isStored: true,
-        publisher: message.publisher,
-      });
+      const { topic, payload, properties, qos, expiresAtMs, publisher } = message;
+      const parts = { topicStart: 0, topicEnd: topic.length, payloadStart: 0, payloadEnd: payload.length };
+      const ends = { propertiesStart: 0, propertiesEnd: properties.length };
+      const retainable = { topic, payload, properties, qos, expiresAtMs, ...parts, ...ends };
+      this.retained.set(this.retained.placeOf(topic), retainable, publisher, true);
     }
     // What ends with the start is published when everybody is back who may get it.
     const ends = state.sessions.map((kept) => this.#restoreSession(kept, groupsOf(kept.owner), nowMs));
@@ -881,21 +851,21 @@ function messageOf(incoming: Incoming, topic: string): Message {
   };
 }
 
-function outgoingOf(message: Retained): Outgoing {
-  const topic = encoder.encode(message.topic);
+/** A retained message as the store takes it, which copies what it keeps. */
+function storedOf(message: Retained): PublishedMessage {
+  const { qos, expiresAtMs, publisher } = message;
   return {
-    topic,
-    topicStart: 0,
-    topicEnd: topic.length,
-    properties: message.properties,
-    propertiesStart: 0,
-    propertiesEnd: message.properties.length,
-    payload: message.payload,
-    payloadStart: 0,
-    payloadEnd: message.payloadEnd,
-    expiresAtMs: message.expiresAtMs,
-    position: 0,
+    topic: message.topic.subarray(message.topicStart, message.topicEnd),
+    payload: message.payload.subarray(message.payloadStart, message.payloadEnd),
+    properties: message.properties.subarray(message.propertiesStart, message.propertiesEnd),
+    qos,
+    expiresAtMs,
+    publisher,
   };
+}
+
+function topicOf({ topic, topicStart, topicEnd }: Publication): string {
+  return decoder.decode(topic.subarray(topicStart, topicEnd));
 }
 
 function sharedCopy(incoming: Incoming): SharedMessage {

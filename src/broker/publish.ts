@@ -105,8 +105,7 @@ export class Publishing {
 
   #mayWrite(client: Client, session: Session, route: Route): void {
     client.lastRoute = route;
-    client.mayWriteLast =
-      !route.isSystem && (session.rights.isUnlimited || session.rights.mayWrite(route.topic));
+    client.mayWriteLast = !route.isSystem && session.rights.mayWrite(route.topic);
   }
 
   // ---------------------------------------------------------------- runs

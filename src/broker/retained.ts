@@ -1,36 +1,69 @@
-/** The trie of topic names: topic filter in, retained messages out. It owns the retained messages and their limits. */
-import { copyBytes } from './codec.js';
+/**
+ * The retained messages and their limits: one block of bytes a topic, found by name or by filter. Nothing of them is an
+ * object; what match() and get() hand out is one view that is filled anew for each message.
+ */
+import { Slab } from '../slab.js';
+import { copyBytes, type Publication } from './codec.js';
+import { TopicTree } from './topictree.js';
 
-/** Only the message that is kept now is of use: what is not in the store is written over by its successor. */
-export interface Retained {
-  readonly topic: string;
-  /** What stands behind payloadEnd is room for a longer one. */
-  payload: Uint8Array;
-  payloadEnd: number;
-  /** To forward, without message expiry. */
-  properties: Uint8Array;
-  qos: 0 | 1 | 2;
+/** What a publication says that is kept beside its bytes. */
+export interface Retainable extends Publication {
+  readonly qos: 0 | 1 | 2;
   /** Wall time in ms; 0: never. */
+  readonly expiresAtMs: number;
+}
+
+/** A kept message; good until the next one is asked for or anything is kept. */
+export interface Retained extends Publication {
+  qos: 0 | 1 | 2;
   expiresAtMs: number;
   /** It is in the store, too. */
-  readonly isStored: boolean;
+  isStored: boolean;
   /** Client identifier of who published it; empty: the gateway itself. */
-  publisher: string;
+  readonly publisher: string;
+  /** In a queue; 0: in none. */
+  position: number;
 }
 
-/** Where a topic's message is kept. Who publishes there again may come back to it, unless it was cut off. */
-export class Place {
-  children: Map<string, Place> | null = null;
-  message: Retained | null = null;
-  isCutOff = false;
+/** A topic's place; whoever publishes there again may come back to it, as long as isHere() says so. */
+export interface Place {
+  readonly node: number;
+  readonly generation: number;
 }
 
-const ROOM_BYTES = 16;
-/** Room beyond this share of a payload is given up: what is kept is counted by its length. */
-const ROOM_SHARE = 2;
+/** A block: lengths of payload, topic, properties and publisher, expiry, QoS and flag, then their bytes. */
+const HEADER_BYTES = 32;
+const STORED = 4;
+const EMPTY = new Uint8Array(0);
+const encoder = new TextEncoder();
+const NONE = -1;
+
+class View implements Retained {
+  topic: Uint8Array = EMPTY;
+  topicStart = 0;
+  topicEnd = 0;
+  properties: Uint8Array = EMPTY;
+  propertiesStart = 0;
+  propertiesEnd = 0;
+  payload: Uint8Array = EMPTY;
+  payloadStart = 0;
+  payloadEnd = 0;
+  qos: 0 | 1 | 2 = 0;
+  expiresAtMs = 0;
+  isStored = false;
+  position = 0;
+  bytes: Buffer = Buffer.alloc(0);
+  publisherEnd = 0;
+
+  get publisher(): string {
+    return this.bytes.toString('utf8', this.payloadEnd, this.publisherEnd);
+  }
+}
 
 export class RetainedMessages {
-  readonly #root = new Place();
+  readonly #tree = new TopicTree();
+  readonly #slab = new Slab();
+  readonly #view = new View();
   readonly #countMax: number;
   readonly #bytesMax: number;
   #count = 0;
@@ -49,17 +82,18 @@ export class RetainedMessages {
     return this.#bytes;
   }
 
-  get(topic: string): Retained | null {
-    let level: Place | undefined = this.#root;
-    for (const name of topic.split('/')) {
-      level = level.children?.get(name);
-      if (level === undefined) return null;
-    }
-    return level.message;
+  get(topic: Uint8Array): Retained | null {
+    const node = this.#tree.find(topic);
+    return node === NONE ? null : this.#at(node);
+  }
+
+  /** What is kept at a place now; null when it is gone. */
+  at(node: number, generation: number): Retained | null {
+    return this.#tree.generationOf(node) === generation ? this.#at(node) : null;
   }
 
   /** Whether a message of this size may be kept for the topic. */
-  hasRoom(topic: string, bytes: number): boolean {
+  hasRoom(topic: Uint8Array, bytes: number): boolean {
     // Only near a limit it matters what goes away.
     if (this.#count < this.#countMax && this.#bytes + topic.length + bytes <= this.#bytesMax) return true;
     const old = this.get(topic);
@@ -69,114 +103,116 @@ export class RetainedMessages {
     );
   }
 
-  /** The topic's place, made if there is none: a message must follow. */
-  placeOf(topic: string): Place {
-    let level = this.#root;
-    for (const name of topic.split('/')) {
-      level.children ??= new Map();
-      let child = level.children.get(name);
-      if (child === undefined) {
-        child = new Place();
-        level.children.set(name, child);
+  /** The topic's place, made if there is none: set() must follow. */
+  placeOf(topic: Uint8Array): Place {
+    const node = this.#tree.make(topic, 0, topic.length);
+    return { node, generation: this.#tree.generationOf(node) };
+  }
+
+  isHere(place: Place): boolean {
+    return this.#tree.generationOf(place.node) === place.generation;
+  }
+
+  /** Keeps a message in place of the one before; hasRoom() was asked. Answers whether that one is in the store. */
+  set(place: Place, message: Retainable, publisher: string, isStored: boolean): boolean {
+    const { node } = place;
+    const topicLength = message.topicEnd - message.topicStart;
+    const propertiesLength = message.propertiesEnd - message.propertiesStart;
+    const payloadLength = message.payloadEnd - message.payloadStart;
+    const publisherLength = publisher === '' ? 0 : Buffer.byteLength(publisher);
+    const size = topicLength + propertiesLength + payloadLength;
+    let block = this.#tree.valueOf(node);
+    let wasStored = false;
+    if (block === NONE) this.#count++;
+    else {
+      const old = this.#fill(block);
+      wasStored = old.isStored;
+      this.#bytes -= sizeOf(old);
+      if (!this.#slab.fits(block, HEADER_BYTES + size + publisherLength)) {
+        this.#slab.giveBack(block);
+        block = NONE;
       }
-      level = child;
     }
-    return level;
-  }
-
-  /** Keeps a message in place of the one before, which is the answer; hasRoom() was asked. */
-  set(message: Retained, place = this.placeOf(message.topic)): Retained | null {
-    const old = place.message;
-    if (old === null) this.#count++;
-    else this.#bytes -= sizeOf(old);
-    place.message = message;
-    this.#bytes += sizeOf(message);
-    return old;
-  }
-
-  /** Puts bytes[start..end) in place of a message's payload, whose room is used when they fit; and its properties. */
-  overwrite(message: Retained, bytes: Uint8Array, start: number, end: number, properties: Uint8Array): void {
-    const length = end - start;
-    const room = message.payload.length;
-    this.#bytes += length + properties.length - message.payloadEnd - message.properties.length;
-    message.properties = properties;
-    if (length > room || room > ROOM_BYTES + ROOM_SHARE * length)
-      message.payload = new Uint8Array(Math.ceil(length / ROOM_BYTES) * ROOM_BYTES);
-    message.payloadEnd = copyBytes(message.payload, 0, bytes, start, end);
+    this.#bytes += size;
+    if (block === NONE) {
+      block = this.#slab.take(HEADER_BYTES + size + publisherLength);
+      this.#tree.setValue(node, block);
+    }
+    const { bytes, words, doubles } = this.#slab.pageOf(block);
+    const start = this.#slab.startOf(block);
+    doubles[start >>> 3] = message.expiresAtMs;
+    words[(start >>> 2) + 2] = payloadLength;
+    words[(start >>> 2) + 3] = propertiesLength;
+    words[(start >>> 2) + 4] = topicLength;
+    words[(start >>> 2) + 5] = publisherLength;
+    bytes[start + 24] = message.qos | (isStored ? STORED : 0);
+    let at = copyBytes(bytes, start + HEADER_BYTES, message.topic, message.topicStart, message.topicEnd);
+    at = copyBytes(bytes, at, message.properties, message.propertiesStart, message.propertiesEnd);
+    at = copyBytes(bytes, at, message.payload, message.payloadStart, message.payloadEnd);
+    if (publisherLength > 0) bytes.write(publisher, at, publisherLength, 'utf8');
+    return wasStored;
   }
 
   /** Lets go of a topic's message; answers what it was. */
-  delete(topic: string): Retained | null {
-    const path: Place[] = [this.#root];
-    const names = topic.split('/');
-    for (const name of names) {
-      const next = path.at(-1)?.children?.get(name);
-      if (next === undefined) return null;
-      path.push(next);
-    }
-    const last = path.at(-1);
-    const message = last?.message ?? null;
-    if (last === undefined || message === null) return null;
-    last.message = null;
+  delete(topic: Uint8Array): Retained | null {
+    const node = this.#tree.find(topic);
+    if (node === NONE) return null;
+    const block = this.#tree.valueOf(node);
+    if (block === NONE) return null;
+    const old = this.#fill(block);
     this.#count--;
-    this.#bytes -= sizeOf(message);
-    for (let i = path.length - 1; i > 0; i--) {
-      const level = path[i];
-      if (level === undefined || level.message !== null || level.children !== null) break;
-      level.isCutOff = true;
-      const above = path[i - 1];
-      above?.children?.delete(names[i - 1] ?? '');
-      if (above !== undefined && above.children?.size === 0) above.children = null;
-    }
-    return message;
+    this.#bytes -= sizeOf(old);
+    this.#slab.giveBack(block);
+    this.#tree.clear(node);
+    return old;
   }
 
   /** Every kept message whose topic matches the filter [MQTT-4.7.1-2] [MQTT-4.7.2-1]. */
   match(filter: string, found: (message: Retained) => void): void {
-    const names = filter.split('/');
-    let current: Place[] = [this.#root];
-    for (let i = 0; i < names.length; i++) {
-      const name = names[i] ?? '';
-      if (name === '#') {
-        for (const level of current) walk(level, i === 0, found);
-        return;
+    this.#tree.match(encoder.encode(filter), (node) => found(this.#fill(this.#tree.valueOf(node))));
+  }
+
+  /** The places of what matches now, each as node and generation: what is kept there can be asked for later. */
+  placesOf(filter: string): Int32Array {
+    let places = new Int32Array(16);
+    let length = 0;
+    this.#tree.match(encoder.encode(filter), (node) => {
+      if (length === places.length) {
+        const longer = new Int32Array(length * 2);
+        longer.set(places);
+        places = longer;
       }
-      const next: Place[] = [];
-      for (const level of current) {
-        if (name !== '+') {
-          const child = level.children?.get(name);
-          if (child !== undefined) next.push(child);
-          continue;
-        }
-        for (const [childName, child] of level.children ?? []) {
-          if (i > 0 || childName.charCodeAt(0) !== 0x24) next.push(child);
-        }
-      }
-      current = next;
-    }
-    for (const { message } of current) if (message !== null) found(message);
+      places[length++] = node;
+      places[length++] = this.#tree.generationOf(node);
+    });
+    return places.subarray(0, length);
+  }
+
+  #at(node: number): Retained | null {
+    const block = this.#tree.valueOf(node);
+    return block === NONE ? null : this.#fill(block);
+  }
+
+  #fill(block: number): Retained {
+    const { bytes, words, doubles } = this.#slab.pageOf(block);
+    const start = this.#slab.startOf(block);
+    const view = this.#view;
+    const word = start >>> 2;
+    view.bytes = view.topic = view.properties = view.payload = bytes;
+    view.expiresAtMs = doubles[start >>> 3] as number; // as below: inside the block
+    view.topicStart = start + HEADER_BYTES;
+    view.topicEnd = view.propertiesStart = view.topicStart + (words[word + 4] as number);
+    view.propertiesEnd = view.payloadStart = view.propertiesStart + (words[word + 3] as number);
+    view.payloadEnd = view.payloadStart + (words[word + 2] as number);
+    view.publisherEnd = view.payloadEnd + (words[word + 5] as number);
+    const flags = bytes[start + 24] as number;
+    view.qos = (flags & 3) as 0 | 1 | 2; // set() wrote one
+    view.isStored = (flags & STORED) !== 0;
+    view.position = 0;
+    return view;
   }
 }
 
-/** Everything at and below a level; at the root without what begins with `$`. Without recursion. */
-function walk(top: Place, isRoot: boolean, found: (message: Retained) => void): void {
-  const stack: Place[] = [];
-  if (!isRoot) stack.push(top);
-  else {
-    for (const [name, child] of top.children ?? []) if (name.charCodeAt(0) !== 0x24) stack.push(child);
-    stack.reverse();
-  }
-  for (let level = stack.pop(); level !== undefined; level = stack.pop()) {
-    if (level.message !== null) found(level.message);
-    if (level.children === null) continue;
-    const children = [...level.children.values()];
-    for (let i = children.length - 1; i >= 0; i--) {
-      const child = children[i];
-      if (child !== undefined) stack.push(child);
-    }
-  }
-}
-
-function sizeOf(message: Retained): number {
-  return message.topic.length + message.payloadEnd + message.properties.length;
+function sizeOf({ topicStart, payloadEnd }: Retained): number {
+  return payloadEnd - topicStart;
 }

@@ -77,7 +77,6 @@ const SLICE_MAX = 1024;
 /** When a queue that could not be read is read again. */
 const READ_RETRY_MS = 1000;
 const writer = new PublishWriter();
-const decoder = new TextDecoder();
 
 export class Session {
   readonly clientId: string;
@@ -334,7 +333,7 @@ export class Session {
     if (this.isKept && resentAs === 0) {
       const { position } = publication;
       this.#host.store.append({ type: 'Sent', session: this.number, position, packetIdentifier: id });
-      if (qos === 2 || this.#owedSends > 0) {
+      if (this.#host.store.isLasting && (qos === 2 || this.#owedSends > 0)) {
         // Its identifier must be kept before it is seen, or a restart would send the message as a new one. What
         // follows waits with it, so that order is kept across QoS, too.
         this.#owedSends++;
@@ -438,7 +437,7 @@ export class Session {
         }
         if (expiryAt >= 0) writeUint32(bytes, expiryAt, Math.ceil(leftMs / 1000));
       }
-      if (!this.rights.isUnlimited && !this.rights.mayRead(topicOf(bytes, start))) {
+      if (!this.#mayRead(bytes, start)) {
         queue.shift();
         continue;
       }
@@ -449,6 +448,13 @@ export class Session {
       this.#host.counters.publishSent.value++;
       queue.shift();
     }
+  }
+
+  /** Whether the topic of an encoded PUBLISH may still be read. */
+  #mayRead(bytes: Uint8Array, start: number): boolean {
+    let at = start + 1;
+    while ((bytes[at++] ?? 0) > 127);
+    return this.rights.mayReadAt(bytes, at + 2, at + 2 + (((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0)));
   }
 
   #pumpKept(link: Link): void {
@@ -484,12 +490,12 @@ export class Session {
       if (this.#unsent?.size === 0) this.#unsent = null;
     } else {
       this.#waitingMessages = Math.max(0, this.#waitingMessages - 1);
-      this.#waitingBytes = Math.max(0, this.#waitingBytes - message.payload.length);
+      this.#waitingBytes = Math.max(0, this.#waitingBytes - (message.payloadEnd - message.payloadStart));
     }
     if (message.qos === 0) return this.#drop(position);
-    const isReadable = this.rights.isUnlimited || this.rights.mayRead(decoder.decode(message.topic));
+    const isReadable = this.rights.mayReadAt(message.topic, message.topicStart, message.topicEnd);
     const sent = isReadable
-      ? this.#send(link, outgoingOf(message), message.qos, message.retain, message.identifiers, resentAs)
+      ? this.#send(link, message, message.qos, message.retain, message.identifiers, resentAs)
       : 0;
     if (sent !== 0) return;
     if (resentAs === 0) this.#drop(position);
@@ -563,7 +569,7 @@ export class Session {
           after = message.position;
           if (message.position <= this.#cursor || this.#unsent?.has(message.position) === true) continue;
           this.#waitingMessages--;
-          this.#waitingBytes -= message.payload.length;
+          this.#waitingBytes -= message.payloadEnd - message.payloadStart;
           this.#cursor = message.position;
           this.#drop(message.position);
           this.#countDropped(1);
@@ -615,27 +621,4 @@ export class Session {
     if (this.isKept) this.#host.store.append({ type: 'Completed', session: this.number, packetIdentifier });
     this.link?.outbox.touch();
   }
-}
-
-/** Topic of an encoded PUBLISH. */
-function topicOf(bytes: Uint8Array, start: number): string {
-  let at = start + 1;
-  while ((bytes[at++] ?? 0) > 127);
-  return decoder.decode(bytes.subarray(at + 2, at + 2 + (((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0))));
-}
-
-function outgoingOf(message: StoredMessage): Outgoing {
-  return {
-    topic: message.topic,
-    topicStart: 0,
-    topicEnd: message.topic.length,
-    properties: message.properties,
-    propertiesStart: 0,
-    propertiesEnd: message.properties.length,
-    payload: message.payload,
-    payloadStart: 0,
-    payloadEnd: message.payload.length,
-    expiresAtMs: message.expiresAtMs,
-    position: message.position,
-  };
 }

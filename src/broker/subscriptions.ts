@@ -30,6 +30,9 @@ class Level<Owner> {
 
 export class Subscriptions<Owner> {
   readonly #root = new Level<Owner>();
+  /** Used again by each match(). */
+  readonly #levels: Level<Owner>[] = [];
+  readonly #nextLevels: Level<Owner>[] = [];
   #count = 0;
 
   get count(): number {
@@ -78,16 +81,20 @@ export class Subscriptions<Owner> {
 
   /** Every subscription whose filter matches the topic [MQTT-4.7.1-2] [MQTT-4.7.2-1]. */
   match(topic: string, found: (entry: Entry<Owner>) => void): void {
-    const levels = topic.split('/');
     const isSystem = topic.charCodeAt(0) === 0x24;
-    let current: Level<Owner>[] = [this.#root];
-    for (let i = 0; i <= levels.length && current.length > 0; i++) {
-      const next: Level<Owner>[] = [];
-      const name = levels[i];
-      for (const level of current) {
-        const mayWild = i > 0 || !isSystem;
+    let current = this.#levels;
+    let next = this.#nextLevels;
+    current.length = 1;
+    current[0] = this.#root;
+    for (let start = 0; current.length > 0;) {
+      const end = topic.indexOf('/', start);
+      const name = start > topic.length ? null : topic.slice(start, end < 0 ? topic.length : end);
+      const mayWild = start > 0 || !isSystem;
+      next.length = 0;
+      for (let i = 0; i < current.length; i++) {
+        const level = current[i] ?? never();
         if (level.hash !== null && mayWild) each(level.hash, found);
-        if (name === undefined) {
+        if (name === null) {
           if (level.here !== null) each(level.here, found);
           continue;
         }
@@ -95,7 +102,8 @@ export class Subscriptions<Owner> {
         if (child !== undefined) next.push(child);
         if (level.plus !== null && mayWild) next.push(level.plus);
       }
-      current = next;
+      [current, next] = [next, current];
+      start = end < 0 ? topic.length + 1 : end + 1;
     }
   }
 

@@ -6,6 +6,7 @@
 const SLASH = 0x2f;
 const PLUS = 0x2b;
 const HASH = 0x23;
+const DOLLAR = 0x24;
 
 /** Whether bytes[start..end) is well-formed UTF-8 without U+0000 and surrogates [MQTT-1.5.4-1] [MQTT-1.5.4-2]. */
 export function isText(bytes: Uint8Array, start: number, end: number): boolean {
@@ -41,11 +42,13 @@ function sequenceLength(bytes: Uint8Array, at: number, end: number): number {
 /** Whether bytes[start..end) is a topic name: text, not empty, without wildcards [MQTT-3.3.2-2] [MQTT-4.7.3-1]. */
 export function isTopicName(bytes: Uint8Array, start: number, end: number): boolean {
   if (start === end) return false;
+  let isPlain = true;
   for (let at = start; at < end; at++) {
-    const byte = bytes[at];
-    if (byte === PLUS || byte === HASH) return false;
+    const byte = bytes[at] as number; // before end
+    if (byte === PLUS || byte === HASH || byte === 0) return false;
+    if (byte >= 0x80) isPlain = false;
   }
-  return isText(bytes, start, end);
+  return isPlain || isText(bytes, start, end);
 }
 
 /** How many levels bytes[start..end) has. */
@@ -96,16 +99,44 @@ export function matches(filter: string, topic: string): boolean {
  * name is a filter that matches itself.
  */
 export function covers(outer: string, inner: string): boolean {
-  if (inner.charCodeAt(0) === 0x24 && /^[+#]/.test(outer)) return false;
-  const wide = outer.split('/');
-  const narrow = inner.split('/');
-  for (let i = 0; i < wide.length; i++) {
-    if (wide[i] === '#') return true;
+  if (inner.charCodeAt(0) === DOLLAR && isWild(outer.charCodeAt(0))) return false;
+  // Level by level; nothing is cut out, because this is asked for every topic.
+  for (let wide = 0, narrow = 0; ;) {
+    const wideEnd = endOfLevel(outer, wide);
+    if (wideEnd === wide + 1 && outer.charCodeAt(wide) === HASH) return true;
+    const narrowEnd = endOfLevel(inner, narrow);
+    if (narrowEnd === narrow + 1 && inner.charCodeAt(narrow) === HASH) return false;
+    const isPlus = wideEnd === wide + 1 && outer.charCodeAt(wide) === PLUS;
+    if (!isPlus && !isSameLevel(outer, wide, wideEnd, inner, narrow, narrowEnd)) return false;
+    const isLast = wideEnd === outer.length;
+    wide = wideEnd + 1;
+    narrow = narrowEnd + 1;
     // `a/#` also matches `a`, which `a` and nothing else of this length covers.
-    if (i >= narrow.length) return false;
-    if (narrow[i] === '#') return false;
-    if (wide[i] !== '+' && wide[i] !== narrow[i]) return false;
-    if (i === narrow.length - 1 && i === wide.length - 2 && wide[i + 1] === '#') return true;
+    if (narrow > inner.length)
+      return isLast || (wide === outer.length - 1 && outer.charCodeAt(wide) === HASH);
+    if (isLast) return false;
   }
-  return wide.length === narrow.length;
+}
+
+function isWild(code: number): boolean {
+  return code === PLUS || code === HASH;
+}
+
+function endOfLevel(text: string, start: number): number {
+  const end = text.indexOf('/', start);
+  return end < 0 ? text.length : end;
+}
+
+function isSameLevel(
+  one: string,
+  start: number,
+  end: number,
+  other: string,
+  otherStart: number,
+  otherEnd: number,
+): boolean {
+  if (end - start !== otherEnd - otherStart) return false;
+  for (let i = end - start - 1; i >= 0; i--)
+    if (one.charCodeAt(start + i) !== other.charCodeAt(otherStart + i)) return false;
+  return true;
 }

@@ -41,6 +41,7 @@ const SEGMENT_BYTES_MIN = 64 * 1024;
 const SEGMENT_BYTES_MAX = 8 << 20;
 
 export class DiskStore implements Store {
+  readonly isLasting = true;
   readonly #options: DiskOptions;
   readonly #log: Log;
   readonly #clock: Clock;

@@ -1,10 +1,14 @@
 /**
  * The store that promises nothing: the same contract in memory, so that sessions have one way of working. Queues of
- * kept sessions live here as lists of positions; a message is held as long as some queue names it.
+ * kept sessions live here: a message lies once in a slab, as long as some queue names it, and a queue is a few numbers
+ * a message. Nothing of it is an object, so a long queue does not keep the garbage collector busy.
  */
+import { Slab } from '../slab.js';
+import { Queue, type QueueEntry } from './queue.js';
 import type {
   Position,
   PublishedMessage,
+  Receiver,
   SessionNumber,
   Store,
   StoredMessage,
@@ -12,51 +16,56 @@ import type {
   StoreRecord,
 } from './store.js';
 
-interface Queued {
-  message: PublishedMessage;
-  qos: 0 | 1 | 2;
-  retain: boolean;
-  identifiers: readonly number[];
+interface Waiting {
+  /** The place of a message is its block, and how to deliver it. */
+  readonly queue: Queue;
+  /** Packet identifier -> position, of what was sent. */
+  readonly sent: Map<number, Position>;
+  /** Subscription identifiers by position, for those that have any. */
+  identifiers: Map<Position, readonly number[]> | null;
 }
 
-interface Queue {
-  /** In the order of their positions. */
-  messages: Map<Position, Queued>;
-  /** Packet identifier -> position, of what was sent. */
-  sent: Map<number, Position>;
-}
+/** A block: expiry, lengths of topic and payload, how many queues name it; then the bytes, properties last. */
+const HEADER_BYTES = 24;
+const TOPIC = 2;
+const PAYLOAD = 3;
+const NAMED = 4;
+/** One answer holds at most so much: what is read and waits is work for the garbage collector. */
+const READ_MAX = 128;
+const READ_BYTES_MAX = 256 * 1024;
+const NO_IDENTIFIERS: readonly number[] = [];
 
 export class MemoryStore implements Store {
-  readonly #queues = new Map<SessionNumber, Queue>();
-  /** Something was appended since the last commit. */
-  isDirty = false;
+  readonly isLasting = false;
+  readonly isDirty = false;
   readonly isHealthy = true;
+  readonly #slab = new Slab();
+  readonly #sessions = new Map<SessionNumber, Waiting>();
 
   open(): Promise<StoredState> {
     return Promise.resolve({ sessions: [], retained: [], nextPosition: 1, nextSession: 1 });
   }
 
   append(record: StoreRecord): void {
-    this.isDirty = true;
     switch (record.type) {
       case 'SessionOpened':
-        this.#queues.set(record.session, { messages: new Map(), sent: new Map() });
+        this.#sessions.set(record.session, { queue: new Queue(), sent: new Map(), identifiers: null });
         return;
       case 'SessionEnded':
-        this.#queues.delete(record.session);
+        this.#end(record.session);
         return;
       case 'Published':
-        this.#publish(record);
+        if (record.receivers.length > 0) this.#publish(record.position, record.message, record.receivers);
         return;
       case 'Sent':
-        this.#queues.get(record.session)?.sent.set(record.packetIdentifier, record.position);
+        this.#sessions.get(record.session)?.sent.set(record.packetIdentifier, record.position);
         return;
       case 'Received':
       case 'Completed':
         this.#done(record.session, record.packetIdentifier);
         return;
       case 'Dropped':
-        this.#queues.get(record.session)?.messages.delete(record.position);
+        this.#drop(this.#sessions.get(record.session), record.position);
         return;
       case 'SessionChanged':
       case 'Subscribed':
@@ -71,17 +80,28 @@ export class MemoryStore implements Store {
   }
 
   commit(): Promise<void> {
-    this.isDirty = false;
     return Promise.resolve();
   }
 
   read(session: SessionNumber, after: Position, limit: number): Promise<StoredMessage[]> {
-    const found: StoredMessage[] = [];
-    for (const [position, queued] of this.#queues.get(session)?.messages ?? []) {
-      if (position <= after) continue;
-      found.push(storedOf(position, queued));
-      if (found.length >= limit) break;
-    }
+    const waiting = this.#sessions.get(session);
+    if (waiting === undefined) return Promise.resolve([]);
+    const entries: QueueEntry[] = [];
+    let length = 0;
+    waiting.queue.visit(after, (entry) => {
+      entries.push(entry);
+      length += entry.size;
+      return entries.length < Math.min(limit, READ_MAX) && length < READ_BYTES_MAX;
+    });
+    // A copy: a block may be let go while its message waits for its turn.
+    const bytes = Buffer.allocUnsafeSlow(length);
+    let at = 0;
+    const found = entries.map((entry) => {
+      const message = this.#copy(entry, bytes, at);
+      message.identifiers = waiting.identifiers?.get(entry.position) ?? NO_IDENTIFIERS;
+      at += entry.size;
+      return message;
+    });
     return Promise.resolve(found);
   }
 
@@ -89,37 +109,89 @@ export class MemoryStore implements Store {
     return Promise.resolve();
   }
 
-  #publish({ message, receivers, position }: StoreRecord & { type: 'Published' }): void {
-    if (receivers.length === 0) return;
-    const copy = {
-      ...message,
-      topic: new Uint8Array(message.topic),
-      payload: new Uint8Array(message.payload),
-      properties: new Uint8Array(message.properties),
-    };
+  #publish(
+    position: Position,
+    { topic, payload, properties, expiresAtMs }: PublishedMessage,
+    receivers: readonly Receiver[],
+  ): void {
+    const size = topic.length + payload.length + properties.length;
+    const block = this.#slab.take(HEADER_BYTES + size);
+    const { bytes, words, doubles } = this.#slab.pageOf(block);
+    const start = this.#slab.startOf(block);
+    const word = start >>> 2;
+    doubles[start >>> 3] = expiresAtMs;
+    words[word + TOPIC] = topic.length;
+    words[word + PAYLOAD] = payload.length;
+    bytes.set(topic, start + HEADER_BYTES);
+    bytes.set(payload, start + HEADER_BYTES + topic.length);
+    if (properties.length > 0) bytes.set(properties, start + HEADER_BYTES + topic.length + payload.length);
+    let named = 0;
     for (const { session, qos, retain, identifiers } of receivers) {
-      this.#queues.get(session)?.messages.set(position, { message: copy, qos, retain, identifiers });
+      const waiting = this.#sessions.get(session);
+      if (waiting?.queue.append(position, block, retain ? 1 : 0, size, qos) !== true) continue;
+      if (identifiers.length > 0) (waiting.identifiers ??= new Map()).set(position, identifiers);
+      named++;
     }
+    words[word + NAMED] = named;
+    if (named === 0) this.#slab.giveBack(block);
+  }
+
+  /** The message of an entry, its bytes copied to `into`. */
+  #copy({ position, segment, offset, size, qos }: QueueEntry, into: Buffer, at: number): StoredMessage {
+    const { bytes, words, doubles } = this.#slab.pageOf(segment);
+    const start = this.#slab.startOf(segment);
+    const word = start >>> 2;
+    bytes.copy(into, at, start + HEADER_BYTES, start + HEADER_BYTES + size);
+    // The words of a block are always there.
+    const payloadStart = at + (words[word + TOPIC] as number);
+    const payloadEnd = payloadStart + (words[word + PAYLOAD] as number);
+    return {
+      position,
+      topic: into,
+      topicStart: at,
+      topicEnd: payloadStart,
+      payload: into,
+      payloadStart,
+      payloadEnd,
+      properties: into,
+      propertiesStart: payloadEnd,
+      propertiesEnd: at + size,
+      expiresAtMs: doubles[start >>> 3] as number,
+      qos,
+      retain: offset === 1,
+      identifiers: NO_IDENTIFIERS,
+    };
   }
 
   #done(session: SessionNumber, packetIdentifier: number): void {
-    const queue = this.#queues.get(session);
-    const position = queue?.sent.get(packetIdentifier);
-    if (queue === undefined || position === undefined) return;
-    queue.sent.delete(packetIdentifier);
-    queue.messages.delete(position);
+    const waiting = this.#sessions.get(session);
+    const position = waiting?.sent.get(packetIdentifier);
+    if (waiting === undefined || position === undefined) return;
+    waiting.sent.delete(packetIdentifier);
+    this.#drop(waiting, position);
   }
-}
 
-function storedOf(position: Position, { message, qos, retain, identifiers }: Queued): StoredMessage {
-  return {
-    position,
-    topic: message.topic,
-    payload: message.payload,
-    properties: message.properties,
-    expiresAtMs: message.expiresAtMs,
-    qos,
-    retain,
-    identifiers,
-  };
+  #drop(waiting: Waiting | undefined, position: Position): void {
+    const entry = waiting?.queue.remove(position);
+    if (entry === undefined || entry === null) return;
+    waiting?.identifiers?.delete(position);
+    this.#release(entry.segment);
+  }
+
+  #end(session: SessionNumber): void {
+    this.#sessions.get(session)?.queue.visit(0, ({ segment }) => {
+      this.#release(segment);
+      return true;
+    });
+    this.#sessions.delete(session);
+  }
+
+  /** One queue less names a block. */
+  #release(block: number): void {
+    const { words } = this.#slab.pageOf(block);
+    const at = (this.#slab.startOf(block) >>> 2) + NAMED;
+    const named = (words[at] as number) - 1;
+    words[at] = named;
+    if (named === 0) this.#slab.giveBack(block);
+  }
 }

@@ -2,7 +2,7 @@
 import { errnoOf } from './files.js';
 import { endOfFrame, FRAME_HEADER_BYTES, typeOf } from './frame.js';
 import type { Journal } from './journal.js';
-import { decodePublished, RECORD_TYPE, type Publication } from './records.js';
+import { decodePublished, decodeStored, RECORD_TYPE } from './records.js';
 import type { QueueEntry } from './queue.js';
 import type { SessionState, State } from './state.js';
 import type { StoredMessage, StoredState } from './store.js';
@@ -37,12 +37,12 @@ export async function readMessages(
     bytes += entry.size;
     return true;
   });
-  const found = await readPublications(journal, entries);
+  const found = await readRecords(journal, entries, (...place) => decodeStored(...place, state.session));
   const messages: StoredMessage[] = [];
   const damaged: number[] = [];
   for (const [index, entry] of entries.entries()) {
-    const message = messageFor(state.session, entry, found[index] ?? null);
-    if (message !== null) messages.push(message);
+    const message = found[index] ?? null;
+    if (message?.position === entry.position) messages.push(message);
     else if (hasMoved(state, entry)) return readMessages(journal, state, after, limit);
     else if (state.queue.get(entry.position) !== null) damaged.push(entry.position);
   }
@@ -63,7 +63,7 @@ export async function readRetained(journal: Journal, state: State): Promise<Stor
   const SLICE = 2_000;
   for (let at = 0; at < wanted.length; at += SLICE) {
     const slice = wanted.slice(at, at + SLICE);
-    const found = await readPublications(journal, slice);
+    const found = await readRecords(journal, slice, decodePublished);
     slice.forEach(({ key, position }, index) => {
       const publication = found[index];
       if (publication?.position !== position) return state.clearRetained(key);
@@ -73,21 +73,15 @@ export async function readRetained(journal: Journal, state: State): Promise<Stor
   return retained;
 }
 
-function messageFor(
-  session: number,
-  entry: QueueEntry,
-  publication: Publication | null,
-): StoredMessage | null {
-  if (publication?.position !== entry.position) return null;
-  const receiver = publication.receivers.find((candidate) => candidate.session === session);
-  if (receiver === undefined) return null;
-  const { topic, payload, properties, expiresAtMs } = publication.message;
-  const { qos, retain, identifiers } = receiver;
-  return { position: entry.position, topic, payload, qos, retain, properties, expiresAtMs, identifiers };
-}
+/** Makes something of the payload of a Published in bytes[start..end). */
+type Decode<Found> = (bytes: Buffer, start: number, end: number) => Found | null;
 
-/** The publications at the given places, null for each that is not there any more or is damaged. */
-async function readPublications(journal: Journal, wanted: Wanted[]): Promise<(Publication | null)[]> {
+/** What is at the given places, null for each that is not there any more or is damaged. */
+async function readRecords<Found>(
+  journal: Journal,
+  wanted: Wanted[],
+  decode: Decode<Found>,
+): Promise<(Found | null)[]> {
   const stretches: { from: number; to: number }[] = [];
   for (let from = 0; from < wanted.length;) {
     let to = from + 1;
@@ -97,7 +91,7 @@ async function readPublications(journal: Journal, wanted: Wanted[]): Promise<(Pu
   }
   for (const { segment } of wanted) journal.segments.lend(segment);
   try {
-    const read = stretches.map(({ from, to }) => readStretch(journal, wanted.slice(from, to)));
+    const read = stretches.map(({ from, to }) => readStretch(journal, wanted.slice(from, to), decode));
     return (await Promise.all(read)).flat();
   } finally {
     for (const { segment } of wanted) journal.segments.giveBack(segment);
@@ -112,7 +106,11 @@ function isNear(wanted: Wanted[], from: number, to: number): boolean {
   return gap <= GAP_BYTES_MAX && next.offset + next.size - first.offset <= STRETCH_BYTES_MAX;
 }
 
-async function readStretch(journal: Journal, wanted: Wanted[]): Promise<(Publication | null)[]> {
+async function readStretch<Found>(
+  journal: Journal,
+  wanted: Wanted[],
+  decode: Decode<Found>,
+): Promise<(Found | null)[]> {
   const [first, last] = [wanted[0], wanted.at(-1)];
   if (first === undefined || last === undefined) return [];
   const length = last.offset + last.size + MARGIN_BYTES - first.offset;
@@ -120,12 +118,15 @@ async function readStretch(journal: Journal, wanted: Wanted[]): Promise<(Publica
   try {
     bytes = await journal.read(first.segment, first.offset, length);
   } catch (thrown) {
-    return readApart(journal, wanted, thrown);
+    return readApart(journal, wanted, decode, thrown);
   }
-  const found: (Publication | null)[] = [];
+  const found: (Found | null)[] = [];
   for (const { segment, offset } of wanted) {
     const at = offset - first.offset;
-    found.push(decodeAt(bytes, at, journal.salt) ?? (await readOne(journal, segment, offset, bytes, at)));
+    found.push(
+      decodeAt(bytes, at, journal.salt, decode) ??
+        (await readOne(journal, segment, offset, bytes, at, decode)),
+    );
   }
   return found;
 }
@@ -134,37 +135,39 @@ async function readStretch(journal: Journal, wanted: Wanted[]): Promise<(Publica
  * A stretch that cannot be read is read message by message. What fails then is lost when others can be read, or when
  * the file is gone; when nothing can be read the disk may come back, so that is an error.
  */
-async function readApart(
+async function readApart<Found>(
   journal: Journal,
   wanted: Wanted[],
+  decode: Decode<Found>,
   thrown: unknown,
-): Promise<(Publication | null)[]> {
+): Promise<(Found | null)[]> {
   if (errnoOf(thrown) === 'ENOENT') return wanted.map(() => null);
   if (wanted.length === 1) throw thrown;
-  const results = await Promise.allSettled(wanted.map((one) => readStretch(journal, [one])));
+  const results = await Promise.allSettled(wanted.map((one) => readStretch(journal, [one], decode)));
   if (results.every(({ status }) => status === 'rejected')) throw thrown;
   return results.map((result) => (result.status === 'fulfilled' ? (result.value[0] ?? null) : null));
 }
 
 /** A record longer than was guessed. */
-async function readOne(
+async function readOne<Found>(
   journal: Journal,
   segment: number,
   offset: number,
   bytes: Buffer,
   at: number,
-): Promise<Publication | null> {
+  decode: Decode<Found>,
+): Promise<Found | null> {
   if (at + FRAME_HEADER_BYTES > bytes.length) return null;
   const length = FRAME_HEADER_BYTES + bytes.readUInt32LE(at);
   if (at + length <= bytes.length || length > journal.segments.get(segment).bytes + journal.backlogBytes)
     return null;
-  return decodeAt(await journal.read(segment, offset, length), 0, journal.salt);
+  return decodeAt(await journal.read(segment, offset, length), 0, journal.salt, decode);
 }
 
-function decodeAt(bytes: Buffer, at: number, salt: number): Publication | null {
+function decodeAt<Found>(bytes: Buffer, at: number, salt: number, decode: Decode<Found>): Found | null {
   const end = at < 0 ? -1 : endOfFrame(bytes, at, bytes.length, salt);
   if (end === -1) return null;
   const type = typeOf(bytes, at);
   if (type !== RECORD_TYPE.Published && type !== RECORD_TYPE.Moved) return null;
-  return decodePublished(bytes, at + FRAME_HEADER_BYTES, end);
+  return decode(bytes, at + FRAME_HEADER_BYTES, end);
 }

@@ -2,7 +2,7 @@
  * The bytes of each StoreRecord, and of the messages read back. Numbers are varints, since most are small. Decoding
  * trusts the frame's checksum but checks every length all the same: a record that does not fit decodes to null.
  */
-import type { PublishedMessage, Receiver, StoreRecord } from './store.js';
+import type { PublishedMessage, Receiver, StoredMessage, StoreRecord } from './store.js';
 
 /** On-disk numbers of the record types; never reused. */
 export const RECORD_TYPE = {
@@ -32,6 +32,7 @@ export interface Publication extends PublishedRecord {
   storedAtMs: number;
 }
 
+const NO_IDENTIFIERS: readonly number[] = [];
 const VARINT_MAX = 8;
 const FLAG_RETAINED = 4;
 const FLAG_FROM = 8;
@@ -71,6 +72,7 @@ export class Reader {
   at: number;
   readonly end: number;
   isSound = true;
+  skipped = 0;
 
   constructor(bytes: Buffer, start: number, end: number) {
     this.bytes = bytes;
@@ -99,6 +101,15 @@ export class Reader {
     }
     this.at += length;
     return this.bytes.subarray(this.at - length, this.at);
+  }
+
+  /** Passes a blob over: where it ends; `skipped` is its length. */
+  skip(): number {
+    const length = this.number();
+    if (length > this.end - this.at) this.#fail();
+    else this.at += length;
+    this.skipped = this.isSound ? length : 0;
+    return this.at;
   }
 
   text(): string {
@@ -268,6 +279,56 @@ export function decodePublished(bytes: Buffer, start: number, end: number): Publ
     storedAtMs,
     ...(from === undefined ? {} : { from }),
   };
+}
+
+/** What a Published says to one of its receivers; null: nothing. Its bytes stay where they are. */
+export function decodeStored(
+  bytes: Buffer,
+  start: number,
+  end: number,
+  session: number,
+): StoredMessage | null {
+  const reader = new Reader(bytes, start, end);
+  const position = reader.number();
+  const flags = reader.number();
+  const topicEnd = reader.skip();
+  const topicStart = topicEnd - reader.skipped;
+  const payloadEnd = reader.skip();
+  const payloadStart = payloadEnd - reader.skipped;
+  const propertiesEnd = reader.skip();
+  const propertiesStart = propertiesEnd - reader.skipped;
+  if (flags & FLAG_PUBLISHER) reader.skip();
+  const expiresAtMs = flags & FLAG_EXPIRES ? reader.number() : 0;
+  if (flags & FLAG_RETAINED) reader.number();
+  if (flags & FLAG_FROM) {
+    reader.number();
+    reader.number();
+  }
+  for (let count = reader.number(); count > 0 && reader.isSound; count--) {
+    const receiver = reader.number();
+    const options = reader.number();
+    const identifiers: number[] = [];
+    for (let left = Math.floor(options / 8); left > 0 && reader.isSound; left--)
+      identifiers.push(reader.number());
+    if (receiver !== session || !reader.isSound) continue;
+    return {
+      position,
+      topic: bytes,
+      topicStart,
+      topicEnd,
+      payload: bytes,
+      payloadStart,
+      payloadEnd,
+      properties: bytes,
+      propertiesStart,
+      propertiesEnd,
+      expiresAtMs,
+      qos: qosOf(options),
+      retain: (options & 4) !== 0,
+      identifiers: identifiers.length === 0 ? NO_IDENTIFIERS : identifiers,
+    };
+  }
+  return null;
 }
 
 function decodeReceiver(reader: Reader): Receiver {

@@ -10,16 +10,22 @@
 export type SessionNumber = number;
 export type Position = number;
 
-/** A message as it is kept: everything a later delivery needs. */
+/** A message as it is kept: everything a later delivery needs. Its parts are where the offsets say. */
 export interface StoredMessage {
   position: Position;
   topic: Uint8Array;
+  topicStart: number;
+  topicEnd: number;
   payload: Uint8Array;
+  payloadStart: number;
+  payloadEnd: number;
   /** QoS of delivery: the lesser of publication's and subscription's. */
   qos: 0 | 1 | 2;
   retain: boolean;
   /** MQTT 5 properties to forward, as bytes in their order, without length; empty: none. */
   properties: Uint8Array;
+  propertiesStart: number;
+  propertiesEnd: number;
   /** Wall time at which it is worthless; 0: never. */
   expiresAtMs: number;
   /** Subscription identifiers to deliver with it. */
@@ -136,6 +142,8 @@ export interface Store {
    * Only a Published appended while isHealthy is false is not taken at all; the commit after it rejects.
    */
   commit(): Promise<void>;
+  /** False: it promises nothing, and what it holds ends with the process. */
+  readonly isLasting: boolean;
   /** Bytes appended that no finished commit covers; above a few MiB publishers should not be read from. */
   readonly backlogBytes?: number;
   /** True while something was appended that no finished commit covers. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { type Retained, RetainedMessages } from '../../src/broker/retained.js';
+import { type Retainable, type Retained, RetainedMessages } from '../../src/broker/retained.js';
 import { Subscriptions } from '../../src/broker/subscriptions.js';
 import { covers, isText, isTopicFilter, isTopicName, matches, parseFilter } from '../../src/broker/topic.js';
 
@@ -32,16 +32,33 @@ function naive(filterText: string, topicText: string): boolean {
   return step(filterText.split('/'), topicText.split('/'));
 }
 
-const messageOf = (topicName: string, payload: Uint8Array): Retained => ({
-  topic: topicName,
-  payload,
-  payloadEnd: payload.length,
-  properties: new Uint8Array(0),
-  qos: 0,
-  expiresAtMs: 0,
-  isStored: false,
-  publisher: '',
-});
+/** What a publication to a topic with a payload says. */
+const publicationOf = (
+  topicName: string,
+  payload: Uint8Array,
+  properties = new Uint8Array(0),
+): Retainable => {
+  const bytes = encoder.encode(topicName);
+  return {
+    topic: bytes,
+    topicStart: 0,
+    topicEnd: bytes.length,
+    properties,
+    propertiesStart: 0,
+    propertiesEnd: properties.length,
+    payload,
+    payloadStart: 0,
+    payloadEnd: payload.length,
+    qos: 1,
+    expiresAtMs: 1.5,
+  };
+};
+
+const keep = (retained: RetainedMessages, publication: Retainable, publisher = '', isStored = false) =>
+  retained.set(retained.placeOf(publication.topic), publication, publisher, isStored);
+
+const topicOf = ({ topic: bytes, topicStart, topicEnd }: Retained): string =>
+  Buffer.from(bytes.subarray(topicStart, topicEnd)).toString();
 
 describe('topic matching', () => {
   test('a filter matches as the specification says, level by level', () => {
@@ -93,43 +110,72 @@ describe('topic matching', () => {
         const model = new Set<string>();
         for (const [t, isSet] of list) {
           if (isSet) {
-            retained.set(messageOf(t, encoder.encode(t)));
+            keep(retained, publicationOf(t, encoder.encode(t)));
             model.add(t);
-          } else assert.equal(retained.delete(t) !== null, model.delete(t));
+          } else assert.equal(retained.delete(encoder.encode(t)) !== null, model.delete(t));
         }
         assert.equal(retained.count, model.size);
         for (const f of filters) {
           const found: string[] = [];
-          retained.match(f, (message) => found.push(message.topic));
+          retained.match(f, (message) => found.push(topicOf(message)));
           assert.deepEqual(found.sort(), [...model].filter((t) => naive(f, t)).sort());
+          assert.equal(retained.placesOf(f).length, found.length * 2);
         }
-        for (const t of model) retained.delete(t);
+        for (const t of model) retained.delete(encoder.encode(t));
         assert.equal(retained.bytes, 0);
       }),
       { numRuns: 300 },
     );
   });
 
-  test('a retained message that is written over counts and gives what came last, whatever its length was before', () => {
-    const lengths = fc.array(fc.nat(200), { minLength: 1, maxLength: 20 });
+  test('a retained message that is kept in place of another counts and gives what came last, whatever was before', () => {
+    const part = fc.uint8Array({ maxLength: 300 });
+    const one = fc.tuple(topic, part, part, fc.string({ maxLength: 9 }), fc.boolean());
     fc.assert(
-      fc.property(lengths, (list) => {
+      fc.property(fc.array(one, { minLength: 1, maxLength: 30 }), (list) => {
         const retained = new RetainedMessages(Infinity, Infinity);
-        const message = { ...messageOf('a/b', new Uint8Array(0)) };
-        const place = retained.placeOf('a/b');
-        retained.set(message, place);
-        for (const [round, length] of list.entries()) {
-          const bytes = new Uint8Array(length + 2).fill(round);
-          retained.overwrite(message, bytes, 1, length + 1, new Uint8Array(0));
-          assert.deepEqual(message.payload.slice(0, message.payloadEnd), bytes.subarray(1, length + 1));
-          assert.equal(retained.bytes, 3 + length);
-          assert.ok(message.payload.length <= 16 + 2 * length + 15, 'room for long ones is given up');
+        const model = new Map<string, (typeof list)[number]>();
+        for (const next of list) {
+          const [name, payload, properties, publisher, isStored] = next;
+          const wasStored = keep(retained, publicationOf(name, payload, properties), publisher, isStored);
+          assert.equal(wasStored, model.get(name)?.[4] ?? false);
+          model.set(name, next);
         }
-        retained.delete('a/b');
-        assert.ok(place.isCutOff);
-        assert.equal(retained.bytes, 0);
+        let bytes = 0;
+        for (const [name, [, payload, properties, publisher, isStored]] of model) {
+          const kept = retained.get(encoder.encode(name));
+          assert.ok(kept !== null);
+          assert.equal(topicOf(kept), name);
+          assert.deepEqual(
+            Uint8Array.from(kept.payload.subarray(kept.payloadStart, kept.payloadEnd)),
+            payload,
+          );
+          assert.deepEqual(
+            Uint8Array.from(kept.properties.subarray(kept.propertiesStart, kept.propertiesEnd)),
+            properties,
+          );
+          assert.deepEqual(
+            [kept.qos, kept.expiresAtMs, kept.isStored, kept.publisher],
+            [1, 1.5, isStored, publisher],
+          );
+          bytes += encoder.encode(name).length + payload.length + properties.length;
+        }
+        assert.equal(retained.bytes, bytes);
       }),
     );
+  });
+
+  test('a place is known to be gone once its message is, also when another topic has taken its room', () => {
+    const retained = new RetainedMessages(Infinity, Infinity);
+    const [a, b] = [encoder.encode('a/b'), encoder.encode('c/d')];
+    keep(retained, publicationOf('a/b', a));
+    const place = retained.placeOf(a);
+    const [node = 0, generation = 0] = retained.placesOf('a/#');
+    assert.ok(retained.isHere(place) && retained.at(node, generation) !== null);
+    retained.delete(a);
+    assert.ok(!retained.isHere(place));
+    keep(retained, publicationOf('c/d', b));
+    assert.ok(!retained.isHere(place) && retained.at(node, generation) === null);
   });
 
   test('a filter that covers another matches whatever the other matches', () => {

@@ -5,7 +5,15 @@ import type { StoredState, StoreRecord } from '../../src/store/store.js';
 import { MemoryDisk, seeded } from '../support/memorydisk.js';
 import { StoreLoad } from '../support/storeload.js';
 import { canonicalOf, StoreModel } from '../support/storemodel.js';
-import { opened, published, queueOf, rememberingLog, STORE_FOLDER, storeOn } from '../support/stores.js';
+import {
+  opened,
+  partsOf,
+  published,
+  queueOf,
+  rememberingLog,
+  STORE_FOLDER,
+  storeOn,
+} from '../support/stores.js';
 
 const FLIPS = process.env['HOLDFAST_LONG'] === '1' ? 10_000 : 1_500;
 
@@ -126,9 +134,10 @@ async function assertGenuine(
     assertKnown(`session ${session} ${clientId} ${owner}`);
     for (const { filter, options } of subscriptions)
       assertKnown(`subscription ${session} ${filter} ${options}`);
-    for (const { position, topic, payload, qos } of await store.read(session, 0, 1000)) {
+    for (const message of await store.read(session, 0, 1000)) {
+      const { topic, payload } = partsOf(message);
       assertKnown(
-        `queued ${session} ${position} ${qos} ${Buffer.from(topic).toString('hex')} ${Buffer.from(payload).toString('hex')}`,
+        `queued ${session} ${message.position} ${message.qos} ${topic.toString('hex')} ${payload.toString('hex')}`,
       );
     }
   }
@@ -210,7 +219,7 @@ test('a payload that looks like records does not become records when its surroun
   const next = storeOn(spoiled);
   await next.open();
   assert.deepEqual(
-    (await next.read(1, 0, 10)).map(({ payload }) => Buffer.from(payload).toString()),
+    (await next.read(1, 0, 10)).map((message) => partsOf(message).payload.toString()),
     ['after', 'later'],
   );
 });

@@ -3,6 +3,7 @@
  * model and of a reopened store must be the same text.
  */
 import type { Store, StoredState, StoreRecord } from '../../src/store/store.js';
+import { partsOf } from './stores.js';
 
 interface ModelSession {
   fields: {
@@ -142,16 +143,9 @@ export async function canonicalOf(store: Store, state: StoredState): Promise<str
     for (let after = 0; ;) {
       const messages = await store.read(session.session, after, 7);
       if (messages.length === 0) break;
-      for (const {
-        position,
-        topic,
-        payload,
-        properties,
-        qos,
-        retain,
-        expiresAtMs,
-        identifiers,
-      } of messages) {
+      for (const message of messages) {
+        const { position, qos, retain, expiresAtMs, identifiers } = message;
+        const { topic, payload, properties } = partsOf(message);
         queue.push(
           `${position} ${text(topic)} ${text(payload)} ${text(properties)} ${qos} ${String(retain)} ${expiresAtMs} ${identifiers.join()}`,
         );

@@ -6,7 +6,7 @@ import type { TestContext } from 'node:test';
 import { silentLog, type Log } from '../../src/log.js';
 import { Metrics } from '../../src/metrics.js';
 import { DiskStore } from '../../src/store/disk.js';
-import type { StoreRecord } from '../../src/store/store.js';
+import type { StoredMessage, StoreRecord } from '../../src/store/store.js';
 import type { MemoryDisk } from './memorydisk.js';
 
 export const STORE_FOLDER = '/store';
@@ -97,6 +97,17 @@ export function published(
     },
     receivers: sessions.map((session) => ({ session, qos: 1, retain: false, identifiers: [] })),
     retained: false,
+  };
+}
+
+/** The bytes of a message that was read from a queue. */
+export function partsOf(message: StoredMessage): { topic: Buffer; payload: Buffer; properties: Buffer } {
+  const { topic, topicStart, topicEnd, payload, payloadStart, payloadEnd } = message;
+  const { properties, propertiesStart, propertiesEnd } = message;
+  return {
+    topic: Buffer.from(topic.subarray(topicStart, topicEnd)),
+    payload: Buffer.from(payload.subarray(payloadStart, payloadEnd)),
+    properties: Buffer.from(properties.subarray(propertiesStart, propertiesEnd)),
   };
 }
 

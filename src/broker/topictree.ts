@@ -1,0 +1,272 @@
+/**
+ * The trie of topic names with a number at each: names in, numbers out, by name or by filter. It lies in a few arrays
+ * of numbers and a slab of bytes, because a hundred thousand names as objects would keep the garbage collector busy.
+ */
+import { randomInt } from 'node:crypto';
+import { Slab } from '../slab.js';
+
+/** What a node is made of; PARENT is -1 for one that was let go. The first sibling's PREVIOUS is the last one. */
+const PARENT = 0;
+const FIRST = 1;
+const NEXT = 2;
+const PREVIOUS = 3;
+const CHAIN = 4;
+const HASH = 5;
+const NAME = 6;
+const VALUE = 7;
+const GENERATION = 8;
+const STRIDE = 9;
+const ROOT = 0;
+const NONE = -1;
+
+const SLASH = 0x2f;
+const PLUS = 0x2b;
+const POUND = 0x23;
+const DOLLAR = 0x24;
+/** Where a name begins in its block, behind its length. */
+const NAME_AT = 2;
+
+export class TopicTree {
+  #nodes = new Int32Array(STRIDE * 16).fill(NONE);
+  #nodesUsed = 1;
+  #nodesLive = 1;
+  #freeNode = NONE;
+  #buckets = new Int32Array(16).fill(NONE);
+  readonly #names = new Slab();
+  /** Nobody outside can choose names that all fall into one bucket. */
+  readonly #seed = randomInt(0x7fffffff);
+
+  /** The node of a topic, made if there is none: setValue() must follow. */
+  make(topic: Uint8Array, start: number, end: number): number {
+    let node = ROOT;
+    for (let at = start; at <= end; at++) {
+      const nameEnd = endOfLevel(topic, at, end);
+      const hash = this.#hash(node, topic, at, nameEnd);
+      const child = this.#child(node, topic, at, nameEnd, hash);
+      node = child === NONE ? this.#add(node, topic, at, nameEnd, hash) : child;
+      at = nameEnd;
+    }
+    return node;
+  }
+
+  /** The node of a topic; -1: there is none. */
+  find(topic: Uint8Array): number {
+    let node = ROOT;
+    for (let at = 0; at <= topic.length; at++) {
+      const nameEnd = endOfLevel(topic, at, topic.length);
+      node = this.#child(node, topic, at, nameEnd, this.#hash(node, topic, at, nameEnd));
+      if (node === NONE) return NONE;
+      at = nameEnd;
+    }
+    return node;
+  }
+
+  /** The number at a node; -1: none. */
+  valueOf(node: number): number {
+    return this.#get(node, VALUE);
+  }
+
+  setValue(node: number, value: number): void {
+    this.#set(node, VALUE, value);
+  }
+
+  /** Differs once a node was let go: whoever remembers a node remembers this with it. */
+  generationOf(node: number): number {
+    return node < this.#nodesUsed ? this.#get(node, GENERATION) : NONE;
+  }
+
+  /** Takes a node's number away, and the node itself and those above it as far as nothing needs them. */
+  clear(node: number): void {
+    this.#set(node, VALUE, NONE);
+    let left = node;
+    while (left !== ROOT && this.#get(left, VALUE) === NONE && this.#get(left, FIRST) === NONE) {
+      const above = this.#get(left, PARENT);
+      this.#remove(left);
+      left = above;
+    }
+  }
+
+  /** Every node with a number whose topic matches the filter [MQTT-4.7.1-2] [MQTT-4.7.2-1]. */
+  match(filter: Uint8Array, found: (node: number) => void): void {
+    let current = [ROOT];
+    for (let at = 0; at <= filter.length; at++) {
+      const end = endOfLevel(filter, at, filter.length);
+      const only = end === at + 1 ? filter[at] : 0;
+      if (only === POUND) {
+        for (const node of current) this.#visit(node, found);
+        return;
+      }
+      const next: number[] = [];
+      for (const node of current) {
+        if (only === PLUS) this.#pushChildren(node, next);
+        else {
+          const child = this.#child(node, filter, at, end, this.#hash(node, filter, at, end));
+          if (child !== NONE) next.push(child);
+        }
+      }
+      current = next;
+      at = end;
+    }
+    for (const node of current) if (this.#get(node, VALUE) !== NONE) found(node);
+  }
+
+  #pushChildren(node: number, into: number[]): void {
+    for (let child = this.#get(node, FIRST); child !== NONE; child = this.#get(child, NEXT))
+      if (node !== ROOT || !this.#isSystem(child)) into.push(child);
+  }
+
+  /** All at and below a node; at the root without what begins with `$`. */
+  #visit(top: number, found: (node: number) => void): void {
+    let node = top;
+    for (;;) {
+      if (this.#get(node, VALUE) !== NONE) found(node);
+      let next = this.#get(node, FIRST);
+      while (next === NONE || (top === ROOT && this.#get(next, PARENT) === ROOT && this.#isSystem(next))) {
+        if (next === NONE) {
+          if (node === top) return;
+          next = this.#get(node, NEXT);
+          node = this.#get(node, PARENT);
+        } else next = this.#get(next, NEXT);
+      }
+      node = next;
+    }
+  }
+
+  #isSystem(node: number): boolean {
+    const name = this.#get(node, NAME);
+    const { bytes } = this.#names.pageOf(name);
+    const at = this.#names.startOf(name);
+    return (bytes[at] as number) + (bytes[at + 1] as number) > 0 && bytes[at + NAME_AT] === DOLLAR;
+  }
+
+  #child(parent: number, bytes: Uint8Array, start: number, end: number, hash: number): number {
+    let node = this.#buckets[hash & (this.#buckets.length - 1)] as number;
+    while (node !== NONE) {
+      if (this.#get(node, HASH) === hash && this.#get(node, PARENT) === parent) {
+        if (this.#isNamed(node, bytes, start, end)) return node;
+      }
+      node = this.#get(node, CHAIN);
+    }
+    return NONE;
+  }
+
+  #isNamed(node: number, bytes: Uint8Array, start: number, end: number): boolean {
+    const name = this.#get(node, NAME);
+    const page = this.#names.pageOf(name).bytes;
+    const at = this.#names.startOf(name);
+    const length = end - start;
+    if ((page[at] as number) + (page[at + 1] as number) * 256 !== length) return false;
+    for (let i = 0; i < length; i++) if (page[at + NAME_AT + i] !== bytes[start + i]) return false;
+    return true;
+  }
+
+  #add(parent: number, bytes: Uint8Array, start: number, end: number, hash: number): number {
+    const name = this.#names.take(NAME_AT + end - start);
+    const page = this.#names.pageOf(name).bytes;
+    const at = this.#names.startOf(name);
+    page[at] = (end - start) & 255;
+    page[at + 1] = (end - start) >> 8;
+    for (let i = start; i < end; i++) page[at + NAME_AT + i - start] = bytes[i] as number;
+    const node = this.#takeNode();
+    this.#set(node, PARENT, parent);
+    this.#set(node, FIRST, NONE);
+    this.#set(node, HASH, hash);
+    this.#set(node, NAME, name);
+    this.#set(node, VALUE, NONE);
+    this.#append(parent, node);
+    if (++this.#nodesLive > this.#buckets.length) this.#rehash();
+    else this.#chain(node);
+    return node;
+  }
+
+  #takeNode(): number {
+    const node = this.#freeNode;
+    if (node !== NONE) {
+      this.#freeNode = this.#get(node, NEXT);
+      return node;
+    }
+    if ((this.#nodesUsed + 1) * STRIDE > this.#nodes.length) {
+      const nodes = new Int32Array(Math.ceil((this.#nodesUsed * 3) / 2) * STRIDE).fill(NONE);
+      nodes.set(this.#nodes);
+      this.#nodes = nodes;
+    }
+    this.#set(this.#nodesUsed, GENERATION, 0);
+    return this.#nodesUsed++;
+  }
+
+  #append(parent: number, node: number): void {
+    const first = this.#get(parent, FIRST);
+    this.#set(node, NEXT, NONE);
+    if (first === NONE) {
+      this.#set(parent, FIRST, node);
+      this.#set(node, PREVIOUS, node);
+      return;
+    }
+    const last = this.#get(first, PREVIOUS);
+    this.#set(last, NEXT, node);
+    this.#set(node, PREVIOUS, last);
+    this.#set(first, PREVIOUS, node);
+  }
+
+  #remove(node: number): void {
+    const parent = this.#get(node, PARENT);
+    const first = this.#get(parent, FIRST);
+    const next = this.#get(node, NEXT);
+    const previous = this.#get(node, PREVIOUS);
+    if (node === first) this.#set(parent, FIRST, next);
+    else this.#set(previous, NEXT, next);
+    if (next !== NONE) this.#set(next, PREVIOUS, previous);
+    else if (node !== first) this.#set(first, PREVIOUS, previous);
+    this.#unchain(node);
+    this.#names.giveBack(this.#get(node, NAME));
+    this.#set(node, GENERATION, (this.#get(node, GENERATION) + 1) & 0x7fffffff);
+    this.#set(node, PARENT, NONE);
+    this.#set(node, NEXT, this.#freeNode);
+    this.#freeNode = node;
+    this.#nodesLive--;
+  }
+
+  #chain(node: number): void {
+    const bucket = this.#get(node, HASH) & (this.#buckets.length - 1);
+    this.#set(node, CHAIN, this.#buckets[bucket] as number);
+    this.#buckets[bucket] = node;
+  }
+
+  #unchain(node: number): void {
+    const bucket = this.#get(node, HASH) & (this.#buckets.length - 1);
+    let at = this.#buckets[bucket] as number;
+    if (at === node) {
+      this.#buckets[bucket] = this.#get(node, CHAIN);
+      return;
+    }
+    while (this.#get(at, CHAIN) !== node) at = this.#get(at, CHAIN);
+    this.#set(at, CHAIN, this.#get(node, CHAIN));
+  }
+
+  #rehash(): void {
+    this.#buckets = new Int32Array(this.#buckets.length * 2).fill(NONE);
+    for (let node = 1; node < this.#nodesUsed; node++)
+      if (this.#get(node, PARENT) !== NONE) this.#chain(node);
+  }
+
+  #hash(parent: number, bytes: Uint8Array, start: number, end: number): number {
+    let hash = this.#seed ^ Math.imul(parent + 1, 0x9e3779b1);
+    for (let at = start; at < end; at++) hash = Math.imul(hash ^ (bytes[at] as number), 0x01000193);
+    return (hash ^ (hash >>> 15)) & 0x7fffffff;
+  }
+
+  // Fields of nodes that are there always are.
+  #get(node: number, field: number): number {
+    return this.#nodes[node * STRIDE + field] as number;
+  }
+
+  #set(node: number, field: number, value: number): void {
+    this.#nodes[node * STRIDE + field] = value;
+  }
+}
+
+function endOfLevel(bytes: Uint8Array, start: number, end: number): number {
+  let at = start;
+  while (at < end && bytes[at] !== SLASH) at++;
+  return at;
+}
