@@ -394,7 +394,7 @@ export class Broker implements BrokerApi, SystemSource {
 
   publish(message: Message): void {
     const bytes = encoder.encode(message.topic);
-    const route = this.#core.routeOf(bytes, 0, bytes.length);
+    const route = this.#core.routing.find(bytes, 0, bytes.length);
     if (route === null) return;
     const properties = message.properties ?? EMPTY;
     const incoming: Incoming = {
@@ -416,7 +416,7 @@ export class Broker implements BrokerApi, SystemSource {
   }
 
   handleOf(topic: string): TopicHandle {
-    return this.#core.ownRoute(topic) ?? { topic };
+    return this.#core.routing.ownRoute(topic) ?? { topic };
   }
 
   publishSample(
@@ -430,7 +430,7 @@ export class Broker implements BrokerApi, SystemSource {
   ): void {
     if (!(handle instanceof Route)) return;
     const core = this.#core;
-    if (handle.epoch !== core.epoch) core.refresh(handle);
+    core.routing.refresh(handle);
     const incoming = this.#isPublishing ? { ...this.#incoming } : this.#incoming;
     incoming.topic = handle.bytes;
     incoming.topicEnd = handle.bytes.length;
@@ -465,14 +465,14 @@ export class Broker implements BrokerApi, SystemSource {
       retainAsPublished: true,
       identifier: 0,
     });
-    this.#core.epoch++;
+    this.#core.routing.changed();
   }
 
   unsubscribe(filter: string, subscriber: Subscriber): void {
     const owner = this.#insiders.get(subscriber);
     if (owner === undefined) return;
     this.#core.subscriptions.remove(owner, filter, '');
-    this.#core.epoch++;
+    this.#core.routing.changed();
   }
 
   // ---------------------------------------------------------------- management

@@ -14,10 +14,11 @@ import type { BrokerLimits } from './limits.js';
 import type { Message, QoS } from './message.js';
 import { Arena, type Outbox } from './outbox.js';
 import { type Retained, RetainedMessages } from './retained.js';
-import { type Group, hashOf, Insider, type Owner, type Receiver, Route, RouteTable } from './route.js';
+import type { Group, Owner, Route } from './route.js';
+import { Routing } from './routing.js';
 import { type Link, type Outgoing, Session, type SessionHost, type SharedMessage } from './session.js';
 import { type Entry, Subscriptions } from './subscriptions.js';
-import { isTopicName, levelCount, matches, parseFilter } from './topic.js';
+import { parseFilter } from './topic.js';
 import { KeptWills, type Will } from './will.js';
 
 export interface CoreOptions {
@@ -58,7 +59,6 @@ export type Outcome =
   | 'refused';
 
 const NONE: readonly number[] = [];
-const NOBODY: readonly [] = [];
 const EMPTY = new Uint8Array(0);
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -79,12 +79,9 @@ export class Core implements SessionHost, CommitTurns {
   readonly sessions = new Map<string, Session>();
   readonly subscriptions = new Subscriptions<Owner>();
   readonly retained: RetainedMessages;
-  readonly routes = new RouteTable();
-  /** Grows when subscriptions or rights change: routes built before are built again. */
-  epoch = 0;
+  readonly routing: Routing;
   keptPosition = 0;
   access: readonly AccessRule[] | null = null;
-  #neverRetained: readonly string[];
   readonly #onOverflow: (clientId: string, count: number) => void;
   readonly #overflows = new Map<string, number>();
   #overflowTimer: Cancel | null = null;
@@ -104,7 +101,11 @@ export class Core implements SessionHost, CommitTurns {
     this.store = options.store;
     this.counters = options.counters;
     this.limits = options.limits;
-    this.#neverRetained = options.neverRetained;
+    this.routing = new Routing(
+      this.subscriptions,
+      options.neverRetained,
+      () => options.limits.maxTopicLevels,
+    );
     this.#onOverflow = options.onOverflow;
     this.retained = new RetainedMessages(options.limits.maxRetainedMessages, options.limits.maxRetainedBytes);
     this.commits = new Commits(options.store, this);
@@ -181,68 +182,6 @@ export class Core implements SessionHost, CommitTurns {
     this.schedule();
   }
 
-  // ---------------------------------------------------------------- routes
-
-  /** The route of bytes[start..end); null when that is no topic name. */
-  routeOf(bytes: Uint8Array, start: number, end: number): Route | null {
-    const hash = hashOf(bytes, start, end);
-    let route = this.routes.find(bytes, start, end, hash);
-    if (route === undefined) {
-      if (!isTopicName(bytes, start, end)) return null;
-      if (levelCount(bytes, start, end) > this.limits.maxTopicLevels) return null;
-      const own = copyOf(bytes, start, end);
-      route = new Route(decoder.decode(own), own, hash);
-      this.refresh(route);
-      this.routes.put(route);
-    } else if (route.epoch !== this.epoch) this.refresh(route);
-    return route;
-  }
-
-  /** A route for one who publishes there again and again and keeps it: it takes no room in the table. */
-  ownRoute(topic: string): Route | null {
-    // Topics of the plan are many and stay: their bytes lie side by side in buffers of Node's pool.
-    const { buffer, byteOffset, length } = Buffer.from(topic);
-    const bytes = new Uint8Array(buffer, byteOffset, length);
-    return isTopicName(bytes, 0, length) ? new Route(topic, bytes, hashOf(bytes, 0, length)) : null;
-  }
-
-  /** Builds a route from the subscriptions and rights of now. */
-  refresh(route: Route): void {
-    // Most topics lead to few or nobody, so nothing is made before it is needed.
-    let groups: Map<string, Group> | null = null;
-    let entriesOf: Map<Session, Entry<Owner>[]> | null = null;
-    let insiders: Route['insiders'][number][] | null = null;
-    this.subscriptions.match(route.topic, (entry) => {
-      const { owner } = entry;
-      if (owner instanceof Insider) {
-        (insiders ??= []).push({ subscriber: owner.subscriber, subscription: entry });
-        return;
-      }
-      if (!owner.rights.mayRead(route.topic)) return;
-      if (entry.share !== '') {
-        const key = `${entry.share}/${entry.filter}`;
-        const group = (groups ??= new Map<string, Group>()).get(key) ?? { key, members: [] };
-        group.members.push({ session: owner, entry });
-        groups.set(key, group);
-        return;
-      }
-      const entries = (entriesOf ??= new Map<Session, Entry<Owner>[]>()).get(owner);
-      if (entries === undefined) entriesOf.set(owner, [entry]);
-      else entries.push(entry);
-    });
-    // Assigned in the callback above, which the compiler cannot see.
-    const found = entriesOf as Map<Session, Entry<Owner>[]> | null;
-    const shared = groups as Map<string, Group> | null;
-    route.set(
-      found === null ? NOBODY : Array.from(found, ([session, entries]) => receiverOf(session, entries)),
-      shared === null ? NOBODY : [...shared.values()],
-      insiders ?? NOBODY,
-    );
-    route.isNeverRetained = this.#neverRetained.some((filter) => matches(filter, route.topic));
-    route.isSystem = route.topic.charCodeAt(0) === 0x24;
-    route.epoch = this.epoch;
-  }
-
   // ---------------------------------------------------------------- publications
 
   /** Takes a publication: keeps what must be kept and hands it to everybody who gets it. Rights were checked. */
@@ -301,7 +240,7 @@ export class Core implements SessionHost, CommitTurns {
       }
       count += route.insiders.length;
     }
-    this.#chosen.length = 0;
+    if (this.#chosen.length > 0) this.#chosen = [];
     if (kept || (isRetained && this.store.isLasting && this.store.isDirty)) return 'owed';
     return count === 0 ? 'unmatched' : 'done';
   }
@@ -428,7 +367,7 @@ export class Core implements SessionHost, CommitTurns {
 
   redistribute(session: Session, entry: Entry<unknown>, message: SharedMessage): void {
     const topic = decoder.decode(message.topic);
-    const route = this.routeOf(message.topic, 0, message.topic.length);
+    const route = this.routing.find(message.topic, 0, message.topic.length);
     const group = route?.groups.find((one) => one.key === `${entry.share}/${entry.filter}`);
     if (route === null || group === undefined) return;
     const others = { key: group.key, members: group.members.filter((member) => member.session !== session) };
@@ -499,7 +438,7 @@ export class Core implements SessionHost, CommitTurns {
   subscribe(session: Session, text: string, entry: Entry<Session>): boolean {
     const isNew = this.subscriptions.add(entry);
     (session.subscriptions ??= new Map()).set(text, entry);
-    this.epoch++;
+    this.routing.changed();
     return isNew;
   }
 
@@ -509,7 +448,7 @@ export class Core implements SessionHost, CommitTurns {
     if (entry === undefined) return false;
     session.subscriptions?.delete(text);
     this.subscriptions.remove(session, entry.filter, entry.share);
-    this.epoch++;
+    this.routing.changed();
     return true;
   }
 
@@ -610,7 +549,7 @@ export class Core implements SessionHost, CommitTurns {
         this.subscriptions.remove(session, entry.filter, entry.share);
       }
       session.subscriptions = null;
-      this.epoch++;
+      this.routing.changed();
     }
     if (session.will === null) this.#wills.clear(session);
     else this.#publishWill(session);
@@ -643,7 +582,7 @@ export class Core implements SessionHost, CommitTurns {
 
   /** The will becomes an ordinary publication of its session. */
   publishWillMessage(session: Session | null, will: Will): void {
-    const route = this.routeOf(will.topic, 0, will.topic.length);
+    const route = this.routing.find(will.topic, 0, will.topic.length);
     if (route === null) return;
     const incoming: Incoming = {
       topic: route.bytes,
@@ -768,9 +707,8 @@ export class Core implements SessionHost, CommitTurns {
   /** Rules changed: every session's rights are made again. */
   setAccess(access: readonly AccessRule[] | null, neverRetained: readonly string[]): void {
     this.access = access;
-    this.#neverRetained = neverRetained;
     for (const session of this.sessions.values()) session.rights = new Rights(access, session.identity);
-    this.epoch++;
+    this.routing.neverRetained = neverRetained;
   }
 }
 
@@ -795,26 +733,6 @@ export function entryOf<Owned extends Owner>(
 
 function isIn(one: { readonly entry: Entry<Owner> } | null, group: Group): boolean {
   return one !== null && `${one.entry.share}/${one.entry.filter}` === group.key;
-}
-
-function receiverOf(session: Session, entries: readonly Entry<Owner>[]): Receiver {
-  const receiver = joined(session, entries);
-  if (!entries.some((entry) => entry.noLocal)) return receiver;
-  const others = entries.filter((entry) => !entry.noLocal);
-  receiver.own = others.length === 0 ? null : joined(session, others);
-  return receiver;
-}
-
-function joined(session: Session, entries: readonly Entry<Owner>[]): Receiver {
-  const identifiers = entries.flatMap((entry) => (entry.identifier === 0 ? [] : [entry.identifier]));
-  return {
-    session,
-    // The highest of several values of QoS is one.
-    qos: Math.max(...entries.map((entry) => entry.qos)) as QoS,
-    retainAsPublished: entries.some((entry) => entry.retainAsPublished),
-    identifiers: identifiers.length === 0 ? NONE : identifiers,
-    own: undefined,
-  };
 }
 
 function publishedOf(incoming: Incoming, route: Route): PublishedMessage {

@@ -3,7 +3,7 @@
  * builds the object of a CONNECT and the bytes of every answer. It never sees bytes that were not found right.
  */
 import mqttPacket, { type IConnectPacket, type Packet } from 'mqtt-packet';
-import { copyOf } from './codec.js';
+import { copyOf, varintLength, writeVarint } from './codec.js';
 import { IN, MALFORMED, PROPERTY, PROTOCOL_ERROR, PropertyWalk, withoutHopProperties } from './properties.js';
 import { isText, isTopicName } from './topic.js';
 import type { Will } from './will.js';
@@ -448,18 +448,25 @@ export function encodeConnack(
 }
 
 export function encodeSuback(version: 4 | 5, packetIdentifier: number, codes: number[]): Uint8Array {
-  return mqttPacket.generate(
-    { cmd: 'suback', messageId: packetIdentifier, granted: codes },
-    version === 5 ? V5 : undefined,
-  );
+  return encodeCodes(0x90, version, packetIdentifier, codes);
 }
 
+/** 3.1.1 has no codes. */
 export function encodeUnsuback(version: 4 | 5, packetIdentifier: number, codes: number[]): Uint8Array {
-  return mqttPacket.generate(
-    // 3.1.1 has no codes; the generator leaves them out.
-    { cmd: 'unsuback', messageId: packetIdentifier, granted: codes },
-    version === 5 ? V5 : undefined,
-  );
+  return encodeCodes(0xb0, version, packetIdentifier, version === 5 ? codes : []);
+}
+
+/** By hand, since clients may come with very many subscriptions. In version 5 without properties. */
+function encodeCodes(first: number, version: 4 | 5, packetIdentifier: number, codes: number[]): Uint8Array {
+  const remaining = 2 + (version === 5 ? 1 : 0) + codes.length;
+  const packet = new Uint8Array(1 + varintLength(remaining) + remaining);
+  packet[0] = first;
+  let at = writeVarint(packet, 1, remaining);
+  packet[at++] = packetIdentifier >> 8;
+  packet[at++] = packetIdentifier & 255;
+  if (version === 5) packet[at++] = 0;
+  for (const code of codes) packet[at++] = code;
+  return packet;
 }
 
 /** Only version 5 has it from a server. */

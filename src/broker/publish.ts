@@ -96,8 +96,9 @@ export class Publishing {
   /** The route of a topic, the client's last one first; sets client.mayWriteLast. */
   #routeOf(client: Client, session: Session, bytes: Uint8Array, start: number, end: number): Route | null {
     const last = client.lastRoute;
-    if (last !== null && last.epoch === this.#core.epoch && last.isTopic(bytes, start, end)) return last;
-    const route = this.#core.routeOf(bytes, start, end);
+    if (last !== null && last.epoch === this.#core.routing.epoch && last.isTopic(bytes, start, end))
+      return last;
+    const route = this.#core.routing.find(bytes, start, end);
     if (route === null) return null;
     this.#mayWrite(client, session, route);
     return route;
@@ -321,7 +322,7 @@ export class Publishing {
     if (start === end && alias > 0) {
       const known = client.aliases?.[alias];
       if (known === undefined) return PROTOCOL_ERROR;
-      if (known.epoch !== this.#core.epoch) this.#core.refresh(known);
+      this.#core.routing.refresh(known);
       this.#mayWrite(client, session, known);
       return known;
     }

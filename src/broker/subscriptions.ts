@@ -84,14 +84,14 @@ export class Subscriptions<Owner> {
     const isSystem = topic.charCodeAt(0) === 0x24;
     let current = this.#levels;
     let next = this.#nextLevels;
-    current.length = 1;
     current[0] = this.#root;
-    for (let start = 0; current.length > 0;) {
+    // Counted by hand: to set the length of an array is slow.
+    for (let start = 0, count = 1; count > 0;) {
       const end = topic.indexOf('/', start);
       const name = start > topic.length ? null : topic.slice(start, end < 0 ? topic.length : end);
       const mayWild = start > 0 || !isSystem;
-      next.length = 0;
-      for (let i = 0; i < current.length; i++) {
+      let nextCount = 0;
+      for (let i = 0; i < count; i++) {
         const level = current[i] ?? never();
         if (level.hash !== null && mayWild) each(level.hash, found);
         if (name === null) {
@@ -99,10 +99,10 @@ export class Subscriptions<Owner> {
           continue;
         }
         const child = level.children?.get(name);
-        if (child !== undefined) next.push(child);
-        if (level.plus !== null && mayWild) next.push(level.plus);
+        if (child !== undefined) next[nextCount++] = child;
+        if (level.plus !== null && mayWild) next[nextCount++] = level.plus;
       }
-      [current, next] = [next, current];
+      [current, next, count] = [next, current, nextCount];
       start = end < 0 ? topic.length + 1 : end + 1;
     }
   }

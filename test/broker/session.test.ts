@@ -86,7 +86,7 @@ class TestLink implements Link {
 function publish(core: Core, topic: string, payload: string, qos: 0 | 1 | 2, expiresAtMs = 0): void {
   const bytes = encoder.encode(topic);
   const content = encoder.encode(payload);
-  const route = core.routeOf(bytes, 0, bytes.length) ?? assert.fail(topic);
+  const route = core.routing.find(bytes, 0, bytes.length) ?? assert.fail(topic);
   const incoming: Incoming = {
     topic: bytes, topicStart: 0, topicEnd: bytes.length,
     properties: new Uint8Array(0), propertiesStart: 0, propertiesEnd: 0,
