@@ -2,7 +2,7 @@
  * The one door of the broker: listeners let clients in, and the gateway uses publish(), publishSample() and
  * subscribe(). It joins the parts of this room and owns the connections; what happens to a message is in core.ts.
  */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Cancel, Clock } from '../clock.js';
@@ -313,8 +313,10 @@ export class Broker implements BrokerApi, SystemSource {
 
   // ---------------------------------------------------------------- who may do what
 
+  /** At the start only, a users file may be one that nobody made yet: nobody enters then. */
   #loadUsers(file: string | null): void {
-    this.#users.set(file === null ? new Map() : parseUsers(readFileSync(file, 'utf8'), file));
+    const isThere = file !== null && existsSync(file);
+    this.#users.set(isThere ? parseUsers(readFileSync(file, 'utf8'), file) : new Map());
   }
 
   /**

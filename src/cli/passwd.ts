@@ -1,10 +1,9 @@
 /** `holdfast passwd`: the users file. Passwords come from a terminal, a file or stdin, never from the command line. */
-import { chmodSync, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { isUserName, PASSWORD_SHORT, replaceUser } from '../broker/usersfile.js';
 import { parseUsers, userLine } from '../broker/users.js';
 import { askHidden } from './ask.js';
 import { EXIT, textOption, UsageError, type Context, type Verb } from './verb.js';
-
-const SHORT = 8;
 
 export const verb: Verb = {
   name: 'passwd',
@@ -39,31 +38,27 @@ async function run(context: Context): Promise<number> {
   }
   const [user] = args;
   if (user === undefined) throw new UsageError("which user? 'holdfast passwd operator'");
-  if (!isName(user))
+  if (!isUserName(user))
     throw new UsageError('a user name has no colon, no control characters, and no # in front');
   if (options['delete'] === true) {
     if (!users.has(user))
       throw new UsageError(`${file} has no user ${user}; 'holdfast passwd --list' shows who is there`);
-    replace(file, text, user, null);
+    replaceUser(file, text, user, null);
     stderr.write(`deleted ${user} from ${file}; SIGHUP tells a running gateway\n`);
     return EXIT.ok;
   }
   const password = await passwordFor(user, context);
-  if (password.length < SHORT)
-    stderr.write(`warning: a password of less than ${SHORT} characters is soon guessed\n`);
+  if (password.length < PASSWORD_SHORT)
+    stderr.write(`warning: a password of less than ${PASSWORD_SHORT} characters is soon guessed\n`);
   const given = textOption(options, 'groups');
   const groups =
     given === undefined ? (users.get(user)?.groups ?? []) : given.split(',').filter((name) => name !== '');
   if (groups.some((group) => group.includes(':'))) throw new UsageError('a group name has no colon');
-  replace(file, text, user, await userLine(user, password, groups));
+  replaceUser(file, text, user, await userLine(user, password, groups));
   stderr.write(
     `${users.has(user) ? 'changed' : 'added'} ${user} in ${file}; SIGHUP tells a running gateway\n`,
   );
   return EXIT.ok;
-}
-
-function isName(user: string): boolean {
-  return user !== '' && !/[:\p{Cc}]/u.test(user) && !user.startsWith('#');
 }
 
 async function passwordFor(user: string, context: Context): Promise<string> {
@@ -89,14 +84,4 @@ async function all(stream: NodeJS.ReadStream): Promise<string> {
   let text = '';
   for await (const chunk of stream) text += String(chunk);
   return text;
-}
-
-/** Every other line stays as it is, comments too. The new file is whole before it takes the old one's name. */
-function replace(file: string, text: string, user: string, line: string | null): void {
-  const lines = text.split(/\r?\n/).filter((other) => other !== '' && !other.startsWith(`${user}:`));
-  if (line !== null) lines.push(line);
-  const fresh = `${file}.new`;
-  writeFileSync(fresh, lines.map((other) => `${other}\n`).join(''), { mode: 0o600 });
-  chmodSync(fresh, 0o600);
-  renameSync(fresh, file);
 }

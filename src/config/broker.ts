@@ -2,7 +2,7 @@
  * The broker's and the page's part of the Plant: listeners, who may enter, store, limits. Any doubt about who may enter
  * is an error, so that nothing opens wider than was written.
  */
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import { isFilter } from './filter.js';
@@ -25,7 +25,12 @@ type TlsInput = NonNullable<ListenerInput['tls']>;
 const PORTS = { mqtt: 1883, mqtts: 8883, ws: 8083, wss: 8084, unix: 0 } as const;
 const UNLIMITED = Number.POSITIVE_INFINITY;
 
-export function brokerSettings(input: BrokerInput | undefined, source: Source): BrokerSettings {
+/** hasPage: whether there is a web page, on which a first user can be made. */
+export function brokerSettings(
+  input: BrokerInput | undefined,
+  source: Source,
+  hasPage: boolean,
+): BrokerSettings {
   const part: Path = ['broker'];
   const anonymous = input?.anonymous ?? false;
   const anonymousBeyondLoopback = input?.anonymous_beyond_loopback ?? false;
@@ -33,10 +38,7 @@ export function brokerSettings(input: BrokerInput | undefined, source: Source): 
     input?.listeners === undefined
       ? [listener({}, source, [])]
       : input.listeners.map((one, index) => listener(one, source, [...part, 'listeners', index]));
-  const usersFile =
-    input?.users_file === undefined
-      ? null
-      : readable(input.users_file, source, [...part, 'users_file'], 'made by `holdfast passwd`');
+  const usersFile = input?.users_file === undefined ? null : usersFileOf(input.users_file, source, hasPage);
   const settings: BrokerSettings = {
     listeners,
     anonymous,
@@ -53,6 +55,20 @@ export function brokerSettings(input: BrokerInput | undefined, source: Source): 
   checkPrivacy(settings, source);
   checkPorts(listeners, source);
   return settings;
+}
+
+/** A users file that is not there yet is made on the page, where there is one. */
+function usersFileOf(file: string, source: Source, hasPage: boolean): string {
+  const at: Path = ['broker', 'users_file'];
+  const path = resolve(source.folder, file);
+  if (!hasPage || existsSync(path)) return readable(file, source, at, 'made by `holdfast passwd`');
+  source.add(
+    'warning',
+    'HF2505',
+    at,
+    `${path} is not there yet; the page makes it with the first user, who needs the code that the log tells`,
+  );
+  return path;
 }
 
 function listener(input: ListenerInput, source: Source, at: Path): ListenerSettings {

@@ -93,7 +93,7 @@ export class PlantBuilder {
         baseTopic: this.#base,
         topics: this.#patterns.gatewayTopics(this.#tagLevels),
       },
-      broker: brokerSettings(this.#input.broker, this.#source),
+      broker: brokerSettings(this.#input.broker, this.#source, this.#input.web !== undefined),
       web: webSettings(this.#input.web, this.#source),
       buses: [...this.#buses.values()],
       devices: this.#devices,

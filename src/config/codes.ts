@@ -82,6 +82,7 @@ export const CODES: Readonly<Record<string, string>> = {
   HF2502: 'Passwords unencrypted on the network.',
   HF2503: 'The page unencrypted on the network.',
   HF2504: 'A secret that everybody on the machine can read.',
+  HF2505: 'No user yet.',
   HF2603: 'Two buses to one host and port.',
   HF3302: 'A bus that cannot keep the asked rates.',
 };

@@ -6,6 +6,7 @@ import { packageFolder } from '../entry.js';
 import type { Log } from '../log.js';
 import type { Metrics } from '../metrics.js';
 import type { Door } from './entrances.js';
+import type { Setup } from './setup.js';
 
 export interface DoorContext {
   readonly broker: Broker;
@@ -13,6 +14,8 @@ export interface DoorContext {
   readonly metrics: Metrics;
   /** Null when all is well, else what is not. */
   readonly notReady: () => string | null;
+  /** Null: there are users, or none is wanted. */
+  readonly setup: Setup | null;
 }
 
 export function doorsOf(plant: Plant, context: DoorContext): Door[] {
@@ -28,7 +31,11 @@ function nameOf({ protocol, host, port, path }: ListenerSettings): string {
 }
 
 /** The web server is loaded only where it is configured. */
-function webDoor(plant: Plant, web: WebSettings, { broker, log, metrics, notReady }: DoorContext): Door {
+function webDoor(
+  plant: Plant,
+  web: WebSettings,
+  { broker, log, metrics, notReady, setup }: DoorContext,
+): Door {
   return {
     name: `web ${web.host}:${web.port}`,
     open: async () => {
@@ -47,6 +54,7 @@ function webDoor(plant: Plant, web: WebSettings, { broker, log, metrics, notRead
           base: plant.gateway.baseTopic,
           anonymous: plant.broker.anonymous,
         },
+        setup,
         upgrade: (request, socket, head) => broker.upgrade(request, socket, head),
       });
       return { url: await server.listen(), close: () => server.close() };

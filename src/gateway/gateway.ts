@@ -2,6 +2,7 @@
  * The gateway as a whole: it opens store, broker, pool and listeners in that order and closes them in reverse, so that no
  * client meets a broker that is half restored. It builds everything in plain sight and owns nothing else.
  */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Broker, type BrokerPolicy } from '../broker/broker.js';
 import type { Clock } from '../clock.js';
@@ -25,6 +26,7 @@ import { RecentLog } from './recentlog.js';
 import { compare, Indexes, isSameServer } from './reload.js';
 import type { MayPublish } from './reply.js';
 import { type Handler, Requests } from './requests.js';
+import { Setup } from './setup.js';
 import { Status } from './status.js';
 import { Telemetry } from './telemetry.js';
 import { Uplinks } from './uplinks.js';
@@ -182,11 +184,24 @@ export class Gateway {
     if (this.#isStopping) return;
     this.#closers.push(() => this.#entrances.close());
     const listeners = await this.#entrances.open(
-      doorsOf(this.#plant, { broker: this.#broker, log, metrics, notReady: () => this.#notReady() }),
+      doorsOf(this.#plant, {
+        broker: this.#broker,
+        log,
+        metrics,
+        notReady: () => this.#notReady(),
+        setup: this.#setup(),
+      }),
     );
     if (this.#isStopping) return;
     this.#isReady = true;
     log.info('ready', { listeners });
+  }
+
+  /** Where users are wanted, none was made yet, and there is a page to make the first on. */
+  #setup(): Setup | null {
+    const { broker, web } = this.#plant;
+    if (web === null || broker.usersFile === null || existsSync(broker.usersFile)) return null;
+    return new Setup(broker.usersFile, this.#log, () => this.#broker.reload(policyOf(this.#plant)));
   }
 
   /** Closes what start() has opened, last first; each is tried, whatever happens to the others. */

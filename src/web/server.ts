@@ -1,6 +1,7 @@
 /**
  * The HTTP server: the page's files, /healthz, /readyz, /metrics, and the WebSocket upgrade at /mqtt, which is handed to
- * the broker. It changes nothing: whatever the page does, it does as an MQTT client under that client's rights.
+ * the broker. It changes nothing: whatever the page does, it does as an MQTT client under that client's rights. The one
+ * exception is /setup, where the first user is made while there is none.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { existsSync, readFileSync } from 'node:fs';
@@ -12,6 +13,12 @@ import sirv from 'sirv';
 import { HoldfastError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Metrics } from '../metrics.js';
+
+export interface FirstRun {
+  readonly isNeeded: boolean;
+  /** Null, or why not. */
+  make(first: { code: string; user: string; password: string }): Promise<string | null>;
+}
 
 export interface WebOptions {
   readonly host: string;
@@ -27,6 +34,8 @@ export interface WebOptions {
   readonly notReady: () => string | null;
   /** What the page must know before it connects: base topic, gateway, whether a user is needed. Nothing secret. */
   readonly about: Readonly<Record<string, unknown>>;
+  /** Makes the first user; null: there is one, or none is wanted. */
+  readonly setup: FirstRun | null;
   /** Takes over a WebSocket upgrade at /mqtt. */
   readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 }
@@ -40,6 +49,7 @@ const SECURITY_HEADERS = {
 } as const;
 
 const HEADER_BYTES_MAX = 16_384;
+const BODY_MAX = 4096;
 const REQUEST_TIMEOUT_MS = 10_000;
 
 export class WebServer {
@@ -109,16 +119,38 @@ export class WebServer {
     for (const [name, value] of Object.entries(SECURITY_HEADERS)) response.setHeader(name, value);
     if (!this.#isOurHost(request))
       return reply(response, 421, 'this host name is not served here; add it to web.host_names\n');
+    const path = (request.url ?? '/').split('?', 1)[0];
+    if (path === '/setup') return this.#setup(request, response);
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return reply(response, 405, 'only GET and HEAD\n');
-    const path = (request.url ?? '/').split('?', 1)[0];
     if (path === '/healthz') return reply(response, 200, 'ok\n');
     if (path === '/readyz') return this.#ready(response);
     if (path === '/metrics') return this.#metrics(response);
     if (path === '/about.json')
-      return reply(response, 200, JSON.stringify(this.#options.about), 'application/json');
+      return reply(response, 200, JSON.stringify(this.#about()), 'application/json');
     if (this.#page === null) return reply(response, 404, 'not found\n');
     this.#page(request, response, () => reply(response, 404, 'not found\n'));
+  }
+
+  #about(): Readonly<Record<string, unknown>> {
+    const { about, setup } = this.#options;
+    return setup?.isNeeded === true ? { ...about, needsSetup: true } : about;
+  }
+
+  /** A page from elsewhere cannot send JSON here without asking first, and is not answered when it asks. */
+  #setup(request: IncomingMessage, response: ServerResponse): void {
+    const { setup, log } = this.#options;
+    if (setup?.isNeeded !== true) return reply(response, 404, 'not found\n');
+    if (request.method !== 'POST') return reply(response, 405, 'only POST\n');
+    if (request.headers['content-type'] !== 'application/json' || !isSameOrigin(request))
+      return reply(response, 403, 'only from the page\n');
+    body(request)
+      .then((text) => setup.make(firstUserOf(text)))
+      .then((refused) => reply(response, refused === null ? 200 : 403, `${refused ?? 'made'}\n`))
+      .catch((error: unknown) => {
+        log.error('the first user could not be made', { error: String(error) });
+        reply(response, 500, 'the first user could not be made; see the log\n');
+      });
   }
 
   #ready(response: ServerResponse): void {
@@ -158,6 +190,28 @@ function isSameOrigin(request: IncomingMessage): boolean {
   const { origin, host } = request.headers;
   if (origin === undefined) return true;
   return URL.canParse(origin) && new URL(origin).host === host;
+}
+
+async function body(request: IncomingMessage): Promise<string> {
+  let text = '';
+  for await (const chunk of request.setEncoding('utf8')) {
+    text += String(chunk);
+    if (text.length > BODY_MAX) throw new Error('a request of more than 4 KiB');
+  }
+  return text;
+}
+
+/** What is no text is empty, and refused as such. */
+function firstUserOf(text: string): { code: string; user: string; password: string } {
+  const json: unknown = JSON.parse(text);
+  const fields = new Map<string, unknown>(
+    typeof json === 'object' && json !== null ? Object.entries(json) : [],
+  );
+  const field = (name: string): string => {
+    const value = fields.get(name);
+    return typeof value === 'string' ? value : '';
+  };
+  return { code: field('code'), user: field('user'), password: field('password') };
 }
 
 function hostOf(header: string): string {

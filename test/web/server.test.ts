@@ -15,6 +15,8 @@ writeFileSync(join(folder, 'app-1A2B3C4D.js'), 'export {};');
 after(() => rmSync(folder, { recursive: true }));
 
 let problem: string | null = null;
+let isSetUp = false;
+const made: string[] = [];
 let upgrades = 0;
 const metrics = new Metrics();
 const server = new WebServer({
@@ -27,6 +29,15 @@ const server = new WebServer({
   log: silentLog,
   notReady: () => problem,
   about: { gateway: 'plant-7' },
+  setup: {
+    get isNeeded() {
+      return !isSetUp;
+    },
+    make: ({ code, user, password }) => {
+      made.push(`${code} ${user} ${password}`);
+      return Promise.resolve(code === 'right' ? null : 'the code is not right');
+    },
+  },
   upgrade: (_request, socket) => {
     upgrades += 1;
     socket.end('HTTP/1.1 101 Switching Protocols\r\n\r\n');
@@ -92,7 +103,34 @@ test('the page is served with a strict content security policy, hashed files for
 });
 
 test('the page learns which gateway it is on', async () => {
-  assert.deepEqual(JSON.parse((await get('/about.json')).text), { gateway: 'plant-7' });
+  const about = async (): Promise<unknown> => JSON.parse((await get('/about.json')).text) as unknown;
+  assert.deepEqual(await about(), { gateway: 'plant-7', needsSetup: true });
+  isSetUp = true;
+  assert.deepEqual(await about(), { gateway: 'plant-7' });
+  isSetUp = false;
+});
+
+test('the first user is made by JSON from the page itself, and by nobody once there is one', async () => {
+  const post = (body: string, headers: Record<string, string> = {}): Promise<Response> =>
+    fetch(new URL('/setup', base), {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...headers },
+      body,
+    });
+  const first = JSON.stringify({ code: 'right', user: 'ops', password: 'correct horse' });
+  assert.equal((await post(first, { origin: 'http://evil.example' })).status, 403);
+  assert.equal((await post(first, { 'content-type': 'text/plain' })).status, 403);
+  assert.equal((await get('/setup')).status, 405);
+  assert.equal((await post('{"code":1')).status, 500);
+  assert.equal((await post(JSON.stringify({ code: 'x'.repeat(9000) }))).status, 500);
+  assert.deepEqual(made, []);
+  const wrong = await post('{"code":["right"],"__proto__":{"user":"ops"}}');
+  assert.deepEqual([wrong.status, await wrong.text()], [403, 'the code is not right\n']);
+  assert.equal((await post(first)).status, 200);
+  assert.deepEqual(made, ['  ', 'right ops correct horse']);
+  isSetUp = true;
+  assert.equal((await post(first)).status, 404);
+  isSetUp = false;
 });
 
 test('nothing but GET and HEAD, nothing outside the folder', async () => {

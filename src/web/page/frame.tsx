@@ -9,6 +9,7 @@ import { language, say, setLanguage, type Key } from './language.js';
 import { LogView } from './log.js';
 import { LoginView } from './login.js';
 import { gatewayName, link, signOut } from './session.js';
+import { SetupView } from './setup.js';
 import { TagsView } from './tags.js';
 import { clockText } from './texts.js';
 import { TrendView } from './trend.js';
@@ -55,6 +56,7 @@ function showTheme(): void {
 
 export const Frame: FunctionComponent = () => {
   const { state } = link.value;
+  if (state === 'setup') return <SetupView />;
   if (state === 'sign-in' || state === 'refused') return <LoginView />;
   const View = VIEWS[view.value];
   return (

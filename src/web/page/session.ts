@@ -8,7 +8,7 @@ import { MqttClient, matches, type Received } from './mqtt.js';
 import { setPlant, takeMessage, type PlantAbout } from './plant.js';
 
 export interface LinkState {
-  readonly state: 'connecting' | 'live' | 'lost' | 'sign-in' | 'refused';
+  readonly state: 'connecting' | 'live' | 'lost' | 'sign-in' | 'refused' | 'setup';
   /** When it was lost, ms since 1970; 0: it never was live. */
   readonly sinceMs: number;
   readonly isSignedIn: boolean;
@@ -18,6 +18,7 @@ interface About {
   readonly base: string;
   readonly gateway: string;
   readonly anonymous: boolean;
+  readonly needsSetup?: boolean;
 }
 
 export interface Ack {
@@ -56,8 +57,21 @@ export async function start(): Promise<void> {
   }
   gatewayName.value = about.gateway;
   document.title = `${about.gateway} – holdfast`;
-  if (!about.anonymous && credentials === null) link.value = { ...link.value, state: 'sign-in' };
+  if (about.needsSetup === true) link.value = { ...link.value, state: 'setup' };
+  else if (!about.anonymous && credentials === null) link.value = { ...link.value, state: 'sign-in' };
   else connect();
+}
+
+/** Makes the first user and signs in as that; resolves with null, or why not. */
+export async function makeFirstUser(code: string, user: string, password: string): Promise<string | null> {
+  const answer = await fetch('/setup', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ code, user, password }),
+  });
+  if (!answer.ok) return answer.text();
+  signIn(user, password);
+  return null;
 }
 
 export function signIn(user: string, password: string): void {
