@@ -28,7 +28,7 @@ const ROOMS = {
   web: ['broker/listener.ts'],
   'web/page': ['broker/framer.ts', 'broker/codec.ts', 'broker/properties.ts', 'broker/topic.ts'],
   simulator: ['modbus', 'config'],
-  poller: ['modbus', 'config/plant.ts'],
+  poller: ['modbus', 'config/plant.ts', 'config/sharing.ts'],
   broker: ['store/store.ts'],
   store: [],
   config: ['modbus/values.ts', 'modbus/protocol.ts'],

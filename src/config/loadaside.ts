@@ -4,6 +4,7 @@
  */
 import { entryUrl, startThread } from '../entry.js';
 import { freeze, type Loaded } from './loaded.js';
+import { shareEquals } from './sharing.js';
 
 export function loadAside(file: string, environment: NodeJS.ProcessEnv = process.env): Promise<Loaded> {
   return new Promise((resolve) => {
@@ -25,7 +26,10 @@ export function loadAside(file: string, environment: NodeJS.ProcessEnv = process
           },
         ],
       });
-    worker.once('message', ({ plant, problems }: Loaded) => resolve({ plant: freeze(plant), problems }));
+    worker.once('message', ({ plant, problems }: Loaded) => {
+      shareEquals(plant?.tags ?? []);
+      resolve({ plant: freeze(plant), problems });
+    });
     worker.once('error', (error) => fail(error.message));
     worker.once('exit', (code) => fail(`the loader stopped (${code})`));
   });

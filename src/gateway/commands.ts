@@ -52,7 +52,8 @@ export class Commands implements Subscriber {
   readonly #waitingOfBus = new Map<string, number>();
   readonly #accepted: Counter;
   readonly #refused: Counter;
-  #targets = new Map<string, Target>();
+  /** By the topics that their commands come on: two for each tag. */
+  #tags = new Map<string, Tag>();
   #filters: readonly string[] = [];
   #prefix = '';
   #correlation = 0;
@@ -71,11 +72,8 @@ export class Commands implements Subscriber {
     const { broker } = this.#options;
     const { id, baseTopic, topics } = plant.gateway;
     this.#prefix = `${baseTopic}/${id}/`;
-    this.#targets = new Map();
-    for (const tag of plant.tags) {
-      this.#targets.set(tag.setTopic, { tag, kind: 'write' });
-      this.#targets.set(tag.getTopic, { tag, kind: 'read' });
-    }
+    this.#tags = new Map();
+    for (const tag of plant.tags) this.#tags.set(tag.setTopic, tag).set(tag.getTopic, tag);
     const old = this.#filters;
     this.#filters = topics.commandFilters;
     for (const filter of old) if (!this.#filters.includes(filter)) broker.unsubscribe(filter, this);
@@ -84,7 +82,7 @@ export class Commands implements Subscriber {
 
   /** An answer must not become the next command. */
   takes(topic: string): boolean {
-    return this.#targets.has(topic);
+    return this.#tags.has(topic);
   }
 
   close(): void {
@@ -96,8 +94,8 @@ export class Commands implements Subscriber {
 
   deliver(message: Message): void {
     const { clock, mayPublish } = this.#options;
-    const target = this.#targets.get(message.topic);
-    const reply = replyOf(message, target?.tag.ackTopic ?? this.#ackTopicOf(message.topic), mayPublish);
+    const tag = this.#tags.get(message.topic);
+    const reply = replyOf(message, tag?.ackTopic ?? this.#ackTopicOf(message.topic), mayPublish);
     const text = readCommand(message.payload);
     const nowMs = clock.nowMs();
     const expiresAtMs = Math.min(
@@ -107,11 +105,12 @@ export class Commands implements Subscriber {
         : nowMs + (text.ttlMs ?? TTL_DEFAULT_MS),
     );
     const { sender } = message;
-    if (target === undefined) {
+    if (tag === undefined) {
       this.#refused.value += 1;
       this.#send(reply, text.id, 'UNKNOWN_TAG', 'no tag has this topic', null);
       return;
     }
+    const target: Target = { tag, kind: message.topic === tag.setTopic ? 'write' : 'read' };
     const waiting: Waiting = { target, text, reply, sender, expiresAtMs };
     const refusal = this.#refusalOf(waiting, message.retain, nowMs);
     if (refusal === null) this.#hand(waiting);

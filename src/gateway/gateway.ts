@@ -9,6 +9,7 @@ import type { Clock } from '../clock.js';
 import type { Loaded } from '../config/loaded.js';
 import type { Plant } from '../config/plant.js';
 import { formatProblem, type Problem } from '../config/problems.js';
+import { collectGarbage } from '../entry.js';
 import { messageOf } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Metrics } from '../metrics.js';
@@ -182,6 +183,7 @@ export class Gateway {
     await this.#pool.start();
     this.#closers.push(() => this.#pool.stop());
     if (this.#isStopping) return;
+    collectGarbage();
     this.#closers.push(() => this.#entrances.close());
     const listeners = await this.#entrances.open(
       doorsOf(this.#plant, {

@@ -3,22 +3,21 @@
  * look-up a sample and no object; what is made once per topic is made when the plant is taken.
  */
 import type { BrokerApi, TopicHandle } from '../broker/broker.js';
-import type { Plant } from '../config/plant.js';
+import type { Plant, Tag } from '../config/plant.js';
 import type { Counter, Metrics } from '../metrics.js';
 import type { ParcelReader } from '../poller/parcel.js';
 import type { History } from './history.js';
 
-/** What an index means: a tag or a batch, as its topic is published. */
-interface Slot {
-  readonly handle: TopicHandle;
-  readonly qos: 0 | 1 | 2;
-  readonly retain: boolean;
-  readonly stored: boolean;
-}
+/** How an index is published, in the bits of one number: QoS, and these. */
+const QOS = 3;
+const RETAIN = 4;
+const STORED = 8;
 
 export class Telemetry {
   readonly #broker: BrokerApi;
-  readonly #slots: (Slot | undefined)[] = [];
+  /** By the index of a tag or batch: its topic, and how it is published. */
+  readonly #handles: (TopicHandle | undefined)[] = [];
+  readonly #manners: number[] = [];
   readonly #published: Counter;
   readonly #unknown: Counter;
   #history: History | null = null;
@@ -34,13 +33,16 @@ export class Telemetry {
    * values go too, so that nobody takes an old value for today's.
    */
   take(plant: Plant): void {
-    const before = new Set(this.#slots.flatMap((slot) => (slot?.retain === true ? [slot.handle.topic] : [])));
-    this.#slots.length = 0;
+    const before = new Set<string>();
+    for (const [index, handle] of this.#handles.entries())
+      if (handle !== undefined && (this.#mannerOf(index) & RETAIN) !== 0) before.add(handle.topic);
+    this.#handles.length = 0;
+    this.#manners.length = 0;
     for (const tag of plant.tags) {
       if (tag.payload !== 'batch') this.#set(tag.index, tag.topic, tag);
     }
     for (const batch of plant.batches) this.#set(batch.index, batch.topic, { ...batch, stored: false });
-    for (const slot of this.#slots) if (slot !== undefined) before.delete(slot.handle.topic);
+    for (const handle of this.#handles) if (handle !== undefined) before.delete(handle.topic);
     for (const topic of before) {
       this.#broker.publish({ topic, payload: new Uint8Array(0), qos: 0, retain: true, sender: null });
     }
@@ -56,31 +58,39 @@ export class Telemetry {
     const { bytes } = parcel;
     let count = 0;
     while (parcel.next()) {
-      const slot = this.#slots[parcel.index];
-      if (slot === undefined) {
+      const { index } = parcel;
+      const handle = this.#handles[index];
+      if (handle === undefined) {
         this.#unknown.value += 1;
         continue;
       }
       count += 1;
       if (this.#history !== null) {
         const value = numberIn(bytes, parcel.payloadStart, parcel.payloadEnd);
-        this.#history.take(parcel.index, parcel.timeMs, value);
+        this.#history.take(index, parcel.timeMs, value);
       }
+      const manner = this.#mannerOf(index);
       this.#broker.publishSample(
-        slot.handle,
+        handle,
         bytes,
         parcel.payloadStart,
         parcel.payloadEnd,
-        slot.qos,
-        slot.retain,
-        slot.stored,
+        // The bits were made of one of these.
+        (manner & QOS) as 0 | 1 | 2,
+        (manner & RETAIN) !== 0,
+        (manner & STORED) !== 0,
       );
     }
     this.#published.value += count;
   }
 
-  #set(index: number, topic: string, { qos, retain, stored }: Omit<Slot, 'handle'>): void {
-    this.#slots[index] = { handle: this.#broker.handleOf(topic), qos, retain, stored };
+  #mannerOf(index: number): number {
+    return this.#manners[index] ?? 0;
+  }
+
+  #set(index: number, topic: string, { qos, retain, stored }: Pick<Tag, 'qos' | 'retain' | 'stored'>): void {
+    this.#handles[index] = this.#broker.handleOf(topic);
+    this.#manners[index] = qos | (retain ? RETAIN : 0) | (stored ? STORED : 0);
   }
 }
 

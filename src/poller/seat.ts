@@ -162,7 +162,7 @@ export class Seat {
       transferList: [...work.serialPorts.values()],
       resourceLimits: {
         maxOldGenerationSizeMb: 96 + Math.ceil(shard.tags.length / 500),
-        maxYoungGenerationSizeMb: 8,
+        maxYoungGenerationSizeMb: 3,
       },
     });
     this.#worker = worker;
@@ -181,7 +181,8 @@ export class Seat {
 
   #workOf(shard: Shard): Work {
     const knowledge = this.#options.knowledge.of(shard.devices);
-    return { ...shard, knowledge, serialPorts: this.#openSerial(shard.buses) };
+    const { tags, batches } = withoutTopics(shard);
+    return { ...shard, tags, batches, knowledge, serialPorts: this.#openSerial(shard.buses) };
   }
 
   /** serial.ts reads the ports in this thread; their bytes go straight to the worker. */
@@ -279,5 +280,16 @@ function without({ buses, devices, tags, batches }: Shard, gone: ReadonlySet<num
     devices: devices.filter(({ bus }) => !gone.has(bus.index)),
     tags: tags.filter(({ device }) => !gone.has(device.bus.index)),
     batches: batches.filter(({ device }) => !gone.has(device.bus.index)),
+  };
+}
+
+/** Workers know no topics, and four texts a tag are half of what it takes. */
+function withoutTopics({ tags, batches }: Shard): Pick<Shard, 'tags' | 'batches'> {
+  const bare = new Map(
+    tags.map((tag) => [tag, { ...tag, topic: '', setTopic: '', getTopic: '', ackTopic: '' }]),
+  );
+  return {
+    tags: [...bare.values()],
+    batches: batches.map((batch) => ({ ...batch, tags: batch.tags.flatMap((tag) => bare.get(tag) ?? []) })),
   };
 }

@@ -5,6 +5,8 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../clock.js';
 import type { Bus, Device, ShareSettings } from '../config/plant.js';
+import { shareEquals } from '../config/sharing.js';
+import { collectGarbage } from '../entry.js';
 import { createClient } from '../modbus/client.js';
 import type { FromWorker, ToWorker, Work, WorkerData } from './messages.js';
 import { Outbox } from './outbox.js';
@@ -54,6 +56,7 @@ const pollerOfTag = new Map<number, Poller>();
 const shares = new Map<number, Share>();
 
 async function add({ buses, devices, tags, batches, serialPorts, knowledge }: Work): Promise<void> {
+  shareEquals(tags);
   for (const bus of buses) {
     const own = tags.filter((tag) => tag.device.bus === bus);
     const poller = new Poller({
@@ -165,4 +168,5 @@ const statisticsTimer = setInterval(() => {
 }, STATISTICS_MS);
 
 await add(shard);
+collectGarbage();
 tell({ kind: 'ready' });
