@@ -423,7 +423,7 @@ export class PlantBuilder {
       if (read.length > 0) this.#checkConsistent(device, group.name, read, group.source, group.path);
       const groupTopic = `${topic}/${group.name}`;
       this.#uses.add(groupTopic, `group ${raw.name}/${group.name}`, group.source, group.path);
-      this.#addBatch(device, group.name, members, groupTopic);
+      this.#addBatch(device, group.name, members, groupTopic, this.#recipeOf(device, group.name, tags));
     }
   }
 
@@ -470,9 +470,25 @@ export class PlantBuilder {
       );
   }
 
-  #addBatch(device: Device, group: string | null, tags: readonly Tag[], topic: string): void {
+  /** A group is written at once when two of its tags are writable registers, and no tag has its name. */
+  #recipeOf(device: Device, group: string, tags: readonly Tag[]): Batch['recipe'] {
+    const isWritten = (tag: Tag): boolean => tag.group === group && tag.write?.table === 'holding-register';
+    if (tags.filter(isWritten).length < 2 || tags.some(({ name }) => name === group)) return null;
+    return {
+      setTopic: this.#patterns.topic('set', device.name, group),
+      ackTopic: this.#patterns.topic('ack', device.name, group),
+    };
+  }
+
+  #addBatch(
+    device: Device,
+    group: string | null,
+    tags: readonly Tag[],
+    topic: string,
+    recipe: Batch['recipe'] = null,
+  ): void {
     const qos = tags.reduce<0 | 1 | 2>((most, tag) => (tag.qos > most ? tag.qos : most), 0);
-    this.#batches.push({ index: 0, device, group, tags, qos, retain: false, topic });
+    this.#batches.push({ index: 0, device, group, tags, qos, retain: false, topic, recipe });
   }
 
   #numberBatches(): void {

@@ -458,4 +458,6 @@ export interface Batch {
   readonly qos: 0 | 1 | 2;
   readonly retain: boolean;
   readonly topic: string;
+  /** How several of its tags are written in one request; null: they are not. */
+  readonly recipe: { readonly setTopic: string; readonly ackTopic: string } | null;
 }

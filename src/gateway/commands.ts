@@ -24,8 +24,13 @@ const SWEEP_MS = 1000;
 
 type Code = ResultCode | `EXC_${number}`;
 
+/** What a command is for: a tag, or several that are written at once. */
+type Commandable = Pick<Tag, 'index' | 'name' | 'device' | 'setTopic' | 'ackTopic'> & {
+  readonly write: object | null;
+};
+
 interface Target {
-  readonly tag: Tag;
+  readonly tag: Commandable;
   readonly kind: 'write' | 'read';
 }
 
@@ -53,7 +58,7 @@ export class Commands implements Subscriber {
   readonly #accepted: Counter;
   readonly #refused: Counter;
   /** By the topics that their commands come on: two for each tag. */
-  #tags = new Map<string, Tag>();
+  #tags = new Map<string, Commandable>();
   #filters: readonly string[] = [];
   #prefix = '';
   #correlation = 0;
@@ -74,6 +79,10 @@ export class Commands implements Subscriber {
     this.#prefix = `${baseTopic}/${id}/`;
     this.#tags = new Map();
     for (const tag of plant.tags) this.#tags.set(tag.setTopic, tag).set(tag.getTopic, tag);
+    for (const { index, device, group, recipe } of plant.batches) {
+      if (recipe === null || group === null) continue;
+      this.#tags.set(recipe.setTopic, { index, name: group, device, write: recipe, ...recipe });
+    }
     const old = this.#filters;
     this.#filters = topics.commandFilters;
     for (const filter of old) if (!this.#filters.includes(filter)) broker.unsubscribe(filter, this);

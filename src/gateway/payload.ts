@@ -45,7 +45,8 @@ function wrong(error: string, id: string | null = null): CommandText {
 }
 
 function readObject(text: string): CommandText {
-  const { members, error } = scanObject(text);
+  const { members, error: wrongPart, end } = scanObject(text, 0, true);
+  const error = wrongPart ?? (end === text.length ? null : 'not JSON after }');
   const id = members.get('id') ?? null;
   if (error !== null) return wrong(error, id !== null && id.length <= ID_MAX_CHARACTERS ? id : null);
   if (id !== null && id.length > ID_MAX_CHARACTERS)
@@ -60,27 +61,42 @@ function readObject(text: string): CommandText {
   return { value, id, ttlMs: Math.min(ttlMs, TTL_MAX_MS), error: null };
 }
 
-/** Member names to the JSON text of their plain values; what was read before an error is kept. */
-function scanObject(text: string): { members: Map<string, string>; error: string | null } {
+interface Scanned {
+  readonly members: Map<string, string>;
+  readonly error: string | null;
+  /** Behind the closing brace. */
+  readonly end: number;
+}
+
+/**
+ * Member names to the JSON text of their plain values; what was read before an error is kept. Only the value of a
+ * recipe, `v`, is an object again, of plain values.
+ */
+function scanObject(text: string, start: number, hasRecipe: boolean): Scanned {
   const members = new Map<string, string>();
-  let at = skip(text, 1);
-  if (text[at] === '}') return { members, error: at + 1 === text.length ? null : 'not JSON after }' };
+  const failed = (error: string): Scanned => ({ members, error, end: text.length });
+  let at = skip(text, start + 1);
+  if (text[at] === '}') return { members, error: null, end: at + 1 };
   for (;;) {
     const name = match(SCALAR, text, at);
-    if (name === null || !name.startsWith('"')) return { members, error: 'not a JSON object' };
+    if (name === null || !name.startsWith('"')) return failed('not a JSON object');
     at = skip(text, at + name.length);
-    if (text[at] !== ':') return { members, error: 'not a JSON object' };
+    if (text[at] !== ':') return failed('not a JSON object');
     at = skip(text, at + 1);
-    const value = match(SCALAR, text, at);
-    if (value === null)
-      return { members, error: `the value of ${name.slice(0, 40)} is not a plain JSON value` };
     // A JSON string that the expression has accepted.
     const key = JSON.parse(name) as string;
-    if (members.has(key)) return { members, error: `${name.slice(0, 40)} is there twice` };
+    let value = match(SCALAR, text, at);
+    if (value === null && hasRecipe && key === 'v' && text[at] === '{') {
+      const inner = scanObject(text, at, false);
+      if (inner.error !== null) return failed(inner.error);
+      value = text.slice(at, inner.end);
+    }
+    if (value === null) return failed(`the value of ${name.slice(0, 40)} is not a plain JSON value`);
+    if (members.has(key)) return failed(`${name.slice(0, 40)} is there twice`);
     members.set(key, value);
     at = skip(text, at + value.length);
-    if (text[at] === '}') return { members, error: at + 1 === text.length ? null : 'not JSON after }' };
-    if (text[at] !== ',') return { members, error: 'not a JSON object' };
+    if (text[at] === '}') return { members, error: null, end: at + 1 };
+    if (text[at] !== ',') return failed('not a JSON object');
     at = skip(text, at + 1);
   }
 }

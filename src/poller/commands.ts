@@ -6,7 +6,10 @@ export const NOBODY = -1;
 
 export interface Command {
   readonly kind: 'write' | 'read';
+  /** The tag; of a recipe the first. */
   readonly state: TagState;
+  /** The tags of a recipe, which are written in one request; null: one tag is. */
+  readonly recipe: readonly TagState[] | null;
   readonly correlation: number;
   /** Monotonic time after which it must not be sent. */
   readonly deadlineMs: number;

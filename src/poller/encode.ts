@@ -54,7 +54,7 @@ export function encodeCommand(tag: Tag, payload: Uint8Array, factor = 1): Encode
   }
 }
 
-function refused(code: RefusalCode, text: string): Encoded & { kind: 'refused' } {
+export function refused(code: RefusalCode, text: string): Encoded & { kind: 'refused' } {
   return { kind: 'refused', code, text };
 }
 

@@ -76,11 +76,20 @@ const NO_RIDES_MS = 600_000;
 const SILENT_TRY_MS = 1000;
 /** A page of a unit cannot be turned while something is written to it: it is looked again so soon. */
 const WRITING_LOOK_MS = 5;
+/** What the poller orders itself. */
+const OWN_WRITE = { kind: 'write', recipe: null, correlation: NOBODY } as const;
 /** What may still be written when the poller stops. */
 const FAREWELL_MS = 800;
 
 type Good = Answer & { readonly ok: true };
 type Failure = Answer & { readonly ok: false };
+
+/** What a command is for. */
+interface Target {
+  readonly unit: Unit;
+  readonly state: TagState;
+  readonly recipe?: readonly TagState[];
+}
 
 /** One read on the line: a block, and neighbours that ride along. */
 interface Reading {
@@ -98,7 +107,7 @@ export class Poller {
   readonly #events: PollerEvents;
   readonly #client: Client;
   readonly #units: readonly Unit[];
-  readonly #byTag = new Map<number, { readonly unit: Unit; readonly state: TagState }>();
+  readonly #byTag = new Map<number, Target>();
   readonly #statistics: Statistics;
   readonly #agenda: Agenda;
   readonly #desk: Desk;
@@ -194,19 +203,22 @@ export class Poller {
     await this.#client.close();
   }
 
+  /** Tags of a group that are written at once. */
+  #recipeOf(batchIndex: number): Target | undefined {
+    for (const unit of this.#units) {
+      const joined = unit.batches.find(({ batch }) => batch.index === batchIndex && batch.recipe !== null);
+      const [state] = joined?.states ?? [];
+      if (joined !== undefined && state !== undefined) return { unit, state, recipe: joined.states };
+    }
+    return undefined;
+  }
+
   async #farewell(): Promise<void> {
     await Promise.all(this.#writes);
     if (!this.#client.isUp) return;
     for (const { unit, state, payload } of this.#upkeep.last()) {
       const deadlineMs = this.#clock.monotonicMs() + FAREWELL_MS;
-      const command = {
-        kind: 'write',
-        state,
-        payload,
-        correlation: NOBODY,
-        deadlineMs,
-        sequence: 0,
-      } as const;
+      const command = { ...OWN_WRITE, state, payload, deadlineMs, sequence: 0 };
       await this.#writer.write(unit, command, this.bus.timeoutMs);
     }
   }
@@ -218,16 +230,16 @@ export class Poller {
   }
 
   /** Queues a command; exactly one result follows. */
-  command(command: Omit<Command, 'sequence' | 'state'>, tagIndex: number): void {
+  command(command: Omit<Command, 'sequence' | 'state' | 'recipe'>, tagIndex: number): void {
     const { correlation } = command;
-    const target = this.#byTag.get(tagIndex);
+    const target = this.#byTag.get(tagIndex) ?? this.#recipeOf(tagIndex);
     if (target === undefined) return this.#desk.answer(tagIndex, 'UNKNOWN_TAG', correlation, 'no such tag');
-    const { unit, state } = target;
+    const { unit, state, recipe = null } = target;
     if (this.#isStopped || this.#link.isDown)
       return this.#desk.answer(tagIndex, 'OFFLINE', correlation, this.#link.error);
     if (unit.breaker.isOpen && this.#clock.monotonicMs() < unit.triedUntilMs)
       return this.#desk.answer(tagIndex, 'OFFLINE', correlation, unit.error);
-    this.#desk.accept(unit, { ...command, state });
+    this.#desk.accept(unit, { ...command, state, recipe });
     this.#pump();
   }
 
@@ -533,6 +545,7 @@ export class Poller {
       if (state.isDue(nowMs)) this.#publisher.publish(state, nowMs);
     }
     for (const joined of block.batches) this.#publisher.arrived(joined, block, timeMs, nowMs);
+    if (block.isTransient && unit.batches.length > 0) this.#publisher.readApart(unit, states);
     block.succeeded();
     this.#desk.answerRead(block);
     if (!block.isTransient) this.#agenda.again(block, nowMs, true);
@@ -812,9 +825,9 @@ export class Poller {
 
   /** One write from its encoding to its result; holds its place on the line for all its steps but the pauses. */
   async #carryOut(unit: Unit, command: Command): Promise<void> {
-    const { state, correlation, payload } = command;
+    const { state, recipe, correlation, payload } = command;
     const startedMs = this.#clock.monotonicMs();
-    const touched = unit.touchedBy(state);
+    const touched = [...new Set((recipe ?? [state]).flatMap((written) => unit.touchedBy(written)))];
     this.#inFlight += 1;
     unit.isWriting = true;
     unit.pausedMs = 0;
@@ -832,7 +845,8 @@ export class Poller {
       this.#credit(lineMs);
       if (correlation !== NOBODY) for (const other of touched) unit.readBack.add(other);
     }
-    if (outcome.code === 'OK' && correlation !== NOBODY) this.#upkeep.commanded(state, payload, nowMs);
+    if (outcome.code === 'OK' && correlation !== NOBODY && recipe === null)
+      this.#upkeep.commanded(state, payload, nowMs);
     if (outcome.answer !== null && !this.#isStopped) this.#judgeWrite(unit, outcome.answer, nowMs);
     this.#desk.answer(state.tag.index, outcome.code, correlation, outcome.text);
     if (!this.#isStopped) this.#readBack(nowMs);
@@ -861,13 +875,7 @@ export class Poller {
   #keepUp(nowMs: number): void {
     for (const { unit, state, payload } of this.#upkeep.due(nowMs)) {
       const everyMs = state.tag.write?.refresh?.everyMs ?? 0;
-      const command = {
-        kind: 'write',
-        state,
-        payload,
-        correlation: NOBODY,
-        deadlineMs: nowMs + everyMs,
-      } as const;
+      const command = { ...OWN_WRITE, state, payload, deadlineMs: nowMs + everyMs };
       this.#desk.accept(unit, command);
     }
   }

@@ -63,6 +63,7 @@ interface Outgoing {
 export class Pool implements PoolApi {
   readonly #options: PoolOptions;
   readonly #outgoing: Outgoing[] = [];
+  /** By the index of a tag or batch. */
   readonly #outgoingOfTag = new Map<number, Outgoing>();
   readonly #knowledge: KnowledgeFolder;
   readonly #restarts: Counter;
@@ -103,8 +104,8 @@ export class Pool implements PoolApi {
       this.#outgoing.map(async ({ seat }) => {
         const own = buses.filter(({ index }) => seat.polls(index));
         if (own.length === 0) return;
-        for (const tag of seat.shard.tags)
-          if (own.includes(tag.device.bus)) this.#outgoingOfTag.delete(tag.index);
+        for (const { device, index } of [...seat.shard.tags, ...seat.shard.batches])
+          if (own.includes(device.bus)) this.#outgoingOfTag.delete(index);
         await seat.remove(own);
       }),
     );
@@ -121,7 +122,7 @@ export class Pool implements PoolApi {
         await this.#seat(shard).seat.start();
         continue;
       }
-      for (const tag of shard.tags) this.#outgoingOfTag.set(tag.index, idle);
+      for (const { index } of [...shard.tags, ...shard.batches]) this.#outgoingOfTag.set(index, idle);
       idle.seat.add(shard);
     }
   }
@@ -145,7 +146,7 @@ export class Pool implements PoolApi {
     });
     const outgoing: Outgoing = { seat, writer: null, isDeferred: false };
     this.#outgoing.push(outgoing);
-    for (const tag of shard.tags) this.#outgoingOfTag.set(tag.index, outgoing);
+    for (const { index } of [...shard.tags, ...shard.batches]) this.#outgoingOfTag.set(index, outgoing);
     return outgoing;
   }
 

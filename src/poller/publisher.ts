@@ -27,14 +27,23 @@ export class Publisher {
     this.#sink.sample(state);
   }
 
+  /** Tags were read once, apart from their batches: these are told with their next poll. */
+  readApart(unit: Unit, states: readonly TagState[]): void {
+    for (const joined of unit.batches)
+      if (joined.states.some((state) => states.includes(state))) joined.hasNews = true;
+  }
+
   /** A block of a batch was read; the last one it waits for completes it. */
   arrived(joined: BatchState, block: Block, timeMs: number, nowMs: number): void {
     joined.arrived.add(block);
     if (joined.arrived.size < joined.awaited.size) return;
     joined.arrived.clear();
+    const { hasNews } = joined;
+    joined.hasNews = false;
     // A device's batch is told every poll, a group's when one of its tags is.
     const isDue =
       joined.batch.group === null ||
+      hasNews ||
       joined.states.some((state) => state.isDue(nowMs) || state.reportedAtMs === nowMs);
     if (isDue) this.#publishBatch(joined, timeMs, nowMs);
   }

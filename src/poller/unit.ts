@@ -163,6 +163,8 @@ export interface BatchState {
   /** Blocks whose answers it waits for, and those that have come. */
   readonly awaited: Set<Block>;
   readonly arrived: Set<Block>;
+  /** Some of its tags were read apart from the others meanwhile: the next one is told. */
+  hasNews: boolean;
 }
 
 const CODE_EXCEPTION = sampleCode('bad', 'exception');
@@ -253,6 +255,7 @@ export class Unit {
       states: batch.tags.flatMap((tag) => byIndex.get(tag.index) ?? []),
       awaited: new Set(),
       arrived: new Set(),
+      hasNews: false,
     }));
   }
 

@@ -78,6 +78,7 @@ async function add({ buses, devices, tags, batches, serialPorts, knowledge }: Wo
     });
     pollers.set(bus.index, poller);
     for (const tag of own) pollerOfTag.set(tag.index, poller);
+    for (const batch of batches) if (batch.device.bus === bus) pollerOfTag.set(batch.index, poller);
     if (bus.share !== null) {
       const own = devices.filter((device) => device.bus === bus);
       shares.set(bus.index, shareOf(bus, bus.share, own, poller));

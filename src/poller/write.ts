@@ -8,6 +8,7 @@ import type { Answer, ModbusError, Request } from '../modbus/client.js';
 import { isBitTable } from '../modbus/protocol.js';
 import { NOBODY, type Command } from './commands.js';
 import { encodeCommand, type Encoded } from './encode.js';
+import { encodeRecipe } from './recipe.js';
 import type { ResultCode } from './parcel.js';
 import type { TagState } from './report.js';
 import type { Unit } from './unit.js';
@@ -55,6 +56,8 @@ export class Writer {
   /** Carries out one command; nothing of it is sent after its deadline. */
   async write(unit: Unit, command: Command, timeoutMs: number): Promise<WriteOutcome> {
     const { send } = this.#options;
+    const { recipe } = command;
+    if (recipe !== null) return this.#writeRecipe(unit, command, recipe, timeoutMs);
     const { state } = command;
     const encoded = encodeCommand(state.tag, command.payload, state.factor);
     if (encoded.kind === 'refused') return refused(encoded);
@@ -69,6 +72,17 @@ export class Writer {
     if (outcome.code !== 'OK') return outcome;
     await this.#options.pause(unit, pulse.ms);
     return this.#rest(outcome, new Job(send, unit, state.tag, rest, timeoutMs));
+  }
+
+  async #writeRecipe(
+    unit: Unit,
+    command: Command,
+    recipe: readonly TagState[],
+    timeoutMs: number,
+  ): Promise<WriteOutcome> {
+    const encoded = encodeRecipe(recipe, command.payload, unit.device.limits.writeFunctions);
+    if (encoded.kind === 'refused') return refused(encoded);
+    return this.#carryOut(new Job(this.#options.send, unit, encoded.first, encoded, timeoutMs), command);
   }
 
   /** Memory of devices wears: what may be written so often an hour was written that often already. */

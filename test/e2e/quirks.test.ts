@@ -433,6 +433,22 @@ devices:
     assert.ok(exchanges.every(({ address, quantity }) => address === 0 && quantity >= 4));
   });
 
+  test('a recipe is written in one request, or not at all', async () => {
+    const registers = (): Promise<string> => rig.plant.peek('plc', 1, 'holding-register', 10, 3);
+    const before = (await rig.writes('plc', 1)).length;
+    const ack = await rig.command('grouped/recipe', '{"v":{"volume":2.5,"number":4},"id":7}');
+    assert.deepEqual([ack['ok'], ack['id'], ack['v']], [true, 7, { volume: 2.5, number: 4 }]);
+    assert.equal(await registers(), '000440200000');
+    assert.equal(JSON.parse(await until('the new batch', () => { const batch = rig.latest.get('batch/grouped/recipe'); return batch?.includes('2.5') ? batch : null; })).v['recipe/number'], 4); // prettier-ignore
+    assert.equal((await rig.command('grouped/recipe', '{"v":{"number":5,"volume":101}}'))['code'], 'RANGE');
+    assert.equal((await rig.command('grouped/recipe', '{"v":{"number":5,"weight":1}}'))['code'], 'TYPE');
+    assert.equal((await rig.command('grouped/recipe', '5'))['code'], 'TYPE');
+    assert.equal((await rig.command('grouped/recipe', '{"v":{"recipe/number":6}}'))['ok'], true);
+    assert.equal(await registers(), '000640200000');
+    const writes = (await rig.writes('plc', 1)).slice(before);
+    assert.deepEqual(writes.map(({ functionCode, address, quantity }) => [functionCode, address, quantity]), [[16, 10, 3], [6, 10, 1]]); // prettier-ignore
+  });
+
   test('14 a device that takes one client, wants pauses and closes what is idle is read without a fault', async () => {
     await until('some polls', () => rig.history.filter(({ topic }) => topic.endsWith('/shy/b')).length >= 4);
     const exchanges = await rig.plant.exchanges('shy');

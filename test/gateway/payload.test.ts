@@ -54,7 +54,7 @@ test('what is not a plain value is refused, and the id is still known', () => {
     '1 2',
     '[1]',
     '{"v":[1]}',
-    '{"v":{"v":1}}',
+    '{"v":{"v":{}}}',
     '{"v":1}x',
     '{"v":1,}',
     '01',
@@ -65,12 +65,24 @@ test('what is not a plain value is refused, and the id is still known', () => {
     assert.notEqual(read(text).error, null, text);
     assert.equal(read(text).value, null, text);
   }
-  const nested = read('{"id":"abc","v":{}}');
+  const nested = read('{"id":"abc","v":{"a":{}}}');
   assert.equal(nested.id, '"abc"');
-  assert.match(nested.error ?? '', /value of "v"/);
+  assert.match(nested.error ?? '', /value of "a"/);
+  assert.match(read('{"v":1,"x":{}}').error ?? '', /value of "x"/);
+  assert.match(read('{"v":{"a":1,"a":2}}').error ?? '', /"a" is there twice/);
+  assert.match(read('{"v":{"a":1}').error ?? '', /not a JSON object/);
   assert.match(read('{"v":1,"v":2}').error ?? '', /twice/);
   assert.match(read('{"v":1,"\\u0076":2}').error ?? '', /twice/);
   assert.match(read('{"v":1,"ttl":5}').error ?? '', /duration/);
+});
+
+test('the value of a recipe is an object of plain values, as it was written', () => {
+  assert.deepEqual(read('{"v":{"number":3, "volume":2.50},"id":1}'), {
+    value: '{"number":3, "volume":2.50}',
+    id: '1',
+    ttlMs: null,
+    error: null,
+  });
 });
 
 test('deep, huge and broken payloads are refused at once', () => {

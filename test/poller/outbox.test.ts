@@ -105,6 +105,10 @@ test('results of commands leave whatever samples do, and a batch longer than any
   const many = states(100);
   for (const [i, state] of many.entries()) set(state, i);
   const tags = many.map(({ tag }) => tag);
-  outbox.batch({ index: 900, device, group: null, tags, qos: 0, retain: true, topic: 'b' }, many, 0);
+  outbox.batch(
+    { index: 900, device, group: null, tags, qos: 0, retain: true, topic: 'b', recipe: null },
+    many,
+    0,
+  );
   assert.deepEqual([posted.length, parcels.length], [0, 1]);
 });

@@ -123,6 +123,7 @@ test("of a dead worker's tags every one is said to be offline, batches too", () 
     qos: 0,
     retain: true,
     topic: 'b',
+    recipe: null,
   } as const;
   const seen = new Map<number, string>();
   for (const buffer of offlineParcels(tags, [batch], T)) {
