@@ -10,6 +10,7 @@ import { fail } from './prepare.mjs';
 const PEERS = [
   ['mosquitto', '/usr/sbin/mosquitto'],
   ['mosquitto-clients', '/usr/bin/mosquitto_sub'],
+  ['nats-server', '/usr/sbin/nats-server'],
   ['mbpoll', '/usr/bin/mbpoll'],
   ['socat', '/usr/bin/socat'],
   ['chromium', '/usr/bin/chromium'],
@@ -25,11 +26,15 @@ const PEERS = [
   ['python3-paho-mqtt', ['/usr/bin/python3', '-c', 'import paho.mqtt.client']],
 ];
 
+/** For the long forms only: it brings Erlang with it. */
+const LONG_PEERS = [['rabbitmq-server', '/usr/sbin/rabbitmq-server']];
+
 const isThere = ([, proof]) =>
   Array.isArray(proof) ? spawnSync(proof[0], proof.slice(1)).status === 0 : existsSync(proof);
 
-export function installPeers() {
-  const missing = PEERS.filter((peer) => !isThere(peer)).map(([name]) => name);
+export function installPeers(isLong) {
+  const wanted = isLong ? [...PEERS, ...LONG_PEERS] : PEERS;
+  const missing = wanted.filter((peer) => !isThere(peer)).map(([name]) => name);
   if (missing.length === 0) return;
   const line = `apt-get install -y --no-install-recommends ${missing.join(' ')}`;
   const sudo = process.getuid?.() === 0 ? [] : ['sudo', '-n'];
@@ -45,7 +50,7 @@ export function installPeers() {
     });
   apt(['update', '-q']);
   const done = apt(line.split(' ').slice(1));
-  const still = PEERS.filter((peer) => !isThere(peer)).map(([name]) => name);
+  const still = wanted.filter((peer) => !isThere(peer)).map(([name]) => name);
   if (still.length > 0)
     fail(
       `could not install ${still.join(' ')} with\n\n  ${line}\n\n${done.stdout ?? ''}${done.stderr ?? ''}`,

@@ -11,11 +11,11 @@ import { installPeers } from './peers.mjs';
 
 requireNode();
 install();
-installPeers();
-await buildIfStale();
-
 const args = process.argv.slice(2);
 const isLong = args.includes('--long');
+installPeers(isLong);
+await buildIfStale();
+
 if (isLong) process.env.HOLDFAST_LONG = '1';
 const rooms = args.filter((arg) => !arg.startsWith('--'));
 process.stderr.write('compiling ...\n');

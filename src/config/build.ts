@@ -7,6 +7,7 @@ import { type Address, TABLE_OF, addressText, numberingOf } from './address.js';
 import { brokerSettings, webSettings } from './broker.js';
 import { uplinkSettings } from './uplink.js';
 import { resolveBus } from './bus.js';
+import { redundancySettings } from './redundancy.js';
 import type { Shaped } from './complaints.js';
 import { type LoadedMap, Maps, type RawDevice, TagExpander, levelOf, unitsOf } from './expand.js';
 import { type Layer, say } from './layers.js';
@@ -103,6 +104,7 @@ export class PlantBuilder {
         id: this.#gatewayId,
         baseTopic: this.#base,
       }),
+      redundancy: redundancySettings(this.#input.redundancy, this.#source),
       workers: this.#input.gateway?.workers ?? 0,
     };
     checkSharePorts(plant, this.#source);

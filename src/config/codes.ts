@@ -64,6 +64,7 @@ export const CODES: Readonly<Record<string, string>> = {
   HF1513: 'A payload form or template of an uplink that cannot be filled in.',
   HF1514: 'A message of an uplink without an occasion, or with two.',
   HF1515: 'Two uplinks with one queue folder.',
+  HF1516: 'A lease that cannot be asked for, or not be renewed in time.',
   HF1601: 'A bus setting that means nothing for its protocol.',
   HF1602: 'A bus setting that cannot work.',
   HF1603: 'Two buses on one serial port.',

@@ -19,6 +19,7 @@ export interface Plant {
   readonly tags: readonly Tag[];
   readonly batches: readonly Batch[];
   readonly uplinks: readonly UplinkSettings[];
+  readonly redundancy: RedundancySettings | null;
   /** The most worker threads to use; 0: cores minus one, at least one. */
   readonly workers: number;
 }
@@ -124,6 +125,18 @@ export interface WebSettings {
   readonly hostNames: readonly string[];
 }
 
+/** Gateways of one group take turns: one polls and writes, the others wait. */
+export interface RedundancySettings {
+  readonly group: string;
+  /** Names this gateway among them. */
+  readonly member: string;
+  /** NATS servers that keep the lease. */
+  readonly servers: readonly string[];
+  readonly user: string | null;
+  readonly password: string | null;
+  readonly ttlMs: number;
+}
+
 /** A broker elsewhere that messages are forwarded to, and from. */
 export interface UplinkSettings {
   readonly name: string;
@@ -194,6 +207,8 @@ export interface UplinkQueueSettings {
   readonly order: 'oldest-first' | 'live-first';
   /** Messages a second while the backlog drains; Infinity: no limit. */
   readonly drainPerS: number;
+  /** Messages of one topic sent and not acknowledged, at most. */
+  readonly perTopic: number;
 }
 
 export interface Bus {

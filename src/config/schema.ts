@@ -857,7 +857,37 @@ const uplinkSchema = z.strictObject({
           .check(about('What goes first after the far side was away.', 'oldest-first')),
       ),
       drain_rate: limit('Messages a second while the backlog drains.'),
+      per_topic: z.optional(
+        whole(1, 200).check(
+          about(
+            'Messages of one topic sent and not acknowledged, at most. More are faster where all goes to few topics over a long line; a cluster that loses a node may then swap them.',
+            1,
+          ),
+        ),
+      ),
     }),
+  ),
+});
+
+const redundancySchema = z.strictObject({
+  group: slugText('a name of a group').check(about('Gateways with the same group take turns.')),
+  member: z.optional(
+    slugText('a name').check(about('Name of this gateway among them; the host name unless given.')),
+  ),
+  servers: z
+    .array(text('a URL'))
+    .check(z.minLength(1), about('NATS servers with JetStream that keep the lease: nats://host:4222.')),
+  user: z.optional(text().check(about('User name there.'))),
+  password: z.optional(
+    text().check(about('Password; write `${NAME}` or `!file path`, never the password itself.')),
+  ),
+  ttl: z.optional(
+    duration().check(
+      about(
+        'The lease expires so long after its last renewal; the same in every gateway of the group.',
+        '6s',
+      ),
+    ),
   ),
 });
 
@@ -940,6 +970,13 @@ const gatewaySchema = z.strictObject({
       .record(slugText('a name of an uplink'), uplinkSchema)
       .check(about('Brokers elsewhere; what they owe an acknowledgement for is kept on the disk.')),
   ),
+  redundancy: z.optional(
+    redundancySchema.check(
+      about(
+        'Two gateways on one plant: the one that holds the lease polls and writes; absent: this one always does.',
+      ),
+    ),
+  ),
 });
 
 export type GatewayInput = z.output<typeof gatewaySchema>;
@@ -950,6 +987,7 @@ export type TagInput = z.output<typeof tagSchema>;
 export type RepeatInput = z.output<typeof repeatSchema>;
 export type BrokerInput = NonNullable<GatewayInput['broker']>;
 export type UplinkInput = z.output<typeof uplinkSchema>;
+export type RedundancyInput = z.output<typeof redundancySchema>;
 export type LevelInput = NonNullable<GatewayInput['defaults']>;
 
 export type Issue = z.core.$ZodIssue;

@@ -85,6 +85,7 @@ function uplink(
       sync: input.queue?.sync ?? 'interval',
       order: input.queue?.order ?? 'oldest-first',
       drainPerS: input.queue?.drain_rate ?? Number.POSITIVE_INFINITY,
+      perTopic: input.queue?.per_topic ?? 1,
     },
   };
 }

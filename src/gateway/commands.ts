@@ -47,6 +47,8 @@ export interface CommandsOptions {
   readonly pool: Pick<PoolApi, 'read' | 'write'>;
   readonly status: Status;
   readonly mayPublish: MayPublish;
+  /** Whether this gateway is the one that writes. */
+  readonly isActive: () => boolean;
   readonly clock: Clock;
   readonly metrics: Metrics;
 }
@@ -145,6 +147,7 @@ export class Commands implements Subscriber {
   #refusalOf({ target, text, expiresAtMs }: Waiting, retain: boolean, nowMs: number): [Code, string] | null {
     if (retain) return ['RETAINED', 'commands are never retained; publish without the retain flag'];
     if (expiresAtMs <= nowMs) return ['EXPIRED', 'the command came after its time to live'];
+    if (!this.#options.isActive()) return ['OFFLINE', 'another gateway of the group is the active one'];
     if (target.kind === 'write') {
       if (text.error !== null) return ['TYPE', text.error];
       if (text.value === null) return ['TYPE', 'no value; send 55 or {"v":55}'];

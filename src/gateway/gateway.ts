@@ -13,6 +13,8 @@ import { collectGarbage } from '../entry.js';
 import { messageOf } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Metrics } from '../metrics.js';
+import { ParcelReader } from '../poller/parcel.js';
+import { offlineParcels } from '../poller/payload.js';
 import { Pool, type PoolListener } from '../poller/pool.js';
 import { offerBackups } from '../store/backupsocket.js';
 import { DiskStore } from '../store/disk.js';
@@ -24,6 +26,7 @@ import { doorsOf } from './doors.js';
 import { Entrances } from './entrances.js';
 import { History } from './history.js';
 import { RecentLog } from './recentlog.js';
+import { Redundancy, type RedundancyAbout } from './redundancy.js';
 import { compare, Indexes, isSameServer } from './reload.js';
 import type { MayPublish } from './reply.js';
 import { type Handler, Requests } from './requests.js';
@@ -61,6 +64,7 @@ export class Gateway {
   readonly #indexes: Indexes;
   readonly #log: RecentLog;
   readonly #uplinks: Uplinks;
+  readonly #redundancy: Redundancy;
   readonly #configFile: ConfigFile;
   #history: History | null = null;
   /** What is open, in the order it was opened. */
@@ -95,8 +99,17 @@ export class Gateway {
       !this.#commands.takes(topic) && !this.#requests.takes(topic) && this.#broker.mayPublish(sender, topic);
     this.#telemetry = new Telemetry(this.#broker, metrics);
     this.#status = new Status(plant, { broker: this.#broker, clock });
+    this.#redundancy = new Redundancy({
+      settings: plant.redundancy,
+      pool: () => this.#pool,
+      plant: () => this.#plant,
+      clock,
+      log,
+      changed: (about) => this.#roleChanged(about),
+    });
     this.#pool = this.#poolOf(plant);
     this.#commands = new Commands({
+      isActive: () => this.#redundancy.isActive,
       broker: this.#broker,
       pool: this.#pool,
       status: this.#status,
@@ -115,7 +128,7 @@ export class Gateway {
       clock,
       log,
       metrics,
-      mayBringIn: () => true,
+      isActive: () => this.#redundancy.isActive,
       changed: (about) => this.#status.event('uplink', { t: clock.nowMs(), ...about }),
     });
     this.#entrances = new Entrances(log, clock);
@@ -125,7 +138,7 @@ export class Gateway {
   #handlers(): Record<string, Handler> {
     const { version } = this.#options;
     return {
-      status: () => this.#status.summary(),
+      status: () => ({ ...this.#status.summary(), redundancy: this.#redundancy.about() }),
       reload: () => this.reload(),
       plant: () => plantView(this.#plant, version),
       statistics: () => statisticsView(this.#plant, (bus) => this.#status.busFigures(bus)),
@@ -180,8 +193,11 @@ export class Gateway {
     // Before the first sample, so that none is missed.
     await this.#uplinks.take(this.#plant);
     this.#closers.push(() => this.#uplinks.stop());
+    // Closed after the pool: the other gateway may begin when this one has ended.
+    this.#closers.push(() => this.#redundancy.stop());
     await this.#pool.start();
     this.#closers.push(() => this.#pool.stop());
+    await this.#redundancy.start();
     if (this.#isStopping) return;
     collectGarbage();
     this.#closers.push(() => this.#entrances.close());
@@ -257,14 +273,26 @@ export class Gateway {
     this.#broker.reload(policyOf(fresh));
     this.#broker.renewCertificates();
     if (!isSameServer(old, fresh)) {
-      this.#options.log.warn('listeners, store, limits and web are taken over at the next start');
+      this.#options.log.warn('listeners, store, limits, web and redundancy are taken over at the next start');
     }
     const { plant, removed, added } = compare(old, fresh, this.#indexes);
-    this.#plant = plant;
-    await this.#pool.remove(removed);
-    this.#take(plant);
-    await this.#uplinks.take(plant);
-    await this.#pool.add(plant, added);
+    const take = async (): Promise<Plant> => {
+      this.#plant = plant;
+      this.#take(plant);
+      await this.#uplinks.take(plant);
+      return plant;
+    };
+    await this.#redundancy.replace(removed, take, added);
+  }
+
+  /** Whoever reads this gateway's values while another one polls must not take them for today's. */
+  #roleChanged(about: RedundancyAbout): void {
+    const nowMs = this.#options.clock.nowMs();
+    const { tags, batches } = this.#plant;
+    if (!about.active)
+      for (const buffer of offlineParcels(tags, batches, nowMs))
+        this.#telemetry.publish(new ParcelReader(buffer));
+    this.#status.event('redundancy', { t: nowMs, ...about });
   }
 
   #take(plant: Plant): void {
@@ -313,7 +341,11 @@ export class Gateway {
         this.#status.event('field', { t: clock.nowMs(), what, ...fields });
       },
     };
-    return new Pool({ plant, listener, log, clock, metrics, knowledgeFolder: knowledgeFolderOf(plant) });
+    const { fence } = this.#redundancy;
+    // With another gateway beside this one nothing is polled before the lease is there.
+    const polled = fence === null ? plant : { ...plant, buses: [], devices: [], tags: [], batches: [] };
+    const knowledgeFolder = knowledgeFolderOf(plant);
+    return new Pool({ plant: polled, listener, log, clock, metrics, knowledgeFolder, fence });
   }
 }
 

@@ -100,8 +100,8 @@ export function compare(old: Plant, fresh: Plant, indexes: Indexes): Change {
 
 /** True when nothing has changed of what is opened once at the start: listeners, store, limits, web. */
 export function isSameServer(old: Plant, fresh: Plant): boolean {
-  const text = ({ broker: { listeners, store, limits }, web }: Plant): string =>
-    JSON.stringify([listeners, store, limits, web], present);
+  const text = ({ broker: { listeners, store, limits }, web, redundancy }: Plant): string =>
+    JSON.stringify([listeners, store, limits, web, redundancy], present);
   return text(old) === text(fresh);
 }
 

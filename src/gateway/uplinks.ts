@@ -7,6 +7,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Broker } from '../broker/broker.js';
 import type { Clock } from '../clock.js';
 import type { Plant, UplinkSettings, UplinkTls } from '../config/plant.js';
+import { keepOldGeneration } from '../entry.js';
 import type { Log } from '../log.js';
 import type { Metrics } from '../metrics.js';
 import { NOT_YET_READ } from '../poller/sample.js';
@@ -20,8 +21,8 @@ export interface UplinksOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
-  /** Whether messages are brought in now; not while another gateway is the active one. */
-  readonly mayBringIn: () => boolean;
+  /** Not while another gateway is the active one: then nothing is taken or brought in. */
+  readonly isActive: () => boolean;
   /** An uplink was connected, or lost. */
   readonly changed: (about: UplinkAbout) => void;
 }
@@ -67,8 +68,9 @@ export class Uplinks {
   }
 
   async #start(settings: UplinkSettings, gatewayId: string): Promise<Uplink> {
+    keepOldGeneration();
     const { Uplink } = await import('../uplink/uplink.js');
-    const { broker, clock, log, mayBringIn, changed } = this.#options;
+    const { broker, clock, log, isActive, changed } = this.#options;
     const { queue } = settings;
     const uplink = new Uplink(
       {
@@ -87,6 +89,7 @@ export class Uplinks {
         gatewayId,
         drainPerS: queue.drainPerS,
         order: queue.order,
+        perTopic: queue.perTopic,
       },
       {
         local: broker,
@@ -94,7 +97,7 @@ export class Uplinks {
         clock,
         log,
         placeOf: (topic) => this.#places.get(topic) ?? null,
-        mayBringIn,
+        isActive,
         changed,
       },
     );

@@ -46,6 +46,8 @@ export interface LinkListener {
   frame?(direction: 'sent' | 'received', bytes: Uint8Array, atMs: number): void;
   /** Bytes that were no answer to anything: late, foreign, broken. */
   discarded?(reason: DiscardReason, bytes: number): void;
+  /** Asked right before each frame goes out; when it may not, the connection is given up. Absent: always. */
+  maySend?(): boolean;
 }
 
 export interface Client {
@@ -209,7 +211,9 @@ class LinkClient implements Client, TransportHost {
 
   write(bytes: Uint8Array, answerBytes: number): void {
     this.#usedAtMs = this.#clock.monotonicMs();
-    this.#wire?.write(bytes, answerBytes);
+    if (this.#maySend()) this.#wire?.write(bytes, answerBytes);
+    // Not at once: the transport is in the middle of sending.
+    else queueMicrotask(() => this.#lost(failure('closed', 'this gateway is not the active one')));
   }
 
   fault(error: ModbusError): void {
@@ -348,7 +352,11 @@ class LinkClient implements Client, TransportHost {
   #drop(): void {
     const wire = this.#wire;
     this.#wire = null;
-    if (wire !== null) this.#released = wire.destroy();
+    if (wire !== null) this.#released = wire.destroy(!this.#maySend());
+  }
+
+  #maySend(): boolean {
+    return this.#listener.maySend?.() ?? true;
   }
 
   #cancelAll(): void {

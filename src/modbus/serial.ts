@@ -14,14 +14,18 @@ const GATHER_MS = 4;
 /** Linux only, and so not among the options that the types of all systems share. */
 const LOW_LATENCY = { lowLatency: true } as Parameters<Port['set']>[0];
 
-/** Serves one line's orders for as long as its worker lives; the returned function ends it and releases the port. */
-export function serveSerial(port: MessagePort): () => void {
-  const server = new SerialServer(port);
+/**
+ * Serves one line's orders for as long as its worker lives; the returned function ends it and releases the port.
+ * maySend is asked right before bytes go out.
+ */
+export function serveSerial(port: MessagePort, maySend: () => boolean = () => true): () => void {
+  const server = new SerialServer(port, maySend);
   return () => server.end();
 }
 
 class SerialServer {
   readonly #port: MessagePort;
+  readonly #maySend: () => boolean;
   #opening = 0;
   #device: Port | null = null;
   /** The port before this one, until it is released: the lock is only free then. */
@@ -33,8 +37,9 @@ class SerialServer {
   #lastAtMs = 0;
   #timer: NodeJS.Timeout | null = null;
 
-  constructor(port: MessagePort) {
+  constructor(port: MessagePort, maySend: () => boolean) {
     this.#port = port;
+    this.#maySend = maySend;
     port.on('message', (order: SerialOrder) => this.#order(order));
     port.on('close', () => this.#release());
   }
@@ -104,7 +109,7 @@ class SerialServer {
   #write(bytes: Uint8Array, answerBytes: number): void {
     this.#hand();
     this.#awaitedBytes = answerBytes;
-    this.#device?.write(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
+    if (this.#maySend()) this.#device?.write(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
   }
 
   #received(opening: number, bytes: Uint8Array): void {

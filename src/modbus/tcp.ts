@@ -72,14 +72,15 @@ class SocketWire implements Wire {
     if (socket.writableLength > UNSENT_MAX) this.#fail('closed', 'the peer takes no more bytes');
   }
 
-  destroy(): Promise<void> {
+  destroy(isAbrupt = false): Promise<void> {
     this.#isEnded = true;
     this.#cancelTimeout();
     const socket = this.#socket;
     if (socket === null || socket.closed) return Promise.resolve();
     return new Promise((resolve) => {
       socket.once('close', () => resolve());
-      socket.destroy();
+      if (isAbrupt) socket.resetAndDestroy();
+      else socket.destroy();
     });
   }
 

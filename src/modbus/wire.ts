@@ -8,8 +8,11 @@ import type { DiscardReason, Exchange, ModbusError } from './exchange.js';
 export interface Wire {
   /** answerBytes: how many bytes are awaited in return (0: not known), so that fewer need not be told at once. */
   write(bytes: Uint8Array, answerBytes: number): void;
-  /** Ends it; nothing is told any more. Resolves when the socket or port is released. */
-  destroy(): Promise<void>;
+  /**
+   * Ends it; nothing is told any more. Resolves when the socket or port is released. Abruptly: what is on its way to
+   * the peer is taken back as far as it can be.
+   */
+  destroy(isAbrupt?: boolean): Promise<void>;
 }
 
 export interface WireListener {

@@ -26,6 +26,8 @@ export interface Work extends Shard {
 export interface WorkerData extends Work {
   /** For its parcels of samples. */
   readonly ring: RingMemory;
+  /** Memory of the fence; null: this gateway is always the active one. */
+  readonly fence: SharedArrayBuffer | null;
 }
 
 export type ToWorker =

@@ -6,6 +6,7 @@ import type { Cancel, Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { Counter, Metrics } from '../metrics.js';
 import type { Bus, Plant, Tag } from '../config/plant.js';
+import type { Fence } from './fence.js';
 import { KnowledgeFolder } from './knowledgefolder.js';
 import type { PoolListener, Shard } from './messages.js';
 import {
@@ -30,6 +31,8 @@ export interface PoolOptions {
   readonly metrics: Metrics;
   /** Folder for what devices taught (knowledge), null: forget. */
   readonly knowledgeFolder: string | null;
+  /** Closes while another gateway is the active one; null: there is no other. */
+  readonly fence?: Fence | null;
 }
 
 /** Implemented by the Pool class of this file. */
@@ -135,8 +138,9 @@ export class Pool implements PoolApi {
   }
 
   #seat(shard: Shard): Outgoing {
-    const { listener, log, clock } = this.#options;
+    const { listener, log, clock, fence = null } = this.#options;
     const seat = new Seat({
+      fence,
       shard,
       log,
       clock,

@@ -10,6 +10,7 @@ import { messageOf } from '../errors.js';
 import type { Log } from '../log.js';
 import { serveSerial } from '../modbus/serial.js';
 import type { KnowledgeFolder } from './knowledgefolder.js';
+import type { Fence } from './fence.js';
 import type { FromWorker, PoolListener, Shard, ToWorker, Work, WorkerData } from './messages.js';
 import { ParcelReader } from './parcel.js';
 import { Ring, ringMemory } from './ring.js';
@@ -20,6 +21,7 @@ export interface SeatOptions {
   readonly clock: Clock;
   readonly knowledge: KnowledgeFolder;
   readonly listener: PoolListener;
+  readonly fence?: Fence | null;
   /** The worker's entry file. */
   readonly entry?: URL;
   /** The worker is gone; the commands that it never answered, correlation to tag index. */
@@ -149,11 +151,12 @@ export class Seat {
   }
 
   #launch(): void {
-    const { clock } = this.#options;
+    const { clock, fence } = this.#options;
     const shard = this.#shard;
     const work = this.#workOf(shard);
     const workerData: WorkerData = {
       ...work,
+      fence: fence?.buffer ?? null,
       ring: ringMemory(Math.min(32, 4 + Math.ceil(shard.tags.length / 2000)), BUFFER_BYTES),
     };
     this.#ring = new Ring(workerData.ring);
@@ -187,11 +190,15 @@ export class Seat {
 
   /** serial.ts reads the ports in this thread; their bytes go straight to the worker. */
   #openSerial(buses: readonly Bus[]): Map<number, MessagePort> {
+    const { fence } = this.#options;
     const ports = new Map<number, MessagePort>();
     for (const bus of buses) {
       if (bus.link.kind !== 'rtu' && bus.link.kind !== 'ascii') continue;
       const { port1, port2 } = new MessageChannel();
-      this.#endSerial.set(bus.index, serveSerial(port1));
+      this.#endSerial.set(
+        bus.index,
+        serveSerial(port1, () => fence?.isOpen ?? true),
+      );
       ports.set(bus.index, port2);
     }
     return ports;

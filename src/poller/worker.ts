@@ -7,7 +7,8 @@ import { systemClock } from '../clock.js';
 import type { Bus, Device, ShareSettings } from '../config/plant.js';
 import { shareEquals } from '../config/sharing.js';
 import { collectGarbage } from '../entry.js';
-import { createClient } from '../modbus/client.js';
+import { createClient, type LinkListener } from '../modbus/client.js';
+import { Fence } from './fence.js';
 import type { FromWorker, ToWorker, Work, WorkerData } from './messages.js';
 import { Outbox } from './outbox.js';
 import { COMMAND_CODE, ParcelReader, RESULT_CODES } from './parcel.js';
@@ -50,6 +51,20 @@ const events: PollerEvents = {
   learned: (device, record) => tell({ kind: 'learned', deviceIndex: device.index, record }),
 };
 
+const fence = shard.fence === null ? null : new Fence(shard.fence);
+
+/** The same listener, which asks the fence before each frame. */
+function fenced(listener: LinkListener): LinkListener {
+  if (fence === null) return listener;
+  return {
+    up: () => listener.up(),
+    down: (error) => listener.down(error),
+    ...(listener.frame === undefined ? {} : { frame: (...said) => listener.frame?.(...said) }),
+    discarded: (reason, bytes) => listener.discarded?.(reason, bytes),
+    maySend: () => fence.isOpen,
+  };
+}
+
 /** By bus index. */
 const pollers = new Map<number, Poller>();
 const pollerOfTag = new Map<number, Poller>();
@@ -69,7 +84,7 @@ async function add({ buses, devices, tags, batches, serialPorts, knowledge }: Wo
       sink: outbox,
       events,
       connect: (listener) =>
-        createClient(bus, listener, systemClock, () => {
+        createClient(bus, fenced(listener), systemClock, () => {
           const serialPort = serialPorts.get(bus.index);
           if (serialPort === undefined) throw new Error(`bus ${bus.name}: no port was handed over`);
           return serialPort;

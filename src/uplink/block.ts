@@ -5,7 +5,8 @@
  */
 import { promisify } from 'node:util';
 import { crc32, deflateRaw, inflateRaw } from 'node:zlib';
-import { type Entry, flagsOf, qosOf } from './entry.js';
+import type { Chunk } from './chunk.js';
+import { type Entry, field, isRetained, placesIn, qosOf } from './entry.js';
 
 /** What a block file says of itself before it is inflated. */
 export interface BlockAbout {
@@ -26,13 +27,13 @@ const inflate = promisify<Uint8Array, { maxOutputLength: number }, Buffer>(infla
 /** A block is made of about a MiB of entries; one longer by far is damaged in a way that its checksum does not show. */
 const RAW_MAX_BYTES = 512 << 20;
 
-export async function packBlock(entries: readonly Entry[]): Promise<Buffer> {
-  const packed = await deflate(columnsOf(entries), { level: LEVEL });
+export async function packBlock(chunk: Chunk): Promise<Buffer> {
+  const packed = await deflate(columnsOf(chunk), { level: LEVEL });
   const header = Buffer.alloc(HEADER_BYTES);
   header.writeUInt32LE(MAGIC, 0);
-  header.writeUInt32LE(entries.length, 4);
-  header.writeDoubleLE(entries[0]?.sequence ?? 0, 8);
-  header.writeDoubleLE(entries.at(-1)?.timeMs ?? 0, 16);
+  header.writeUInt32LE(chunk.offsets.length, 4);
+  header.writeDoubleLE(chunk.first, 8);
+  header.writeDoubleLE(chunk.newestMs, 16);
   header.writeUInt32LE(packed.length, 24);
   header.writeUInt32LE(crc32(packed), 28);
   header.writeUInt32LE(crc32(header.subarray(0, 36)), 36);
@@ -49,109 +50,130 @@ export function readBlockAbout(bytes: Buffer, fileBytes: number): BlockAbout | n
 
 export const BLOCK_ABOUT_BYTES = HEADER_BYTES;
 
-/** The entries of a block; null when it is damaged. */
-export async function unpackBlock(bytes: Buffer): Promise<Entry[] | null> {
+/** An inflated block; null when it is damaged. */
+export async function openBlock(bytes: Buffer): Promise<OpenBlock | null> {
   const about = readBlockAbout(bytes, bytes.length);
   const packed = bytes.subarray(HEADER_BYTES);
   if (about === null || crc32(packed) !== bytes.readUInt32LE(28)) return null;
   try {
-    return entriesOf(await inflate(packed, { maxOutputLength: RAW_MAX_BYTES }), about);
+    const block = new OpenBlock(await inflate(packed, { maxOutputLength: RAW_MAX_BYTES }), about);
+    return block.isWhole ? block : null;
   } catch {
     return null;
   }
 }
 
-/** u32 topics, u32 their bytes, u16 lengths and texts of them; the columns; payloads, then properties, by topic. */
-function columnsOf(entries: readonly Entry[]): Buffer {
+/** u32 topics; u16 lengths and texts of them; the columns; payloads, then properties, by topic. */
+function columnsOf({ bytes, offsets, usedBytes }: Chunk): Buffer {
   const topics = new Map<string, number>();
-  for (const { topic } of entries) if (!topics.has(topic)) topics.set(topic, topics.size);
-  const names = [...topics.keys()].map((topic) => Buffer.from(topic));
-  const namesBytes = names.reduce((sum, name) => sum + 2 + name.length, 0);
-  const bodies = entries.reduce(
-    (sum, { payload, properties }) => sum + payload.length + properties.length,
-    0,
-  );
-  const raw = Buffer.allocUnsafe(8 + namesBytes + ROW_BYTES * entries.length + bodies);
-  raw.writeUInt32LE(names.length, 0);
-  raw.writeUInt32LE(namesBytes, 4);
-  let at = 8;
-  for (const name of names) {
-    raw.writeUInt16LE(name.length, at);
-    name.copy(raw, at + 2);
-    at += 2 + name.length;
+  const indexes = Uint32Array.from(offsets, (at) => {
+    const { topic, payload } = placesIn(bytes, at);
+    const name = bytes.toString('utf8', topic, payload);
+    const known = topics.get(name);
+    if (known === undefined) topics.set(name, topics.size);
+    return known ?? topics.size - 1;
+  });
+  // Headers and topics are longer there than columns and topics are here.
+  const raw = Buffer.allocUnsafeSlow(8 + usedBytes + (ROW_BYTES + 2) * offsets.length);
+  raw.writeUInt32LE(topics.size, 0);
+  let at = 4;
+  for (const name of topics.keys()) {
+    const length = raw.write(name, at + 2);
+    raw.writeUInt16LE(length, at);
+    at += 2 + length;
   }
-  const columns = new Columns(raw, at, entries.length);
-  const indexes = entries.map(({ topic }) => topics.get(topic) ?? 0);
+  const columns = new Columns(raw, at, offsets.length);
   let [time, expiry] = [0, 0];
-  entries.forEach((entry, i) => {
-    columns.write(i, entry, indexes[i] ?? 0, entry.timeMs - time, entry.expiresAtMs - expiry);
-    [time, expiry] = [entry.timeMs, entry.expiresAtMs];
+  offsets.forEach((from, i) => {
+    const [timeMs, expiresAtMs] = [field.timeMs(bytes, from), field.expiresAtMs(bytes, from)];
+    columns.write(i, bytes, from, indexes[i] ?? 0, timeMs - time, expiresAtMs - expiry);
+    [time, expiry] = [timeMs, expiresAtMs];
   });
   at = columns.end;
   const order = byTopic(indexes);
-  for (const i of order) at += copy(raw, at, entries[i]?.payload);
-  for (const i of order) at += copy(raw, at, entries[i]?.properties);
-  return raw;
-}
-
-function copy(into: Buffer, at: number, bytes: Uint8Array | undefined): number {
-  if (bytes === undefined) return 0;
-  into.set(bytes, at);
-  return bytes.length;
-}
-
-function entriesOf(raw: Buffer, { first, count }: BlockAbout): Entry[] | null {
-  const names: string[] = [];
-  let at = 8;
-  for (let left = raw.readUInt32LE(0); left > 0; left--) {
-    const end = at + 2 + raw.readUInt16LE(at);
-    names.push(raw.toString('utf8', at + 2, end));
-    at = end;
-  }
-  const columns = new Columns(raw, at, count);
-  const indexes = Array.from({ length: count }, (_none, i) => columns.topic(i));
-  const order = byTopic(indexes);
-  const payloads = parts(raw, columns.end, order, (i) => columns.payloadLength(i));
-  const properties = parts(raw, payloads.end, order, (i) => columns.propertiesLength(i));
-  if (properties.end !== raw.length) return null;
-  let [timeMs, expiresAtMs] = [0, 0];
-  const entries: Entry[] = [];
-  for (let i = 0; i < count; i++) {
-    timeMs += columns.time(i);
-    expiresAtMs += columns.expiry(i);
-    const qos = qosOf(columns.flags(i));
-    const topic = names[indexes[i] ?? -1];
-    const payload = payloads.of[i];
-    if (qos === null || topic === undefined || payload === undefined) return null;
-    entries.push({
-      sequence: first + i,
-      topic,
-      payload,
-      qos,
-      retain: (columns.flags(i) & 4) !== 0,
-      timeMs,
-      properties: properties.of[i] ?? new Uint8Array(0),
-      expiresAtMs,
-    });
-  }
-  return entries;
-}
-
-/** Views into the block, by entry. */
-function parts(raw: Buffer, start: number, order: readonly number[], lengthOf: (i: number) => number) {
-  const of: Uint8Array[] = [];
-  let at = start;
   for (const i of order) {
-    const end = at + lengthOf(i);
-    of[i] = raw.subarray(at, end);
-    at = end;
+    const { payload, properties } = placesIn(bytes, offsets[i] ?? 0);
+    at += bytes.copy(raw, at, payload, properties);
   }
-  return { of, end: at };
+  for (const i of order) {
+    const { properties, end } = placesIn(bytes, offsets[i] ?? 0);
+    at += bytes.copy(raw, at, properties, end);
+  }
+  return raw.subarray(0, at);
+}
+
+/** A block in memory, whose entries are made when they are asked for. */
+export class OpenBlock {
+  readonly first: number;
+  readonly last: number;
+  readonly isWhole: boolean;
+  readonly #raw: Buffer;
+  readonly #topics: string[] = [];
+  readonly #columns: Columns;
+  /** Of each entry: when it was queued, when it expires, where payload and properties begin. */
+  readonly #times: Float64Array;
+  readonly #expiries: Float64Array;
+  readonly #payloads: Uint32Array;
+  readonly #properties: Uint32Array;
+
+  constructor(raw: Buffer, { first, count }: BlockAbout) {
+    this.first = first;
+    this.last = first + count - 1;
+    this.#raw = raw;
+    let at = 4;
+    for (let left = raw.readUInt32LE(0); left > 0; left--) {
+      const end = at + 2 + raw.readUInt16LE(at);
+      this.#topics.push(raw.toString('utf8', at + 2, end));
+      at = end;
+    }
+    const columns = new Columns(raw, at, count);
+    this.#columns = columns;
+    this.#times = sums(count, (i) => columns.time(i));
+    this.#expiries = sums(count, (i) => columns.expiry(i));
+    const order = byTopic(Uint32Array.from({ length: count }, (_none, i) => columns.topic(i)));
+    at = columns.end;
+    this.#payloads = new Uint32Array(count);
+    this.#properties = new Uint32Array(count);
+    for (const i of order) {
+      this.#payloads[i] = at;
+      at += columns.payloadLength(i);
+    }
+    for (const i of order) {
+      this.#properties[i] = at;
+      at += columns.propertiesLength(i);
+    }
+    this.isWhole = at === raw.length;
+  }
+
+  /** Payload and properties are views into the block. */
+  entry(sequence: number): Entry {
+    const i = sequence - this.first;
+    const flags = this.#columns.flags(i);
+    const view = (at = 0, length = 0): Uint8Array => this.#raw.subarray(at, at + length);
+    return {
+      sequence,
+      topic: this.#topics[this.#columns.topic(i)] ?? '',
+      payload: view(this.#payloads[i], this.#columns.payloadLength(i)),
+      qos: qosOf(flags) ?? 0,
+      retain: isRetained(flags),
+      timeMs: this.#times[i] ?? 0,
+      properties: view(this.#properties[i], this.#columns.propertiesLength(i)),
+      expiresAtMs: this.#expiries[i] ?? 0,
+    };
+  }
+}
+
+/** The sums of steps up to each. */
+function sums(count: number, step: (i: number) => number): Float64Array {
+  let sum = 0;
+  return Float64Array.from({ length: count }, (_none, i) => (sum += step(i)));
 }
 
 /** Places of the entries, those of one topic together and in their order. */
-function byTopic(indexes: readonly number[]): number[] {
-  return indexes.map((_topic, i) => i).sort((a, b) => (indexes[a] ?? 0) - (indexes[b] ?? 0) || a - b);
+function byTopic(indexes: Uint32Array): Uint32Array {
+  return Uint32Array.from(indexes, (_topic, i) => i).sort(
+    (a, b) => (indexes[a] ?? 0) - (indexes[b] ?? 0) || a - b,
+  );
 }
 
 /** The columns: those of eight bytes first. Times are steps from entry to entry. */
@@ -168,13 +190,13 @@ class Columns {
     this.end = start + ROW_BYTES * count;
   }
 
-  write(i: number, entry: Entry, topic: number, timeStep: number, expiryStep: number): void {
+  write(i: number, from: Buffer, at: number, topic: number, timeStep: number, expiryStep: number): void {
     this.#raw.writeDoubleLE(timeStep, this.#at(0, 8, i));
     this.#raw.writeDoubleLE(expiryStep, this.#at(8, 8, i));
     this.#raw.writeUInt32LE(topic, this.#at(16, 4, i));
-    this.#raw.writeUInt32LE(entry.payload.length, this.#at(20, 4, i));
-    this.#raw.writeUInt32LE(entry.properties.length, this.#at(24, 4, i));
-    this.#raw.writeUInt8(flagsOf(entry), this.#at(28, 1, i));
+    this.#raw.writeUInt32LE(field.payloadLength(from, at), this.#at(20, 4, i));
+    this.#raw.writeUInt32LE(field.propertiesLength(from, at), this.#at(24, 4, i));
+    this.#raw.writeUInt8(field.flags(from, at), this.#at(28, 1, i));
   }
 
   time(i: number): number {

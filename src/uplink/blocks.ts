@@ -2,8 +2,8 @@
 import { join } from 'node:path';
 import type { Log } from '../log.js';
 import type { Files } from '../store/files.js';
-import { BLOCK_ABOUT_BYTES, packBlock, readBlockAbout, unpackBlock } from './block.js';
-import type { Entry } from './entry.js';
+import { BLOCK_ABOUT_BYTES, openBlock, type OpenBlock, packBlock, readBlockAbout } from './block.js';
+import type { Chunk } from './chunk.js';
 
 export interface Block {
   readonly first: number;
@@ -20,7 +20,7 @@ export class Blocks {
   readonly #folder: string;
   readonly #files: Files;
   readonly #log: Log;
-  #inflated: { first: number; entries: readonly Entry[] } | null = null;
+  #open: OpenBlock | null = null;
 
   constructor(folder: string, files: Files, log: Log) {
     this.#folder = folder;
@@ -69,9 +69,9 @@ export class Blocks {
   }
 
   /** Durable when it resolves. */
-  async write(entries: readonly Entry[]): Promise<void> {
-    const [first, last] = [entries[0]?.sequence ?? 0, entries.at(-1)?.sequence ?? 0];
-    const bytes = await packBlock(entries);
+  async write(chunk: Chunk): Promise<void> {
+    const { first, last, newestMs } = chunk;
+    const bytes = await packBlock(chunk);
     const temporary = `${this.#pathOf(first)}.new`;
     await this.#files.remove(temporary).catch(() => {});
     const file = await this.#files.open(temporary, 'create');
@@ -83,7 +83,7 @@ export class Blocks {
     }
     await this.#files.rename(temporary, this.#pathOf(first));
     await this.#files.syncFolder(this.#folder);
-    this.#add({ first, last, bytes: bytes.length, newestMs: entries.at(-1)?.timeMs ?? 0 });
+    this.#add({ first, last, bytes: bytes.length, newestMs });
   }
 
   /** The first block that ends at this entry or behind it. */
@@ -92,21 +92,21 @@ export class Blocks {
   }
 
   /** Null when it is damaged. */
-  async read(block: Block): Promise<readonly Entry[] | null> {
-    if (this.#inflated?.first === block.first) return this.#inflated.entries;
+  async read(block: Block): Promise<OpenBlock | null> {
+    if (this.#open?.first === block.first) return this.#open;
     const path = this.#pathOf(block.first);
     const file = await this.#files.open(path, 'read');
     const bytes = Buffer.allocUnsafe(block.bytes);
     const got = await file.read(bytes, 0).finally(() => file.close());
-    const entries = await unpackBlock(bytes.subarray(0, got));
+    const open = await openBlock(bytes.subarray(0, got));
     const messages = block.last - block.first + 1;
-    if (entries === null)
+    if (open === null)
       this.#log.error('a block of the uplink queue is damaged; its messages are lost', {
         file: path,
         messages,
       });
-    else this.#inflated = { first: block.first, entries };
-    return entries;
+    else this.#open = open;
+    return open;
   }
 
   remove(block: Block): void {
@@ -114,7 +114,7 @@ export class Blocks {
     if (index < 0) return;
     this.#all.splice(index, 1);
     this.bytes -= block.bytes;
-    if (this.#inflated?.first === block.first) this.#inflated = null;
+    if (this.#open?.first === block.first) this.#open = null;
     this.#files.remove(this.#pathOf(block.first)).catch(() => {});
   }
 

@@ -1,25 +1,43 @@
-/** One message that an uplink owes its far side, and its bytes in the journal. Does no input or output. */
+/** One message that an uplink owes its far side, and its bytes in memory and in the journal. Does no input or output. */
 
-export interface Entry {
-  /** Place in the queue; grows by one with every entry. */
-  readonly sequence: number;
+/** What is queued. */
+export interface Queued {
   readonly topic: string;
   readonly payload: Uint8Array;
   readonly qos: 0 | 1 | 2;
   readonly retain: boolean;
-  /** When it was queued, ms since 1970. */
-  readonly timeMs: number;
   /** MQTT 5 properties to forward, as bytes in their order, without length; empty: none. */
   readonly properties: Uint8Array;
   /** When nobody wants it any more, ms since 1970; 0: never. */
   readonly expiresAtMs: number;
 }
 
-/** f64 time, f64 expiry, u8 flags, u8 zero, u16 topic length, u32 payload length, u32 properties length. */
+export interface Entry extends Queued {
+  /** Place in the queue; grows by one with every entry. */
+  readonly sequence: number;
+  /** When it was queued, ms since 1970. */
+  readonly timeMs: number;
+}
+
+/** f64 time, f64 expiry, u32 payload length, u32 properties length, u16 topic length, u8 flags, u8 zero. */
 const HEADER_BYTES = 28;
 
-export function flagsOf({ qos, retain }: Entry): number {
-  return qos | (retain ? 4 : 0);
+/** The fields of an entry's header at `at`. */
+export const field = {
+  timeMs: (bytes: Buffer, at: number): number => bytes.readDoubleLE(at),
+  expiresAtMs: (bytes: Buffer, at: number): number => bytes.readDoubleLE(at + 8),
+  payloadLength: (bytes: Buffer, at: number): number => bytes.readUInt32LE(at + 16),
+  propertiesLength: (bytes: Buffer, at: number): number => bytes.readUInt32LE(at + 20),
+  topicLength: (bytes: Buffer, at: number): number => bytes.readUInt16LE(at + 24),
+  flags: (bytes: Buffer, at: number): number => bytes.readUInt8(at + 26),
+};
+
+/** Where topic, payload and properties of the entry at `at` begin, and where it ends. */
+export function placesIn(bytes: Buffer, at: number) {
+  const topic = at + HEADER_BYTES;
+  const payload = topic + field.topicLength(bytes, at);
+  const properties = payload + field.payloadLength(bytes, at);
+  return { topic, payload, properties, end: properties + field.propertiesLength(bytes, at) };
 }
 
 /** Null for flags that nobody writes. */
@@ -28,50 +46,48 @@ export function qosOf(flags: number): 0 | 1 | 2 | null {
   return qos === 3 ? null : (qos as 0 | 1 | 2);
 }
 
-export function entryBytes(entry: Entry): number {
-  return HEADER_BYTES + Buffer.byteLength(entry.topic) + entry.payload.length + entry.properties.length;
+export function isRetained(flags: number): boolean {
+  return (flags & 4) !== 0;
+}
+
+export function entryBytes({ topic, payload, properties }: Queued): number {
+  return HEADER_BYTES + Buffer.byteLength(topic) + payload.length + properties.length;
 }
 
 /** Writes an entry without its sequence at `at`; answers where it ends. */
-export function writeEntry(into: Buffer, at: number, entry: Entry): number {
-  const topicAt = at + HEADER_BYTES;
-  const payloadAt = topicAt + into.write(entry.topic, topicAt, 'utf8');
-  const propertiesAt = payloadAt + entry.payload.length;
-  into.writeDoubleLE(entry.timeMs, at);
-  into.writeDoubleLE(entry.expiresAtMs, at + 8);
-  into.writeUInt8(flagsOf(entry), at + 16);
-  into.writeUInt8(0, at + 17);
-  into.writeUInt16LE(payloadAt - topicAt, at + 18);
-  into.writeUInt32LE(entry.payload.length, at + 20);
-  into.writeUInt32LE(entry.properties.length, at + 24);
-  into.set(entry.payload, payloadAt);
-  into.set(entry.properties, propertiesAt);
-  return propertiesAt + entry.properties.length;
+export function writeEntry(into: Buffer, at: number, message: Queued, timeMs: number): number {
+  const { topic, payload, properties, qos, retain, expiresAtMs } = message;
+  const topicLength = into.write(topic, at + HEADER_BYTES, 'utf8');
+  into.writeDoubleLE(timeMs, at);
+  into.writeDoubleLE(expiresAtMs, at + 8);
+  into.writeUInt32LE(payload.length, at + 16);
+  into.writeUInt32LE(properties.length, at + 20);
+  into.writeUInt16LE(topicLength, at + 24);
+  into.writeUInt8(qos | (retain ? 4 : 0), at + 26);
+  into.writeUInt8(0, at + 27);
+  const places = placesIn(into, at);
+  into.set(payload, places.payload);
+  into.set(properties, places.properties);
+  return places.end;
 }
 
-/** Reads the entry in bytes[at..end); payload and properties are copies. Null when the bytes do not hold one. */
-export function readEntry(bytes: Buffer, at: number, end: number, sequence: number): Entry | null {
-  const topicAt = at + HEADER_BYTES;
-  if (topicAt > end) return null;
-  const payloadAt = topicAt + bytes.readUInt16LE(at + 18);
-  const propertiesAt = payloadAt + bytes.readUInt32LE(at + 20);
-  const flags = bytes.readUInt8(at + 16);
-  const qos = qosOf(flags);
-  if (propertiesAt + bytes.readUInt32LE(at + 24) > end || qos === null) return null;
+/** Whether bytes[at..end) hold an entry. */
+export function isEntry(bytes: Buffer, at: number, end: number): boolean {
+  return at + HEADER_BYTES <= end && placesIn(bytes, at).end <= end && qosOf(field.flags(bytes, at)) !== null;
+}
+
+/** The entry at `at`, which isEntry() has seen; what it holds is copied. */
+export function readEntry(bytes: Buffer, at: number, sequence: number): Entry {
+  const places = placesIn(bytes, at);
+  const flags = field.flags(bytes, at);
   return {
     sequence,
-    topic: bytes.toString('utf8', topicAt, payloadAt),
-    payload: copyOf(bytes, payloadAt, propertiesAt),
-    qos,
-    retain: (flags & 4) !== 0,
-    timeMs: bytes.readDoubleLE(at),
-    properties: copyOf(bytes, propertiesAt, propertiesAt + bytes.readUInt32LE(at + 24)),
-    expiresAtMs: bytes.readDoubleLE(at + 8),
+    topic: bytes.toString('utf8', places.topic, places.payload),
+    payload: Buffer.from(bytes.subarray(places.payload, places.properties)),
+    qos: qosOf(flags) ?? 0,
+    retain: isRetained(flags),
+    timeMs: field.timeMs(bytes, at),
+    properties: Buffer.from(bytes.subarray(places.properties, places.end)),
+    expiresAtMs: field.expiresAtMs(bytes, at),
   };
-}
-
-const NOTHING = new Uint8Array(0);
-
-function copyOf(bytes: Buffer, start: number, end: number): Uint8Array {
-  return start === end ? NOTHING : Uint8Array.prototype.slice.call(bytes, start, end);
 }

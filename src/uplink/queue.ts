@@ -4,12 +4,13 @@
  * least once: after a crash some of the last second's acknowledgements may be unknown, and those messages go again.
  */
 import type { Cancel, Clock } from '../clock.js';
+import { messageOf } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Metrics } from '../metrics.js';
 import type { Files } from '../store/files.js';
 import { Age } from './age.js';
 import { type Block, Blocks } from './blocks.js';
-import { type Entry, entryBytes } from './entry.js';
+import { type Entry, entryBytes, type Queued } from './entry.js';
 import { Progress } from './progress.js';
 import { Tail } from './tail.js';
 
@@ -34,14 +35,11 @@ export interface QueueFigures {
   readonly dropped: number;
 }
 
-/** What is queued: an entry without its place and time. */
-export type Queued = Omit<Entry, 'sequence' | 'timeMs'>;
-
-/** Raw bytes of the tail that become one block. */
-const BLOCK_BYTES = 1 << 20;
 /** While blocks cannot be written the tail grows to this, then entries are dropped. */
-const TAIL_BYTES_MAX = 8 << 20;
+const TAIL_MAX_BYTES = 8 << 20;
 const SAVE_MS = 1000;
+/** Pause after a block could not be written. */
+const SEAL_AGAIN_MS = 1000;
 
 export class UplinkQueue {
   readonly #options: QueueOptions;
@@ -52,6 +50,7 @@ export class UplinkQueue {
   #next = 1;
   #dropped = 0;
   #sealing: Promise<void> | null = null;
+  #sealAgainMs = 0;
   #isProgressDirty = false;
   #cancelSave: Cancel | null = null;
 
@@ -80,47 +79,36 @@ export class UplinkQueue {
     await this.#options.files.makeFolder(this.#options.folder);
     await this.#blocks.open();
     await this.#tail.open(this.#blocks.last);
-    this.#next = Math.max(this.#tail.last?.sequence ?? 0, this.#blocks.last, this.#progress.cursor) + 1;
+    this.#next = Math.max(this.#tail.last, this.#blocks.last, this.#progress.cursor) + 1;
     this.#closeGaps();
     await this.#removeDone();
   }
 
-  /** Queues a message; false when it was dropped because the queue is full and keeps the oldest. */
+  /** Queues a message, whose bytes are copied; false when it was dropped because the queue is full. */
   push(message: Queued): boolean {
-    const entry: Entry = {
-      ...message,
-      payload: message.payload.slice(),
-      properties: message.properties.slice(),
-      sequence: this.#next,
-      timeMs: this.#options.clock.nowMs(),
-    };
-    if (!this.#makeRoomFor(entryBytes(entry))) {
+    if (!this.#makeRoomFor(entryBytes(message))) {
       this.#dropped++;
       return false;
     }
-    this.#next++;
-    this.#tail.append(entry);
-    if (this.#tail.bytes >= BLOCK_BYTES) this.#seal();
+    this.#tail.append(this.#next++, message, this.#options.clock.nowMs());
+    if (this.#tail.full !== undefined) this.#seal();
     return true;
   }
 
   /** Up to `limit` entries that are not done, from a sequence on, oldest first. */
   async read(from: number, limit: number): Promise<Entry[]> {
+    const isOpen = (sequence: number): boolean => !this.#progress.isDone(sequence);
     for (let next = this.#progress.nextOpen(from); ; next = this.#progress.nextOpen(next)) {
       const block = this.#blocks.from(next);
       // While a block is written its entries are in the tail still.
-      if (block === undefined || (this.#tail.first?.sequence ?? Infinity) <= next)
-        return this.#tail.read(next, limit, (sequence) => !this.#progress.isDone(sequence));
-      const entries = await this.#blocks.read(block);
-      if (entries === null) this.#drop(block);
-      const open: Entry[] = [];
-      for (let i = Math.max(0, next - block.first); i < (entries?.length ?? 0); i++) {
-        const entry = entries?.[i];
-        if (entry !== undefined && !this.#progress.isDone(entry.sequence)) open.push(entry);
-        if (open.length === limit) break;
-      }
-      if (open.length > 0) return open;
-      next = block.last + 1;
+      const isInTail = block === undefined || (this.#tail.oldest?.first ?? Infinity) <= next;
+      const found = isInTail
+        ? this.#tail.read(next, limit, isOpen)
+        : await this.#readBlock(block, next, limit, isOpen);
+      const fresh = found.filter((entry) => !this.#dropIfOld(entry));
+      if (fresh.length > 0 || (isInTail && found.length === 0)) return fresh;
+      next = found.at(-1)?.sequence ?? block?.last ?? next;
+      next += 1;
     }
   }
 
@@ -140,11 +128,13 @@ export class UplinkQueue {
   figures(): QueueFigures {
     const first = this.#progress.nextOpen(0);
     const ahead = this.#progress.ranges.reduce((sum, [from, to]) => sum + to - from + 1, 0);
+    const block = this.#blocks.from(first);
+    const chunk = this.#tail.all.find(({ last }) => last >= first);
     return {
       messages: Math.max(0, this.#next - 1 - this.#progress.cursor - ahead),
       bytes: this.#bytes(),
       oldestMs:
-        first >= this.#next ? 0 : (this.#blocks.from(first)?.newestMs ?? this.#tail.first?.timeMs ?? 0),
+        first >= this.#next ? 0 : (block?.newestMs ?? chunk?.timeMs(Math.max(first, chunk.first)) ?? 0),
       dropped: this.#dropped,
     };
   }
@@ -173,51 +163,61 @@ export class UplinkQueue {
   /** What was lost with a damaged block or journal is given up, so that nothing waits for it. */
   #closeGaps(): void {
     let expected = this.#progress.cursor + 1;
-    for (const { first, last } of this.#blocks.all) {
+    for (const { first, last } of [...this.#blocks.all, ...this.#tail.all]) {
       if (first > expected) this.#giveUp(expected, first - 1);
       expected = Math.max(expected, last + 1);
     }
-    const rest = this.#tail.read(0, Infinity, () => true);
-    for (const { sequence } of rest) {
-      if (sequence > expected) this.#giveUp(expected, sequence - 1);
-      expected = Math.max(expected, sequence + 1);
+  }
+
+  async #readBlock(
+    block: Block,
+    from: number,
+    limit: number,
+    isOpen: (sequence: number) => boolean,
+  ): Promise<Entry[]> {
+    const open = await this.#blocks.read(block);
+    if (open === null) {
+      this.#drop(block);
+      return [];
     }
+    const found: Entry[] = [];
+    for (let sequence = Math.max(from, open.first); sequence <= open.last; sequence++) {
+      if (found.length === limit) break;
+      if (isOpen(sequence)) found.push(open.entry(sequence));
+    }
+    return found;
+  }
+
+  #dropIfOld({ sequence, timeMs }: Entry): boolean {
+    const isOld = this.#age.isOlder(timeMs, this.#options.maxAgeMs);
+    if (isOld) this.#giveUp(sequence, sequence);
+    return isOld;
   }
 
   /** Keeps the limits; false when the newest is to be dropped. */
   #makeRoomFor(bytes: number): boolean {
-    const { maxBytes, drop } = this.#options;
-    this.#dropOld();
-    while (this.#bytes() + bytes > maxBytes || this.#tail.bytes + bytes > TAIL_BYTES_MAX) {
-      if (drop === 'newest') return false;
-      const { oldest } = this.#blocks;
-      if (oldest !== undefined && this.#tail.bytes + bytes <= TAIL_BYTES_MAX) this.#drop(oldest);
-      else if (this.#tail.count > 0) this.#dropTail(Math.ceil(this.#tail.count / 8));
-      else return false;
-    }
-    return true;
-  }
-
-  #dropOld(): void {
-    const { maxAgeMs } = this.#options;
+    const { maxBytes, maxAgeMs, drop } = this.#options;
     for (let block = this.#blocks.oldest; block !== undefined; block = this.#blocks.oldest) {
-      if (!this.#age.isOlder(block.newestMs, maxAgeMs)) return;
+      if (!this.#age.isOlder(block.newestMs, maxAgeMs)) break;
       this.#drop(block);
     }
-    if (this.#age.isOlder(this.#tail.first?.timeMs ?? 0, maxAgeMs)) this.#dropTail(1);
+    while (this.#bytes() + bytes > maxBytes || this.#tail.bytes + bytes > TAIL_MAX_BYTES) {
+      if (drop === 'newest') return false;
+      const { oldest } = this.#blocks;
+      const chunk = this.#tail.oldest;
+      if (oldest !== undefined && this.#tail.bytes + bytes <= TAIL_MAX_BYTES) this.#drop(oldest);
+      else if (chunk !== undefined) {
+        // They come faster than blocks can be written.
+        this.#tail.take(chunk);
+        this.#giveUp(chunk.first, chunk.last);
+      } else return false;
+    }
+    return true;
   }
 
   #drop(block: Block): void {
     this.#giveUp(block.first, block.last);
     this.#blocks.remove(block);
-  }
-
-  /** The oldest of the tail: they are too old, or come faster than blocks can be written. */
-  #dropTail(count: number): void {
-    const first = this.#tail.first?.sequence ?? 0;
-    const last = this.#tail.read(first, count, () => true).at(-1)?.sequence ?? first;
-    this.#tail.take(last);
-    this.#giveUp(first, last);
   }
 
   /** Counts what of a range the far side does not have, and will never get. */
@@ -236,21 +236,29 @@ export class UplinkQueue {
   }
 
   async #removeDone(): Promise<void> {
-    for (const block of this.#blocks.all)
-      if (this.#progress.nextOpen(block.first) > block.last) this.#blocks.remove(block);
-    const isAllDone = this.#tail.count > 0 && this.#progress.cursor >= this.#next - 1;
-    if (this.#sealing === null && isAllDone) await this.#tail.forget(this.#next - 1);
+    const isDone = ({ first, last }: { first: number; last: number }): boolean =>
+      this.#progress.nextOpen(first) > last;
+    for (const block of this.#blocks.all) if (isDone(block)) this.#blocks.remove(block);
+    const done = this.#tail.all.filter(isDone);
+    if (this.#sealing === null && done.length > 0) await this.#tail.forget(done);
   }
 
-  /** Turns the oldest of the tail into block files, as long as there is enough of it. */
+  /** Turns the chunks that are full into block files, oldest first. */
   #seal(): void {
+    const { clock, folder, log } = this.#options;
+    if (clock.monotonicMs() < this.#sealAgainMs) return;
     this.#sealing ??= this.#sealAll()
+      .then(() => {
+        if (this.#sealAgainMs > 0) log.info('uplink queue blocks can be written again', { file: folder });
+        this.#sealAgainMs = 0;
+      })
       .catch((error: unknown) => {
-        const { folder, log } = this.#options;
-        log.warn('an uplink queue block could not be written; trying again with the next message', {
-          file: folder,
-          error: String(error),
-        });
+        if (this.#sealAgainMs === 0)
+          log.warn('an uplink queue block cannot be written; trying again every second', {
+            file: folder,
+            error: messageOf(error),
+          });
+        this.#sealAgainMs = clock.monotonicMs() + SEAL_AGAIN_MS;
       })
       .then(() => {
         this.#sealing = null;
@@ -258,11 +266,10 @@ export class UplinkQueue {
   }
 
   async #sealAll(): Promise<void> {
-    while (this.#tail.bytes >= BLOCK_BYTES) {
-      const entries = this.#tail.oldest(BLOCK_BYTES);
-      await this.#blocks.write(entries);
+    for (let chunk = this.#tail.full; chunk !== undefined; chunk = this.#tail.full) {
+      await this.#blocks.write(chunk);
       this.#isProgressDirty = false;
-      await this.#tail.forget(entries.at(-1)?.sequence ?? 0);
+      await this.#tail.forget([chunk]);
     }
   }
 }

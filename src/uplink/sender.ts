@@ -7,7 +7,8 @@ import type { Cancel, Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { Remote } from './client.js';
 import type { Entry } from './entry.js';
-import { decodeProperties, withVia } from './properties.js';
+import { Lanes } from './lanes.js';
+import { decodeProperties, type MessageProperties, withVia } from './properties.js';
 import type { UplinkQueue } from './queue.js';
 
 export interface SenderOptions {
@@ -18,6 +19,8 @@ export interface SenderOptions {
   readonly order: 'oldest-first' | 'live-first';
   /** Messages a second while the backlog drains; Infinity: no limit. */
   readonly drainPerS: number;
+  /** Messages of one topic sent and not acknowledged, at most. */
+  readonly perTopic: number;
   /** Named in what is forwarded, so that a loop is seen. */
   readonly gatewayId: string;
   /** The connection is no good. */
@@ -25,7 +28,10 @@ export interface SenderOptions {
 }
 
 /** Messages sent and not acknowledged, at most. */
-const WINDOW = 1000;
+const WINDOW = 200;
+/** Messages read from the queue that wait for their topic's turn, at most. */
+const AHEAD = 1000;
+const AHEAD_BYTES = 4 << 20;
 const TICK_MS = 100;
 /** An acknowledgement is overdue after this; twice as long after each connection on which none came. */
 const PATIENCE_MIN_MS = 10_000;
@@ -44,6 +50,8 @@ export class Sender {
   refused = 0;
   expired = 0;
   readonly #options: SenderOptions;
+  /** Of a message that had none: who forwards it. */
+  readonly #plainProperties: MessageProperties;
   #remote: Remote | null = null;
   /** Counts connections, so that answers of an old one are known as such. */
   #generation = 0;
@@ -58,13 +66,17 @@ export class Sender {
   #backlogEnd = Infinity;
   #liveAt = 1;
   readonly #inFlight = new Map<number, number>();
+  readonly #lanes: Lanes;
   #isPumping = false;
   #wantsPump = false;
+  #isPumpDue = false;
   #allowance = 0;
   #cancelTick: Cancel | null = null;
 
   constructor(options: SenderOptions) {
     this.#options = options;
+    this.#plainProperties = withVia({}, options.gatewayId);
+    this.#lanes = new Lanes(options.perTopic);
   }
 
   /** Something was acknowledged on this connection. */
@@ -78,6 +90,7 @@ export class Sender {
     this.#generation++;
     this.#acknowledged = 0;
     this.#inFlight.clear();
+    this.#lanes.clear();
     this.#backlogAt = 1;
     this.#liveAt = queue.nextSequence;
     this.#backlogEnd = order === 'live-first' ? queue.nextSequence - 1 : Infinity;
@@ -111,6 +124,16 @@ export class Sender {
       .finally(() => {
         this.#isPumping = false;
       });
+  }
+
+  /** Once for all acknowledgements that came together. */
+  #pumpSoon(): void {
+    if (this.#isPumpDue) return;
+    this.#isPumpDue = true;
+    setImmediate(() => {
+      this.#isPumpDue = false;
+      this.pump();
+    });
   }
 
   get #isCareful(): boolean {
@@ -148,26 +171,37 @@ export class Sender {
 
   async #sendMany(remote: Remote): Promise<void> {
     const { queue } = this.#options;
-    const room = Math.min(WINDOW, remote.receiveMaximum) - this.#inFlight.size;
-    if (room <= 0) return;
-    const live = this.#backlogEnd === Infinity ? [] : await queue.read(this.#liveAt, room);
+    const ahead = this.#lanes.bytes > AHEAD_BYTES ? 0 : AHEAD - this.#lanes.count;
+    const isLiveFirst = this.#backlogEnd !== Infinity && ahead > 0;
+    const live = isLiveFirst ? await queue.read(this.#liveAt, ahead) : [];
     if (remote !== this.#remote) return;
     for (const entry of live) {
-      this.#send(remote, entry);
+      this.#lanes.add(entry, true);
       this.#liveAt = entry.sequence + 1;
     }
-    const left = Math.min(room - live.length, Math.floor(this.#allowance));
-    if (left <= 0) return;
-    const backlog = await queue.read(this.#backlogAt, left);
+    // Reading a few at a time would cost more than it gives.
+    const left = ahead < AHEAD / 2 ? 0 : Math.min(ahead, Math.floor(this.#allowance));
+    const backlog = left <= 0 ? [] : await queue.read(this.#backlogAt, left);
     if (remote !== this.#remote) return;
     for (const entry of backlog) {
-      if (entry.sequence > this.#backlogEnd) return;
-      this.#send(remote, entry);
+      if (entry.sequence > this.#backlogEnd) break;
+      this.#lanes.add(entry, false);
       this.#backlogAt = entry.sequence + 1;
       this.#allowance--;
     }
+    this.#sendReady(remote);
     // Another block may hold more.
-    if (backlog.length > 0 && backlog.length < left) this.#wantsPump = true;
+    if (backlog.length > 0 && this.#lanes.count < AHEAD / 2) this.#wantsPump = true;
+  }
+
+  /** Whatever its topic's turn and the window permit. */
+  #sendReady(remote: Remote): void {
+    const window = Math.min(WINDOW, remote.receiveMaximum);
+    while (this.#inFlight.size < window) {
+      const entry = this.#lanes.next();
+      if (entry === undefined) return;
+      this.#send(remote, entry);
+    }
   }
 
   /** First one that is not the suspect, to see that the far side takes messages; then the suspect, alone. */
@@ -198,19 +232,23 @@ export class Sender {
   }
 
   #send(remote: Remote, entry: Entry): void {
-    const { clock, gatewayId, queue } = this.#options;
+    const { clock, queue } = this.#options;
     const leftMs = entry.expiresAtMs === 0 ? Infinity : entry.expiresAtMs - clock.nowMs();
     if (leftMs <= 0) {
       this.expired++;
       queue.done(entry.sequence);
+      this.#lanes.done(entry.topic);
       return;
     }
     const generation = this.#generation;
     this.#inFlight.set(entry.sequence, clock.monotonicMs());
-    const properties = withVia(decodeProperties(entry.properties), gatewayId);
-    if (leftMs !== Infinity)
-      properties.messageExpiryInterval = Math.min(0xffffffff, Math.ceil(leftMs / 1000));
-    remote.publish({ ...entry, properties }, (outcome) => {
+    const properties =
+      entry.properties.length === 0
+        ? this.#plainProperties
+        : withVia(decodeProperties(entry.properties), this.#options.gatewayId);
+    const messageExpiryInterval = Math.min(0xffffffff, Math.ceil(leftMs / 1000));
+    const stamped = leftMs === Infinity ? properties : { ...properties, messageExpiryInterval };
+    remote.publish({ ...entry, properties: stamped }, (outcome) => {
       if (generation === this.#generation) this.#answered(entry, outcome);
     });
   }
@@ -223,12 +261,13 @@ export class Sender {
     const sentMs = this.#inFlight.get(entry.sequence) ?? 0;
     if (this.#options.clock.monotonicMs() - sentMs < PATIENCE_MIN_MS / 2) this.#patienceMs = PATIENCE_MIN_MS;
     this.#inFlight.delete(entry.sequence);
+    this.#lanes.done(entry.topic);
     this.#acknowledged++;
     if (this.#suspect === null || entry.sequence === this.#suspect.entry.sequence) this.#acquit();
     this.#options.queue.done(entry.sequence);
     if (outcome === 0) this.sent++;
     else this.#refuse(entry, `it answers reason ${outcome}`);
-    this.pump();
+    this.#pumpSoon();
   }
 
   /** Refused for good: it would be refused again and hold up all behind it. */

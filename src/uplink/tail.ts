@@ -3,21 +3,16 @@
  * or is done is forgotten here, and the journal's segments with it.
  */
 import { Journal, type JournalOptions } from '../store/journal.js';
-import { type Entry, entryBytes, readEntry, writeEntry } from './entry.js';
+import { Chunk, CHUNK_BYTES } from './chunk.js';
+import { type Entry, entryBytes, isEntry, type Queued, readEntry } from './entry.js';
 import type { Progress } from './progress.js';
 
 export interface TailOptions extends Pick<
   JournalOptions,
   'folder' | 'sync' | 'files' | 'clock' | 'log' | 'metrics' | 'makeRoom'
 > {
-  /** Told of each progress record when the journal is read at the start. */
+  /** How far the far side is; told of each progress record when the journal is read at the start. */
   readonly progress: Progress;
-}
-
-/** An entry, and the journal segment that it was appended to. */
-interface Held {
-  readonly entry: Entry;
-  readonly segment: number;
 }
 
 const ENTRY = 1;
@@ -25,13 +20,13 @@ const PROGRESS = 2;
 const SEGMENT_BYTES = 1 << 20;
 const SYNC_MS = 1000;
 /** While the disk refuses, the journal keeps what it could not write up to here; beyond it entries are in memory only. */
-const UNWRITTEN_MAX_BYTES = 8 << 20;
+const UNWRITTEN_MAX_BYTES = 4 << 20;
 
 export class Tail {
   bytes = 0;
   readonly #options: TailOptions;
   readonly #journal: Journal;
-  #held: Held[] = [];
+  #chunks: Chunk[] = [];
 
   constructor(options: TailOptions) {
     this.#options = options;
@@ -43,83 +38,83 @@ export class Tail {
     });
   }
 
-  get count(): number {
-    return this.#held.length;
+  get oldest(): Chunk | undefined {
+    return this.#chunks[0];
   }
 
-  get first(): Entry | undefined {
-    return this.#held[0]?.entry;
+  get last(): number {
+    return this.#chunks.at(-1)?.last ?? 0;
   }
 
-  get last(): Entry | undefined {
-    return this.#held.at(-1)?.entry;
+  get all(): readonly Chunk[] {
+    return [...this.#chunks];
+  }
+
+  /** The oldest chunk, when it will not grow any more. */
+  get full(): Chunk | undefined {
+    const [oldest, next] = this.#chunks;
+    const isFull = oldest !== undefined && (next !== undefined || oldest.usedBytes >= CHUNK_BYTES);
+    return isFull ? oldest : undefined;
   }
 
   /** Reads the journal: entries behind `sealed`, which are in no block, and how far the far side is. */
   async open(sealed: number): Promise<void> {
     await this.#journal.open(0, 0, (type, bytes, start, end, segment) => {
       if (type === PROGRESS) this.#restoreProgress(bytes.subarray(start, end));
-      else if (type === ENTRY && end - start >= 8) {
+      else if (type === ENTRY && end - start >= 8 && isEntry(bytes, start + 8, end)) {
         const sequence = bytes.readDoubleLE(start);
         // A record may be there twice after a failed write.
-        if (sequence <= Math.max(sealed, this.last?.sequence ?? 0)) return;
-        const entry = readEntry(bytes, start + 8, end, sequence);
-        if (entry !== null) this.#hold(entry, segment);
+        if (sequence <= Math.max(sealed, this.last)) return;
+        const entry = readEntry(bytes, start + 8, sequence);
+        this.#chunkFor(sequence, entry, segment).append(entry, entry.timeMs);
+        this.bytes += entryBytes(entry);
       }
     });
   }
 
-  append(entry: Entry): void {
-    const isKept = this.#journal.backlogBytes < UNWRITTEN_MAX_BYTES || !this.#journal.isFailing;
-    if (isKept) {
-      const at = this.#journal.begin(8 + entryBytes(entry));
-      this.#journal.buffer.writeDoubleLE(entry.sequence, at);
-      this.#journal.end(ENTRY, writeEntry(this.#journal.buffer, at + 8, entry));
-    }
-    this.#hold(entry, this.#journal.currentSegment);
+  append(sequence: number, message: Queued, timeMs: number): void {
+    const chunk = this.#chunkFor(sequence, message, this.#journal.currentSegment);
+    chunk.append(message, timeMs);
+    const bytes = chunk.bytesOf(sequence);
+    this.bytes += bytes.length;
+    if (this.#isOverfull()) return;
+    const at = this.#journal.begin(8 + bytes.length);
+    this.#journal.buffer.writeDoubleLE(sequence, at);
+    bytes.copy(this.#journal.buffer, at + 8);
+    this.#journal.end(ENTRY, at + 8 + bytes.length);
   }
 
   /** Up to `limit` entries from this sequence on for which `isWanted`. */
   read(from: number, limit: number, isWanted: (sequence: number) => boolean): Entry[] {
     const found: Entry[] = [];
-    for (let i = this.#placeOf(from); i < this.#held.length && found.length < limit; i++) {
-      const entry = this.#held[i]?.entry;
-      if (entry !== undefined && isWanted(entry.sequence)) found.push(entry);
+    for (const chunk of this.#chunks) {
+      for (let sequence = Math.max(from, chunk.first); sequence <= chunk.last; sequence++) {
+        if (found.length === limit) return found;
+        if (isWanted(sequence)) found.push(chunk.entry(sequence));
+      }
     }
     return found;
   }
 
-  /** The oldest entries in a row that make up so many bytes. */
-  oldest(bytes: number): Entry[] {
-    const found: Entry[] = [];
-    let sum = 0;
-    for (const { entry } of this.#held) {
-      const before = found.at(-1);
-      if (sum >= bytes || (before !== undefined && entry.sequence !== before.sequence + 1)) break;
-      found.push(entry);
-      sum += entryBytes(entry);
-    }
-    return found;
+  /** Takes a chunk out of memory; the journal lets go of it with the next forget(). */
+  take(chunk: Chunk): void {
+    const index = this.#chunks.indexOf(chunk);
+    if (index < 0) return;
+    this.#chunks.splice(index, 1);
+    this.bytes -= chunk.usedBytes;
   }
 
-  /** Takes the entries up to this sequence out; the journal lets go of them with the next forget(). */
-  take(last: number): number {
-    const gone = this.#held.splice(0, this.#placeOf(last + 1));
-    this.bytes -= gone.reduce((sum, { entry }) => sum + entryBytes(entry), 0);
-    return gone.length;
-  }
-
-  /** The entries up to this sequence are kept elsewhere, or done: neither memory nor journal need hold them. */
-  async forget(last: number): Promise<void> {
-    this.take(last);
+  /** These chunks are kept elsewhere, or done: neither memory nor journal need hold them. */
+  async forget(chunks: readonly Chunk[]): Promise<void> {
+    for (const chunk of chunks) this.take(chunk);
     this.saveProgress();
     const segment = this.#journal.currentSegment;
     await this.#journal.sync();
-    this.#journal.segments.keepFrom(Math.min(segment, this.#held[0]?.segment ?? segment));
+    this.#journal.segments.keepFrom(Math.min(segment, this.oldest?.segment ?? segment));
   }
 
   saveProgress(): void {
-    if (this.#journal.isFailing && this.#journal.backlogBytes >= UNWRITTEN_MAX_BYTES) return;
+    if (this.#isOverfull()) return;
     const { cursor, ranges } = this.#options.progress;
     const length = 8 + 16 * ranges.length;
     const at = this.#journal.begin(length);
@@ -140,9 +135,18 @@ export class Tail {
     return this.#journal.close();
   }
 
-  #hold(entry: Entry, segment: number): void {
-    this.#held.push({ entry, segment });
-    this.bytes += entryBytes(entry);
+  /** The disk refuses, and the journal holds as much as it may until the disk takes it. */
+  #isOverfull(): boolean {
+    return this.#journal.isFailing && this.#journal.backlogBytes >= UNWRITTEN_MAX_BYTES;
+  }
+
+  /** The newest chunk when the entry fits and follows without a gap, else a new one. */
+  #chunkFor(sequence: number, message: Queued, segment: number): Chunk {
+    const newest = this.#chunks.at(-1);
+    if (newest !== undefined && newest.last + 1 === sequence && newest.hasRoomFor(message)) return newest;
+    const fresh = new Chunk(sequence, segment, entryBytes(message));
+    this.#chunks.push(fresh);
+    return fresh;
   }
 
   #restoreProgress(bytes: Buffer): void {
@@ -151,16 +155,5 @@ export class Tail {
     progress.doneRange(0, bytes.readDoubleLE(0));
     for (let at = 8; at + 16 <= bytes.length; at += 16)
       progress.doneRange(bytes.readDoubleLE(at), bytes.readDoubleLE(at + 8));
-  }
-
-  /** Index of the first entry with this sequence or a later one. */
-  #placeOf(sequence: number): number {
-    let [low, high] = [0, this.#held.length];
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.#held[middle]?.entry.sequence ?? Infinity) < sequence) low = middle + 1;
-      else high = middle;
-    }
-    return low;
   }
 }

@@ -42,6 +42,8 @@ export interface UplinkOptions {
   /** Messages a second while the backlog drains; Infinity: no limit. */
   readonly drainPerS: number;
   readonly order: 'oldest-first' | 'live-first';
+  /** Messages of one topic sent and not acknowledged, at most. */
+  readonly perTopic: number;
 }
 
 export interface UplinkAbout {
@@ -64,8 +66,8 @@ interface Parts {
   readonly log: Log;
   /** What a local topic speaks of; null when it is none of the gateway's own. */
   readonly placeOf: (topic: string) => Place | null;
-  /** Whether commands and other messages are brought in now; not while another gateway is the active one. */
-  readonly mayBringIn: () => boolean;
+  /** Not while another gateway is the active one: then nothing is taken or brought in, and what is queued still goes. */
+  readonly isActive: () => boolean;
   /** Called when the connection comes or goes. */
   readonly changed: (about: UplinkAbout) => void;
 }
@@ -100,6 +102,8 @@ export class Uplink {
   #retryMs = RETRY_MIN_MS;
   #error = '';
   #isStopping = false;
+  /** Topic of the message that is being published here; it is delivered to our own subscription before that returns. */
+  #bringing: string | null = null;
   #cancelRetry: Cancel | null = null;
 
   constructor(options: UplinkOptions, parts: Parts) {
@@ -172,7 +176,7 @@ export class Uplink {
 
   /** A local message; what this uplink itself brought in, or what came through it before, does not go out again. */
   #take(message: Message): void {
-    if (message.sender?.clientId === this.#clientId) return;
+    if (message.topic === this.#bringing || !this.#parts.isActive()) return;
     const { topic, payload, properties = NOTHING } = message;
     if (viaOf(properties).includes(this.#options.gatewayId)) return;
     const routed = this.#out.route(topic, payload);
@@ -283,13 +287,14 @@ export class Uplink {
 
   #bringIn(message: RemoteMessage): void {
     const { properties, payload, qos, retain } = message;
-    const { local, clock, mayBringIn } = this.#parts;
-    if (!mayBringIn()) return;
+    const { local, clock, isActive } = this.#parts;
+    if (!isActive()) return;
     if ([properties.userProperties?.[VIA] ?? []].flat().includes(this.#options.gatewayId)) return;
     const routed = this.#in.route(message.topic, payload);
     if (routed === null || routed === 'waits') return;
     const bytes = encodeProperties(properties);
     const expiryS = properties.messageExpiryInterval;
+    this.#bringing = routed.topic;
     local.publish({
       topic: routed.topic,
       payload: routed.payload,
@@ -299,5 +304,6 @@ export class Uplink {
       ...(bytes.length === 0 ? {} : { properties: bytes }),
       ...(expiryS === undefined ? {} : { expiresAtMs: clock.nowMs() + expiryS * 1000 }),
     });
+    this.#bringing = null;
   }
 }

@@ -24,6 +24,7 @@ function bench() {
   // The three methods that are called; the broker itself is in the tests that run the whole gateway.
   const api = broker as BrokerApi;
   const commands = new Commands({
+    isActive: () => true,
     broker: api,
     pool,
     status: new Status(plant, { broker: api, clock }),

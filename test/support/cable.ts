@@ -1,10 +1,14 @@
-/** A TCP connection that can be cut: what connects to it is passed on to a port until somebody cuts it. */
+/**
+ * A TCP connection that can be cut: what connects to it is passed on to a port until somebody cuts it, or swallows what
+ * comes so that neither side learns of it.
+ */
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
 export class Cable {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  #isSwallowing = false;
 
   private constructor(port: number) {
     this.#server = createServer((near) => {
@@ -18,7 +22,8 @@ export class Cable {
           far.destroy();
         });
       }
-      near.pipe(far).pipe(near);
+      near.on('data', (bytes: Buffer) => !this.#isSwallowing && far.write(bytes));
+      far.on('data', (bytes: Buffer) => !this.#isSwallowing && near.write(bytes));
     });
   }
 
@@ -29,8 +34,23 @@ export class Cable {
     return cable;
   }
 
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
   get url(): string {
-    return `mqtt://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    return `mqtt://127.0.0.1:${this.port}`;
+  }
+
+  /** From now on every byte is lost and nobody is told; connections made meanwhile hang. */
+  swallow(): void {
+    this.#isSwallowing = true;
+  }
+
+  /** New connections are passed on again; those that lost bytes are cut. */
+  heal(): void {
+    this.cut();
+    this.#isSwallowing = false;
   }
 
   /** Whatever was under way is gone. */

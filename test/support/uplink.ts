@@ -59,6 +59,7 @@ export async function startUplink(
       gatewayId: 'p7',
       drainPerS: Infinity,
       order: 'oldest-first',
+      perTopic: 1,
       ...options,
       remote: {
         version: '5',
@@ -78,7 +79,7 @@ export async function startUplink(
       clock: systemClock,
       log,
       placeOf: () => null,
-      mayBringIn: () => true,
+      isActive: () => true,
       changed: () => {},
     },
   );

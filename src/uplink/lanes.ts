@@ -1,0 +1,69 @@
+/**
+ * Messages on their way out, a lane for each topic: so many of a topic are under way at once and no more, so that they
+ * stay in their order even when a cluster loses a node between them.
+ */
+import type { Entry } from './entry.js';
+
+interface Lane {
+  readonly waiting: Entry[];
+  underWay: number;
+}
+
+export class Lanes {
+  /** Entries that wait, and their bytes. */
+  count = 0;
+  bytes = 0;
+  readonly #perTopic: number;
+  readonly #lanes = new Map<string, Lane>();
+  /** Topics of which one may go, in the order in which they came to it. */
+  readonly #ready = new Set<string>();
+
+  constructor(perTopic: number) {
+    this.#perTopic = perTopic;
+  }
+
+  /** isUrgent: ahead of what waits already. */
+  add(entry: Entry, isUrgent: boolean): void {
+    const lane = this.#lanes.get(entry.topic) ?? { waiting: [], underWay: 0 };
+    if (isUrgent) lane.waiting.unshift(entry);
+    else lane.waiting.push(entry);
+    this.#lanes.set(entry.topic, lane);
+    this.count++;
+    this.bytes += entry.payload.length;
+    this.#look(entry.topic, lane);
+  }
+
+  /** The next that may go, which is under way from now on. */
+  next(): Entry | undefined {
+    const topic: string | undefined = this.#ready.values().next().value;
+    const lane = topic === undefined ? undefined : this.#lanes.get(topic);
+    const entry = lane?.waiting.shift();
+    if (topic === undefined || lane === undefined || entry === undefined) return undefined;
+    lane.underWay++;
+    this.count--;
+    this.bytes -= entry.payload.length;
+    this.#ready.delete(topic);
+    this.#look(topic, lane);
+    return entry;
+  }
+
+  /** One of this topic has arrived. */
+  done(topic: string): void {
+    const lane = this.#lanes.get(topic);
+    if (lane === undefined) return;
+    lane.underWay--;
+    if (lane.underWay === 0 && lane.waiting.length === 0) this.#lanes.delete(topic);
+    else this.#look(topic, lane);
+  }
+
+  clear(): void {
+    this.#lanes.clear();
+    this.#ready.clear();
+    this.count = 0;
+    this.bytes = 0;
+  }
+
+  #look(topic: string, { waiting, underWay }: Lane): void {
+    if (waiting.length > 0 && underWay < this.#perTopic) this.#ready.add(topic);
+  }
+}
