@@ -12,6 +12,7 @@ export const VERBS: readonly VerbEntry[] = [
   { name: 'run', group: 'Gateway', load: () => import('./run.js') },
   { name: 'demo', group: 'Gateway', load: () => import('./demo.js') },
   { name: 'simulate', group: 'Devices', load: () => import('./simulate.js') },
+  { name: 'sunspec', group: 'Devices', load: () => import('./sunspec.js') },
   { name: 'check', group: 'Config', load: () => import('./check.js') },
   { name: 'explain', group: 'Config', load: () => import('./explain.js') },
   { name: 'backup', group: 'Gateway', load: () => import('./backup.js') },
