@@ -28,7 +28,7 @@ export interface Identity {
 type Rule = Pick<AccessRule, 'allow' | 'deny' | 'topic'>;
 
 const DOLLAR = 0x24;
-const decoder = new TextDecoder();
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 /** Answers remembered for one identity. */
 const REMEMBERED_MAX = 1000;
 

@@ -133,7 +133,7 @@ const VERY_SHORT = 0.9;
 const MEMORY_MS = 1000;
 const EMPTY = new Uint8Array(0);
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 export class Broker implements BrokerApi, SystemSource {
   readonly counters: BrokerCounters;

@@ -23,7 +23,7 @@ const TOPIC_NAME_INVALID = 0x90;
 const QUOTA_EXCEEDED = 0x97;
 const CLIENT_IDENTIFIER_NOT_VALID = 0x85;
 const NEVER_S = 0xffffffff;
-const decoder = new TextDecoder();
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 /** 3.1.1 return codes of the reason codes used here. */
 const RETURN_CODES = new Map([

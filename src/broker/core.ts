@@ -61,7 +61,7 @@ export type Outcome =
 const NONE: readonly number[] = [];
 const EMPTY = new Uint8Array(0);
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 /** How often a session's overflow is told. */
 const OVERFLOW_MS = 10_000;
 /** A socket tells that it has drained only when it held more than its high-water mark, which is less than this. */

@@ -40,8 +40,14 @@ export interface ConnectRequest {
 }
 
 const walk = new PropertyWalk();
-const decoder = new TextDecoder();
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 const EMPTY = new Uint8Array(0);
+
+function textOf(bytes: Uint8Array, start: number, end: number): string {
+  // Nearly always: sockets are read into Buffers, which need no view for it.
+  if (Buffer.isBuffer(bytes)) return bytes.toString('utf8', start, end);
+  return decoder.decode(bytes.subarray(start, end));
+}
 
 /** Reads length-prefixed fields one after the other; after a fault `isRight` is false and fields are empty. */
 class Fields {
@@ -83,7 +89,7 @@ class Fields {
       this.#fault();
       return '';
     }
-    return decoder.decode(this.#bytes.subarray(this.start, this.end));
+    return textOf(this.#bytes, this.start, this.end);
   }
 
   get isAtEnd(): boolean {

@@ -10,7 +10,7 @@ import { isTopicName, levelCount, matches } from './topic.js';
 
 const NONE: readonly number[] = [];
 const NOBODY: readonly [] = [];
-const decoder = new TextDecoder();
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 export class Routing {
   readonly #subscriptions: Subscriptions<Owner>;

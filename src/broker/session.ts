@@ -4,7 +4,7 @@
  * through a Link, which a connection is; it knows nothing of sockets.
  */
 import type { Clock } from '../clock.js';
-import type { Store, StoredMessage } from '../store/store.js';
+import type { Store, StoredMessage, StoreRecord } from '../store/store.js';
 import type { Identity, Rights } from './access.js';
 import { PublishWriter, PUBREL, type Publication, writeAcknowledgement, writeUint32 } from './codec.js';
 import type { Debtor, Owed } from './commits.js';
@@ -77,6 +77,9 @@ const SLICE_MAX = 1024;
 /** When a queue that could not be read is read again. */
 const READ_RETRY_MS = 1000;
 const writer = new PublishWriter();
+/** The two records of every delivery: filled in anew each time, for a store copies what it keeps. */
+const sentRecord = { type: 'Sent', session: 0, position: 0, packetIdentifier: 0 } satisfies StoreRecord;
+const completedRecord = { type: 'Completed', session: 0, packetIdentifier: 0 } satisfies StoreRecord;
 
 export class Session {
   readonly clientId: string;
@@ -188,10 +191,7 @@ export class Session {
   /** The client is gone. */
   detach(): void {
     this.link = null;
-    this.#round++;
-    this.#slice = [];
-    this.#sliceIndex = 0;
-    this.#isReading = false;
+    this.#forgetSlice();
     // The cursor stays at the last message that was ever handed out, so that nothing counts as new twice.
     for (const position of this.#unsent?.keys() ?? []) this.#cursor = Math.max(this.#cursor, position);
     this.#unsent = null;
@@ -332,7 +332,10 @@ export class Session {
     writer.packetIdentifier = id;
     if (this.isKept && resentAs === 0) {
       const { position } = publication;
-      this.#host.store.append({ type: 'Sent', session: this.number, position, packetIdentifier: id });
+      sentRecord.session = this.number;
+      sentRecord.position = position;
+      sentRecord.packetIdentifier = id;
+      this.#host.store.append(sentRecord);
       if (this.#host.store.isLasting && (qos === 2 || this.#owedSends > 0)) {
         // Its identifier must be kept before it is seen, or a restart would send the message as a new one. What
         // follows waits with it, so that order is kept across QoS, too.
@@ -467,8 +470,7 @@ export class Session {
       }
       if (message.position > this.#host.keptPosition) {
         // QoS 2 is delivered when it is kept; what is behind it waits with it.
-        this.#slice = [];
-        this.#sliceIndex = 0;
+        this.#forgetSlice();
         this.#host.awaitKept(this);
         return;
       }
@@ -478,6 +480,7 @@ export class Session {
       if (this.#releases.length > 0) this.#release(link, message.position);
       this.#sendStored(link, message);
     }
+    this.#readAhead();
     // They need no room, and give some when they are answered.
     if (this.#releases.length > 0) this.#release(link, Infinity);
   }
@@ -509,24 +512,32 @@ export class Session {
       this.#unsent = null;
       return;
     }
-    if (this.#slice.length > 0) {
-      this.#slice = [];
-      this.#sliceIndex = 0;
-    }
     if (this.#cursor >= this.#host.keptPosition) {
       this.#host.awaitKept(this);
       return;
     }
+    this.#read(this.#cursor);
+  }
+
+  /** Fetches what comes behind the slice while the rest of it is sent, so that nobody waits for the store. */
+  #readAhead(): void {
+    const last = this.#slice.at(-1);
+    if (this.#isReading || last === undefined || this.#sliceIndex * 2 < this.#slice.length) return;
+    if (last.position < Math.min(this.#last, this.#host.keptPosition)) this.#read(last.position);
+  }
+
+  #read(after: number): void {
     this.#isReading = true;
     const round = this.#round;
-    this.#host.store.read(this.number, this.#cursor, this.#sliceLength()).then(
+    this.#host.store.read(this.number, after, this.#sliceLength()).then(
       (messages) => {
         if (this.#round !== round) return;
         this.#isReading = false;
-        this.#slice = messages;
+        const left = this.#slice.slice(this.#sliceIndex);
+        this.#slice = left.length === 0 ? messages : left.concat(messages);
         this.#sliceIndex = 0;
         // Nothing is left of what was kept: the rest was dropped or expired.
-        if (messages.length === 0) {
+        if (this.#slice.length === 0) {
           this.#cursor = Math.max(this.#cursor, Math.min(this.#last, this.#host.keptPosition));
           if (this.#cursor >= this.#last) this.#waitingMessages = this.#waitingBytes = 0;
         }
@@ -542,6 +553,14 @@ export class Session {
         });
       },
     );
+  }
+
+  /** Gives up what was read and what is being read: it is asked for again from the cursor on. */
+  #forgetSlice(): void {
+    this.#round++;
+    this.#slice = [];
+    this.#sliceIndex = 0;
+    this.#isReading = false;
   }
 
   #sliceLength(): number {
@@ -618,7 +637,11 @@ export class Session {
     this.#resent(packetIdentifier);
     this.inFlight.release(packetIdentifier);
     this.#shared?.delete(packetIdentifier);
-    if (this.isKept) this.#host.store.append({ type: 'Completed', session: this.number, packetIdentifier });
+    if (this.isKept) {
+      completedRecord.session = this.number;
+      completedRecord.packetIdentifier = packetIdentifier;
+      this.#host.store.append(completedRecord);
+    }
     this.link?.outbox.touch();
   }
 }

@@ -41,10 +41,16 @@ export class Subscriptions<Owner> {
 
   /** Adds a subscription, or replaces the one of the same owner, filter and share; answers whether it is new. */
   add(entry: Entry<Owner>): boolean {
-    const levels = entry.filter.split('/');
-    const isHash = levels.at(-1) === '#';
+    const { filter } = entry;
+    const isHash = filter === '#' || filter.endsWith('/#');
+    const last = isHash ? filter.length - 2 : filter.length;
     let level = this.#root;
-    for (let i = 0; i < levels.length - (isHash ? 1 : 0); i++) level = descend(level, levels[i] ?? '');
+    for (let start = 0; start <= last;) {
+      const slash = filter.indexOf('/', start);
+      const end = slash < 0 ? filter.length : slash;
+      level = descend(level, filter.slice(start, end));
+      start = end + 1;
+    }
     const list = isHash ? level.hash : level.here;
     const before = sizeOf(list);
     const replaced = put(list, entry);

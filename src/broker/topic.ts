@@ -61,12 +61,16 @@ export function levelCount(bytes: Uint8Array, start: number, end: number): numbe
 /** Whether a text is a topic filter; of a shared subscription it is the part behind the share name. */
 export function isTopicFilter(filter: string): boolean {
   if (filter === '') return false;
-  const levels = filter.split('/');
-  return levels.every(
-    (level, index) =>
-      level === '+' ||
-      (level === '#' ? index === levels.length - 1 : !level.includes('+') && !level.includes('#')),
-  );
+  for (let start = 0; start <= filter.length;) {
+    const end = endOfLevel(filter, start);
+    for (let at = start; at < end; at++) {
+      const code = filter.charCodeAt(at);
+      if (!isWild(code)) continue;
+      if (end - start !== 1 || (code === HASH && end !== filter.length)) return false;
+    }
+    start = end + 1;
+  }
+  return true;
 }
 
 /** The filter and share name of a SUBSCRIBE's topic filter. */

@@ -130,7 +130,8 @@ export class DiskStore implements Store {
     writer.bytes = this.#journal.buffer;
     writer.at = start;
     const qos = record.type === 'Sent' ? this.#state.qosOf(record.session, record.position) : 0;
-    encodeRecord(writer, record, qos, this.#clock.nowMs());
+    const storedAtMs = record.type === 'Published' && record.retained ? this.#clock.nowMs() : 0;
+    encodeRecord(writer, record, qos, storedAtMs);
     const sequence = this.#journal.nextSequence;
     const offset = this.#journal.end(RECORD_TYPE[record.type], writer.at);
     const place = {

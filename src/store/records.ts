@@ -34,6 +34,8 @@ export interface Publication extends PublishedRecord {
 
 const NO_IDENTIFIERS: readonly number[] = [];
 const VARINT_MAX = 8;
+/** Up to so many bytes a loop copies faster than the engine does; their length is one byte. */
+const SHORT_MAX = 40;
 const FLAG_RETAINED = 4;
 const FLAG_FROM = 8;
 const FLAG_PUBLISHER = 16;
@@ -55,14 +57,31 @@ export class Writer {
 
   blob(value: Uint8Array): void {
     this.number(value.length);
-    this.bytes.set(value, this.at);
+    const { bytes, at } = this;
+    if (value.length > SHORT_MAX) bytes.set(value, at);
+    else for (let i = 0; i < value.length; i++) bytes[at + i] = value[i] as number; // before its end
     this.at += value.length;
   }
 
   text(value: string): void {
+    if (value.length <= SHORT_MAX && this.#shortText(value)) return;
     const length = Buffer.byteLength(value);
     this.number(length);
     this.at += this.bytes.write(value, this.at, length, 'utf8');
+  }
+
+  /** For what is short and ASCII a loop beats the call into the engine. False: it is not, and nothing is written. */
+  #shortText(value: string): boolean {
+    const { bytes } = this;
+    const start = this.at + 1;
+    for (let i = 0; i < value.length; i++) {
+      const code = value.charCodeAt(i);
+      if (code >= 128) return false;
+      bytes[start + i] = code;
+    }
+    bytes[this.at] = value.length;
+    this.at = start + value.length;
+    return true;
   }
 }
 
@@ -162,7 +181,7 @@ export function sizeOf({ topic, payload, properties }: PublishedMessage): number
   return topic.length + payload.length + properties.length;
 }
 
-/** Writes a record's payload. `qos` is that of the message a Sent is about; `nowMs` the time a message is stored. */
+/** Writes a record's payload. `qos` is that of the message a Sent is about; `nowMs` the time a retained message is stored. */
 export function encodeRecord(writer: Writer, record: StoreRecord, qos: number, nowMs: number): void {
   switch (record.type) {
     case 'Published':

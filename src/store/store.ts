@@ -130,7 +130,7 @@ export interface StoredState {
 export interface Store {
   /** Recovers; rejects with a StoreError that names the file and what to do. Called once, before anything else. */
   open(): Promise<StoredState>;
-  /** Takes a fact into the next commit. Never blocks, never throws; bytes are copied before it returns. */
+  /** Takes a fact into the next commit. Never blocks, never throws; nothing of the record is needed afterwards. */
   append(record: StoreRecord): void;
   /**
    * Resolves when everything appended before the call is durable (at once where the mode promises nothing); rejects
