@@ -1,107 +1,131 @@
 /**
- * `npm run bench [-- --quick] [-- --scenarios REGEXP] [-- --rounds N]`: builds the load generator, runs holdfast
- * beside Debian's mosquitto and aedes, interleaved, and prints the table with ratios to mosquitto.
+ * `npm run bench [-- --quick] [-- --scenarios REGEXP] [-- --rounds N] [-- --write]`: builds the load generator, runs
+ * holdfast beside Debian's mosquitto and aedes, interleaved, and prints every target with its ratio. `--write` puts the
+ * tables into docs/performance.md; `--out FILE` keeps all runs, `--report FILE` prints the tables of such a file.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import { cpus, release, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { buildIfStale, fail, install, root, run } from '../scripts/prepare.mjs';
+import { compare, tell } from './compare.mjs';
+import { detailTable, targetTable } from './report.mjs';
+import { QUICK } from './scenarios.mjs';
 
+const { values: options } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    scenarios: { type: 'string' },
+    only: { type: 'string' },
+    rounds: { type: 'string' },
+    duration: { type: 'string' },
+    warmup: { type: 'string' },
+    nice: { type: 'string', default: '0' },
+    write: { type: 'boolean', default: false },
+    out: { type: 'string' },
+    report: { type: 'string' },
+  },
+});
+/** A bus with a worker and a device on it, so that everything that a gateway needs is loaded. */
+const GATEWAY = `buses:
+  plc: { protocol: tcp, host: 127.0.0.1, port: 9 }
+devices:
+  meter:
+    bus: plc
+    unit_id: 1
+    tags: { power: { holding: 0, type: uint16, rate: 1s } }
+`;
 const here = dirname(fileURLToPath(import.meta.url));
-const QUICK = [
-  '--rounds',
-  '3',
-  '--duration',
-  '1',
-  '--warmup',
-  '0.5',
-  '--scenarios',
-  '^(p2p-q[012]|p2p-q0-single|fanin-q0|fanout100-q0)$',
-];
+const rounds = Number(options.rounds ?? (options.quick ? 1 : 5));
+const runs = options.report === undefined ? await measure() : readRuns(options.report);
+if (options.out !== undefined)
+  writeFileSync(options.out, runs.map((one) => `${JSON.stringify(one)}\n`).join(''));
+const text = `${targetTable(runs)}\n\n${detailTable(runs)}\n`;
+process.stdout.write(text);
+if (options.write) writePage();
 
-install();
-await buildIfStale();
-if (spawnSync('mosquitto', ['-h']).error) fail('mosquitto is not installed: apt-get install -y mosquitto');
+function readRuns(path) {
+  return readFileSync(path, 'utf8').trim().split('\n').map((line) => JSON.parse(line)); // prettier-ignore
+}
 
-const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'));
-const mqload = join(folder, 'mqload');
-run('cc', ['-O2', '-Wall', '-o', mqload, join(here, 'mqload.c')]);
-
-const file = (name, text) => {
-  const path = join(folder, name);
-  writeFileSync(path, text);
-  return path;
-};
-const MOSQUITTO =
-  'allow_anonymous true\npersistence false\nmax_queued_messages 0\nmax_inflight_messages 100\nlog_type error\n';
-const [reference, nodelay, ours, aedes] = [
-  await freePort(),
-  await freePort(),
-  await freePort(),
-  await freePort(),
-];
-const brokers = {
-  mosquitto: {
-    port: reference,
-    argv: ['mosquitto', '-c', file('mosquitto.conf', `listener ${reference} 127.0.0.1\n${MOSQUITTO}`)],
-  },
-  'mosquitto-nodelay': {
-    port: nodelay,
-    argv: [
-      'mosquitto',
-      '-c',
-      file('nodelay.conf', `listener ${nodelay} 127.0.0.1\nset_tcp_nodelay true\n${MOSQUITTO}`),
-    ],
-  },
-  holdfast: {
-    port: ours,
-    argv: [
-      'node',
-      '--max-semi-space-size=1',
-      join(root, 'dist/main.js'),
-      'run',
-      '--config',
-      file('holdfast.yaml', holdfast(ours)),
-    ],
-  },
-  aedes: { port: aedes, argv: ['node', join(here, 'aedes.mjs'), String(aedes)] },
-};
-
-const args = process.argv.slice(2);
-const wanted = args.includes('--quick') ? [...QUICK, ...args.filter((arg) => arg !== '--quick')] : args;
-const only = wanted.includes('--only') ? [] : ['--only', 'mosquitto,holdfast,aedes'];
-const { status } = spawnSync(
-  process.execPath,
-  [
-    join(here, 'compare.mjs'),
-    '--brokers',
-    file('brokers.json', JSON.stringify(brokers)),
-    '--mqload',
+async function measure() {
+  install();
+  await buildIfStale();
+  if (spawnSync('mosquitto', ['-h']).error) fail('mosquitto is not installed: apt-get install -y mosquitto');
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'));
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  const mqload = join(folder, 'mqload');
+  run('cc', ['-O2', '-Wall', '-o', mqload, join(here, 'mqload.c')]);
+  const chosen = options.scenarios === undefined ? undefined : new RegExp(options.scenarios);
+  return compare(await brokersIn(folder), {
+    rounds,
+    duration: options.duration ?? (options.quick ? '1' : '3'),
+    warmup: options.warmup ?? (options.quick ? '0.5' : '1'),
+    nice: options.nice,
     mqload,
-    ...only,
-    ...wanted,
-  ],
-  { stdio: 'inherit' },
-);
-rmSync(folder, { recursive: true });
-process.exit(status ?? 1);
+    isQuick: options.quick,
+    only: options.only?.split(','),
+    chosen: (name) => chosen?.test(name) ?? (!options.quick || QUICK.test(name)),
+    told: tell,
+  });
+}
 
-function holdfast(port) {
+async function brokersIn(folder) {
+  const file = (name, lines) => {
+    const path = join(folder, name);
+    writeFileSync(path, lines);
+    return path;
+  };
+  const mosquitto = async (name, extra = '') => {
+    const port = await freePort();
+    const lines = `listener ${port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 0\nmax_inflight_messages 100\nlog_type error\n${extra}`;
+    return { port, argv: ['mosquitto', '-c', file(`${name}.conf`, lines)] };
+  };
+  const holdfast = async (name, store, flags = [], more = '') => {
+    const port = await freePort();
+    const config = file(`${name}.yaml`, configOf(port, store, more));
+    return { port, argv: ['node', ...flags, join(root, 'dist/main.js'), 'run', '--config', config] };
+  };
+  const aedes = await freePort();
+  return {
+    mosquitto: await mosquitto('mosquitto'),
+    'mosquitto-nodelay': await mosquitto('nodelay', 'set_tcp_nodelay true\n'),
+    holdfast: await holdfast('memory', 'memory'),
+    'holdfast-commit': await holdfast('commit', '{ path: data, sync: commit }'),
+    'holdfast-gc': { ...(await holdfast('gc', 'memory', ['--trace-gc'])), isTraced: true },
+    'holdfast-gateway': await holdfast('gateway', '{ path: data, sync: commit }', [], GATEWAY),
+    aedes: { port: aedes, argv: ['node', join(here, 'aedes.mjs'), String(aedes)] },
+  };
+}
+
+function configOf(port, store, more) {
   return `version: 1
 gateway: { id: bench }
 broker:
   listeners: [{ protocol: mqtt, host: 127.0.0.1, port: ${port} }]
   anonymous: true
   access: [{ allow: [read, write], topic: "#" }]
-  store: memory
+  store: ${store}
   limits: { max_connections: 20000, max_connections_per_address: 20000, max_queued_bytes: 1GiB }
-`;
+${more}`;
 }
 
-/** A port that was free a moment ago; compare.mjs refuses one that is in use. */
+/** The page between its marks is what was measured; the rest of it is written by hand. */
+function writePage() {
+  const path = join(root, 'docs/performance.md');
+  const page = readFileSync(path, 'utf8');
+  const [begin, end] = ['<!-- measured -->', '<!-- end -->'];
+  const [from, to] = [page.indexOf(begin), page.indexOf(end)];
+  if (from < 0 || to < from) fail(`${path} has no place for figures: ${begin} ... ${end}`);
+  const version = spawnSync('mosquitto', ['-h'], { encoding: 'utf8' }).stdout.match(/version (\S+)/)?.[1];
+  const machine = `${new Date().toISOString().slice(0, 10)}, ${rounds} rounds, ${cpus().length} x ${cpus()[0]?.model.trim()}, Linux ${release()}, Node ${process.versions.node}, mosquitto ${version}.`;
+  writeFileSync(path, `${page.slice(0, from + begin.length)}\n\n${machine}\n\n${targetTable(runs)}\n\n### All figures\n\n${detailTable(runs)}\n\n${page.slice(to)}`); // prettier-ignore
+}
+
+/** A port that was free a moment ago; compare() refuses one that is in use. */
 function freePort() {
   return new Promise((resolve) => {
     const server = createServer().listen(0, '127.0.0.1', () => {
