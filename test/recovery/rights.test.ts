@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { connectAsync } from 'mqtt';
+import { connect as mqttConnect, type MqttClient } from 'mqtt';
 import { userLine } from '../../src/broker/users.js';
 import { Daemon } from '../support/daemon.js';
 import { until } from '../support/wait.js';
@@ -23,14 +23,20 @@ broker:
   context.after(() => daemon.remove());
   const line = await userLine('operator', 'correct horse', ['readers']);
   writeFileSync(join(daemon.folder, 'users'), `${line}\n`);
-  const connect = (clientId: string, clean: boolean) =>
-    connectAsync(`mqtt://127.0.0.1:${daemon.port()}`, {
+  const received: string[] = [];
+  // Who listens only once it is connected may miss what comes right behind the CONNACK.
+  const connect = async (clientId: string, clean: boolean): Promise<MqttClient> => {
+    const client = mqttConnect(`mqtt://127.0.0.1:${daemon.port()}`, {
       username: 'operator',
       password: 'correct horse',
       clientId,
       clean,
       reconnectPeriod: 0,
     });
+    client.on('message', (topic, payload) => received.push(`${topic} ${payload.toString()}`));
+    await new Promise<void>((resolve) => client.once('connect', () => resolve()));
+    return client;
+  };
   await daemon.start();
   const before = await connect('reader', false);
   await before.subscribeAsync('plant/#', { qos: 1 });
@@ -41,9 +47,7 @@ broker:
   const publisher = await connect('publisher', true);
   await publisher.publishAsync('plant/level', '42', { qos: 1 });
   await publisher.endAsync();
-  const received: string[] = [];
   const after = await connect('reader', false);
-  after.on('message', (topic, payload) => received.push(`${topic} ${payload.toString()}`));
   await until('the message', () => received.length > 0);
   assert.deepEqual(received, ['plant/level 42']);
   await after.endAsync();
