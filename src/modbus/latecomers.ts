@@ -28,6 +28,18 @@ interface Given {
   readonly atMs: number;
 }
 
+/** What a stretch of a device is known to hold: it was read, or it was written just now. */
+interface Known {
+  readonly unitId: number;
+  /** Of the reads that would show it. */
+  readonly functionCode: number;
+  readonly address: number;
+  readonly quantity: number;
+  /** As an answer carries it, without its byte count. */
+  readonly data: Uint8Array;
+  readonly atMs: number;
+}
+
 const SUSPECTS_MAX = 512;
 /** For so long an answer may come once more and be taken for that of another request of its shape. */
 const REPEAT_MS = 1000;
@@ -36,15 +48,15 @@ const ECHO_MS = 300;
 /** After a repetition was seen more of them are expected for so long. */
 const REPEATING_MS = 60_000;
 const RECENT_MAX = 64;
-/** The newest answer to each of so many requests is kept. */
+/** What so many requests have shown is kept, the newest of each. */
 const REQUESTS_MAX = 512;
 
 export class Latecomers {
   #suspects: Suspect[] = [];
   /** The newest last. */
   readonly #recent: Given[] = [];
-  /** The newest answer to each request, the least recently given first. */
-  readonly #newest = new Map<string, Given>();
+  /** By request, the least recently answered first. */
+  readonly #known = new Map<string, Known>();
   #repeatingUntilMs = -Infinity;
 
   get hasSuspects(): boolean {
@@ -107,12 +119,16 @@ export class Latecomers {
     const given = { exchange, pdu: frame.pdu.slice(frame.pduStart, frame.pduEnd), atMs };
     this.#recent.push(given);
     if (this.#recent.length > RECENT_MAX) this.#recent.shift();
-    const key = keyOf(exchange);
-    this.#newest.delete(key);
-    this.#newest.set(key, given);
-    if (this.#newest.size <= REQUESTS_MAX) return;
-    for (const oldest of this.#newest.keys()) {
-      this.#newest.delete(oldest);
+    const known = knownBy(given);
+    if (known !== null) this.#learn(keyOf(exchange), known);
+  }
+
+  #learn(key: string, known: Known): void {
+    this.#known.delete(key);
+    this.#known.set(key, known);
+    if (this.#known.size <= REQUESTS_MAX) return;
+    for (const oldest of this.#known.keys()) {
+      this.#known.delete(oldest);
       break;
     }
   }
@@ -150,14 +166,14 @@ export class Latecomers {
     return this.#recent.some((given) => nowMs - given.atMs < withinMs && isSame(given, frame));
   }
 
-  /** Whether the newest answer that covers what this one reads says the same. */
+  /** Whether what was learnt last of the stretch that this one reads says the same. */
   #isKnownAnswer(exchange: Exchange, frame: Frame): boolean {
-    let newest: Given | null = null;
+    let newest: Known | null = null;
     let part: Uint8Array | null = null;
-    for (const given of this.#newest.values()) {
-      if (newest !== null && given.atMs < newest.atMs) continue;
-      const covered = partOf(given, exchange);
-      if (covered !== null) [newest, part] = [given, covered];
+    for (const known of this.#known.values()) {
+      if (newest !== null && known.atMs < newest.atMs) continue;
+      const covered = partOf(known, exchange);
+      if (covered !== null) [newest, part] = [known, covered];
     }
     return part !== null && Buffer.compare(part, frame.pdu.subarray(frame.pduStart + 2, frame.pduEnd)) === 0;
   }
@@ -183,20 +199,47 @@ function keyOf({ unitId, pdu }: Exchange): string {
   return `${unitId}:${Buffer.from(pdu.buffer, pdu.byteOffset, pdu.length).toString('latin1')}`;
 }
 
-/** The data of an answer that a read of less would have been given; null when it does not hold all of that. */
-function partOf({ exchange, pdu }: Given, wanted: Exchange): Uint8Array | null {
-  const code = exchange.functionCode;
-  const isRead = code >= FUNCTION.readCoils && code <= FUNCTION.readInputRegisters;
-  if (!isRead || exchange.unitId !== wanted.unitId || code !== wanted.functionCode) return null;
-  const from = wordAt(wanted.pdu, 1) - wordAt(exchange.pdu, 1);
+function knownBy({ exchange, pdu: answer, atMs }: Given): Known | null {
+  const { unitId, functionCode, pdu } = exchange;
+  const address = wordAt(pdu, 1);
+  switch (functionCode) {
+    case FUNCTION.readCoils:
+    case FUNCTION.readDiscreteInputs:
+    case FUNCTION.readHoldingRegisters:
+    case FUNCTION.readInputRegisters:
+      return { unitId, functionCode, address, quantity: wordAt(pdu, 3), data: answer.subarray(2), atMs };
+    case FUNCTION.writeRegister:
+    case FUNCTION.writeRegisters: {
+      const isOne = functionCode === FUNCTION.writeRegister;
+      const [quantity, data] = isOne ? [1, pdu.slice(3)] : [wordAt(pdu, 3), pdu.slice(6)];
+      return { unitId, functionCode: FUNCTION.readHoldingRegisters, address, quantity, data, atMs };
+    }
+    case FUNCTION.writeCoil:
+    case FUNCTION.writeCoils: {
+      const isOne = functionCode === FUNCTION.writeCoil;
+      const [quantity, data] = isOne
+        ? [1, Uint8Array.of(pdu[3] === 0 ? 0 : 1)]
+        : [wordAt(pdu, 3), pdu.slice(6)];
+      return { unitId, functionCode: FUNCTION.readCoils, address, quantity, data, atMs };
+    }
+    default:
+      return null;
+  }
+}
+
+/** What a read of less would have been given of it; null when it does not hold all of that. */
+function partOf(known: Known, wanted: Exchange): Uint8Array | null {
+  if (known.unitId !== wanted.unitId || known.functionCode !== wanted.functionCode) return null;
+  const from = wordAt(wanted.pdu, 1) - known.address;
   const quantity = wordAt(wanted.pdu, 3);
-  if (from < 0 || from + quantity > wordAt(exchange.pdu, 3)) return null;
-  if (code >= FUNCTION.readHoldingRegisters) return pdu.subarray(2 + 2 * from, 2 + 2 * (from + quantity));
+  if (from < 0 || from + quantity > known.quantity) return null;
+  if (known.functionCode >= FUNCTION.readHoldingRegisters)
+    return known.data.subarray(2 * from, 2 * (from + quantity));
   // Bits of a longer read stand elsewhere in their bytes.
   const bits = new Uint8Array((quantity + 7) >>> 3);
   for (let bit = 0; bit < quantity; bit += 1) {
     const at = from + bit;
-    const isSet = (((pdu[2 + (at >>> 3)] ?? 0) >>> (at & 7)) & 1) === 1;
+    const isSet = (((known.data[at >>> 3] ?? 0) >>> (at & 7)) & 1) === 1;
     if (isSet) bits[bit >>> 3] = (bits[bit >>> 3] ?? 0) | (1 << (bit & 7));
   }
   return bits;

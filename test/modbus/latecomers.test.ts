@@ -76,3 +76,31 @@ test('once answers have come twice, one that says the same again holds up the li
   assert.ok(latecomers.heldUntilMs(read(120, 5)) > 300, 'what was damaged may come whole');
   assert.equal(latecomers.heldUntilMs(other), 0);
 });
+
+test('what was just written is known: reading it back is believed though another tag was written the same', () => {
+  const written = (address: number, code: number, ...rest: number[]): Exchange =>
+    new Exchange(NOBODY, 1, Uint8Array.of(code, 0, address, ...rest), 100, false);
+  const echo = ({ pdu }: Exchange): Frame => ({ unitId: 1, pdu, pduStart: 0, pduEnd: 5 });
+  for (const write of [
+    (address: number) => written(address, 6, 0xfb, 0x2e),
+    (address: number) => written(address, 16, 0, 1, 2, 0xfb, 0x2e),
+  ]) {
+    const latecomers = new Latecomers();
+    for (const address of [10, 20]) {
+      const exchange = write(address);
+      latecomers.given(exchange, echo(exchange), address);
+      const frame = answer(0xfb, 0x2e);
+      assert.equal(latecomers.isTwin(read(address, 1), frame, address + 1), false);
+      latecomers.given(read(address, 1), frame, address + 1);
+    }
+    assert.ok(latecomers.isTwin(read(30, 1), answer(0xfb, 0x2e), 40), 'nobody wrote it there');
+  }
+  const latecomers = new Latecomers();
+  for (const address of [10, 20]) {
+    const exchange = written(address, 5, 0xff, 0);
+    latecomers.given(exchange, echo(exchange), address);
+    const frame = { unitId: 1, pdu: Uint8Array.of(1, 1, 1), pduStart: 0, pduEnd: 3 };
+    assert.equal(latecomers.isTwin(read(address, 1, 1), frame, address + 1), false);
+    latecomers.given(read(address, 1, 1), frame, address + 1);
+  }
+});
