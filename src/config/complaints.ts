@@ -167,6 +167,10 @@ const ALIENS: Readonly<Record<string, readonly string[]>> = {
   scale: ['factor', 'multiplier', 'gain', 'coefficient', 'divisor', 'precision'],
   count: ['length', 'size', 'quantity', 'objects_count', 'words'],
   rate: ['interval', 'scan_interval', 'poll', 'poll_interval', 'period', 'scan_rate', 'refresh'],
+  value: ['calc', 'calculate', 'formula', 'expression', 'virtual'],
+  counter: ['kind', 'state_class', 'total_increasing'],
+  title: ['name'],
+  unit: ['unit_of_measurement', 'uom'],
   write: ['writable', 'writeable', 'access', 'command', 'readonly', 'rw'],
   invalid: ['nan', 'nan_value', 'sentinel', 'error_value'],
   users_file: ['users', 'password_file', 'passwords', 'auth'],
@@ -197,9 +201,22 @@ function unknownKey(key: string, at: Path, known: readonly string[]): Complaint 
   };
 }
 
+/** What other tools, PLCs and manuals call a type. */
+const ALIEN_TYPES: Readonly<Record<string, string>> = {
+  u16: 'uint16', s16: 'int16', i16: 'int16', word: 'uint16', short: 'int16', int: 'int16', uint: 'uint16',
+  u32: 'uint32', s32: 'int32', i32: 'int32', dword: 'uint32', long: 'int32', dint: 'int32', udint: 'uint32', ulong: 'uint32',
+  u64: 'uint64', s64: 'int64', i64: 'int64', lint: 'int64', ulint: 'uint64', qword: 'uint64',
+  float: 'float32', real: 'float32', single: 'float32', f32: 'float32', double: 'float64', lreal: 'float64', f64: 'float64',
+  int8: 'int8_low', uint8: 'uint8_low', byte: 'uint8_low', bit: 'bool', boolean: 'bool', char: 'string', text: 'string', ascii: 'string',
+  bcd: 'bcd16', signed: 'int16', unsigned: 'uint16', time: 'unixtime', datetime: 'datetime6',
+}; // prettier-ignore
+
 function notOneOf(issue: Issue & { code: 'invalid_value' }): string {
   if (issue.message !== 'Invalid input') return issue.message;
   const values = issue.values.map(String);
+  const alien = typeof issue.input === 'string' ? ALIEN_TYPES[issue.input.toLowerCase()] : undefined;
+  if (alien !== undefined && values.includes(alien))
+    return `${kindOf(issue.input)} is not a type here; write ${alien}`;
   const near = typeof issue.input === 'string' ? suggestion(issue.input, values) : '';
   const most = near === '' ? 30 : 10;
   const list = values.length > most ? `${values.slice(0, most).join(', ')}, ...` : values.join(', ');
@@ -212,7 +229,8 @@ const KIND_TEXT: Readonly<Record<string, string>> = {
 
 function wrongKind(issue: Issue & { code: 'invalid_type' }): string {
   if (issue.message !== 'Invalid input') return issue.message;
-  return `${kindOf(issue.input)} is not ${KIND_TEXT[issue.expected] ?? issue.expected}`;
+  const hint = issue.expected === 'array' ? '; put it in [ ]' : '';
+  return `${kindOf(issue.input)} is not ${KIND_TEXT[issue.expected] ?? issue.expected}${hint}`;
 }
 
 function wrongKinds(issue: Issue & { code: 'invalid_union' }): string {

@@ -67,6 +67,9 @@ function hintOfNumber(input: unknown): string {
   if (typeof input === 'string' && /^[-+]?[\d.]+,\d+$/.test(input))
     return `; write ${input.replace(',', '.')}`;
   if (typeof input === 'string' && /^[-+]?[\d.]+$/.test(input)) return '; remove the quotes';
+  const [, above, below] = /^([\d.]+)\s*\/\s*([\d.]+)$/.exec(typeof input === 'string' ? input : '') ?? [];
+  if (above !== undefined && Number(below) > 0)
+    return `; write ${Number((Number(above) / Number(below)).toPrecision(12))}`;
   return '';
 }
 
@@ -358,11 +361,19 @@ const tagShape = {
   ),
   plausible: z.optional(
     z
-      .strictObject({
-        min: z.optional(number()),
-        max: z.optional(number()),
-        max_per_second: z.optional(number().check(z.gt(0))),
-      })
+      .strictObject(
+        {
+          min: z.optional(number()),
+          max: z.optional(number()),
+          max_per_second: z.optional(number().check(z.gt(0))),
+        },
+        {
+          error: ({ input, code }) =>
+            code === 'invalid_type'
+              ? `${shown(input)} is not a range; write { min: 0, max: 1000 }`
+              : undefined,
+        },
+      )
       .check(
         about(
           'What is believed; a value outside is published as uncertain. `scan` uses it to recognise a device.',

@@ -196,7 +196,7 @@ function kindOf(layers: Layers, place: Place): Kind | null {
   const [one, other] = layers.pickOne(['bit', 'bits']);
   if (one !== undefined && other !== undefined)
     say(other, 'error', 'HF1306', 'bit and bits exclude each other; remove one');
-  if (isBitTable(place.table)) return bitKind(type, one);
+  if (isBitTable(place.table)) return bitKind(type, one ?? layers.pick('count') ?? undefined);
   const raw = type?.value ?? 'uint16';
   const quantity = raw === 'string' ? stringRegisters(layers) : registersOf(raw);
   if (quantity === null) return null;
@@ -227,7 +227,12 @@ function bitKind(type: Picked<ValueType> | null, bits: Picked<unknown> | undefin
   if (type !== null && type.value !== 'bool')
     say(type, 'error', 'HF1304', `coils and discrete inputs are bool, not ${type.value}; remove type`);
   if (bits !== undefined)
-    say(bits, 'error', 'HF1306', `a coil or discrete input is one bit; remove ${bits.key}`);
+    say(
+      bits,
+      'error',
+      'HF1306',
+      `a coil or discrete input is one bit; remove ${bits.key}, and give each a tag of its own (repeat makes many)`,
+    );
   return { type: 'bool', quantity: 1, bits: null, width: 1, shift: 0 };
 }
 
