@@ -265,7 +265,7 @@ export class PlantBuilder {
           : rangesOf(input.readable, source, [...path, 'readable']),
       offline: {
         afterFailures: input.offline?.after ?? 3,
-        retryMinMs: input.offline?.retry?.minMs ?? 1_000,
+        retryMinMs: input.offline?.retry?.minMs ?? 500,
         retryMaxMs: input.offline?.retry?.maxMs ?? 60_000,
       },
       map: map?.name ?? null,

@@ -541,7 +541,7 @@ const deviceSchema = z.strictObject({
           whole(1, 1000).check(about('Failures in a row after which the unit counts as silent.', 3)),
         ),
         retry: z.optional(
-          retry().check(about('How long it is left alone then: from..to, doubling.', '1s..60s')),
+          retry().check(about('How long it is left alone then: from..to, doubling.', '500ms..60s')),
         ),
       })
       .check(about('When a silent unit is left alone, and when it is asked again.')),

@@ -37,6 +37,11 @@ export class Breaker {
     return this.#probes;
   }
 
+  /** Open, and only since a few probes. */
+  get isFresh(): boolean {
+    return this.#probes < SOON_COUNT;
+  }
+
   /** When an open breaker may be probed next. */
   get probeAtMs(): number {
     return this.#probeAtMs;

@@ -12,20 +12,28 @@ import type { Unit } from './unit.js';
 const LINE_LAG_MS = 25;
 const NETWORK_LAG_MS = 100;
 /** A probe that missed an answer by a hair is told so by the late answer. */
-const PROBE_LAG_MS = 8;
+const PROBE_LAG_MS = 5;
 const PROBE_NETWORK_LAG_MS = 20;
 /** Silent units together may cost this share of line time while others on the line answer. */
 const PROBE_SHARE = 0.02;
 const PROBE_STORE_MS = 100;
 const PROBE_CHARGE_MAX_MS = 40;
+/** A probe of a unit that fell silent just now, while nobody else wants the line, is charged this share. */
+const IDLE_CHARGE = 0.2;
+/** So much longer than usual a probe waits. */
+const PROBE_PATIENCE = 1.3;
 /** After a failure of a unit that does not yet count as silent, such units rest so many times what it took ... */
-const SUSPECT_REST = 12;
+const SUSPECT_REST = 10;
 /** ... but no longer than this, and not while nobody else has anything to do. */
-const SUSPECT_REST_MAX_MS = 800;
+const SUSPECT_REST_MAX_MS = 500;
+/** Failures, less what has gone well since, before a unit is a suspect; no more than this are held against it. */
+const DOUBT_MIN = 2;
+const DOUBT_MAX = 4;
 /** How often a suspect looks whether it may go. */
 const SUSPECT_LOOK_MS = 50;
 /** What a connection that a request's answer broke costs those who share it. */
 const RECONNECT_COST_MS = 70;
+const BROKEN_REST_MAX_MS = 800;
 
 export class Patience {
   readonly #bus: Bus;
@@ -62,16 +70,21 @@ export class Patience {
 
   /** Probes are cut short so that they can be frequent; now and then one waits longer, in case the unit became slower. */
   probeThinkMs(unit: Unit): number {
-    // With nobody alive on the line there is nobody whose time it takes.
-    if (!this.hasLiveUnit) return this.#bus.timeoutMs;
     const { probes } = unit.breaker;
-    const lagMs = this.#isLine ? PROBE_LAG_MS : PROBE_NETWORK_LAG_MS;
     const usualMs = unit.latency.count > 0 ? unit.latency.p50Ms : this.#slowestNeighbourMs();
-    if (usualMs === 0 || probes % 128 === 127) return this.#bus.timeoutMs;
+    // With nobody alive on the line there is nobody whose time it takes, but for those who may be back before.
+    const timeoutEvery = this.hasLiveUnit ? 128 : 4;
+    if (usualMs === 0 || probes % timeoutEvery === timeoutEvery - 1) return this.#bus.timeoutMs;
+    const lagMs = this.#probeLagMs;
     const patience = probes % 32 === 31 ? 10 : probes % 8 === 7 ? 3 : 1;
     const hintedMs = unit.answersLate ? unit.timeoutMinMs : 0;
     unit.answersLate = false;
-    return Math.min(this.#bus.timeoutMs, Math.max((1.5 * usualMs + lagMs) * patience, hintedMs));
+    return Math.min(this.#bus.timeoutMs, Math.max((PROBE_PATIENCE * usualMs + lagMs) * patience, hintedMs));
+  }
+
+  get #probeLagMs(): number {
+    if (!this.hasLiveUnit) return this.#isLine ? LINE_LAG_MS : NETWORK_LAG_MS;
+    return this.#isLine ? PROBE_LAG_MS : PROBE_NETWORK_LAG_MS;
   }
 
   get hasLiveUnit(): boolean {
@@ -84,23 +97,37 @@ export class Patience {
     return this.hasLiveUnit ? Math.max(atMs, this.#probeBudget.readyAtMs(nowMs)) : atMs;
   }
 
-  /** A probe took so long while others could have had the line. */
-  probed(ms: number, nowMs: number): void {
+  /** What a probe that may take so long costs those who share the line: the factor for probed(), asked when it goes. */
+  probeShare(unit: Unit, thinkMs: number, nowMs: number): number {
+    if (!this.hasLiveUnit) return 0;
+    return unit.breaker.isFresh && this.#nextHealthyDueMs() > nowMs + thinkMs ? IDLE_CHARGE : 1;
+  }
+
+  /** A probe took so long. */
+  probed(ms: number, share: number, nowMs: number): void {
     // The rare patient probe must not keep others waiting for long: a unit that is back is to be noticed.
-    this.#probeBudget.spend(nowMs, Math.min(ms, PROBE_CHARGE_MAX_MS));
+    this.#probeBudget.spend(nowMs, share * Math.min(ms, PROBE_CHARGE_MAX_MS));
   }
 
   /** How long a unit that has just failed gives way; 0: it may go now. */
   suspectWaitMs(unit: Unit, nowMs: number): number {
+    if (!this.#isSuspect(unit)) return 0;
     const restMs = this.#suspectsRestUntilMs - nowMs;
     // When nobody else is due before it would be given up, it costs nobody.
     if (restMs <= 0 || this.#nextHealthyDueMs() > nowMs + this.thinkMs(unit)) return 0;
     return Math.min(restMs, SUSPECT_LOOK_MS);
   }
 
+  /** On a line a single failure is easily another's doing, such as his late answer that came when the line was taken. */
+  #isSuspect(unit: Unit): boolean {
+    return !this.#isLine || unit.doubt >= DOUBT_MIN;
+  }
+
   /** A unit failed, and that took so long. */
-  failed(costMs: number, nowMs: number): void {
-    this.#suspectsRestUntilMs = nowMs + Math.min(SUSPECT_REST_MAX_MS, SUSPECT_REST * costMs);
+  failed(unit: Unit, costMs: number, nowMs: number): void {
+    unit.doubt = Math.min(DOUBT_MAX, unit.doubt + 1);
+    if (this.#isSuspect(unit))
+      this.#suspectsRestUntilMs = nowMs + Math.min(SUSPECT_REST_MAX_MS, SUSPECT_REST * costMs);
   }
 
   /** Whose answers break the connection again and again costs all who share it: it rests, ever longer up to a limit. */
@@ -108,7 +135,7 @@ export class Patience {
     if (this.#units.length === 1) return;
     unit.breaks += 1;
     const restMs = RECONNECT_COST_MS * 2 ** Math.min(unit.breaks - 1, 10);
-    unit.holdUntilMs = nowMs + Math.min(SUSPECT_REST_MAX_MS, restMs);
+    unit.holdUntilMs = nowMs + Math.min(BROKEN_REST_MAX_MS, restMs);
   }
 
   /** A request was not answered in time. */

@@ -72,6 +72,8 @@ const SERVER_FAILURES_MAX = 4;
 const SILENCES_MAX = 3;
 /** A request that was only refused with neighbours in it: they are read apart for so long. */
 const NO_RIDES_MS = 600_000;
+/** So many lengths are tried for a read whose own is held back. */
+const DETOURS_MAX = 16;
 /** Commands to a silent unit are tried on it this often; others meanwhile are answered at once. */
 const SILENT_TRY_MS = 1000;
 /** A page of a unit cannot be turned while something is written to it: it is looked again so soon. */
@@ -357,14 +359,14 @@ export class Poller {
       return false;
     }
     const read = { ...shortest, ...detour };
-    const isBudgeted = this.#patience.hasLiveUnit;
     const thinkMs = this.#patience.probeThinkMs(unit);
+    const share = this.#patience.probeShare(unit, thinkMs, nowMs);
     const request = { kind: 'read', unitId: unit.device.unitId, ...read } as const;
     this.#inFlight += 1;
     // Until it settles nobody addresses this unit again.
     unit.holdUntilMs = Infinity;
     void this.#client.request(request, thinkMs).then((answer) => {
-      if (isBudgeted) this.#patience.probed(tookMs(answer), this.#clock.monotonicMs());
+      this.#patience.probed(tookMs(answer), share, this.#clock.monotonicMs());
       this.#probed(unit, answer, transferMs(this.bus, read.table, read.quantity));
       this.#pump();
     });
@@ -420,7 +422,7 @@ export class Poller {
     // Bits come in whole bytes, so only a byte more makes another length.
     const step = isBitTable(table) ? 8 : 1;
     const end = address + quantity;
-    for (let more = step; more <= 3 * step; more += step) {
+    for (let more = step; more <= DETOURS_MAX * step; more += step) {
       const span = terrain.fit(address, end + more) ?? terrain.fit(address - more, end);
       if (span === null) continue;
       const request = { kind: 'read', unitId: unit.device.unitId, table, ...span } as const;
@@ -619,7 +621,7 @@ export class Poller {
     const { error } = answer;
     this.#link.missed();
     this.#patience.missed(unit, answer.sentAtMs);
-    this.#patience.failed(tookMs(answer), nowMs);
+    this.#patience.failed(unit, tookMs(answer), nowMs);
     block.wasSilent();
     this.#unitFailed(unit, error, tookMs(answer), nowMs);
     if (unit.breaker.isOpen) {
@@ -646,7 +648,7 @@ export class Poller {
       return this.#retry(block, nowMs, error);
     }
     this.#link.missed();
-    this.#patience.failed(tookMs(answer), nowMs);
+    this.#patience.failed(unit, tookMs(answer), nowMs);
     this.#unitFailed(unit, error, tookMs(answer), nowMs);
     if (unit.breaker.isOpen) return this.#desk.answerFailedRead(block, 'TIMEOUT', error.text);
     if (block.isRetry) return this.#giveUp(block, error, nowMs);

@@ -173,6 +173,7 @@ const CODE_TIMEOUT = sampleCode('bad', 'timeout');
 /** What one answer takes away from what lateness and broken connections added. */
 const TIMEOUT_DECAY = 0.995;
 const BREAK_DECAY = 0.25;
+const DOUBT_DECAY = 0.2;
 /** Answers known before learned times are trusted. */
 const KNOWN_AFTER = 4;
 /** After so many further answers it is asked whether the plan still fits; it is made anew beyond this difference. */
@@ -219,6 +220,8 @@ export class Unit {
   noRidesUntilMs = 0;
   /** Before this no value of it grows stale and no heartbeat is due. */
   agesAtMs = 0;
+  /** Requests that it did not answer, less what has gone well since. */
+  doubt = 0;
   /** Connections that broke while it was asked, less what has gone well since. */
   breaks = 0;
   readBack = new Set<TagState>();
@@ -391,6 +394,7 @@ export class Unit {
     this.goodCount += 1;
     this.timeoutMinMs *= TIMEOUT_DECAY;
     this.breaks = Math.max(0, this.breaks - BREAK_DECAY);
+    this.doubt = Math.max(0, this.doubt - DOUBT_DECAY);
   }
 
   /** Refused tags are out of bounds for every joined read. */

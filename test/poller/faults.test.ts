@@ -55,7 +55,7 @@ for (const kind of ['rtu', 'tcp'] as const) {
       );
       await field.clock.run(7000);
       strike(field, [1, 2, 3, 4], []);
-      await field.clock.run(7000 + POLL_MS + 1300);
+      await field.clock.run(7000 + POLL_MS + 1000);
       const missing = field.tags.filter(({ index }) => (field.goodAtMs[index] ?? 0) <= 7000);
       assert.equal(missing.length, 0, `${name}: ${missing.length} tags are not back`);
       assert.deepEqual(field.wrong, []);
