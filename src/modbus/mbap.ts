@@ -29,6 +29,8 @@ const RECENT_COUNT = 256;
 /** After what a sound peer does not send, requests go one at a time for so long: at first, and at most. */
 const NARROW_MIN_MS = 5000;
 const NARROW_MAX_MS = 300_000;
+/** At least, after the peer hung up while several were under way: to try again may cost a connection. */
+const HANG_UP_MS = 60_000;
 /** After the last such thing what came in pieces is not believed while several are under way. */
 const WARY_MS = 600_000;
 /** Away from identifiers that the peer's data may happen to hold. */
@@ -94,7 +96,7 @@ export class MbapTransport implements Transport, FrameListener {
     this.#cancelPace = null;
     const atMs = this.#clock.monotonicMs();
     // There are peers that hang up on a second request under way.
-    if (this.#window.size > 1) this.#narrow(atMs);
+    if (this.#window.size > 1) this.#narrow(atMs, HANG_UP_MS);
     const pending = [...this.#window.values(), ...this.#queue];
     this.#window.clear();
     this.#queue.length = 0;
@@ -175,11 +177,12 @@ export class MbapTransport implements Transport, FrameListener {
   }
 
   /** The peer did what a sound one does not: one request at a time for a while, longer each time. */
-  #narrow(atMs: number): void {
+  #narrow(atMs: number, leastMs = 0): void {
     if (this.#settings.window < 2) return;
     if (atMs > this.#waryUntilMs) this.#narrowMs = NARROW_MIN_MS;
     else if (atMs > this.#narrowUntilMs) this.#narrowMs = Math.min(NARROW_MAX_MS, 2 * this.#narrowMs);
-    this.#narrowUntilMs = atMs + this.#narrowMs;
+    this.#narrowMs = Math.max(this.#narrowMs, leastMs);
+    this.#narrowUntilMs = Math.max(this.#narrowUntilMs, atMs + this.#narrowMs);
     this.#waryUntilMs = atMs + WARY_MS;
   }
 

@@ -1,16 +1,17 @@
 /**
- * One bus: decides what goes on the line next and what its answer means. Commands go before reads, due reads keep a
+ * One bus: decides what goes on the line next. Commands go before reads, due reads keep a
  * fifth of the line under a flood of them; silent units cost only probes. Owns the client, the units and the schedule
  * of its bus; knows no threads and no topics.
  */
 import type { Cancel, Clock } from '../clock.js';
 import type { Batch, Bus, Device, Tag, WriteStep } from '../config/plant.js';
-import type { Answer, Client, LinkListener, ModbusError, Request } from '../modbus/client.js';
+import type { Answer, Client, LinkListener, Request } from '../modbus/client.js';
 import { isBitTable, type Table } from '../modbus/protocol.js';
 import { EXCEPTION } from '../modbus/server.js';
 import { Agenda } from './agenda.js';
 import { NOBODY, type Command } from './commands.js';
 import { Desk } from './desk.js';
+import { Health, isFromGateway, tookMs } from './health.js';
 import { Knowledge, type KnowledgeRecord } from './knowledge.js';
 import { Lessons } from './lessons.js';
 import { isLine, transferMs } from './linecost.js';
@@ -18,6 +19,7 @@ import { LinkState } from './linkstate.js';
 import type { Sink } from './outbox.js';
 import { Patience } from './patience.js';
 import { Publisher } from './publisher.js';
+import { Reader, type Reading } from './reading.js';
 import { TagState } from './report.js';
 import { type DeviceState, NOT_YET_READ } from './sample.js';
 import { Statistics, type BusStatistics } from './statistics.js';
@@ -58,24 +60,8 @@ const SWEEP_MS = 500;
 const CYCLE_SLACK = 1.5;
 /** On a network shorter waits than this are kept to the fraction. */
 const EXACT_WAIT_MS = 5;
-/** After a gateway said that it does not reach the unit. */
-const GATEWAY_PAUSE_MS = 100;
-const BUSY_PAUSE_MS = 50;
-const BUSY_PAUSE_MAX_MS = 800;
-/** After a failure of the device itself. */
-const FAILURE_PAUSE_MS = 20;
-/** After a request that the link did not take, though it is up. */
-const CLOSED_PAUSE_MS = 100;
-/** So many server failures in a row, with never an answer, are about the addresses asked for. */
-const SERVER_FAILURES_MAX = 4;
-/** So many silences of one request, while its unit answers others, are about the addresses too. */
-const SILENCES_MAX = 3;
-/** A request that was only refused with neighbours in it: they are read apart for so long. */
-const NO_RIDES_MS = 600_000;
 /** So many lengths are tried for a read whose own is held back. */
 const DETOURS_MAX = 16;
-/** Commands to a silent unit are tried on it this often; others meanwhile are answered at once. */
-const SILENT_TRY_MS = 1000;
 /** A page of a unit cannot be turned while something is written to it: it is looked again so soon. */
 const WRITING_LOOK_MS = 5;
 /** What the poller orders itself. */
@@ -83,24 +69,11 @@ const OWN_WRITE = { kind: 'write', recipe: null, correlation: NOBODY } as const;
 /** What may still be written when the poller stops. */
 const FAREWELL_MS = 800;
 
-type Good = Answer & { readonly ok: true };
-type Failure = Answer & { readonly ok: false };
-
 /** What a command is for. */
 interface Target {
   readonly unit: Unit;
   readonly state: TagState;
   readonly recipe?: readonly TagState[];
-}
-
-/** One read on the line: a block, and neighbours that ride along. */
-interface Reading {
-  readonly block: Block;
-  readonly riders: readonly Block[];
-  readonly address: number;
-  readonly quantity: number;
-  /** The bus's count of writes when it was sent. */
-  readonly mark: number;
 }
 
 export class Poller {
@@ -117,6 +90,8 @@ export class Poller {
   readonly #patience: Patience;
   readonly #link: LinkState;
   readonly #lessons: Lessons;
+  readonly #health: Health;
+  readonly #reader: Reader;
   readonly #writer: Writer;
   readonly #visitors: Visitors;
   readonly #upkeep: Upkeep;
@@ -167,6 +142,20 @@ export class Poller {
       },
     });
     this.#client = bus.afterSwitchMs > 0 ? new Unhurried(client, bus.afterSwitchMs, clock) : client;
+    const parts = {
+      bus,
+      clock,
+      events,
+      statistics: this.#statistics,
+      agenda: this.#agenda,
+      desk: this.#desk,
+      publisher: this.#publisher,
+      patience: this.#patience,
+      link: this.#link,
+      lessons: this.#lessons,
+    };
+    this.#health = new Health(parts);
+    this.#reader = new Reader(parts, this.#health, () => this.#client.isUp);
     this.#writer = new Writer({
       bus,
       clock,
@@ -192,6 +181,7 @@ export class Poller {
   /** Answers what waits with OFFLINE and lets go of the link. */
   async stop(): Promise<void> {
     this.#isStopped = true;
+    this.#reader.end();
     this.#timer?.();
     this.#sweepTimer?.();
     for (const unit of this.#units) {
@@ -367,7 +357,8 @@ export class Poller {
     unit.holdUntilMs = Infinity;
     void this.#client.request(request, thinkMs).then((answer) => {
       this.#patience.probed(tookMs(answer), share, this.#clock.monotonicMs());
-      this.#probed(unit, answer, transferMs(this.bus, read.table, read.quantity));
+      this.#inFlight -= 1;
+      this.#health.probed(unit, answer, transferMs(this.bus, read.table, read.quantity));
       this.#pump();
     });
     return true;
@@ -452,7 +443,8 @@ export class Poller {
       select === null ? this.#client.request(request, thinkMs) : this.#readPage(unit, select, request);
     void asked.then((answer) => {
       if (select === null) this.#visitors.polled(request, answer);
-      this.#finishRead(reading, answer);
+      this.#inFlight -= 1;
+      this.#reader.finish(reading, answer);
       this.#pump();
     });
   }
@@ -469,237 +461,6 @@ export class Poller {
     return answer;
   }
 
-  // What answers mean
-
-  #finishRead(reading: Reading, answer: Answer): void {
-    const { block, riders, quantity } = reading;
-    const { unit } = block;
-    this.#settle(unit, answer, transferMs(this.bus, block.table, quantity));
-    block.isUnderWay = false;
-    for (const rider of riders) rider.isUnderWay = false;
-    if (this.#isStopped) return;
-    this.#statistics.reads += 1;
-    unit.statistics.reads += 1;
-    const nowMs = this.#clock.monotonicMs();
-    if (!answer.ok) return this.#failed(reading, answer, nowMs);
-    const expected = block.bytesOf(quantity);
-    if (answer.data.length !== expected) {
-      const text = `answer of ${answer.data.length} bytes instead of ${expected}`;
-      const error: ModbusError = { kind: 'mismatch', exception: 0, text };
-      return this.#failed(reading, { ...answer, ok: false, error }, nowMs);
-    }
-    if (!isLine(this.bus)) unit.slope.add(quantity, tookMs(answer));
-    unit.busyPauseMs = 0;
-    block.detour = null;
-    this.#deliver(block, reading, answer, nowMs);
-    for (const rider of riders) this.#deliver(rider, reading, answer, nowMs);
-  }
-
-  /** Counts an exchange; true when the unit itself answered. */
-  #settle(unit: Unit, answer: Answer, transferredMs: number): boolean {
-    this.#inFlight -= 1;
-    const ms = tookMs(answer);
-    this.#statistics.took(ms);
-    if (!answer.ok) {
-      this.#statistics.failed(answer.error);
-      unit.statistics.failed(answer.error);
-      if (answer.error.kind !== 'exception') return false;
-      if (isFromGateway(answer.error)) {
-        this.#link.heard(this.#clock.monotonicMs());
-        return false;
-      }
-    }
-    unit.latency.add(Math.max(0, ms - transferredMs));
-    unit.statistics.response.add(ms);
-    this.#statistics.response.add(ms);
-    this.#answered(unit, this.#clock.monotonicMs());
-    return true;
-  }
-
-  #answered(unit: Unit, nowMs: number): void {
-    this.#link.heard(nowMs);
-    unit.answered();
-    if (unit.breaker.succeeded() || unit.state === 'offline') this.#revived(unit, nowMs);
-  }
-
-  /** It answers again: everything of it is due now. */
-  #revived(unit: Unit, nowMs: number): void {
-    unit.revivedAtMs = this.#clock.nowMs();
-    unit.holdUntilMs = Math.min(unit.holdUntilMs, nowMs);
-    this.#agenda.allDue(unit, nowMs);
-    this.#review(unit);
-  }
-
-  /** Hands a good answer to the block's tags. */
-  #deliver(block: Block, { address, mark }: Reading, answer: Good, nowMs: number): void {
-    const { unit, states } = block;
-    const timeMs = Math.trunc(this.#clock.nowMs() - (nowMs - answer.receivedAtMs));
-    const isAsked = block.asked.length > 0;
-    // Factors before the values that they scale, whatever their addresses.
-    if (block.hasScale) block.take(answer, address, timeMs, mark, true);
-    block.take(answer, address, timeMs, mark, false);
-    for (const state of states) {
-      if (state.tag.payload === 'batch' || state.readAtMs !== answer.receivedAtMs) continue;
-      if (isAsked || state.isDue(nowMs)) this.#publisher.publish(state, nowMs);
-    }
-    for (const state of block.dependents) {
-      if (!state.calculate() || state.tag.payload === 'batch') continue;
-      if (state.isDue(nowMs)) this.#publisher.publish(state, nowMs);
-    }
-    for (const joined of block.batches) this.#publisher.arrived(joined, block, timeMs, nowMs);
-    if (block.isTransient && unit.batches.length > 0) this.#publisher.readApart(unit, states);
-    block.succeeded();
-    this.#desk.answerRead(block);
-    if (!block.isTransient) this.#agenda.again(block, nowMs, true);
-    this.#lessons.answered(block, nowMs);
-    if (unit.state !== 'online') this.#review(unit);
-  }
-
-  #failed({ block, riders }: Reading, answer: Failure, nowMs: number): void {
-    const { error } = answer;
-    for (const rider of riders) this.#agenda.at(rider, nowMs);
-    switch (error.kind) {
-      case 'exception':
-        return this.#excepted(block, riders.length > 0 || block.detour !== null, error, nowMs);
-      case 'timeout':
-        return this.#timedOut(block, answer, nowMs);
-      case 'crc':
-      case 'framing':
-      case 'mismatch':
-        return this.#garbled(block, answer, nowMs);
-      case 'closed':
-      case 'refused':
-        // The link is gone, or about to be; what was due stays due.
-        this.#patience.broke(block.unit, nowMs);
-        return this.#retry(block, nowMs + (this.#client.isUp ? CLOSED_PAUSE_MS : 0), error);
-      case 'invalid-request':
-        this.#events.event('invalid-request', { device: block.unit.device.name, error: error.text });
-        return this.#refused(block, error, nowMs);
-    }
-  }
-
-  #excepted(block: Block, hadRiders: boolean, error: ModbusError, nowMs: number): void {
-    const { unit } = block;
-    switch (error.exception) {
-      case 1:
-      case 2:
-      case 3:
-        if (!hadRiders) return this.#refused(block, error, nowMs);
-        // Several blocks in one request: each by itself shows whose fault it is.
-        unit.noRidesUntilMs = nowMs + NO_RIDES_MS;
-        return this.#agenda.at(block, nowMs);
-      case 5:
-      case 6:
-        unit.busyPauseMs = Math.min(BUSY_PAUSE_MAX_MS, Math.max(BUSY_PAUSE_MS, unit.busyPauseMs * 2));
-        unit.holdUntilMs = nowMs + unit.busyPauseMs;
-        return this.#retry(block, unit.holdUntilMs, error);
-      case 10:
-      case 11:
-        this.#unitFailed(unit, error, 0, nowMs);
-        return this.#retry(block, nowMs + GATEWAY_PAUSE_MS, error);
-      default:
-        return this.#deviceFailed(block, error, nowMs);
-    }
-  }
-
-  /** Exception 4 and its like: the value is bad, the device is there. */
-  #deviceFailed(block: Block, error: ModbusError, nowMs: number): void {
-    block.serverFailures += 1;
-    if (!block.wasGood && block.serverFailures >= SERVER_FAILURES_MAX)
-      return this.#refused(block, error, nowMs);
-    if (!block.isRetry) {
-      block.isRetry = true;
-      return this.#retry(block, nowMs + FAILURE_PAUSE_MS, error);
-    }
-    this.#publisher.fail(block.unit, block.states, 'exception', nowMs);
-    this.#giveUp(block, error, nowMs);
-    this.#review(block.unit);
-  }
-
-  #timedOut(block: Block, answer: Failure, nowMs: number): void {
-    const { unit } = block;
-    const { error } = answer;
-    this.#link.missed();
-    this.#patience.missed(unit, answer.sentAtMs);
-    this.#patience.failed(unit, tookMs(answer), nowMs);
-    block.wasSilent();
-    this.#unitFailed(unit, error, tookMs(answer), nowMs);
-    if (unit.breaker.isOpen) {
-      unit.triedUntilMs = nowMs + SILENT_TRY_MS;
-      this.#desk.rejectAll(unit, 'OFFLINE', error.text);
-      return this.#desk.answerFailedRead(block, 'TIMEOUT', error.text);
-    }
-    if (block.silences >= SILENCES_MAX) {
-      if (!block.wasGood) return this.#refused(block, error, nowMs);
-      this.#publisher.fail(unit, block.states, 'timeout', nowMs);
-    }
-    if (block.isRetry || block.isTransient) return this.#giveUp(block, error, nowMs);
-    block.isRetry = true;
-    this.#agenda.at(block, nowMs);
-  }
-
-  /** An answer came, but broken: once more at once, then at the next turn. */
-  #garbled(block: Block, answer: Failure, nowMs: number): void {
-    const { unit } = block;
-    const { error } = answer;
-    if (!this.#client.isUp) {
-      // So broken that the connection had to go with it.
-      this.#patience.broke(unit, nowMs);
-      return this.#retry(block, nowMs, error);
-    }
-    this.#link.missed();
-    this.#patience.failed(unit, tookMs(answer), nowMs);
-    this.#unitFailed(unit, error, tookMs(answer), nowMs);
-    if (unit.breaker.isOpen) return this.#desk.answerFailedRead(block, 'TIMEOUT', error.text);
-    if (block.isRetry) return this.#giveUp(block, error, nowMs);
-    block.isRetry = true;
-    this.#retry(block, nowMs, error);
-  }
-
-  #refused(block: Block, error: ModbusError, nowMs: number): void {
-    this.#lessons.refused(block, error, nowMs);
-    this.#review(block.unit);
-  }
-
-  /** Another try at that time; a read that somebody waits for is answered instead. */
-  #retry(block: Block, atMs: number, error: ModbusError): void {
-    if (block.asked.length > 0) this.#desk.answerFailedRead(block, codeOf(error), error.text);
-    else this.#agenda.at(block, atMs);
-  }
-
-  /** No further try before the next turn. */
-  #giveUp(block: Block, error: ModbusError, nowMs: number): void {
-    block.isRetry = false;
-    this.#desk.answerFailedRead(block, codeOf(error), error.text);
-    if (!block.isTransient) this.#agenda.again(block, nowMs, false);
-  }
-
-  #probed(unit: Unit, answer: Answer, transferredMs: number): void {
-    const nowMs = this.#clock.monotonicMs();
-    unit.holdUntilMs = nowMs;
-    if (this.#settle(unit, answer, transferredMs) || answer.ok) return;
-    if (answer.error.kind === 'timeout') {
-      this.#link.missed();
-      this.#patience.missed(unit, answer.sentAtMs);
-    }
-    unit.breaker.failed(nowMs);
-    this.#desk.rejectAll(unit, 'OFFLINE', answer.error.text);
-  }
-
-  /** One more failure of a unit; perhaps it counts as silent from now on. */
-  #unitFailed(unit: Unit, error: ModbusError, costMs: number, nowMs: number): void {
-    const { breaker } = unit;
-    if (breaker.failures === 0) unit.firstFailureMs = nowMs - costMs;
-    // Learned timeouts are short: a unit is silent only after the time that the settings give it.
-    const isEarly = error.kind !== 'exception' && nowMs - unit.firstFailureMs < this.bus.timeoutMs;
-    if (!breaker.isOpen && isEarly && breaker.failures + 1 >= unit.device.offline.afterFailures) return;
-    if (!breaker.failed(nowMs)) return;
-    this.#agenda.noneDue(unit);
-    this.#setState(unit, 'offline', error.text);
-    this.#publisher.fail(unit, unit.states, error.kind === 'exception' ? 'offline' : 'timeout', nowMs);
-    this.#desk.rejectAll(unit, 'OFFLINE', error.text);
-  }
-
   // Units, link and housekeeping
 
   #unitOf(device: Device, options: PollerOptions): Unit {
@@ -709,24 +470,6 @@ export class Poller {
     const unit = new Unit(device, states, batches, knowledge, options.random);
     for (const state of states) this.#byTag.set(state.tag.index, { unit, state });
     return unit;
-  }
-
-  #review(unit: Unit): void {
-    if (unit.breaker.isOpen || this.#link.isDown || unit.goodCount === 0) return;
-    const badCount = unit.countBad();
-    if (badCount === 0) this.#setState(unit, 'online', '');
-    else this.#setState(unit, 'degraded', `${badCount} of ${unit.states.length} tags are not answered`);
-  }
-
-  #setState(unit: Unit, state: DeviceState, error: string): void {
-    if (unit.state === state && unit.error === error) return;
-    const isNew = unit.state !== state;
-    if (isNew) unit.sinceMs = this.#clock.nowMs();
-    unit.state = state;
-    unit.error = error;
-    const { index, name } = unit.device;
-    this.#events.deviceChanged(index, state, unit.sinceMs, error);
-    if (isNew) this.#events.event(`device-${state}`, { device: name, bus: this.bus.name, error });
   }
 
   #linkUp(): void {
@@ -769,7 +512,7 @@ export class Poller {
     const { error } = this.#link;
     this.#visitors.rejectAll();
     for (const unit of this.#units) {
-      this.#setState(unit, 'offline', error);
+      this.#health.setState(unit, 'offline', error);
       this.#publisher.fail(unit, unit.states, 'offline', nowMs);
       this.#desk.rejectAll(unit, 'OFFLINE', error);
     }
@@ -801,7 +544,7 @@ export class Poller {
       (answer.ok || (answer.error.kind === 'exception' && !isFromGateway(answer.error))) &&
       !this.#isStopped
     )
-      this.#answered(unit, nowMs);
+      this.#health.answered(unit, nowMs);
     this.#visitors.finish(visit, answer, nowMs);
     if (!this.#isStopped && isWrite) this.#readBack(nowMs);
     this.#pump();
@@ -849,7 +592,7 @@ export class Poller {
     }
     if (outcome.code === 'OK' && correlation !== NOBODY && recipe === null)
       this.#upkeep.commanded(state, payload, nowMs);
-    if (outcome.answer !== null && !this.#isStopped) this.#judgeWrite(unit, outcome.answer, nowMs);
+    if (outcome.answer !== null && !this.#isStopped) this.#health.wrote(unit, outcome.answer, nowMs);
     this.#desk.answer(state.tag.index, outcome.code, correlation, outcome.text);
     if (!this.#isStopped) this.#readBack(nowMs);
     this.#pump();
@@ -888,22 +631,6 @@ export class Poller {
     this.#readCreditMs = Math.min(READ_CREDIT_MAX_MS, this.#readCreditMs + READ_CREDIT * ms);
   }
 
-  /** What the last exchange of a write says of its unit. */
-  #judgeWrite(unit: Unit, answer: Answer, nowMs: number): void {
-    if (answer.ok) return this.#answered(unit, nowMs);
-    const { error } = answer;
-    this.#statistics.failed(error);
-    unit.statistics.failed(error);
-    if (error.kind === 'exception' && !isFromGateway(error)) return this.#answered(unit, nowMs);
-    if (error.kind !== 'timeout' && !isFromGateway(error)) return;
-    this.#link.missed();
-    const wasOpen = unit.breaker.isOpen;
-    this.#unitFailed(unit, error, tookMs(answer), nowMs);
-    if (!wasOpen) return;
-    unit.triedUntilMs = nowMs + SILENT_TRY_MS;
-    this.#desk.rejectAll(unit, 'OFFLINE', error.text);
-  }
-
   /** Reads what was written, each tag once, when no further write waits. */
   #readBack(nowMs: number): void {
     for (const unit of this.#units) {
@@ -915,19 +642,6 @@ export class Poller {
   }
 }
 
-function tookMs(answer: Answer): number {
-  return Math.max(0, answer.receivedAtMs - answer.sentAtMs);
-}
-
-/** Exceptions 10 and 11: a gateway speaks of the unit, not the unit itself. */
-function isFromGateway({ kind, exception }: ModbusError): boolean {
-  return kind === 'exception' && (exception === 10 || exception === 11);
-}
-
 function endsOf({ address, quantity }: Span): { address: number; end: number } {
   return { address, end: address + quantity };
-}
-
-function codeOf(error: ModbusError): 'TIMEOUT' | number {
-  return error.kind === 'exception' ? error.exception : 'TIMEOUT';
 }

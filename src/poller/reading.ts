@@ -1,0 +1,231 @@
+/**
+ * What the answer to a read means: values for its tags, a lesson about the device's map, or one more try. Decides when
+ * the read is due again; whether its unit still counts as alive is health.ts's business.
+ */
+import type { Answer, ModbusError } from '../modbus/client.js';
+import { type Health, type HealthParts, tookMs } from './health.js';
+import type { Lessons } from './lessons.js';
+import { isLine, transferMs } from './linecost.js';
+import type { Block } from './unit.js';
+
+/** After a gateway said that it does not reach the unit. */
+const GATEWAY_PAUSE_MS = 100;
+const BUSY_PAUSE_MS = 50;
+const BUSY_PAUSE_MAX_MS = 800;
+/** After a failure of the device itself. */
+const FAILURE_PAUSE_MS = 20;
+/** After a request that the link did not take, though it is up. */
+const CLOSED_PAUSE_MS = 100;
+/** So many server failures in a row, with never an answer, are about the addresses asked for. */
+const SERVER_FAILURES_MAX = 4;
+/** So many silences of one request, while its unit answers others, are about the addresses too. */
+const SILENCES_MAX = 3;
+/** A request that was only refused with neighbours in it: they are read apart for so long. */
+const NO_RIDES_MS = 600_000;
+
+type Good = Answer & { readonly ok: true };
+type Failure = Answer & { readonly ok: false };
+
+/** One read on the line: a block, and neighbours that ride along. */
+export interface Reading {
+  readonly block: Block;
+  readonly riders: readonly Block[];
+  readonly address: number;
+  readonly quantity: number;
+  /** The bus's count of writes when it was sent. */
+  readonly mark: number;
+}
+
+interface ReaderParts extends HealthParts {
+  readonly lessons: Lessons;
+}
+
+export class Reader {
+  readonly #parts: ReaderParts;
+  readonly #health: Health;
+  readonly #isLinkUp: () => boolean;
+  #isEnded = false;
+
+  constructor(parts: ReaderParts, health: Health, isLinkUp: () => boolean) {
+    this.#parts = parts;
+    this.#health = health;
+    this.#isLinkUp = isLinkUp;
+  }
+
+  /** What is answered from now on is nobody's any more. */
+  end(): void {
+    this.#isEnded = true;
+  }
+
+  /** Its answer came, or none: tags, blocks and statistics learn of it. */
+  finish(reading: Reading, answer: Answer): void {
+    const { block, riders, quantity } = reading;
+    const { unit } = block;
+    this.#health.settle(unit, answer, transferMs(this.#parts.bus, block.table, quantity));
+    block.isUnderWay = false;
+    for (const rider of riders) rider.isUnderWay = false;
+    if (this.#isEnded) return;
+    this.#parts.statistics.reads += 1;
+    unit.statistics.reads += 1;
+    const nowMs = this.#parts.clock.monotonicMs();
+    if (!answer.ok) return this.#failed(reading, answer, nowMs);
+    const expected = block.bytesOf(quantity);
+    if (answer.data.length !== expected) {
+      const text = `answer of ${answer.data.length} bytes instead of ${expected}`;
+      const error: ModbusError = { kind: 'mismatch', exception: 0, text };
+      return this.#failed(reading, { ...answer, ok: false, error }, nowMs);
+    }
+    if (!isLine(this.#parts.bus)) unit.slope.add(quantity, tookMs(answer));
+    unit.busyPauseMs = 0;
+    block.detour = null;
+    this.#deliver(block, reading, answer, nowMs);
+    for (const rider of riders) this.#deliver(rider, reading, answer, nowMs);
+  }
+
+  /** Hands a good answer to the block's tags. */
+  #deliver(block: Block, { address, mark }: Reading, answer: Good, nowMs: number): void {
+    const { unit, states } = block;
+    const timeMs = Math.trunc(this.#parts.clock.nowMs() - (nowMs - answer.receivedAtMs));
+    const isAsked = block.asked.length > 0;
+    // Factors before the values that they scale, whatever their addresses.
+    if (block.hasScale) block.take(answer, address, timeMs, mark, true);
+    block.take(answer, address, timeMs, mark, false);
+    for (const state of states) {
+      if (state.tag.payload === 'batch' || state.readAtMs !== answer.receivedAtMs) continue;
+      if (isAsked || state.isDue(nowMs)) this.#parts.publisher.publish(state, nowMs);
+    }
+    for (const state of block.dependents) {
+      if (!state.calculate() || state.tag.payload === 'batch') continue;
+      if (state.isDue(nowMs)) this.#parts.publisher.publish(state, nowMs);
+    }
+    for (const joined of block.batches) this.#parts.publisher.arrived(joined, block, timeMs, nowMs);
+    if (block.isTransient && unit.batches.length > 0) this.#parts.publisher.readApart(unit, states);
+    block.succeeded();
+    this.#parts.desk.answerRead(block);
+    if (!block.isTransient) this.#parts.agenda.again(block, nowMs, true);
+    this.#parts.lessons.answered(block, nowMs);
+    if (unit.state !== 'online') this.#health.review(unit);
+  }
+
+  #failed({ block, riders }: Reading, answer: Failure, nowMs: number): void {
+    const { error } = answer;
+    for (const rider of riders) this.#parts.agenda.at(rider, nowMs);
+    switch (error.kind) {
+      case 'exception':
+        return this.#excepted(block, riders.length > 0 || block.detour !== null, error, nowMs);
+      case 'timeout':
+        return this.#timedOut(block, answer, nowMs);
+      case 'crc':
+      case 'framing':
+      case 'mismatch':
+        return this.#garbled(block, answer, nowMs);
+      case 'closed':
+      case 'refused':
+        // The link is gone, or about to be; what was due stays due.
+        this.#parts.patience.broke(block.unit, nowMs);
+        return this.#retry(block, nowMs + (this.#isLinkUp() ? CLOSED_PAUSE_MS : 0), error);
+      case 'invalid-request':
+        this.#parts.events.event('invalid-request', { device: block.unit.device.name, error: error.text });
+        return this.#refused(block, error, nowMs);
+    }
+  }
+
+  #excepted(block: Block, hadRiders: boolean, error: ModbusError, nowMs: number): void {
+    const { unit } = block;
+    switch (error.exception) {
+      case 1:
+      case 2:
+      case 3:
+        if (!hadRiders) return this.#refused(block, error, nowMs);
+        // Several blocks in one request: each by itself shows whose fault it is.
+        unit.noRidesUntilMs = nowMs + NO_RIDES_MS;
+        return this.#parts.agenda.at(block, nowMs);
+      case 5:
+      case 6:
+        unit.busyPauseMs = Math.min(BUSY_PAUSE_MAX_MS, Math.max(BUSY_PAUSE_MS, unit.busyPauseMs * 2));
+        unit.holdUntilMs = nowMs + unit.busyPauseMs;
+        return this.#retry(block, unit.holdUntilMs, error);
+      case 10:
+      case 11:
+        this.#health.failed(unit, error, 0, nowMs);
+        return this.#retry(block, nowMs + GATEWAY_PAUSE_MS, error);
+      default:
+        return this.#deviceFailed(block, error, nowMs);
+    }
+  }
+
+  /** Exception 4 and its like: the value is bad, the device is there. */
+  #deviceFailed(block: Block, error: ModbusError, nowMs: number): void {
+    block.serverFailures += 1;
+    if (!block.wasGood && block.serverFailures >= SERVER_FAILURES_MAX)
+      return this.#refused(block, error, nowMs);
+    if (!block.isRetry) {
+      block.isRetry = true;
+      return this.#retry(block, nowMs + FAILURE_PAUSE_MS, error);
+    }
+    this.#parts.publisher.fail(block.unit, block.states, 'exception', nowMs);
+    this.#giveUp(block, error, nowMs);
+    this.#health.review(block.unit);
+  }
+
+  #timedOut(block: Block, answer: Failure, nowMs: number): void {
+    const { unit } = block;
+    const { error } = answer;
+    this.#parts.link.missed();
+    this.#parts.patience.missed(unit, answer.sentAtMs);
+    this.#parts.patience.failed(unit, tookMs(answer), nowMs);
+    block.wasSilent();
+    this.#health.failed(unit, error, tookMs(answer), nowMs);
+    if (unit.breaker.isOpen) {
+      this.#health.silent(unit, error, nowMs);
+      return this.#parts.desk.answerFailedRead(block, 'TIMEOUT', error.text);
+    }
+    if (block.silences >= SILENCES_MAX) {
+      if (!block.wasGood) return this.#refused(block, error, nowMs);
+      this.#parts.publisher.fail(unit, block.states, 'timeout', nowMs);
+    }
+    if (block.isRetry || block.isTransient) return this.#giveUp(block, error, nowMs);
+    block.isRetry = true;
+    this.#parts.agenda.at(block, nowMs);
+  }
+
+  /** An answer came, but broken: once more at once, then at the next turn. */
+  #garbled(block: Block, answer: Failure, nowMs: number): void {
+    const { unit } = block;
+    const { error } = answer;
+    if (!this.#isLinkUp()) {
+      // So broken that the connection had to go with it.
+      this.#parts.patience.broke(unit, nowMs);
+      return this.#retry(block, nowMs, error);
+    }
+    this.#parts.link.missed();
+    this.#parts.patience.failed(unit, tookMs(answer), nowMs);
+    this.#health.failed(unit, error, tookMs(answer), nowMs);
+    if (unit.breaker.isOpen) return this.#parts.desk.answerFailedRead(block, 'TIMEOUT', error.text);
+    if (block.isRetry) return this.#giveUp(block, error, nowMs);
+    block.isRetry = true;
+    this.#retry(block, nowMs, error);
+  }
+
+  #refused(block: Block, error: ModbusError, nowMs: number): void {
+    this.#parts.lessons.refused(block, error, nowMs);
+    this.#health.review(block.unit);
+  }
+
+  /** Another try at that time; a read that somebody waits for is answered instead. */
+  #retry(block: Block, atMs: number, error: ModbusError): void {
+    if (block.asked.length > 0) this.#parts.desk.answerFailedRead(block, codeOf(error), error.text);
+    else this.#parts.agenda.at(block, atMs);
+  }
+
+  /** No further try before the next turn. */
+  #giveUp(block: Block, error: ModbusError, nowMs: number): void {
+    block.isRetry = false;
+    this.#parts.desk.answerFailedRead(block, codeOf(error), error.text);
+    if (!block.isTransient) this.#parts.agenda.again(block, nowMs, false);
+  }
+}
+
+function codeOf(error: ModbusError): 'TIMEOUT' | number {
+  return error.kind === 'exception' ? error.exception : 'TIMEOUT';
+}
