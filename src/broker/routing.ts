@@ -23,6 +23,7 @@ export class Routing {
   #topic = '';
   #receivers: Receiver[] | null = null;
   #receiverOf: Map<Session, Receiver> | null = null;
+  #lastReceivers: readonly Receiver[] = NOBODY;
   #groups: Map<string, Group> | null = null;
   #insiders: Route['insiders'][number][] | null = null;
 
@@ -84,11 +85,19 @@ export class Routing {
     this.#topic = route.topic;
     this.#subscriptions.match(route.topic, this.#collect);
     const groups = this.#groups === null ? NOBODY : [...this.#groups.values()];
-    route.set(this.#receivers ?? NOBODY, groups, this.#insiders ?? NOBODY);
+    route.set(this.#joined(this.#receivers ?? NOBODY), groups, this.#insiders ?? NOBODY);
     route.isNeverRetained = this.#neverRetained.some((filter) => matches(filter, route.topic));
     route.isSystem = route.topic.charCodeAt(0) === 0x24;
     route.epoch = this.#epoch;
     this.#receivers = this.#receiverOf = this.#groups = this.#insiders = null;
+  }
+
+  /** Thousands of topics go to the same receivers: what equals the list of the route before is that list. */
+  #joined(receivers: readonly Receiver[]): readonly Receiver[] {
+    const last = this.#lastReceivers;
+    const isSame = last.length === receivers.length && last.every((one, at) => isEqual(one, receivers[at]));
+    if (!isSame) this.#lastReceivers = [...receivers];
+    return this.#lastReceivers;
   }
 
   readonly #collect = (entry: Entry<Owner>): void => {
@@ -121,6 +130,17 @@ export class Routing {
     receivers.push(receiver);
     this.#receiverOf?.set(session, receiver);
   }
+}
+
+function isEqual(one: Receiver, other: Receiver | undefined): boolean {
+  return (
+    other !== undefined &&
+    one.session === other.session &&
+    one.qos === other.qos &&
+    one.retainAsPublished === other.retainAsPublished &&
+    one.identifiers === other.identifiers &&
+    one.own === other.own
+  );
 }
 
 function receiverOf(session: Session, entry: Entry<Owner>): Receiver {

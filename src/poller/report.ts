@@ -20,6 +20,9 @@ const CODE_CLOCK = sampleCode('uncertain', 'clock');
 /** How bad each quality code is: good, stale, bad, uncertain. */
 const RANK = [0, 2, 3, 1];
 
+/** Shared, because there are many tags and few formulas. */
+const NONE: readonly TagState[] = [];
+
 export class TagState {
   readonly tag: Tag;
   readonly decode: Decode;
@@ -29,9 +32,9 @@ export class TagState {
   /** Other tags take a factor from this one. */
   isScale = false;
   /** For a calculated tag: the tags of its formula, in order. */
-  inputs: readonly TagState[] = [];
+  inputs: readonly TagState[] = NONE;
   /** Tags that are calculated from this one. */
-  readonly dependents: TagState[] = [];
+  dependents: readonly TagState[] = NONE;
 
   value: Value | null = null;
   /** Quality and reason as in parcels; CODE_UNREAD before the first reading. */

@@ -250,8 +250,10 @@ export class Unit {
       if (state.scaleTag !== null) state.scaleTag.isScale = true;
     }
     for (const state of states) {
-      state.inputs = (state.tag.formula?.inputs ?? []).flatMap((index) => byIndex.get(index) ?? []);
-      for (const input of state.inputs) input.dependents.push(state);
+      const { formula } = state.tag;
+      if (formula === null) continue;
+      state.inputs = formula.inputs.flatMap((index) => byIndex.get(index) ?? []);
+      for (const input of state.inputs) input.dependents = [...input.dependents, state];
     }
     this.batches = batches.map((batch) => ({
       batch,
