@@ -3,11 +3,11 @@
 // subscriber behind it. Prints one row a figure with its target. `npm run bench:field [-- NAME...]`, see README.md.
 import { burst, latency, resets } from './field/commands.mjs';
 import { faults, holes } from './field/faults.mjs';
-import { fleet, yardstick } from './field/fleet.mjs';
+import { fleet, sustained, yardstick } from './field/fleet.mjs';
 import { rows } from './field/report.mjs';
 import { rtu } from './field/rtu.mjs';
 
-const scenarios = { rtu, burst, latency, fleet, yardstick, holes, resets, faults };
+const scenarios = { rtu, burst, latency, fleet, sustained, yardstick, holes, resets, faults };
 
 const names = process.argv.slice(2).length === 0 ? Object.keys(scenarios) : process.argv.slice(2);
 for (const name of names) {

@@ -1,9 +1,9 @@
 // The yardstick of the field benchmark: what an engineer writes in an hour, modbus-serial and MQTT.js, one topic a tag.
-// usage: fieldscript.mjs MQTT_PORT MODBUS_PORT...
+// usage: script.mjs MQTT_PORT PERIOD_MS REGISTERS MODBUS_PORT...
 import ModbusRTU from 'modbus-serial';
 import mqtt from 'mqtt';
 
-const [mqttPort, ...ports] = process.argv.slice(2).map(Number);
+const [mqttPort, periodMs, registers, ...ports] = process.argv.slice(2).map(Number);
 const broker = await mqtt.connectAsync(`mqtt://127.0.0.1:${mqttPort}`);
 for (const [index, port] of ports.entries()) {
   const device = new (ModbusRTU.default ?? ModbusRTU)();
@@ -12,7 +12,7 @@ for (const [index, port] of ports.entries()) {
   device.setTimeout(1000);
   const poll = async () => {
     try {
-      const { data } = await device.readHoldingRegisters(0, 100);
+      const { data } = await device.readHoldingRegisters(0, registers);
       const t = Date.now();
       data.forEach((v, address) => {
         broker.publish(`holdfast/bench/data/d${index}/r${address}`, JSON.stringify({ v, q: 'good', t }));
@@ -21,5 +21,5 @@ for (const [index, port] of ports.entries()) {
       // The next poll tries again.
     }
   };
-  setInterval(poll, 1000);
+  setInterval(poll, periodMs);
 }
