@@ -18,6 +18,7 @@ const PEERS = [
   ['libc6-dev', '/usr/include/stdlib.h'],
   ['libmodbus-dev', '/usr/include/modbus/modbus.h'],
   ['openssl', '/usr/bin/openssl'],
+  ['faketime', '/usr/bin/faketime'],
   ['systemd', '/usr/bin/systemd-notify'],
   ['python3', '/usr/bin/python3'],
   ['python3-pymodbus', ['/usr/bin/python3', '-c', 'import pymodbus']],

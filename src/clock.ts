@@ -30,3 +30,29 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer);
   },
 };
+
+/** Wall times before this are those of a clock that was not set. */
+export const CLOCK_SET_AFTER_MS = Date.UTC(2020, 0, 1);
+
+/** A step of the wall clock beyond this is no correction: the clock was set, and no time has passed. */
+const STEP_MS = 10_000;
+
+/**
+ * The wall time of a clock, but for its jumps: what expires by it does so after the time it was given, whoever sets the
+ * clock meanwhile. Small corrections are followed.
+ */
+export function steadyClock(clock: Clock): Clock {
+  let offsetMs = clock.nowMs() - clock.monotonicMs();
+  let jumpedMs = 0;
+  return {
+    nowMs: () => {
+      const monotonicMs = clock.monotonicMs();
+      const nowMs = clock.nowMs() - monotonicMs;
+      if (Math.abs(nowMs - offsetMs) > STEP_MS) jumpedMs += nowMs - offsetMs;
+      offsetMs = nowMs;
+      return Math.round(offsetMs - jumpedMs + monotonicMs);
+    },
+    monotonicMs: () => clock.monotonicMs(),
+    after: (delayMs, callback) => clock.after(delayMs, callback),
+  };
+}

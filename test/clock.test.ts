@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { systemClock } from '../src/clock.js';
+import { steadyClock, systemClock } from '../src/clock.js';
 import { ManualClock } from './support/clock.js';
 
 test('a delay beyond the range of Node timers does not fire at once', (t) => {
@@ -33,4 +33,19 @@ test('the manual clock fires timers in order of time, each at its own time', () 
   });
   clock.advance(30);
   assert.deepEqual(seen, [['a', 10], ['c', 15], ['b', 20]]); // prettier-ignore
+});
+
+test('the steady clock follows corrections and sits out jumps', () => {
+  const clock = new ManualClock();
+  const steady = steadyClock(clock);
+  const startMs = steady.nowMs();
+  clock.advance(1000);
+  clock.jump(50);
+  assert.equal(steady.nowMs() - startMs, 1050);
+  for (const jumpMs of [56 * 365 * 86_400_000, -3_600_000]) {
+    clock.jump(jumpMs);
+    assert.equal(steady.nowMs() - startMs, 1050, `${jumpMs}`);
+  }
+  clock.advance(500);
+  assert.equal(steady.nowMs() - startMs, 1550);
 });

@@ -29,8 +29,9 @@ type Rule = Pick<AccessRule, 'allow' | 'deny' | 'topic'>;
 
 const DOLLAR = 0x24;
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
-/** Answers remembered for one identity. */
+/** Answers remembered for one identity, and the longest topic that is. */
 const REMEMBERED_MAX = 1000;
+const REMEMBERED_LENGTH_MAX = 1024;
 
 /** The rules that concern one identity, with its names filled in. Made once a session, kept until rules change. */
 export class Rights {
@@ -66,6 +67,7 @@ export class Rights {
   mayWrite(topic: string): boolean {
     const { writesAll } = this.#broad;
     if (writesAll !== null && topic.charCodeAt(0) !== DOLLAR) return writesAll;
+    if (topic.length > REMEMBERED_LENGTH_MAX) return this.#may('write', topic);
     const written = (this.#written ??= new Map());
     let may = written.get(topic);
     if (may === undefined) {

@@ -5,8 +5,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { Cancel, Clock } from '../clock.js';
-import { systemClock } from '../clock.js';
+import { type Clock, steadyClock, systemClock } from '../clock.js';
 import { type Log, silentLog } from '../log.js';
 import { Metrics } from '../metrics.js';
 import type { Store } from '../store/store.js';
@@ -17,6 +16,7 @@ import { Admission } from './connect.js';
 import type { Connection } from './connection.js';
 import { Core, type Incoming } from './core.js';
 import { brokerCounters, type BrokerCounters } from './counters.js';
+import { descriptorRoom } from './descriptors.js';
 import { Wheel } from './keepalive.js';
 import { type BrokerLimits, DEFAULT_LIMITS } from './limits.js';
 import {
@@ -26,6 +26,7 @@ import {
   type ListenerSettings,
   webSocketUpgrade,
 } from './listener.js';
+import { MemoryWatch, processMemory } from './memory.js';
 import type { Message, QoS, Sender, Subscriber } from './message.js';
 import { Publishing } from './publish.js';
 import { Insider, Route } from './route.js';
@@ -127,10 +128,6 @@ const SERVER_SHUTTING_DOWN = 0x8b;
 const NOT_AUTHORIZED = 0x87;
 const ADMINISTRATIVE_ACTION = 0x98;
 const QUOTA_EXCEEDED = 0x97;
-/** Shares of the memory limit from which load is shed, and readers are cut; how often that is looked at. */
-const SHORT = 0.75;
-const VERY_SHORT = 0.9;
-const MEMORY_MS = 1000;
 const EMPTY = new Uint8Array(0);
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
@@ -145,20 +142,21 @@ export class Broker implements BrokerApi, SystemSource {
   readonly #users: Users;
   readonly #host: ListenerHost;
   readonly #system: SystemTopics;
+  readonly #memory: MemoryWatch;
   readonly #connections = new Set<Connection>();
   readonly #addresses = new Map<string, number>();
   readonly #listeners = new Set<Listener>();
   readonly #insiders = new Map<Subscriber, Insider>();
   #policy: BrokerPolicy;
   #connectedMaximum = 0;
+  readonly #descriptorRoom = descriptorRoom();
   #isClosing = false;
-  #cancelWatch: Cancel | null = null;
   readonly #upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
   constructor(options: BrokerOptions) {
     const metrics = options.metrics ?? new Metrics();
     this.#log = options.log ?? silentLog;
-    this.#clock = options.clock ?? systemClock;
+    this.#clock = steadyClock(options.clock ?? systemClock);
     this.version = options.version ?? '0';
     this.counters = brokerCounters(metrics);
     this.#policy = {
@@ -178,7 +176,7 @@ export class Broker implements BrokerApi, SystemSource {
       onOverflow: options.onOverflow ?? (() => {}),
     });
     this.#core.access = this.#policy.access;
-    this.#wheel = new Wheel(this.#clock);
+    this.#wheel = new Wheel(this.#clock, (lateMs) => this.#stalled(lateMs));
     this.#users = new Users(this.#clock);
     this.#host = this.#listenerHost(options.authenticationMethods ?? []);
     this.#upgrade = webSocketUpgrade(
@@ -195,6 +193,16 @@ export class Broker implements BrokerApi, SystemSource {
         sender: null,
         stored: false,
       }),
+    );
+    this.#memory = new MemoryWatch(
+      {
+        ...processMemory(),
+        setShort: (isShort) => (this.#core.isShort = isShort),
+        cutSlowest: () => this.#cutSlowest(),
+      },
+      this.#core.limits.maxMemoryBytes,
+      this.#clock,
+      this.#log,
     );
     this.#gauges(metrics);
   }
@@ -220,25 +228,14 @@ export class Broker implements BrokerApi, SystemSource {
     this.#core.restore(await this.#core.store.open(), (user) => this.#users.groupsOf(user));
     this.#wheel.start();
     this.#system.start();
-    if (this.#core.limits.maxMemoryBytes < Infinity) this.#watchMemory();
+    if (this.#core.limits.maxMemoryBytes < Infinity) this.#memory.start();
   }
 
-  /**
-   * Load is shed in a stated order while memory is short: new connections are refused and slow readers lose QoS 0
-   * earlier; if that is not enough, the slowest reader is cut, one a second.
-   */
-  #watchMemory(): void {
-    const { heapUsed, external } = process.memoryUsage();
-    const share = (heapUsed + external) / this.#core.limits.maxMemoryBytes;
-    if (this.#core.isShort !== share > SHORT) {
-      this.#core.isShort = share > SHORT;
-      this.#log.warn(share > SHORT ? 'memory is short: load is shed' : 'memory is enough again', {
-        usedBytes: heapUsed + external,
-        maxBytes: this.#core.limits.maxMemoryBytes,
-      });
-    }
-    if (share > VERY_SHORT) this.#cutSlowest();
-    this.#cancelWatch = this.#clock.after(MEMORY_MS, () => this.#watchMemory());
+  #stalled(lateMs: number): void {
+    this.counters.stalls.value++;
+    this.#log.warn('the loop stood still: the machine is too busy, or something took too long', {
+      lateMs: Math.round(lateMs),
+    });
   }
 
   #cutSlowest(): void {
@@ -285,7 +282,7 @@ export class Broker implements BrokerApi, SystemSource {
     const isRefused =
       this.#isClosing ||
       this.#core.isShort ||
-      this.#connections.size >= maxConnections ||
+      this.#connections.size >= Math.min(maxConnections, this.#descriptorRoom) ||
       (this.#addresses.get(host) ?? 0) >= maxConnectionsPerAddress;
     if (isRefused) this.counters.refused.value++;
     return !isRefused;
@@ -604,7 +601,7 @@ export class Broker implements BrokerApi, SystemSource {
     this.#isClosing = true;
     this.#system.stop();
     this.#wheel.stop();
-    this.#cancelWatch?.();
+    this.#memory.stop();
     for (const listener of [...this.#listeners]) await listener.close();
     this.#listeners.clear();
     for (const connection of [...this.#connections]) {

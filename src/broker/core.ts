@@ -2,7 +2,7 @@
  * The inside of the broker that every packet handler works on: sessions, subscriptions, retained messages, routes and
  * the store. It decides who gets a publication and what is kept; it knows nothing of sockets and packets.
  */
-import type { Cancel, Clock } from '../clock.js';
+import { type Cancel, type Clock, CLOCK_SET_AFTER_MS } from '../clock.js';
 import { messageOf as messageOfError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { PublishedMessage, Receiver as KeptReceiver, Store, StoredState } from '../store/store.js';
@@ -12,7 +12,7 @@ import { Commits, type CommitTurns, type Owed } from './commits.js';
 import type { BrokerCounters } from './counters.js';
 import type { BrokerLimits } from './limits.js';
 import type { Message, QoS } from './message.js';
-import { Arena, type Outbox } from './outbox.js';
+import { Arena, backlog, type Outbox } from './outbox.js';
 import { type Retained, RetainedMessages } from './retained.js';
 import type { Group, Owner, Route } from './route.js';
 import { Routing } from './routing.js';
@@ -66,6 +66,8 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 const OVERFLOW_MS = 10_000;
 /** A socket tells that it has drained only when it held more than its high-water mark, which is less than this. */
 const OUTBOX_MIN = 131_072;
+/** Share of the memory limit that all slow readers together may hold. */
+const BACKLOG_SHARE = 0.1;
 const NEVER_EXPIRES_S = 0xffffffff;
 
 export class Core implements SessionHost, CommitTurns {
@@ -111,12 +113,13 @@ export class Core implements SessionHost, CommitTurns {
     this.commits = new Commits(options.store, this);
   }
 
-  /** Memory is short: new connections are refused and slow readers get less. */
+  /** Memory is short: nothing new is taken in (connections, subscriptions, retained topics), slow readers get less. */
   isShort = false;
 
   /** Unsent bytes of one connection above which QoS 0 to it is dropped. */
   get outboxBytes(): number {
-    return this.isShort ? OUTBOX_MIN : Math.max(OUTBOX_MIN, this.limits.maxOutboxBytes);
+    const isLow = this.isShort || backlog.bytes > this.limits.maxMemoryBytes * BACKLOG_SHARE;
+    return isLow ? OUTBOX_MIN : Math.max(OUTBOX_MIN, this.limits.maxOutboxBytes);
   }
 
   get maxQueuedMessages(): number {
@@ -196,7 +199,9 @@ export class Core implements SessionHost, CommitTurns {
     if (isRetained && incoming.payloadEnd > incoming.payloadStart) {
       const bytes =
         incoming.payloadEnd - incoming.payloadStart + incoming.propertiesEnd - incoming.propertiesStart;
-      if (!this.retained.hasRoom(route.bytes, bytes)) {
+      // While memory is short clients replace what is there and bring nothing new.
+      const isTooMuch = this.isShort && from !== null && this.retained.get(route.bytes) === null;
+      if (isTooMuch || !this.retained.hasRoom(route.bytes, bytes)) {
         this.counters.dropped.value++;
         // 3.1.1 cannot be told; its subscribers get the message all the same.
         if (qos > 0 && from?.version === 5) return 'refused';
@@ -652,7 +657,9 @@ export class Core implements SessionHost, CommitTurns {
       if (parsed !== null) this.subscribe(session, filter, entryOf(session, parsed, options, identifier));
     }
     // One that was connected when the process died has been away since then, as far as anybody can tell.
-    const sinceMs = kept.disconnectedAtMs === 0 ? nowMs : Math.min(kept.disconnectedAtMs, nowMs);
+    // One that left before the clock was set left some time ago, nobody knows when.
+    const isKnown = kept.disconnectedAtMs >= CLOCK_SET_AFTER_MS;
+    const sinceMs = isKnown ? Math.min(kept.disconnectedAtMs, nowMs) : nowMs;
     if (kept.disconnectedAtMs === 0) {
       this.store.append({
         type: 'SessionChanged',

@@ -18,6 +18,8 @@ export interface BrokerCounters {
   readonly connections: Counter;
   readonly refused: Counter;
   readonly protocolErrors: Counter;
+  /** Times that the loop stood still. */
+  readonly stalls: Counter;
 }
 
 export function brokerCounters(metrics: Metrics): BrokerCounters {
@@ -36,6 +38,7 @@ export function brokerCounters(metrics: Metrics): BrokerCounters {
     denied: counter('publications_denied_total', 'Publications refused for want of a right.'),
     connections: counter('connections_total', 'Connections accepted.'),
     refused: counter('connections_refused_total', 'Connections refused at CONNECT or before.'),
+    stalls: counter('loop_stalls_total', 'Times that the loop stood still for longer than it should.'),
     protocolErrors: counter(
       'protocol_errors_total',
       'Connections closed for a malformed or misplaced packet.',

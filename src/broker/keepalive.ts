@@ -26,8 +26,12 @@ export class Wheel {
   /** Ticks so far. */
   now = 0;
 
-  constructor(clock: Clock) {
+  readonly #stalled: (lateMs: number) => void;
+
+  /** `stalled` is told when the loop stood still for longer than two ticks. */
+  constructor(clock: Clock, stalled: (lateMs: number) => void = () => {}) {
     this.#clock = clock;
+    this.#stalled = stalled;
   }
 
   /** The ticks that make up at least so many milliseconds. */
@@ -62,7 +66,9 @@ export class Wheel {
   #tick(): void {
     const nowMs = this.#clock.monotonicMs();
     // After a stall of the loop what clients sent meanwhile is still unread: nobody is judged before it was.
-    const isLate = nowMs - this.#dueMs > TICK_MS * 2;
+    const lateMs = nowMs - this.#dueMs;
+    const isLate = lateMs > TICK_MS * 2;
+    if (isLate) this.#stalled(lateMs);
     this.now++;
     this.#dueMs = nowMs + TICK_MS;
     this.#cancel = this.#clock.after(TICK_MS, () => this.#tick());

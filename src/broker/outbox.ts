@@ -4,6 +4,9 @@
  * that does not continue it the bytes are copied together. Buffers are borrowed while there is something to write.
  */
 
+/** What the kernel has not taken of all plain sockets together. */
+export const backlog = { bytes: 0 };
+
 /** Where an outbox writes to. */
 export interface Transport {
   /** True: the kernel took everything, so the bytes may be reused at once. */

@@ -66,9 +66,8 @@ function subscribeOne(
 ): number {
   const known = session.subscriptions?.get(text);
   if (!session.rights.maySubscribe(parsed.filter)) return NOT_AUTHORIZED;
-  if (known === undefined && (session.subscriptions?.size ?? 0) >= core.limits.maxSubscriptionsPerClient) {
-    return QUOTA_EXCEEDED;
-  }
+  const isFull = (session.subscriptions?.size ?? 0) >= core.limits.maxSubscriptionsPerClient;
+  if (known === undefined && (isFull || core.isShort)) return QUOTA_EXCEEDED;
   if (session.isKept && !core.store.isHealthy) return QUOTA_EXCEEDED;
   const entry = entryOf(session, parsed, options, identifier);
   core.subscribe(session, text, entry);

@@ -4,7 +4,7 @@
  */
 import { Socket, type SocketConstructorOpts } from 'node:net';
 import type { Connection } from './connection.js';
-import type { Transport } from './outbox.js';
+import { backlog, type Transport } from './outbox.js';
 
 /** How long the other end has to take what is pending before a close is forced. */
 const LINGER_MS = 2000;
@@ -96,12 +96,14 @@ export class SocketTransport implements Transport {
     if (wrap.streamBaseState[wrap.kLastWriteWasAsync] === 0) return true;
     spare = null;
     this.#pendingBytes += bytes.length;
+    backlog.bytes += bytes.length;
     return false;
   }
 
   /** The kernel took a write that had to wait, or will never take it. */
   written(bytes: number, status: number): void {
     this.#pendingBytes -= bytes;
+    backlog.bytes -= bytes;
     if (status < 0) this.#socket.destroy();
     else if (this.#pendingBytes === 0) this.owner?.drained();
   }

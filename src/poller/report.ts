@@ -2,15 +2,13 @@
  * One tag's newest reading, and report by exception: it is published when it moved beyond its deadband, when its
  * quality changed, and at least every heartbeat. A bad value is null, never the last good one.
  */
+import { CLOCK_SET_AFTER_MS } from '../clock.js';
 import type { Tag } from '../config/plant.js';
 import type { Value } from '../modbus/values.js';
 import { compileDecode, isImplausible, type Decode } from './decode.js';
 import { compileFormula } from './formula.js';
 import { SAMPLE_CODE, sampleCode } from './parcel.js';
 import type { Reason } from './sample.js';
-
-/** Wall times before this software existed are those of a clock that was not set. */
-const CLOCK_SET_AFTER_MS = Date.UTC(2025, 0, 1);
 
 export const CODE_UNREAD = 255;
 const CODE_INVALID = sampleCode('bad', 'invalid');

@@ -2,10 +2,7 @@
  * How old what waits is, on machines whose clock is set late, or wrongly for a while: a jump of the wall clock makes
  * nothing older, and what was stamped before the clock was ever set has no age.
  */
-import type { Clock } from '../clock.js';
-
-/** No clock that was set says less: 2020-01-01. */
-const CLOCK_SET_MS = 1_577_836_800_000;
+import { type Clock, CLOCK_SET_AFTER_MS } from '../clock.js';
 
 export class Age {
   readonly #clock: Clock;
@@ -20,7 +17,7 @@ export class Age {
 
   /** Whether what was stamped with this wall time is older than so many milliseconds; 0: nothing ever is. */
   isOlder(stampMs: number, maxMs: number): boolean {
-    if (maxMs === 0 || stampMs < CLOCK_SET_MS) return false;
+    if (maxMs === 0 || stampMs < CLOCK_SET_AFTER_MS) return false;
     return this.#nowMs() - stampMs > maxMs;
   }
 
@@ -28,7 +25,7 @@ export class Age {
   #nowMs(): number {
     const nowMs = this.#clock.nowMs();
     const monotonicMs = this.#clock.monotonicMs();
-    if (this.#wallMs < CLOCK_SET_MS && nowMs >= CLOCK_SET_MS) {
+    if (this.#wallMs < CLOCK_SET_AFTER_MS && nowMs >= CLOCK_SET_AFTER_MS) {
       this.#wallMs = nowMs;
       this.#monotonicMs = monotonicMs;
     }

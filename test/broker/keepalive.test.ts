@@ -58,3 +58,19 @@ test('each packet begins the time again; keep alive 0 never ends', () => {
   assert.equal(free.expiredAtMs, -1);
   wheel.stop();
 });
+
+test('a loop that stood still is told of, once, with how long', () => {
+  const clock = new ManualClock();
+  let skippedMs = 0;
+  const late: number[] = [];
+  const slow = { ...clock, nowMs: () => clock.nowMs(), monotonicMs: () => clock.monotonicMs() + skippedMs, after: clock.after.bind(clock) }; // prettier-ignore
+  const wheel = new Wheel(slow, (lateMs) => late.push(lateMs));
+  wheel.start();
+  clock.advance(5000);
+  assert.deepEqual(late, []);
+  skippedMs = 900;
+  clock.advance(5000);
+  assert.equal(late.length, 1);
+  assert.ok((late[0] ?? 0) >= 899);
+  wheel.stop();
+});

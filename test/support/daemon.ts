@@ -18,6 +18,8 @@ export interface DaemonOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly args?: readonly string[];
   readonly nodeArgs?: readonly string[];
+  /** The most file descriptors that it may have. */
+  readonly descriptors?: number;
 }
 
 export class Daemon {
@@ -26,6 +28,7 @@ export class Daemon {
   readonly log: LogLine[] = [];
   /** Everything on stderr that is no log line. */
   other = '';
+  readonly env: Record<string, string>;
   readonly #options: DaemonOptions;
   #child: ChildProcess | null = null;
   #exited: Promise<number | null> = Promise.resolve(null);
@@ -34,6 +37,7 @@ export class Daemon {
     this.folder = mkdtempSync(join(tmpdir(), 'holdfast-'));
     this.configFile = join(this.folder, 'gateway.yaml');
     this.#options = options;
+    this.env = { ...options.env };
     writeFileSync(this.configFile, config);
     for (const [name, text] of Object.entries(options.files ?? {}))
       writeFileSync(join(this.folder, name), text);
@@ -73,15 +77,16 @@ export class Daemon {
   }
 
   spawn(): void {
-    const { nodeArgs = [], args = [], env = {} } = this.#options;
-    const child = spawn(
-      process.execPath,
-      [...nodeArgs, mainFile, 'run', '--config', this.configFile, ...args],
-      {
-        stdio: ['ignore', 'ignore', 'pipe'],
-        env: { ...process.env, ...env },
-      },
-    );
+    const { nodeArgs = [], args = [], descriptors } = this.#options;
+    const command = [process.execPath, ...nodeArgs, mainFile, 'run', '--config', this.configFile, ...args];
+    const [program = '', ...words] =
+      descriptors === undefined
+        ? command
+        : ['/bin/sh', '-c', `ulimit -n ${descriptors}; exec "$@"`, 'sh', ...command];
+    const child = spawn(program, words, {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, ...this.env },
+    });
     this.#child = child;
     let rest = '';
     child.stderr.on('data', (bytes: Buffer) => {
@@ -96,6 +101,11 @@ export class Daemon {
     if (!line.startsWith('{')) this.other += `${line}\n`;
     // Our own log lines.
     else this.log.push(JSON.parse(line) as LogLine);
+  }
+
+  /** As if whoever reads its log had stopped. */
+  stopReading(): void {
+    this.#child?.stderr?.pause();
   }
 
   logged(msg: string | RegExp): LogLine[] {

@@ -9,7 +9,8 @@ export interface Outcome {
   readonly stderr: string;
 }
 
-export const mainFile = join(packageFolder(), 'dist/main.js');
+/** Or another build of it. */
+export const mainFile = process.env['HOLDFAST_MAIN'] ?? join(packageFolder(), 'dist/main.js');
 
 /** Runs it to its end. */
 export function holdfast(
