@@ -17,6 +17,8 @@ export const VERBS: readonly VerbEntry[] = [
   { name: 'explain', group: 'Config', load: () => import('./explain.js') },
   { name: 'backup', group: 'Gateway', load: () => import('./backup.js') },
   { name: 'restore', group: 'Gateway', load: () => import('./restore.js') },
+  { name: 'wipe', group: 'Gateway', load: () => import('./wipe.js') },
+  { name: 'reset', group: 'Gateway', load: () => import('./reset.js') },
   { name: 'passwd', group: 'Broker', load: () => import('./passwd.js') },
   { name: 'version', group: 'Other', load: () => import('./version.js') },
 ];
