@@ -1,0 +1,109 @@
+/**
+ * docs/security.md against the tests that it names: each is there. `npm run accept:evidence` takes each protection away in
+ * a copy of the compiled program and shows that the requirement's test fails; HOLDFAST_EVIDENCE=R12 does one row.
+ */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { packageFolder } from '../../src/entry.js';
+import { REMOVALS, type Removal } from './protections.js';
+
+const IS_LONG = process.env['HOLDFAST_LONG'] === '1';
+const root = packageFolder();
+const build = join(root, 'build');
+
+interface Row {
+  readonly id: string;
+  /** Such as broker/framer. */
+  readonly file: string;
+  readonly title: string;
+}
+
+/** Table lines whose last cell is `room/file`: title. */
+const rows: Row[] = [
+  ...readFileSync(join(root, 'docs/security.md'), 'utf8').matchAll(
+    /^\| (R\d+\w?) \|.*\| `([\w/]+)`: (.+) \|$/gm,
+  ),
+].map(([, id = '', file = '', title = '']) => ({ id, file, title }));
+
+const sourceOf = ({ file }: Removal): string => readFileSync(join(build, 'src', `${file}.js`), 'utf8');
+
+describe('docs/security.md', () => {
+  test('names every requirement with a test and a removal', () => {
+    assert.ok(rows.length >= 35);
+    assert.deepEqual(
+      rows.map(({ id }) => id).filter((id) => !REMOVALS.some(({ row }) => row === id)),
+      [],
+    );
+    assert.deepEqual(
+      REMOVALS.map(({ row }) => row).filter((row) => !rows.some(({ id }) => row === id)),
+      [],
+    );
+  });
+
+  for (const { id, file, title } of rows) {
+    test(`${id} has its test`, () => {
+      const path = join(root, 'test', `${file}.test.ts`);
+      assert.ok(existsSync(path), path);
+      assert.ok(readFileSync(path, 'utf8').includes(title), `${path} has no test "${title}"`);
+    });
+  }
+
+  for (const removal of REMOVALS) {
+    test(`${removal.row} is protected in ${removal.file}: ${removal.text.slice(0, 60)}`, () => {
+      assert.equal(sourceOf(removal).split(removal.text).length, 2, 'the text stands there exactly once');
+    });
+  }
+});
+
+describe('without its protection', { skip: !IS_LONG }, () => {
+  const copy = mkdtempSync(join(build, 'evidence-'));
+  after(() => rmSync(copy, { recursive: true }));
+  if (IS_LONG)
+    for (const part of ['src', 'test']) cpSync(join(build, part), join(copy, part), { recursive: true });
+
+  const passes = ({ file, title }: Row): boolean => {
+    const pattern = title.replaceAll(/[.*+?^${}()|[\]\\/]/g, '\\$&');
+    const { status, stdout } = spawnSync(
+      process.execPath,
+      [
+        '--test',
+        '--test-timeout=60000',
+        '--test-reporter=tap',
+        `--test-name-pattern=${pattern}`,
+        join(copy, 'test', `${file}.test.js`),
+      ],
+      {
+        encoding: 'utf8',
+        env: {
+          ...process.env,
+          HOLDFAST_LONG: '',
+          HOLDFAST_MAIN: join(copy, 'src/main.js'),
+          NODE_TEST_CONTEXT: undefined,
+        },
+      },
+    );
+    return status === 0 && /^# pass [1-9]/m.test(stdout);
+  };
+
+  for (const row of rows.filter(({ id }) => id.startsWith(process.env['HOLDFAST_EVIDENCE'] ?? ''))) {
+    test(`${row.id}: ${row.title}`, { timeout: 300_000 }, () => {
+      assert.ok(passes(row), 'with the protection the test passes');
+      for (const removal of REMOVALS.filter(({ row: id }) => id === row.id)) {
+        const path = join(copy, 'src', `${removal.file}.js`);
+        const whole = readFileSync(path, 'utf8');
+        writeFileSync(
+          path,
+          whole.replace(removal.text, () => removal.instead),
+        );
+        try {
+          assert.ok(!passes(row), `nobody noticed that this is gone: ${removal.text}`);
+        } finally {
+          writeFileSync(path, whole);
+        }
+      }
+    });
+  }
+});

@@ -1,0 +1,113 @@
+/**
+ * How each requirement of docs/security.md is taken away: a text of the compiled program, and what takes its place. The
+ * requirement's test must fail then.
+ */
+
+export interface Removal {
+  /** Requirement in docs/security.md. */
+  readonly row: string;
+  /** Compiled file below src/, without its ending. */
+  readonly file: string;
+  /** Stands there exactly once. */
+  readonly text: string;
+  readonly instead: string;
+}
+
+const without = (row: string, file: string, text: string, instead: string): Removal => ({
+  row,
+  file,
+  text,
+  instead,
+});
+
+export const REMOVALS: readonly Removal[] = [
+  without('R1', 'broker/framer', 'if (next - at > this.maxBytes)', 'if (false)'),
+  without('R2', 'broker/framer', 'if (this.isMinimal && bytes[body - 1] === 0)', 'if (false)'),
+  without('R3', 'broker/connection', "if (this.#state !== 'new')", 'if (false)'),
+  without('R4', 'broker/routing', 'if (levelsMax < end - start &&', 'if (false &&'),
+  without('R5', 'broker/publish', '(session.incoming?.size ?? 0) + client.unfinishedCount >=', '0 >'),
+  without(
+    'R6',
+    'broker/connection',
+    'return this.#transport.pendingBytes > this.#core.outboxBytes;',
+    'return false;',
+  ),
+  without(
+    'R7',
+    'broker/connection',
+    'else if (this.#transport.pendingBytes > READ_STOP_BYTES)',
+    'else if (false)',
+  ),
+  without('R8', 'broker/subscribe', '>= core.limits.maxSubscriptionsPerClient;', '< 0;'),
+  without('R8', 'broker/connect', 'this.#core.sessions.size >= this.#core.limits.maxSessions', 'false'),
+  without('R8', 'broker/core', 'isTooMuch || !this.retained.hasRoom(route.bytes, bytes)', 'false'),
+  without('R8b', 'broker/memory', 'if (share > VERY_SHORT)', 'if (false)'),
+  without('R9', 'broker/connection', 'Wheel.ticksOf(limits.connectTimeoutMs)', '0'),
+  without('R9b', 'broker/broker', '(this.#addresses.get(host) ?? 0) >= maxConnectionsPerAddress', 'false'),
+  without('R9c', 'broker/broker', 'Math.min(maxConnections, this.#descriptorRoom)', 'maxConnections'),
+  without('R10', 'broker/connect', 'core.sessions.get(clientId)?.holder?.giveUp(TAKEN_OVER);', ''),
+  without('R11', 'broker/connect', 'known.identity.user !== identity.user', 'false'),
+  without(
+    'R12',
+    'broker/connect',
+    'will !== null && !this.#mayLeave(session, decoder.decode(will.topic))',
+    'false',
+  ),
+  without(
+    'R12',
+    'broker/publish',
+    '!route.isSystem && session.rights.mayWrite(route.topic)',
+    '!route.isSystem',
+  ),
+  without('R12d', 'broker/subscribe', '!session.rights.maySubscribe(parsed.filter)', 'false'),
+  without('R12b', 'broker/routing', '!owner.rights.mayRead(this.#topic)', 'false'),
+  without(
+    'R12b',
+    'broker/core',
+    '!rights.mayReadAt(message.topic, message.topicStart, message.topicEnd)',
+    'false',
+  ),
+  without('R12b', 'broker/session', '!this.#mayRead(bytes, start)', 'false'),
+  without('R12c', 'broker/core', 'session.rights.mayWrite(decoder.decode(will.topic))', 'true'),
+  without('R13', 'broker/access', "name !== '' && !/[+#/\\p{Cc}]/u.test(name)", 'true'),
+  without(
+    'R14',
+    'broker/users',
+    "if (user === '' || scheme === null || rest.length > 0)",
+    'if (scheme === null) return;\n        if (false)',
+  ),
+  without('R15', 'config/problems', "name === '__proto__' ? PROTO : name", 'name'),
+  without(
+    'R16',
+    'broker/publish',
+    '!route.isSystem && session.rights.mayWrite(route.topic)',
+    'session.rights.mayWrite(route.topic)',
+  ),
+  without('R17', 'broker/listener', '!isSameSite(request)', 'false'),
+  without('R18', 'config/load', 'this.#aliasNodes > ALIAS_MAX_NODES', 'false'),
+  without('R19', 'poller/seat', 'this.#cancelRestart = clock.after(', 'void ('),
+  without('R20', 'gateway/commands', 'target.tag.write === null', 'false'),
+  without('R21', 'store/lock', 'chmodSync(folder, 0o700);', ''),
+  without('R22', 'web/server', '!this.#isOurHost(request)', 'false'),
+  without('R23', 'log', 'value.length > TEXT_MAX', 'false'),
+  without('R23b', 'log', 'this.#backlog() > BACKLOG_MAX_BYTES', 'false'),
+  without(
+    'R24',
+    'broker/listener',
+    "minVersion: 'TLSv1.2',",
+    "minVersion: 'TLSv1', ciphers: 'DEFAULT@SECLEVEL=0',",
+  ),
+  without('R25', 'broker/users', 'this.#waiting.length >= WAITING_MAX', 'false'),
+  without('R25b', 'broker/users', 'if (this.isPaused(credentials.host))', 'if (false)'),
+  without(
+    'R26',
+    'broker/broker',
+    'steadyClock(options.clock ?? systemClock)',
+    'options.clock ?? systemClock',
+  ),
+  without('R26b', 'poller/report', 'timeMs < CLOCK_SET_AFTER_MS', 'false'),
+  without('R27', 'cli/effective', "SECRET.test(key) && typeof value === 'string'", 'false'),
+  without('R28', 'cli/wipe', 'rmSync(folder, { recursive: true, force: true });', ''),
+  without('R29', 'gateway/entrances', "new Set(['EADDRINUSE', 'EADDRNOTAVAIL'])", 'new Set()'),
+  without('R30', 'gateway/commands', "user: sender?.user ?? '',", "user: '',"),
+];
