@@ -104,6 +104,10 @@ export class PlantBuilder {
         id: this.#gatewayId,
         baseTopic: this.#base,
       }),
+      homeAssistant:
+        this.#input.home_assistant === undefined
+          ? null
+          : { prefix: this.#input.home_assistant.prefix ?? 'homeassistant' },
       redundancy: redundancySettings(this.#input.redundancy, this.#source),
       workers: this.#input.gateway?.workers ?? 0,
     };

@@ -20,6 +20,8 @@ export interface Plant {
   readonly batches: readonly Batch[];
   readonly uplinks: readonly UplinkSettings[];
   readonly redundancy: RedundancySettings | null;
+  /** Where Home Assistant looks for what there is; null: it is not told. */
+  readonly homeAssistant: { readonly prefix: string } | null;
   /** The most worker threads to use; 0: cores minus one, at least one. */
   readonly workers: number;
 }

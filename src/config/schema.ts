@@ -981,6 +981,15 @@ const gatewaySchema = z.strictObject({
       .record(slugText('a name of an uplink'), uplinkSchema)
       .check(about('Brokers elsewhere; what they owe an acknowledgement for is kept on the disk.')),
   ),
+  home_assistant: z.optional(
+    z
+      .strictObject({
+        prefix: z.optional(
+          slugText('a level of a topic').check(about('Its discovery prefix.', 'homeassistant')),
+        ),
+      })
+      .check(about('Tells Home Assistant what devices and values there are; absent: not.')),
+  ),
   redundancy: z.optional(
     redundancySchema.check(
       about(

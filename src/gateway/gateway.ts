@@ -25,6 +25,7 @@ import { ConfigFile } from './configfile.js';
 import { doorsOf } from './doors.js';
 import { Entrances } from './entrances.js';
 import { History } from './history.js';
+import { HomeAssistant } from './homeassistant.js';
 import { RecentLog } from './recentlog.js';
 import { Redundancy, type RedundancyAbout } from './redundancy.js';
 import { compare, Indexes, isSameServer } from './reload.js';
@@ -65,6 +66,7 @@ export class Gateway {
   readonly #log: RecentLog;
   readonly #uplinks: Uplinks;
   readonly #redundancy: Redundancy;
+  readonly #homeAssistant: HomeAssistant;
   readonly #configFile: ConfigFile;
   #history: History | null = null;
   /** What is open, in the order it was opened. */
@@ -131,6 +133,7 @@ export class Gateway {
       isActive: () => this.#redundancy.isActive,
       changed: (about) => this.#status.event('uplink', { t: clock.nowMs(), ...about }),
     });
+    this.#homeAssistant = new HomeAssistant(this.#broker, options.version);
     this.#entrances = new Entrances(log, clock);
   }
 
@@ -300,6 +303,7 @@ export class Gateway {
     this.#remember(plant);
     this.#status.take(plant);
     this.#commands.take(plant);
+    this.#homeAssistant.take(plant);
     this.#requests.take(plant.gateway.topics);
   }
 
@@ -320,6 +324,7 @@ export class Gateway {
   #farewell(): void {
     this.#log.tell(null);
     this.#commands.close();
+    this.#homeAssistant.close();
     this.#requests.close();
     this.#status.stop();
   }

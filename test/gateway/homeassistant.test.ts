@@ -1,0 +1,154 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { Broker } from '../../src/broker/broker.js';
+import { loadPlant } from '../../src/config/loadplant.js';
+import type { Plant } from '../../src/config/plant.js';
+import { HomeAssistant } from '../../src/gateway/homeassistant.js';
+import { MemoryStore } from '../../src/store/memory.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'holdfast-ha-'));
+after(() => rmSync(folder, { recursive: true }));
+
+async function plantOf(tags: string, settings = 'home_assistant: {}'): Promise<Plant> {
+  const file = join(folder, 'gateway.yaml');
+  writeFileSync(
+    file,
+    `version: 1
+gateway: { id: p7 }
+broker: { anonymous: true, store: memory }
+${settings}
+buses: { plc: { protocol: tcp, host: 127.0.0.1 } }
+devices:
+  press:
+    bus: plc
+    unit_id: 1
+    tags:
+${tags}
+`,
+  );
+  const { plant, problems } = await loadPlant(file);
+  assert.ok(plant !== null, JSON.stringify(problems));
+  return plant;
+}
+
+interface Discovery {
+  readonly dev: Record<string, unknown>;
+  readonly avty: readonly Record<string, unknown>[];
+  readonly cmps: Record<string, Record<string, unknown>>;
+}
+
+/** A broker, what is retained for discovery in it, and everything that was published there. */
+async function startBroker() {
+  const broker = new Broker({ store: new MemoryStore(), systemIntervalMs: 0 });
+  await broker.open();
+  after(() => broker.close());
+  const published: string[] = [];
+  broker.subscribe('homeassistant/device/#', {
+    deliver: ({ topic, payload }) => published.push(`${topic} ${Buffer.from(payload).toString()}`),
+  });
+  const retained = (): [string, Discovery][] => {
+    const found: [string, Discovery][] = [];
+    broker.retained('homeassistant/device/+/config', (topic, payload) =>
+      found.push([topic, JSON.parse(Buffer.from(payload).toString()) as Discovery]),
+    );
+    return found;
+  };
+  return { broker, published, retained };
+}
+
+const TAGS = `      power: { input: 0, type: int16, unit: kW }
+      energy: { input: 2, type: uint32, unit: kWh }
+      door: { discrete: 0 }
+      valve: { coil: 0, write: true }
+      setpoint: { holding: 0, type: uint16, scale: 0.1, unit: "°C", write: { min: 5, max: 30 } }
+      mode: { holding: 1, type: uint16, enum: { 0: "off", 1: auto }, write: true }`;
+
+test('each device is told in its device form, each tag as the entity that it is', async () => {
+  const { broker, retained } = await startBroker();
+  new HomeAssistant(broker, '1.2.3').take(await plantOf(TAGS));
+  const [[topic, discovery] = ['', undefined]] = retained();
+  assert.equal(topic, 'homeassistant/device/holdfast_p7_press/config');
+  assert.ok(discovery !== undefined);
+  assert.deepEqual(discovery.dev, { ids: ['holdfast_p7_press'], name: 'press' });
+  assert.deepEqual(
+    discovery.avty.map(({ t }) => t),
+    ['holdfast/p7/status', 'holdfast/p7/device/press'],
+  );
+  const { power, energy, door, valve, setpoint, mode } = discovery.cmps;
+  assert.deepEqual(power, {
+    unique_id: 'holdfast_p7_press_power',
+    name: 'power',
+    stat_t: 'holdfast/p7/data/press/power',
+    val_tpl: '{{ value_json.v }}',
+    p: 'sensor',
+    unit_of_meas: 'kW',
+    dev_cla: 'power',
+    stat_cla: 'measurement',
+  });
+  assert.equal(energy?.['stat_cla'], 'total_increasing');
+  assert.equal(door?.['p'], 'binary_sensor');
+  assert.equal(valve?.['p'], 'switch');
+  assert.equal(valve['cmd_t'], 'holdfast/p7/set/press/valve');
+  assert.deepEqual(
+    [setpoint?.['p'], setpoint?.['min'], setpoint?.['max'], setpoint?.['step']],
+    ['number', 5, 30, 0.1],
+  );
+  assert.deepEqual(
+    [mode?.['p'], mode?.['ops'], mode?.['cmd_tpl']],
+    ['select', ['off', 'auto'], '{{ value | tojson }}'],
+  );
+});
+
+test('it is told again when Home Assistant starts', async () => {
+  const { broker, published } = await startBroker();
+  new HomeAssistant(broker, '1').take(await plantOf(TAGS));
+  assert.equal(published.length, 1);
+  const say = (text: string): void =>
+    broker.publish({
+      topic: 'homeassistant/status',
+      payload: Buffer.from(text),
+      qos: 0,
+      retain: false,
+      sender: null,
+    });
+  say('offline');
+  assert.equal(published.length, 1);
+  say('online');
+  assert.equal(published.length, 2);
+});
+
+test('what leaves the config is taken back, also what an earlier life has told; what others told stays', async () => {
+  const { broker, published, retained } = await startBroker();
+  const foreign = { dev: { ids: ['x'] }, o: { name: 'zigbee' }, cmps: {} };
+  broker.publish({
+    topic: 'homeassistant/device/x/config',
+    payload: Buffer.from(JSON.stringify(foreign)),
+    qos: 1,
+    retain: true,
+    sender: null,
+  });
+  new HomeAssistant(broker, '1').take(await plantOf(TAGS));
+  published.length = 0;
+  const later = new HomeAssistant(broker, '1');
+  later.take(await plantOf('      power: { input: 0, type: int16, unit: kW }'));
+  const removal = JSON.parse(published[0]?.split(' ').slice(1).join(' ') ?? '') as Discovery;
+  assert.deepEqual(removal.cmps['door'], { p: 'binary_sensor' });
+  assert.deepEqual(Object.keys(retained().find(([topic]) => topic.includes('press'))?.[1].cmps ?? {}), [
+    'power',
+  ]);
+
+  later.take(await plantOf('      power: { input: 0, type: int16, unit: kW }', ''));
+  assert.deepEqual(
+    retained().map(([topic]) => topic),
+    ['homeassistant/device/x/config'],
+  );
+});
+
+test('without the key nothing is told', async () => {
+  const { broker, published } = await startBroker();
+  new HomeAssistant(broker, '1').take(await plantOf(TAGS, ''));
+  assert.deepEqual(published, []);
+});
