@@ -1,0 +1,67 @@
+/** A broker elsewhere that behaves as the test says: it takes every CONNECT and hands each PUBLISH to the test. */
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import * as wire from './wire.js';
+
+export interface OddOptions {
+  /** Properties of the CONNACK. */
+  readonly connack?: readonly wire.Property[];
+  /** What becomes of a publication; a broker that does nothing never acknowledges. */
+  readonly take: (packet: wire.Packet, socket: Socket, connection: number) => void;
+}
+
+export class OddBroker {
+  /** Connections so far. */
+  connections = 0;
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  readonly #options: OddOptions;
+
+  private constructor(options: OddOptions) {
+    this.#options = options;
+    this.#server = createServer((socket) => this.#serve(socket));
+  }
+
+  static async start(options: OddOptions, cleanups: (() => unknown)[]): Promise<OddBroker> {
+    const broker = new OddBroker(options);
+    broker.#server.listen(0, '127.0.0.1');
+    await once(broker.#server, 'listening');
+    cleanups.push(async () => {
+      for (const socket of broker.#sockets) socket.destroy();
+      broker.#server.close();
+      await once(broker.#server, 'close');
+    });
+    return broker;
+  }
+
+  get url(): string {
+    return `mqtt://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  #serve(socket: Socket): void {
+    const connection = ++this.connections;
+    this.#sockets.add(socket);
+    socket.on('close', () => this.#sockets.delete(socket));
+    socket.on('error', () => {});
+    let rest: Buffer = Buffer.alloc(0);
+    socket.on('data', (bytes: Buffer) => {
+      rest = Buffer.concat([rest, bytes]);
+      for (let length = wire.packetLength(rest); length !== undefined; length = wire.packetLength(rest)) {
+        if (rest.length < length.total) return;
+        const packet = rest.subarray(0, length.total);
+        rest = rest.subarray(length.total);
+        this.#answer(packet, length.header, socket, connection);
+        if (socket.destroyed) return;
+      }
+    });
+  }
+
+  #answer(bytes: Buffer, header: number, socket: Socket, connection: number): void {
+    const type = wire.TYPES[(bytes[0] ?? 0) >> 4];
+    if (type === 'CONNECT') {
+      const { connack } = this.#options;
+      socket.write(wire.frame(0x20, wire.u8(0, 0), wire.encodeProperties(connack)));
+    } else if (type === 'PINGREQ') socket.write(wire.frame(0xd0));
+    else if (type === 'PUBLISH') this.#options.take(wire.decode(5, bytes, header), socket, connection);
+  }
+}
