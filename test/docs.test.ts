@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { VERBS } from '../src/cli/verbs.js';
 import { loadPlant } from '../src/config/loadplant.js';
 import { formatProblem } from '../src/config/problems.js';
 import { packageFolder } from '../src/entry.js';
@@ -17,9 +18,50 @@ after(() => rmSync(folder, { recursive: true }));
 for (const name of ['users.passwd', 'server.crt', 'server.key', 'ca.crt'])
   writeFileSync(join(folder, name), '');
 
-const pages = ['README.md', ...readdirSync(join(root, 'docs')).map((name) => join('docs', name))].filter(
-  (name) => name.endsWith('.md'),
-);
+const pages = [
+  'README.md',
+  'README.zh-CN.md',
+  ...readdirSync(join(root, 'docs')).map((name) => join('docs', name)),
+].filter((name) => name.endsWith('.md'));
+
+test('every file that a page links to or shows is there', () => {
+  for (const page of pages) {
+    const links = readFileSync(join(root, page), 'utf8').matchAll(/\]\((?!\w+:)([^)#]+)/g);
+    for (const [, target = ''] of links)
+      assert.ok(existsSync(join(root, dirname(page), target)), `${page}: ${target}`);
+  }
+});
+
+test('every npm command that a page names is one', () => {
+  // Our own file.
+  const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+    scripts: Record<string, string>;
+  };
+  for (const page of pages) {
+    for (const [, name = ''] of readFileSync(join(root, page), 'utf8').matchAll(/npm run ([a-z][\w:-]*)/g))
+      assert.ok(name in scripts || name === 'accept', `${page}: npm run ${name}`);
+  }
+});
+
+test('every verb and option that a page names is one', async () => {
+  const verbs = new Map(
+    await Promise.all(VERBS.map(async ({ name, load }) => [name, (await load()).verb] as const)),
+  );
+  for (const page of pages) {
+    const commands = readFileSync(join(root, page), 'utf8').matchAll(
+      /^(?: {4,}|.*`)(?:node dist\/main\.js|node holdfast\.js|holdfast) ([a-z]+)\b([^`\n]*)/gm,
+    );
+    for (const [whole, name = '', rest = ''] of commands) {
+      const verb = verbs.get(name);
+      assert.ok(verb, `${page}: ${whole.trim()}`);
+      for (const [, option = ''] of rest.matchAll(/\s(--[a-z][a-z-]*)/g))
+        assert.ok(
+          verb.options.some(({ flags }) => flags.split(/[ ,]+/).includes(option)),
+          `${page}: ${name} ${option}`,
+        );
+    }
+  }
+});
 
 for (const page of pages) {
   const text = readFileSync(join(root, page), 'utf8');
