@@ -2,6 +2,7 @@
  * `npm run bench [-- --quick] [-- --scenarios REGEXP] [-- --rounds N] [-- --write]`: builds the load generator, runs
  * holdfast beside Debian's mosquitto and aedes, interleaved, and prints every target with its ratio. `--write` puts the
  * tables into docs/performance.md; `--out FILE` keeps all runs, `--report FILE` prints the tables of such a file.
+ * Unless scenarios or brokers were chosen, durable.mjs follows, for which TMPDIR must be on a disk.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -46,6 +47,11 @@ if (options.out !== undefined)
 const text = `${targetTable(runs)}\n\n${detailTable(runs)}\n`;
 process.stdout.write(text);
 if (options.write) writePage();
+// What keeping a promise costs belongs to the whole picture, not to a choice from it.
+if ([options.report, options.scenarios, options.only].every((choice) => choice === undefined)) {
+  const quick = options.quick ? ['--quick'] : [];
+  process.exitCode = spawnSync(process.execPath, [join(here, 'durable.mjs'), ...quick], { stdio: 'inherit' }).status ?? 1; // prettier-ignore
+}
 
 function readRuns(path) {
   return readFileSync(path, 'utf8').trim().split('\n').map((line) => JSON.parse(line)); // prettier-ignore

@@ -19,6 +19,8 @@ export interface Client extends Link, Holder {
   readonly unfinishedCount: number;
   /** Sends an acknowledgement, now or (isOwed, or when others wait) after the commit that covers it. */
   acknowledge(first: number, packetIdentifier: number, reason: number, isOwed: boolean): void;
+  /** Goes on after the commit that covers what was appended so far; until then the client waits for the disk. */
+  awaitCommit(then: (isKept: boolean) => void): void;
   /** Sends bytes of a whole packet. */
   send(packet: Uint8Array): void;
   /** Breaks the connection: DISCONNECT with the reason to a v5 client, then close; the will is published. */

@@ -168,18 +168,30 @@ export class Admission {
       return;
     }
     core.setWill(session, will);
+    const owner = session;
+    // The will of a connection that is refused is not published, and a session made for it ends with it.
+    const withdraw = (): void => {
+      owner.will = null;
+      if (!isPresent) core.endSession(owner);
+    };
     const keepAliveS = this.#keepAliveOf(request);
     client.hold(session, request, keepAliveS);
     const connack = this.#connack(request, clientId, expiryS, keepAliveS, isPresent, client.authentication);
     const open = (): void => {
       if (connack.length <= request.maximumPacketBytes) client.open(connack);
-      else client.refuse(null, 'the client takes no packet of the size of its CONNACK');
+      else {
+        withdraw();
+        client.refuse(null, 'the client takes no packet of the size of its CONNACK');
+      }
     };
     if (!isChange) open();
     else {
       core.owe(client, (isKept) => {
         if (isKept) open();
-        else refuse(client, request, QUOTA_EXCEEDED, 'the session could not be kept');
+        else {
+          withdraw();
+          refuse(client, request, QUOTA_EXCEEDED, 'the session could not be kept');
+        }
       });
     }
   }

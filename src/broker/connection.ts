@@ -55,8 +55,6 @@ export interface Peer {
 }
 
 const KEEP_ALIVE_TIMEOUT = 0x8d;
-/** When so much waits for the disk, publishers who wait for it are not read from. */
-const BACKLOG_BYTES = 4 * 1024 * 1024;
 /** Above this many unsent bytes nothing more is read from the client. */
 const READ_STOP_BYTES = 1024 * 1024;
 
@@ -77,7 +75,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   mayWriteLast = false;
   aliases: (Route | undefined)[] | null = null;
   unfinishedCount = 0;
-  /** Acknowledgements that wait for a commit. */
+  /** Answers that wait for a commit. */
   #owedCount = 0;
   maxPacketBytes = Infinity;
   receiveMaximum = 65535;
@@ -176,7 +174,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     // While a CONNECT waits for a password check or the store, what follows waits with the sender.
     if (this.#framer.isStopped) this.pause();
     else if (this.#transport.pendingBytes > READ_STOP_BYTES) this.pause();
-    else if (this.#owedCount > 0 && (this.#core.store.backlogBytes ?? 0) > BACKLOG_BYTES) this.pause();
+    else if (this.#waitsForDisk) this.pause();
     const rates = this.#rates;
     if (rates === null || this.#state !== 'open') return;
     rates.bytes -= bytes;
@@ -206,6 +204,11 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     });
   }
 
+  /** It has put off more than the disk takes: nothing more is read from it until that is kept. */
+  get #waitsForDisk(): boolean {
+    return this.#owedCount > 0 && this.#core.isBacklogged;
+  }
+
   /** Bytes that the kernel has not taken. */
   get pendingBytes(): number {
     return this.#transport.pendingBytes;
@@ -221,7 +224,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   /** The kernel took everything that was pending. */
   drained(): void {
     if (this.#state === 'closed') return;
-    if (this.#isPaused && this.#transport.pendingBytes <= READ_STOP_BYTES) {
+    if (this.#isPaused && this.#transport.pendingBytes <= READ_STOP_BYTES && !this.#waitsForDisk) {
       this.#isPaused = false;
       this.#transport.resume();
     }
@@ -423,7 +426,11 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   }
 
   expire(): void {
-    if (this.#state === 'open')
+    if (this.#isPaused && this.#owedCount > 0) {
+      // What it sent meanwhile is unread because we wait for the disk: that is no silence of its own.
+      this.lastTick = this.#host.wheel.now;
+      this.#host.wheel.watch(this);
+    } else if (this.#state === 'open')
       this.fail(KEEP_ALIVE_TIMEOUT, 'nothing came for one and a half keep alive intervals');
     else this.refuse(null, 'no CONNECT came in time');
   }
@@ -466,6 +473,15 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
       if (isLast(first, reason)) this.unfinishedCount++;
       this.#core.owe(this, owedAcknowledgement(first, packetIdentifier, reason));
     } else this.#sendAcknowledgement(first, packetIdentifier, reason);
+  }
+
+  awaitCommit(then: (isKept: boolean) => void): void {
+    this.#owedCount++;
+    this.#core.owe(this, (isKept) => {
+      this.#owedCount--;
+      if (this.#owedCount === 0 && this.#isPaused) this.drained();
+      then(isKept);
+    });
   }
 
   #sendAcknowledgement(first: number, packetIdentifier: number, reason: number): void {

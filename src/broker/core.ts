@@ -7,6 +7,7 @@ import { messageOf as messageOfError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { PublishedMessage, Receiver as KeptReceiver, Store, StoredState } from '../store/store.js';
 import { type AccessRule, type Identity, Rights } from './access.js';
+import { bequeath, heritageOf } from './bequest.js';
 import { copyOf, type Publication } from './codec.js';
 import { Commits, type CommitTurns, type Owed } from './commits.js';
 import type { BrokerCounters } from './counters.js';
@@ -16,7 +17,7 @@ import { Arena, backlog, type Outbox } from './outbox.js';
 import { type Retained, RetainedMessages } from './retained.js';
 import type { Group, Owner, Route } from './route.js';
 import { Routing } from './routing.js';
-import { type Link, type Outgoing, Session, type SessionHost, type SharedMessage } from './session.js';
+import { type Link, type Outgoing, Session, type SessionHost } from './session.js';
 import { type Entry, Subscriptions } from './subscriptions.js';
 import { parseFilter } from './topic.js';
 import { KeptWills, type Will } from './will.js';
@@ -62,6 +63,8 @@ const NONE: readonly number[] = [];
 const EMPTY = new Uint8Array(0);
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+/** When so much waits for the disk, those who wait for it are not read from. */
+const BACKLOG_BYTES = 4 * 1024 * 1024;
 /** How often a session's overflow is told. */
 const OVERFLOW_MS = 10_000;
 /** A socket tells that it has drained only when it held more than its high-water mark, which is less than this. */
@@ -115,6 +118,7 @@ export class Core implements SessionHost, CommitTurns {
 
   /** Memory is short: nothing new is taken in (connections, subscriptions, retained topics), slow readers get less. */
   isShort = false;
+  isStopped = false;
 
   /** Unsent bytes of one connection above which QoS 0 to it is dropped. */
   get outboxBytes(): number {
@@ -164,6 +168,11 @@ export class Core implements SessionHost, CommitTurns {
     return this.#nextPosition - 1;
   }
 
+  /** The disk does not keep up. */
+  get isBacklogged(): boolean {
+    return (this.store.backlogBytes ?? 0) > BACKLOG_BYTES;
+  }
+
   get isAwaiting(): boolean {
     return this.#waiting.length > 0;
   }
@@ -195,7 +204,9 @@ export class Core implements SessionHost, CommitTurns {
       (route.hasKept && qos > 0) ||
       (isRetained && incoming.isStored && this.store.isLasting) ||
       (qos === 2 && from !== null && from.isKept);
-    if (mustKeep && qos > 0 && !this.store.isHealthy) return 'refused';
+    // A client is told, or waits; the gateway's own goes on to who is there.
+    const isUnkept = mustKeep && qos > 0 && from === null && (!this.store.isHealthy || this.isBacklogged);
+    if (mustKeep && qos > 0 && !isUnkept && !this.store.isHealthy) return 'refused';
     if (isRetained && incoming.payloadEnd > incoming.payloadStart) {
       const bytes =
         incoming.payloadEnd - incoming.payloadStart + incoming.propertiesEnd - incoming.propertiesStart;
@@ -210,7 +221,7 @@ export class Core implements SessionHost, CommitTurns {
       }
     }
     const isRetainedKept = isRetained && this.#retain(incoming, route);
-    const kept = mustKeep && this.#keep(incoming, route, isRetainedKept);
+    const kept = mustKeep && !isUnkept && this.#keep(incoming, route, isRetainedKept);
     incoming.position = 0;
     let count = 0;
     for (let i = 0; i < route.receivers.length; i++) {
@@ -225,13 +236,14 @@ export class Core implements SessionHost, CommitTurns {
       const retain = incoming.retain && receiver.retainAsPublished;
       const deliveredQos = qos < receiver.qos ? qos : receiver.qos;
       if (deliveredQos === 0) session.sendAtMostOnce(incoming, retain, receiver.identifiers);
+      else if (isUnkept && session.isKept) this.#sendUnkept(session, incoming, retain, receiver.identifiers);
       else {
         incoming.position = session.isKept ? this.#position : 0;
         session.deliver(incoming, deliveredQos, retain, receiver.identifiers);
       }
     }
     for (const group of route.groups) {
-      if (this.#deliverShared(incoming, group)) count++;
+      if (this.#deliverShared(incoming, group, isUnkept)) count++;
     }
     if (route.insiders.length > 0) {
       const message = messageOf(incoming, route.topic);
@@ -255,6 +267,12 @@ export class Core implements SessionHost, CommitTurns {
   #position = 0;
   /** Who gets it of each shared group, chosen before it was appended. */
   #chosen: ({ readonly session: Session; readonly entry: Entry<Owner> } | null)[] = [];
+
+  /** While the disk takes nothing, a kept session gets what can be had without it: at most once, while it is there. */
+  #sendUnkept(session: Session, incoming: Incoming, retain: boolean, identifiers: readonly number[]): void {
+    if (session.link === null) this.counters.dropped.value++;
+    else session.sendAtMostOnce(incoming, retain, identifiers);
+  }
 
   /** Appends one record that names all receivers that are kept; false when there was nothing to keep. */
   #keep(incoming: Incoming, route: Route, isRetainedKept: boolean): boolean {
@@ -351,7 +369,7 @@ export class Core implements SessionHost, CommitTurns {
     return busy ?? away;
   }
 
-  #deliverShared(incoming: Incoming, group: Group): boolean {
+  #deliverShared(incoming: Incoming, group: Group, isUnkept: boolean): boolean {
     const index =
       incoming.qos > 0 && this.#chosen.length > 0 ? this.#chosen.findIndex((one) => isIn(one, group)) : -1;
     const chosen = index >= 0 ? (this.#chosen[index] ?? null) : this.#choose(group);
@@ -362,6 +380,7 @@ export class Core implements SessionHost, CommitTurns {
     const qos = incoming.qos < entry.qos ? incoming.qos : entry.qos;
     const identifiers = entry.identifier === 0 ? NONE : [entry.identifier];
     if (qos === 0) session.sendAtMostOnce(incoming, retain, identifiers);
+    else if (isUnkept && session.isKept) this.#sendUnkept(session, incoming, retain, identifiers);
     else {
       incoming.position = session.isKept ? this.#position : 0;
       const id = session.deliver(incoming, qos, retain, identifiers);
@@ -370,24 +389,27 @@ export class Core implements SessionHost, CommitTurns {
     return true;
   }
 
-  redistribute(session: Session, entry: Entry<unknown>, message: SharedMessage): void {
-    const topic = decoder.decode(message.topic);
-    const route = this.routing.find(message.topic, 0, message.topic.length);
+  redistribute(session: Session, entry: Entry<unknown>, message: Outgoing, messageQos: 1 | 2): void {
+    const route = this.routing.find(message.topic, message.topicStart, message.topicEnd);
     const group = route?.groups.find((one) => one.key === `${entry.share}/${entry.filter}`);
     if (route === null || group === undefined) return;
     const others = { key: group.key, members: group.members.filter((member) => member.session !== session) };
     const chosen = this.#choose(others);
-    if (chosen === null || chosen.session.isKept) return;
+    if (chosen === null) return;
     this.log.debug('message of a shared subscription goes to another member', {
-      topic,
+      topic: route.topic,
       client: chosen.session.clientId,
     });
-    const qos = chosen.entry.qos === 0 ? 0 : 1;
+    const qos = messageQos < chosen.entry.qos ? messageQos : chosen.entry.qos;
     const identifiers = chosen.entry.identifier === 0 ? NONE : [chosen.entry.identifier];
     if (qos === 0) chosen.session.sendAtMostOnce(message, false, identifiers);
     else {
-      const id = chosen.session.deliver(message, 1, false, identifiers);
-      if (id !== 0) chosen.session.noteShared(id, chosen.entry, message);
+      if (chosen.session.isKept) {
+        const stored = storedOf(message, messageQos, '');
+        this.#appendFor(chosen.session, message, stored, qos, false, identifiers);
+      }
+      const id = chosen.session.deliver(message, qos, false, identifiers);
+      if (id !== 0 && qos === 1) chosen.session.noteShared(id, chosen.entry, message);
     }
   }
 
@@ -424,18 +446,31 @@ export class Core implements SessionHost, CommitTurns {
       return;
     }
     if (session.isKept) {
-      outgoing.position = this.#nextPosition++;
-      this.store.append({
-        type: 'Published',
-        position: outgoing.position,
-        message: storedOf(message),
-        receivers: [{ session: session.number, qos, retain: true, identifiers }],
-        retained: false,
-      });
-      if (!this.store.isLasting) this.keptPosition = outgoing.position;
-      this.schedule();
+      const stored = storedOf(message, message.qos, message.publisher);
+      this.#appendFor(session, outgoing, stored, qos, true, identifiers);
     }
     session.deliver(outgoing, qos, true, identifiers);
+  }
+
+  /** Keeps a message for one kept session alone, and notes its position. */
+  #appendFor(
+    session: Session,
+    outgoing: Outgoing,
+    message: PublishedMessage,
+    qos: 1 | 2,
+    retain: boolean,
+    identifiers: readonly number[],
+  ): void {
+    outgoing.position = this.#nextPosition++;
+    this.store.append({
+      type: 'Published',
+      position: outgoing.position,
+      message,
+      receivers: [{ session: session.number, qos, retain, identifiers }],
+      retained: false,
+    });
+    if (!this.store.isLasting) this.keptPosition = outgoing.position;
+    this.schedule();
   }
 
   // ---------------------------------------------------------------- subscriptions
@@ -549,6 +584,7 @@ export class Core implements SessionHost, CommitTurns {
     if (this.sessions.get(session.clientId) === session) this.sessions.delete(session.clientId);
     session.link = null;
     this.#cancelTimers(session);
+    const heritage = heritageOf(session);
     if (session.subscriptions !== null) {
       for (const entry of session.subscriptions.values()) {
         this.subscriptions.remove(session, entry.filter, entry.share);
@@ -559,10 +595,16 @@ export class Core implements SessionHost, CommitTurns {
     if (session.will === null) this.#wills.clear(session);
     else this.#publishWill(session);
     session.end();
-    if (session.isKept) {
-      this.store.append({ type: 'SessionEnded', session: session.number });
-      this.schedule();
-    }
+    if (heritage !== null) {
+      void bequeath(this, session, heritage).then((isDone) => {
+        if (isDone) this.#forget(session);
+      });
+    } else if (session.isKept) this.#forget(session);
+  }
+
+  #forget(session: Session): void {
+    this.store.append({ type: 'SessionEnded', session: session.number });
+    this.schedule();
   }
 
   #cancelTimers(session: Session): void {
@@ -697,6 +739,7 @@ export class Core implements SessionHost, CommitTurns {
 
   /** Writes what is pending and stops everything of its own accord. */
   stop(): void {
+    this.isStopped = true;
     if (this.#immediate !== null) clearImmediate(this.#immediate);
     this.#immediate = null;
     this.#overflowTimer?.();
@@ -776,9 +819,9 @@ function messageOf(incoming: Incoming, topic: string): Message {
   };
 }
 
-/** A retained message as the store takes it, which copies what it keeps. */
-function storedOf(message: Retained): PublishedMessage {
-  const { qos, expiresAtMs, publisher } = message;
+/** A message as the store takes it, which copies what it keeps. */
+function storedOf(message: Outgoing, qos: QoS, publisher: string): PublishedMessage {
+  const { expiresAtMs } = message;
   return {
     topic: message.topic.subarray(message.topicStart, message.topicEnd),
     payload: message.payload.subarray(message.payloadStart, message.payloadEnd),
@@ -793,7 +836,7 @@ function topicOf({ topic, topicStart, topicEnd }: Publication): string {
   return decoder.decode(topic.subarray(topicStart, topicEnd));
 }
 
-function sharedCopy(incoming: Incoming): SharedMessage {
+function sharedCopy(incoming: Incoming): Outgoing {
   return {
     topic: copyOf(incoming.topic, incoming.topicStart, incoming.topicEnd),
     topicStart: 0,
@@ -806,6 +849,5 @@ function sharedCopy(incoming: Incoming): SharedMessage {
     payloadEnd: incoming.payloadEnd - incoming.payloadStart,
     expiresAtMs: incoming.expiresAtMs,
     position: 0,
-    qos: incoming.qos === 0 ? 1 : incoming.qos,
   };
 }

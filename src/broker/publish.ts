@@ -280,7 +280,7 @@ export class Publishing {
     incoming.isStored = true;
     this.#core.counters.publishBytesReceived.value += end - at;
     if (qos === 0) {
-      if (client.mayWriteLast) this.#core.publish(incoming, route);
+      if (client.mayWriteLast) this.#publishOnce(client, route);
       else this.#core.counters.denied.value++;
       return true;
     }
@@ -330,6 +330,12 @@ export class Publishing {
     if (route === null) return start === end ? PROTOCOL_ERROR : MALFORMED;
     if (alias > 0) (client.aliases ??= [])[alias] = route;
     return route;
+  }
+
+  /** Nobody acknowledges it, but its retained copy waits for the disk: the sender must not outrun that. */
+  #publishOnce(client: Client, route: Route): void {
+    const outcome = this.#core.publish(this.#incoming, route);
+    if (outcome === 'owed' && this.#core.isBacklogged) client.awaitCommit(() => {});
   }
 
   #receiveOnce(client: Client, session: Session, route: Route): boolean {

@@ -59,12 +59,7 @@ export interface SessionHost {
   /** A message left a queue because the queue was full; told once a while per session. */
   overflowed(session: Session, count: number): void;
   /** Something the session was given can be sent to nobody any more (it ended): the shared subscription takes it. */
-  redistribute(session: Session, entry: Entry<unknown>, message: SharedMessage): void;
-}
-
-/** A message of a shared subscription, kept until it is acknowledged so that another member can take it. */
-export interface SharedMessage extends Outgoing {
-  qos: 1 | 2;
+  redistribute(session: Session, entry: Entry<unknown>, message: Outgoing, qos: 1 | 2): void;
 }
 
 /** Delivers one message; false: there is nothing left. */
@@ -111,7 +106,8 @@ export class Session {
   readonly inFlight = new InFlight();
   #queue: MemoryQueue | null = null;
   #feeds: Feed[] | null = null;
-  #shared: Map<number, { entry: Entry<unknown>; message: SharedMessage }> | null = null;
+  /** Messages of shared subscriptions by identifier, until they are acknowledged: another member can take them. */
+  #shared: Map<number, { entry: Entry<unknown>; message: Outgoing }> | null = null;
 
   /** Of a kept session: everything up to the cursor was handed to the client, everything up to #last is queued. */
   #cursor = 0;
@@ -228,7 +224,7 @@ export class Session {
     const shared = this.#shared;
     this.#shared = null;
     if (shared !== null) {
-      for (const { entry, message } of shared.values()) this.#host.redistribute(this, entry, message);
+      for (const { entry, message } of shared.values()) this.#host.redistribute(this, entry, message, 1);
     }
   }
 
@@ -268,7 +264,7 @@ export class Session {
   }
 
   /** Notes that a message in flight came by a shared subscription. */
-  noteShared(packetIdentifier: number, entry: Entry<unknown>, message: SharedMessage): void {
+  noteShared(packetIdentifier: number, entry: Entry<unknown>, message: Outgoing): void {
     (this.#shared ??= new Map()).set(packetIdentifier, { entry, message });
   }
 

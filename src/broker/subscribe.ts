@@ -42,7 +42,6 @@ export function receiveSubscribe(
   });
   const granted = version === 5 ? codes : codes.map((code) => Math.min(code, FAILURE));
   answer(
-    core,
     client,
     session,
     granted.some((code) => code < FAILURE),
@@ -101,7 +100,7 @@ export function receiveUnsubscribe(
     if (session.isKept) core.store.append({ type: 'Unsubscribed', session: session.number, filter });
     return 0;
   });
-  answer(core, client, session, codes.includes(0), (isKept) =>
+  answer(client, session, codes.includes(0), (isKept) =>
     encodeUnsuback(version, request.packetIdentifier, isKept ? codes : codes.map(() => FAILURE)),
   );
   return true;
@@ -109,13 +108,12 @@ export function receiveUnsubscribe(
 
 /** Sends an answer, after the commit when it promises something that is kept. */
 function answer(
-  core: Core,
   client: Client,
   session: Session,
   isChange: boolean,
   encode: (isKept: boolean) => Uint8Array,
 ): void {
-  if (session.isKept && isChange) core.owe(client, (isKept) => client.send(encode(isKept)));
+  if (session.isKept && isChange) client.awaitCommit((isKept) => client.send(encode(isKept)));
   else client.send(encode(true));
 }
 

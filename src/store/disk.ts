@@ -4,7 +4,7 @@
  * records since. Room is made by housekeeping.ts.
  */
 import { systemClock, type Clock } from '../clock.js';
-import { messageOf, StoreError } from '../errors.js';
+import { StoreError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Counter, Metrics } from '../metrics.js';
 import { readAll, writeArchive, writeBackup, type Sink } from './backup.js';
@@ -15,6 +15,7 @@ import { Journal } from './journal.js';
 import { lockFolder, type Lock } from './lock.js';
 import { readMessages, readRetained } from './messages.js';
 import { decodePublished, decodeRecord, encodeRecord, payloadMaxOf, RECORD_TYPE, Writer } from './records.js';
+import { refusalOf } from './refusal.js';
 import { nameOf as segmentName } from './segments.js';
 import { nameOf as snapshotName } from './snapshot.js';
 import { State, storedSession } from './state.js';
@@ -114,8 +115,7 @@ export class DiskStore implements Store {
     } catch (thrown) {
       this.#lock?.release();
       this.#lock = null;
-      if (thrown instanceof StoreError) throw thrown;
-      throw new StoreError('STORE_OPEN', { file: path }, `cannot be opened: ${messageOf(thrown)}`, thrown);
+      throw refusalOf(path, thrown);
     }
   }
 

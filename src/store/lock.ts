@@ -5,7 +5,7 @@
 import { chmodSync, closeSync, lstatSync, openSync, renameSync, statSync, unlinkSync } from 'node:fs';
 import { createConnection, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
-import { messageOf, StoreError } from '../errors.js';
+import { StoreError } from '../errors.js';
 import type { Log } from '../log.js';
 import { errnoOf } from './files.js';
 
@@ -29,9 +29,6 @@ export async function lockFolder(folder: string, log: Log): Promise<Lock> {
       log.warn('the store folder was open to others and is not any more', { file: folder });
     }
     return await take(folder, short.path);
-  } catch (thrown) {
-    if (thrown instanceof StoreError) throw thrown;
-    throw new StoreError('STORE_LOCK', { file: folder }, `cannot be locked: ${messageOf(thrown)}`, thrown);
   } finally {
     short.close();
   }

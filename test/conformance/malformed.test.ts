@@ -94,6 +94,8 @@ const OF_5: readonly Buffer[] = [
   hex('82 0b 0001 04 0b 01 0b 02 0001 61 00'),
   hex('82 07 0001 00 0001 61 30'),
   hex('82 07 0001 00 0001 61 40'),
+  hex('82 07 0001 00 0001 61 80'),
+  hex('30 07 0001 61 03 23 ffff'),
   wire.subscribe(5, 1, [['$share/g/a', 4]]),
   hex('a2 08 0001 02 0b 01 0001 61'),
   hex('e0 02 00 05'),
@@ -118,6 +120,9 @@ function connects(version: Version, clientId: string): readonly Buffer[] {
           wire.connect({ ...options, properties: [[PROPERTY.receiveMaximum, 0]] }),
           wire.connect({ ...options, properties: [[PROPERTY.maximumPacketSize, 0]] }),
           wire.connect({ ...options, properties: [[PROPERTY.requestProblemInformation, 7]] }),
+          wire.connect({ ...options, properties: [[PROPERTY.requestResponseInformation, 2]] }),
+          wire.connect({ ...options, will: { topic: 'a', properties: [[PROPERTY.payloadFormat, 2]] } }),
+          wire.connect({ ...options, will: { topic: 'a', properties: [[PROPERTY.responseTopic, 'a/+']] } }),
           wire.connect({ ...options, properties: [[PROPERTY.authenticationData, 'a']] }),
           wire.connect({ ...options, properties: [[PROPERTY.sessionExpiry, 1], [PROPERTY.sessionExpiry, 1]] }),
         ]; // prettier-ignore

@@ -211,6 +211,59 @@ describe('shared subscriptions', { concurrency: 8 }, () => {
   );
 
   conforms(
+    { v5: '4.5.0-1' },
+    'what waits for a kept member, and what it left unacknowledged, goes to the others when its session ends',
+    async (scene) => {
+      const ids = [scene.clientId(), scene.clientId()] as const;
+      const options = { clean: false, properties: kept };
+      const a = await scene.connect({ ...options, clientId: ids[0] });
+      await a.subscribe(shared(scene), 2);
+      const b = await scene.connect({ ...options, clientId: ids[1] });
+      await b.subscribe(shared(scene), 2);
+      const publisher = await scene.connect();
+      // Half of it in flight to a client that says nothing, half of it for clients that are away.
+      for (let index = 0; index < 10; index++) await publisher.publish(scene.topic(), `${index}`, { qos: 1 });
+      const taken = await drain(b);
+      assert.ok(taken.length < 10);
+      await a.cut();
+      await b.disconnect();
+      for (let index = 10; index < 20; index++) {
+        await publisher.publish(scene.topic(), `${index}`, { qos: 1 + (index % 2) });
+      }
+      // QoS 2 that is begun stays with whom it was begun.
+      await scene.connect({ clientId: ids[0], clean: true });
+      const { client: back } = await scene.connectKept(ids[1]);
+      const texts = [...taken];
+      await until('all messages', async () => {
+        texts.push(...(await drain(back)));
+        return texts.length >= 20;
+      });
+      assert.deepEqual([...texts].sort((x, y) => Number(x) - Number(y)), Array.from({ length: 20 }, (_, index) => `${index}`)); // prettier-ignore
+    },
+  );
+
+  conforms(
+    { v5: '4.5.0-1' },
+    'what came to a kept member by a subscription of its own ends with its session',
+    async (scene) => {
+      const clientId = scene.clientId();
+      const { client: leaving } = await scene.connectKept(clientId);
+      await leaving.subscribe(scene.topic('own'), 1);
+      await leaving.subscribe(shared(scene, 'both'), 1);
+      await leaving.disconnect();
+      const publisher = await scene.connect();
+      await publisher.publish(scene.topic('own'), 'own', { qos: 1 });
+      await publisher.publish(scene.topic('both'), 'shared', { qos: 1 });
+      const staying = await scene.connect();
+      await staying.subscribe(shared(scene, 'own'), 1);
+      await staying.subscribe(shared(scene, 'both'), 1);
+      await scene.connect({ clientId, clean: true });
+      assert.equal((await staying.receive()).payload.toString(), 'shared');
+      await staying.quiet();
+    },
+  );
+
+  conforms(
     { v5: '4.8.2-4' },
     'QoS 2 begun with a member is completed with it when it returns, and with no other',
     async (scene) => {

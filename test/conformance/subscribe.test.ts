@@ -362,6 +362,7 @@ describe('SUBSCRIBE and UNSUBSCRIBE', { concurrency: 8 }, () => {
         const client = await scene.connect({ clientId: scene.clientId(), properties });
         client.send(
           wire.subscribe(5, 1, [[scene.topic(), 2], [`$share/g/${scene.topic()}`, 1]]),
+          wire.subscribe(5, 8, Array.from({ length: 70 }, (_, index) => [scene.topic(`${index}`), 0] as const)),
           wire.unsubscribe(5, 2, [scene.topic('none')]),
           wire.publish(5, { topic: scene.topic('nobody'), qos: 1, id: 3 }),
           wire.publish(5, { topic: scene.topic('nobody'), qos: 2, id: 4 }),

@@ -16,6 +16,8 @@ export abstract class Client {
   /** A CONNACK came at least once, so the session must be there from now on. */
   #hasSession = false;
   isConnected = false;
+  /** What the last CONNACK said of the session. */
+  hadSession = false;
   /** What should never have happened. */
   readonly violations: string[] = [];
 
@@ -86,6 +88,7 @@ export abstract class Client {
     if (this.#hasSession && !this.#isClean && !sessionPresent)
       this.violations.push(`${this.clientId}: session lost`);
     this.#hasSession = true;
+    this.hadSession = sessionPresent;
     this.isConnected = true;
     this.resumed();
   }

@@ -11,9 +11,9 @@ const HOST = fileURLToPath(new URL('./host.js', import.meta.url));
 
 /**
  * product: the whole gateway as it is installed. host: test/recovery/host.ts, broker and store alone. forgetful: the
- * same, on files that forget what was not synced.
+ * same, on files that forget what was not synced. troubled: on files that troubledfiles.ts delays or refuses.
  */
-export type HostKind = 'product' | 'host' | 'forgetful';
+export type HostKind = 'product' | 'host' | 'forgetful' | 'troubled';
 
 export interface HostProcess {
   readonly port: number;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { IConnectPacket } from 'mqtt-packet';
@@ -7,6 +7,7 @@ import { temporaryFolder } from '../support/stores.js';
 import { until } from '../support/wait.js';
 import { Publisher, Subscriber, type Version } from './client.js';
 import { startHost } from './process.js';
+import { troubleFileOf } from './troubledfiles.js';
 
 /** A client with a will that names it. */
 class Mortal extends Subscriber {
@@ -95,4 +96,31 @@ test('who was connected when the process died has left a will, unless it comes b
   await until('the last will', () => witness.payloads.has('will/returning'));
   const wills = [...witness.payloads.keys()].filter((topic) => topic.startsWith('will/'));
   assert.deepEqual(wills, ['will/returning']);
+});
+
+test('a connection that is refused because its session cannot be kept leaves neither will nor session', async (context) => {
+  const folder = join(temporaryFolder(context), 'store');
+  mkdirSync(folder);
+  const host = await startHost(folder, 'troubled');
+  context.after(() => host.kill());
+  const witness = new Subscriber('witness', 5, ['will/#'], true);
+  await witness.connect(host.port);
+  await until('the subscription', () => witness.isSubscribed);
+  // Nothing was written since, so nobody knows yet that the disk takes nothing.
+  writeFileSync(troubleFileOf(join(folder, 'data')), 'EROFS');
+  const refused = new Mortal('refused', 5, false);
+  assert.equal(await refused.connect(host.port), false);
+  assert.deepEqual(refused.violations, ['refused: refused with 151']);
+  writeFileSync(troubleFileOf(join(folder, 'data')), 'none');
+  const marker = { topic: 'will/marker', payload: 'there', qos: 0, retain: false, dup: false } as const;
+  await until('the disk to take writes again', async () => {
+    const again = new Subscriber('refused', 5, ['crash/#']);
+    await again.connect(host.port);
+    if (!again.isConnected) return false;
+    assert.equal(again.hadSession, false);
+    again.send({ cmd: 'publish', ...marker });
+    return true;
+  });
+  await until('what came after', () => witness.payloads.has('will/marker'));
+  assert.equal(witness.payloads.has('will/refused'), false);
 });

@@ -278,3 +278,18 @@ test('a segment stays until what let go of its messages is on the disk', async (
   await next.open();
   assert.deepEqual(await queueOf(next, 2), kept, 'nobody was told that they are gone');
 });
+
+test('a folder that may not be written is named, with what to do', async () => {
+  for (const [code, text] of [
+    ['EROFS', /^\/store: is on a read-only file system: mount it writable, .*'store: memory'/],
+    [
+      'EACCES',
+      /^\/store: may not be written by this user: give it to the one that runs the gateway, .*'store: memory'/,
+    ],
+    ['EIO', /^\/store: cannot be opened: EIO/],
+  ] as const) {
+    const disk = new MemoryDisk();
+    disk.failWrites = code;
+    await assert.rejects(storeOn(disk).open(), { name: 'StoreError', code: 'STORE_OPEN', message: text });
+  }
+});
