@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { install, root, run } from './prepare.mjs';
 
 /** Compiled modules, in build/. */
-const GENERATORS = ['src/config/generate.js', 'test/conformance/generate.js'];
+const GENERATORS = ['src/config/generate.js', 'src/cli/manpage.js', 'test/conformance/generate.js'];
 
 install();
 run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', root]);

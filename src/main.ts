@@ -2,7 +2,7 @@
 /** The command line: find the verb, run it, turn its outcome into an exit code. The only importer of commander. */
 import { Command, CommanderError } from 'commander';
 import { helpOf, helpOfAll } from './cli/help.js';
-import { EXIT, UsageError, type Context, type OptionValues, type Verb } from './cli/verb.js';
+import { EXIT, UsageError, VerbError, type Context, type OptionValues, type Verb } from './cli/verb.js';
 import { VERBS, type VerbEntry } from './cli/verbs.js';
 import { productVersion } from './cli/version.js';
 import { keepYoungGeneration } from './entry.js';
@@ -32,6 +32,7 @@ async function main(argv: string[]): Promise<number> {
     process.stderr.write(`holdfast: ${messageOf(thrown)}\n`);
     if (thrown instanceof ConfigError) return EXIT.configNotValid;
     if (thrown instanceof UsageError) return EXIT.usage;
+    if (thrown instanceof VerbError) return thrown.exitCode;
     return EXIT.failed;
   }
 }
@@ -98,6 +99,7 @@ async function runVerb(verb: Verb, args: readonly string[], options: OptionValue
     env: process.env,
     isTerminal: process.stdout.isTTY === true,
     canAsk: process.stdin.isTTY === true && process.stderr.isTTY === true,
+    verbs: allVerbs,
     interrupted: interrupted.signal,
   };
   const outcome = await verb.run(context);
@@ -116,9 +118,9 @@ function endOnSignals(interrupted: AbortController): void {
 }
 
 async function helpForAll(): Promise<string> {
-  const loaded = await Promise.all(VERBS.map((entry) => entry.load()));
-  return helpOfAll(
-    VERBS,
-    loaded.map(({ verb }) => verb),
-  );
+  return helpOfAll(VERBS, await allVerbs());
+}
+
+function allVerbs(): Promise<Verb[]> {
+  return Promise.all(VERBS.map(async (entry) => (await entry.load()).verb));
 }

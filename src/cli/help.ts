@@ -26,6 +26,7 @@ export function helpOfAll(entries: readonly VerbEntry[], verbs: readonly Verb[])
   const has = (name: string): boolean => entries.some((entry) => entry.name === name);
   const first = [
     ['demo', 'demo', 'see it work, nothing needed'],
+    ['init', 'init', 'make a gateway file for your devices'],
     ['check', 'check --config holdfast.yaml', 'look a config over'],
     ['run', 'run --config holdfast.yaml', 'run it'],
   ].filter(([name = '']) => has(name));

@@ -61,6 +61,8 @@ export interface Context {
   readonly isTerminal: boolean;
   /** Somebody sits at stdin who can be asked. */
   readonly canAsk: boolean;
+  /** All of the table. */
+  readonly verbs: () => Promise<readonly Verb[]>;
   /** Aborted by SIGINT and SIGTERM, unless the verb owns its signals. */
   readonly interrupted: AbortSignal;
 }
@@ -72,8 +74,33 @@ export class UsageError extends HoldfastError {
   }
 }
 
+/** A verb that could not do what it was asked, and what the process ends with; the text names the next step. */
+export class VerbError extends HoldfastError {
+  readonly exitCode: number;
+
+  constructor(exitCode: number, text: string, cause?: unknown) {
+    super('VERB', {}, text, cause);
+    this.exitCode = exitCode;
+  }
+}
+
 /** The text of an option that takes a value; undefined when it was not given and has no default. */
 export function textOption(options: OptionValues, name: string): string | undefined {
   const value = options[name];
   return typeof value === 'string' ? value : undefined;
+}
+
+/** A whole number that an option gives, within these; undefined when it was not given. */
+export function numberOption(
+  options: OptionValues,
+  name: string,
+  least: number,
+  most: number,
+): number | undefined {
+  const text = textOption(options, name);
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < least || value > most)
+    throw new UsageError(`--${name} ${text} is not a whole number from ${least} to ${most}`);
+  return value;
 }

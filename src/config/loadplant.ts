@@ -42,6 +42,16 @@ export function loadExplained(
   return { built, problems: sortProblems(built.sources.flatMap(({ problems }) => problems)) };
 }
 
+/** The plant of settings that no file holds: what a verb makes of its arguments, checked like any other. */
+export function plantOfText(name: string, text: string, environment: Environment): Loaded {
+  const source = new Source(name, text, environment);
+  const shaped = shape(source, 'gateway', checkGateway);
+  if (shaped.value === null) return { plant: null, problems: sortProblems(source.problems) };
+  const { plant, sources } = new PlantBuilder(shaped, shaped.value, environment, false).build();
+  const problems = sortProblems(sources.flatMap((one) => one.problems));
+  return { plant: problems.some(({ severity }) => severity === 'error') ? null : plant, problems };
+}
+
 /** A device map alone, as one device on a bus of its own would see it. */
 export function loadPlantOfMap(
   file: string,

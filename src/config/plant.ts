@@ -40,6 +40,8 @@ export interface GatewayTopics {
   /** Followed by the verb. */
   readonly requestPrefix: string;
   readonly responsePrefix: string;
+  /** Followed by the name of the bus whose frames are told. */
+  readonly tracePrefix: string;
   /** Filters of command topics (set and get): never retained, denied unless a rule allows. */
   readonly commandFilters: readonly string[];
 }

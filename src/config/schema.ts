@@ -916,6 +916,7 @@ const topicsSchema = z.strictObject({
   event: pattern('What happens; ends in {kind}.'),
   req: pattern('Management; ends in {verb}.'),
   res: pattern('Its answers; ends in {verb}.'),
+  trace: pattern('Frames of a bus while they are asked for; ends in {bus}.'),
 });
 
 const gatewaySchema = z.strictObject({

@@ -18,13 +18,14 @@ const DEFAULTS = {
   event: '{base}/{gateway}/event/{kind}',
   req: '{base}/{gateway}/req/{verb}',
   res: '{base}/{gateway}/res/{verb}',
+  trace: '{base}/{gateway}/trace/{bus}',
 } as const;
 type PatternName = keyof typeof DEFAULTS;
 
 /** What each pattern must hold; those that end in a word of their own are followed by it. */
 const NEEDS: Readonly<Record<PatternName, readonly string[]>> = {
   status: [], device: ['device'], data: ['device', 'tag'], batch: ['device'], set: ['device', 'tag'],
-  get: ['device', 'tag'], ack: ['device', 'tag'], event: ['kind'], req: ['verb'], res: ['verb'],
+  get: ['device', 'tag'], ack: ['device', 'tag'], event: ['kind'], req: ['verb'], res: ['verb'], trace: ['bus'],
 }; // prettier-ignore
 
 const LEVELS_MAX = 8;
@@ -64,6 +65,7 @@ export class TopicPatterns {
       eventPrefix: prefix('event'),
       requestPrefix: prefix('req'),
       responsePrefix: prefix('res'),
+      tracePrefix: prefix('trace'),
       commandFilters: [...filters],
     };
   }
@@ -104,7 +106,7 @@ function wrongPattern(name: PatternName, pattern: string): string | null {
   const absent = NEEDS[name].find((word) => !used.includes(word));
   if (absent !== undefined) return `lacks {${absent}}, so that several would share one topic; add it`;
   const last = NEEDS[name][0];
-  if ((last === 'kind' || last === 'verb') && !pattern.endsWith(`/{${last}}`))
+  if ((last === 'kind' || last === 'verb' || last === 'bus') && !pattern.endsWith(`/{${last}}`))
     return `ends in something else; let it end in /{${last}}`;
   if (/[+#\0]/.test(pattern)) return 'holds + or #, which only filters may; remove it';
   if (pattern.startsWith('$')) return 'begins with $, which belongs to the broker; begin with {base}';

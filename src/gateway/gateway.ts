@@ -24,6 +24,7 @@ import { Commands } from './commands.js';
 import { ConfigFile } from './configfile.js';
 import { doorsOf } from './doors.js';
 import { Entrances } from './entrances.js';
+import { Fieldwork } from './fieldwork.js';
 import { History } from './history.js';
 import { HomeAssistant } from './homeassistant.js';
 import { RecentLog } from './recentlog.js';
@@ -68,6 +69,7 @@ export class Gateway {
   readonly #redundancy: Redundancy;
   readonly #homeAssistant: HomeAssistant;
   readonly #configFile: ConfigFile;
+  readonly #fieldwork: Fieldwork;
   #history: History | null = null;
   /** What is open, in the order it was opened. */
   readonly #closers: (() => Promise<void> | void)[] = [];
@@ -119,6 +121,7 @@ export class Gateway {
       clock,
       metrics,
     });
+    this.#fieldwork = new Fieldwork({ broker: this.#broker, pool: this.#pool, status: this.#status, clock });
     this.#requests = new Requests({
       broker: this.#broker,
       mayPublish,
@@ -149,6 +152,9 @@ export class Gateway {
       disconnect: ({ fields }) => ({ found: this.#broker.disconnect(String(fields.get('client'))) }),
       uplinks: () => ({ uplinks: this.#uplinks.about() }),
       history: ({ fields }) => historyView(this.#plant, this.#history, fields.get('topics')),
+      scan: (request) => this.#fieldwork.scan(this.#plant, request),
+      'scan-stop': (request) => this.#fieldwork.stopScan(this.#plant, request),
+      trace: (request) => this.#fieldwork.trace(this.#plant, request),
       log: () => ({ lines: this.#log.lines() }),
       config: async () => ({ text: await this.#configFile.read() }),
       'config-check': async ({ fields }) => ({
@@ -323,6 +329,7 @@ export class Gateway {
 
   #farewell(): void {
     this.#log.tell(null);
+    this.#fieldwork.close();
     this.#commands.close();
     this.#homeAssistant.close();
     this.#requests.close();
@@ -341,6 +348,7 @@ export class Gateway {
       },
       busChanged: (...news) => this.#status.busChanged(...news),
       statistics: (bus, statistics) => this.#status.statistics(bus, statistics),
+      frame: (bus, frame) => this.#fieldwork.frame(bus, frame),
       event: (what, fields) => {
         log.info(what, fields);
         this.#status.event('field', { t: clock.nowMs(), what, ...fields });

@@ -36,14 +36,17 @@ export type Answer =
       readonly receivedAtMs: number;
     };
 
+/** A whole frame as it was on the wire. Times are monotonic ms. */
+export type OnFrame = (direction: 'sent' | 'received', bytes: Uint8Array, atMs: number) => void;
+
 /** What a transport tells of itself. */
 export interface LinkListener {
   /** The link is up; requests may go. */
   up(): void;
   /** The link is gone, or one more attempt to make it has failed; every request under way has been answered before. */
   down(error: ModbusError): void;
-  /** Every frame that passed, for trace and statistics; optional because it costs. Times are monotonic ms. */
-  frame?(direction: 'sent' | 'received', bytes: Uint8Array, atMs: number): void;
+  /** Every frame that passed, from the beginning; optional because it costs. */
+  readonly frame?: OnFrame;
   /** Bytes that were no answer to anything: late, foreign, broken. */
   discarded?(reason: DiscardReason, bytes: number): void;
   /** Asked right before each frame goes out; when it may not, the connection is given up. Absent: always. */
@@ -66,6 +69,8 @@ export interface Client {
    * something else have the line.
    */
   heldUntilMs(request: Request): number;
+  /** Hands over every frame that passes from now on; null: none any more. */
+  watch(onFrame: OnFrame | null): void;
   /** Drops the connection and makes a new one: for a link that is up and yet dead. */
   reset(reason: string): void;
   /** Settles everything under way with `closed`; resolves when the socket or port is released. */
@@ -121,7 +126,7 @@ const DEAF_MS = 2000;
 type State = 'closed' | 'waiting' | 'connecting' | 'settling' | 'up' | 'idle';
 
 class LinkClient implements Client, TransportHost {
-  readonly frame: TransportHost['frame'];
+  frame: OnFrame | null;
   readonly #settings: ClientSettings;
   readonly #listener: LinkListener;
   readonly #clock: Clock;
@@ -153,7 +158,7 @@ class LinkClient implements Client, TransportHost {
     this.#listener = listener;
     this.#clock = clock;
     this.#random = random;
-    this.frame = listener.frame?.bind(listener) ?? null;
+    this.frame = listener.frame ?? null;
     const { transport, openWire } = makePair(this);
     this.#transport = transport;
     this.#openWire = openWire;
@@ -189,6 +194,10 @@ class LinkClient implements Client, TransportHost {
     const { pdu, slot } = this.#codec.encode(request);
     this.#codec.release(slot);
     return this.#transport.heldUntilMs(request.unitId, pdu);
+  }
+
+  watch(onFrame: OnFrame | null): void {
+    this.frame = onFrame;
   }
 
   reset(reason: string): void {

@@ -11,6 +11,9 @@ import type { SerialOrder, SerialReport, SerialSettings } from './bridge.js';
 /** Fewer bytes than the worker awaits are handed over after this, so that a byte at a time costs no message each. */
 const GATHER_MS = 4;
 
+/** No opening has this number. */
+const NONE = 0;
+
 /** Linux only, and so not among the options that the types of all systems share. */
 const LOW_LATENCY = { lowLatency: true } as Parameters<Port['set']>[0];
 
@@ -26,7 +29,7 @@ export function serveSerial(port: MessagePort, maySend: () => boolean = () => tr
 class SerialServer {
   readonly #port: MessagePort;
   readonly #maySend: () => boolean;
-  #opening = 0;
+  #opening = NONE;
   #device: Port | null = null;
   /** The port before this one, until it is released: the lock is only free then. */
   #released: Promise<void> = Promise.resolve();
@@ -41,12 +44,17 @@ class SerialServer {
     this.#port = port;
     this.#maySend = maySend;
     port.on('message', (order: SerialOrder) => this.#order(order));
-    port.on('close', () => this.#release());
+    port.on('close', () => this.#leave());
   }
 
   end(): void {
-    this.#release();
+    this.#leave();
     this.#port.close();
+  }
+
+  #leave(): void {
+    this.#opening = NONE;
+    this.#release();
   }
 
   #order(order: SerialOrder): void {
@@ -54,8 +62,10 @@ class SerialServer {
       this.#opening = order.opening;
       void this.#open(order.opening, order.settings);
     } else if (order.opening === this.#opening) {
-      if (order.kind === 'write') this.#write(order.bytes, order.answerBytes);
-      else this.#close('closed');
+      if (order.kind === 'write') return this.#write(order.bytes, order.answerBytes);
+      this.#close('closed');
+      // An opening that still waits for its turn must not begin any more.
+      this.#opening = NONE;
     }
   }
 

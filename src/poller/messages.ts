@@ -4,6 +4,7 @@ import type { Batch, Bus, Device, Tag } from '../config/plant.js';
 import type { KnowledgeRecord } from './knowledge.js';
 import type { ParcelReader } from './parcel.js';
 import type { RingMemory } from './ring.js';
+import type { ScanNews, ScanOptions } from './scan.js';
 import type { DeviceState } from './sample.js';
 import type { BusStatistics } from './statistics.js';
 
@@ -36,6 +37,15 @@ export type ToWorker =
   | { readonly kind: 'released' }
   | { readonly kind: 'add'; readonly work: Work }
   | { readonly kind: 'remove'; readonly busIndexes: readonly number[] }
+  /** News of a scan carry its number; it ends with `scanned`. */
+  | {
+      readonly kind: 'scan';
+      readonly number: number;
+      readonly busIndex: number;
+      readonly options: ScanOptions;
+    }
+  | { readonly kind: 'scan-stop'; readonly number: number }
+  | { readonly kind: 'trace'; readonly busIndex: number; readonly isOn: boolean }
   | { readonly kind: 'ping' }
   | { readonly kind: 'stop' };
 
@@ -58,8 +68,21 @@ export type FromWorker =
   | { readonly kind: 'learned'; readonly deviceIndex: number; readonly record: KnowledgeRecord }
   /** The pollers of a 'remove' have ended, and all they had to say was said before. */
   | { readonly kind: 'removed' }
+  /** A scan needs the serial port under other settings: the other end of this one speaks for it. */
+  | { readonly kind: 'serial'; readonly port: MessagePort }
+  | { readonly kind: 'scan-news'; readonly number: number; readonly news: ScanNews }
+  /** error is empty when it went well. */
+  | { readonly kind: 'scanned'; readonly number: number; readonly error: string }
+  | { readonly kind: 'frame'; readonly busIndex: number; readonly frame: TracedFrame }
   | { readonly kind: 'pong' }
   | { readonly kind: 'stopped' };
+
+/** A frame as it was on the wire; time in ms since 1970, with fractions. */
+export interface TracedFrame {
+  readonly direction: 'sent' | 'received';
+  readonly bytes: Uint8Array;
+  readonly timeMs: number;
+}
 
 /** What the pool tells the gateway. Calls come on the main thread; parcels are valid only during the call. */
 export interface PoolListener {
@@ -72,6 +95,8 @@ export interface PoolListener {
   busChanged(busIndex: number, isUp: boolean, error: string): void;
   /** Statistics of one bus, every 10 s: a BusStatistics of statistics.ts. */
   statistics(busIndex: number, statistics: unknown): void;
+  /** A frame of a bus that is traced. */
+  frame?(busIndex: number, frame: TracedFrame): void;
   /** A readable line about something the field did (desync, breaker, learned hole), for the log and event topics. */
   event(kind: string, fields: Record<string, unknown>): void;
 }

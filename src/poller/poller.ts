@@ -5,7 +5,7 @@
  */
 import type { Cancel, Clock } from '../clock.js';
 import type { Batch, Bus, Device, Tag, WriteStep } from '../config/plant.js';
-import type { Answer, Client, LinkListener, Request } from '../modbus/client.js';
+import type { Answer, Client, LinkListener, OnFrame, Request } from '../modbus/client.js';
 import { isBitTable, type Table } from '../modbus/protocol.js';
 import { EXCEPTION } from '../modbus/server.js';
 import { Agenda } from './agenda.js';
@@ -66,6 +66,9 @@ const DETOURS_MAX = 16;
 const WRITING_LOOK_MS = 5;
 /** What the poller orders itself. */
 const OWN_WRITE = { kind: 'write', recipe: null, correlation: NOBODY } as const;
+/** Requests under way are waited for before the link is lent. */
+const LEND_WAIT_MS = 1000;
+const LEND_LOOK_MS = 5;
 /** What may still be written when the poller stops. */
 const FAREWELL_MS = 800;
 
@@ -100,6 +103,8 @@ export class Poller {
   readonly #pauses = new Set<() => void>();
 
   #isStopped = false;
+  /** Somebody else has the link; what falls due meanwhile waits. */
+  #isLent = false;
   #inFlight = 0;
   #readCreditMs = 0;
   /** Counts the starts and ends of writes: a read sent before the newest one that touches its tag is dropped. */
@@ -135,7 +140,9 @@ export class Poller {
     });
     const client = options.connect({
       up: () => this.#linkUp(),
-      down: (error) => this.#link.down(error, this.#clock.monotonicMs()),
+      down: (error) => {
+        if (!this.#isLent) this.#link.down(error, this.#clock.monotonicMs());
+      },
       discarded: (reason) => {
         this.#statistics.discard(reason);
         if (reason === 'late') this.#patience.cameLate(this.#clock.monotonicMs());
@@ -243,6 +250,28 @@ export class Poller {
     return answer;
   }
 
+  /** Lets go of the link while the work lasts. Polls pause and commands wait until their time is over. */
+  async lend(work: () => Promise<void>): Promise<void> {
+    if (this.#isStopped || this.#isLent) throw new Error(`bus ${this.bus.name} is being scanned already`);
+    this.#isLent = true;
+    try {
+      await Promise.all(this.#writes);
+      const endMs = this.#clock.monotonicMs() + LEND_WAIT_MS + this.bus.timeoutMs;
+      while (this.#inFlight > 0 && this.#clock.monotonicMs() < endMs)
+        await new Promise<void>((resolve) => this.#clock.after(LEND_LOOK_MS, resolve));
+      await this.#client.close();
+      if (!this.#isStopped) await work();
+    } finally {
+      this.#isLent = false;
+      if (!this.#isStopped) this.#client.open();
+    }
+  }
+
+  /** Tells every frame from now on; null: none any more. */
+  trace(onFrame: OnFrame | null): void {
+    this.#client.watch(onFrame);
+  }
+
   statistics(): BusStatistics {
     const nowMs = this.#clock.monotonicMs();
     return this.#statistics.snapshot(this.bus.index, this.#client.isUp, this.#units, nowMs);
@@ -251,7 +280,7 @@ export class Poller {
   // What goes next
 
   #pump(): void {
-    if (this.#isStopped || !this.#client.isUp) return;
+    if (this.#isStopped || this.#isLent || !this.#client.isUp) return;
     const nowMs = this.#clock.monotonicMs();
     while (this.#inFlight < this.bus.inFlight) {
       const hasStarted =
@@ -498,7 +527,7 @@ export class Poller {
       this.#desk.expire(unit, nowMs);
       if (!unit.breaker.isOpen && !this.#link.isDown) this.#lessons.retest(unit, nowMs);
     }
-    const silentMs = this.#link.overdueMs(nowMs);
+    const silentMs = this.#isLent ? 0 : this.#link.overdueMs(nowMs);
     if (silentMs > 0) {
       this.#statistics.resets += 1;
       this.#events.event('link-reset', { bus: this.bus.name, silent_ms: Math.round(silentMs) });

@@ -18,7 +18,8 @@ import {
   type ResultCode,
 } from './parcel.js';
 import { offlineParcels } from './payload.js';
-import { Seat } from './seat.js';
+import type { ScanNews, ScanOptions } from './scan.js';
+import { type RunningScan, Seat } from './seat.js';
 
 export type { PoolListener } from './messages.js';
 export type { DeviceState } from './sample.js';
@@ -45,6 +46,10 @@ export interface PoolApi {
   read(tagIndex: number, correlation: number, expiresAtMs: number): void;
   /** Ends the thread that polls this bus, and with it its neighbours there; a new one takes over at once. */
   restart(busIndex: number): void;
+  /** Looks for units on a bus while its polls pause. */
+  scan(busIndex: number, options: ScanOptions, tell: (news: ScanNews) => void): RunningScan;
+  /** Whether every frame of a bus is told to the listener. */
+  trace(busIndex: number, isOn: boolean): void;
   /** Ends the pollers of these buses; waiting commands are answered with OFFLINE, other buses notice nothing. */
   remove(buses: readonly Bus[]): Promise<void>;
   /** Polls buses of a newer plant; their indexes are new. */
@@ -100,6 +105,20 @@ export class Pool implements PoolApi {
 
   restart(busIndex: number): void {
     for (const { seat } of this.#outgoing) if (seat.polls(busIndex)) seat.restart();
+  }
+
+  scan(busIndex: number, options: ScanOptions, tell: (news: ScanNews) => void): RunningScan {
+    const seat = this.#outgoing.find(({ seat: one }) => one.polls(busIndex))?.seat;
+    return (
+      seat?.scan(busIndex, options, tell) ?? {
+        ended: Promise.resolve('there is no such bus'),
+        stop: () => {},
+      }
+    );
+  }
+
+  trace(busIndex: number, isOn: boolean): void {
+    for (const { seat } of this.#outgoing) if (seat.polls(busIndex)) seat.trace(busIndex, isOn);
   }
 
   async remove(buses: readonly Bus[]): Promise<void> {

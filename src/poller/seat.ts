@@ -14,6 +14,7 @@ import type { Fence } from './fence.js';
 import type { FromWorker, PoolListener, Shard, ToWorker, Work, WorkerData } from './messages.js';
 import { ParcelReader } from './parcel.js';
 import { Ring, ringMemory } from './ring.js';
+import type { ScanNews, ScanOptions } from './scan.js';
 
 export interface SeatOptions {
   readonly shard: Shard;
@@ -26,6 +27,13 @@ export interface SeatOptions {
   readonly entry?: URL;
   /** The worker is gone; the commands that it never answered, correlation to tag index. */
   died(unanswered: ReadonlyMap<number, number>): void;
+}
+
+export interface RunningScan {
+  /** What went wrong, or an empty text. */
+  readonly ended: Promise<string>;
+  /** What was found until then was told. */
+  stop(): void;
 }
 
 const RESTART_MIN_MS = 100;
@@ -45,6 +53,9 @@ export class Seat {
   /** What ends a serial line in this thread, by bus index. */
   readonly #endSerial = new Map<number, () => void>();
   #unanswered = new Map<number, number>();
+  /** Scans that go on, by number. */
+  readonly #scans = new Map<number, { tell: (news: ScanNews) => void; resolve: (error: string) => void }>();
+  #scanCount = 0;
   #isStopping = false;
   #restartMs = RESTART_MIN_MS;
   #startedAtMs = 0;
@@ -132,6 +143,21 @@ export class Seat {
   /** Posts a parcel of commands. */
   send(buffer: ArrayBuffer): void {
     this.#tell({ kind: 'commands', buffer }, [buffer]);
+  }
+
+  /** Resolves when the scan has ended, with what went wrong or an empty text. */
+  scan(busIndex: number, options: ScanOptions, tell: (news: ScanNews) => void): RunningScan {
+    this.#scanCount += 1;
+    const number = this.#scanCount;
+    if (this.#worker === null)
+      return { ended: Promise.resolve('the poller of this bus is not running'), stop: () => {} };
+    const ended = new Promise<string>((resolve) => this.#scans.set(number, { tell, resolve }));
+    this.#tell({ kind: 'scan', number, busIndex, options });
+    return { ended, stop: () => this.#tell({ kind: 'scan-stop', number }) };
+  }
+
+  trace(busIndex: number, isOn: boolean): void {
+    this.#tell({ kind: 'trace', busIndex, isOn });
   }
 
   /** Called every second. */
@@ -226,10 +252,24 @@ export class Seat {
         return knowledge.keep(message.deviceIndex, message.record);
       case 'removed':
         return this.#removed();
+      case 'serial':
+        serveSerial(message.port, () => this.#options.fence?.isOpen ?? true);
+        return;
+      case 'scan-news':
+        return this.#scans.get(message.number)?.tell(message.news);
+      case 'scanned':
+        return this.#scanned(message.number, message.error);
+      case 'frame':
+        return listener.frame?.(message.busIndex, message.frame);
       case 'pong':
       case 'stopped':
         return;
     }
+  }
+
+  #scanned(number: number, error: string): void {
+    this.#scans.get(number)?.resolve(error);
+    this.#scans.delete(number);
   }
 
   #receiveSamples(index: number): void {
@@ -260,6 +300,7 @@ export class Seat {
     for (const end of this.#endSerial.values()) end();
     this.#endSerial.clear();
     this.#removed();
+    for (const number of this.#scans.keys()) this.#scanned(number, 'the poller stopped');
     const unanswered = this.#unanswered;
     this.#unanswered = new Map();
     died(unanswered);

@@ -1,6 +1,6 @@
 /** A client that pauses before it speaks to another unit than the last time, for lines whose units miss the first request else. */
 import type { Clock } from '../clock.js';
-import type { Answer, Client, Request } from '../modbus/client.js';
+import type { Answer, Client, OnFrame, Request } from '../modbus/client.js';
 
 export class Unhurried implements Client {
   readonly #client: Client;
@@ -16,6 +16,10 @@ export class Unhurried implements Client {
 
   get isUp(): boolean {
     return this.#client.isUp;
+  }
+
+  watch(onFrame: OnFrame | null): void {
+    this.#client.watch(onFrame);
   }
 
   open(): void {

@@ -2,24 +2,34 @@
  * Thread entry: one Poller for each bus of its shard, all telling through one outbox. What goes wrong beyond
  * expectation ends the thread; the pool starts another.
  */
-import { parentPort, workerData } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../clock.js';
 import type { Bus, Device, ShareSettings } from '../config/plant.js';
 import { shareEquals } from '../config/sharing.js';
 import { collectGarbage } from '../entry.js';
-import { createClient, type LinkListener } from '../modbus/client.js';
+import { messageOf } from '../errors.js';
+import {
+  type Client,
+  createClient,
+  type LinkListener,
+  type ModbusError,
+  type OnFrame,
+} from '../modbus/client.js';
 import { Fence } from './fence.js';
 import type { FromWorker, ToWorker, Work, WorkerData } from './messages.js';
 import { Outbox } from './outbox.js';
 import { COMMAND_CODE, ParcelReader, RESULT_CODES } from './parcel.js';
 import { Poller, type PollerEvents } from './poller.js';
 import { Ring } from './ring.js';
+import { scan, type ScanOptions } from './scan.js';
 import { Share } from './share.js';
 
 /** A parcel leaves at once unless so many have just left; then each carries what came within this time. */
 const FLUSH_MS = 10;
 const FLUSHES_AT_ONCE = 10;
 const STATISTICS_MS = 10_000;
+/** A scan waits so long for its link. */
+const CONNECT_MS = 1500;
 
 if (parentPort === null) throw new Error('worker.js runs as a worker thread of the pool');
 const port = parentPort;
@@ -151,7 +161,69 @@ function takeCommands(buffer: ArrayBuffer): void {
   }
 }
 
+/** Numbers of scans that go on. */
+const scans = new Set<number>();
+
+async function runScan(number: number, busIndex: number, options: ScanOptions): Promise<void> {
+  const poller = pollers.get(busIndex);
+  scans.add(number);
+  let error = poller === undefined ? 'its bus was taken away' : '';
+  try {
+    await poller?.lend(() =>
+      scan({
+        bus: poller.bus,
+        options,
+        connect: connectForScan,
+        tell: (news) => tell({ kind: 'scan-news', number, news }),
+        isAborted: () => !scans.has(number) || pollers.get(busIndex) !== poller,
+      }),
+    );
+  } catch (thrown) {
+    error = messageOf(thrown);
+  }
+  scans.delete(number);
+  tell({ kind: 'scanned', number, error });
+}
+
+/** Resolves when the link is up; a serial port is opened through the main thread, as ever. */
+async function connectForScan(bus: Bus): Promise<{ client: Client; close(): Promise<void> }> {
+  let serial: MessagePort | null = null;
+  let settle: (problem: string | null) => void = () => {};
+  const isUp = new Promise<string | null>((resolve) => (settle = resolve));
+  // The port may still be on its way back from the poller.
+  const giveUpMs = systemClock.monotonicMs() + CONNECT_MS;
+  const listener = {
+    up: () => settle(null),
+    down: (error: ModbusError) => {
+      if (systemClock.monotonicMs() > giveUpMs) settle(error.text);
+    },
+  };
+  const client = createClient(bus, fenced(listener), systemClock, () => {
+    const { port1, port2 } = new MessageChannel();
+    port.postMessage({ kind: 'serial', port: port1 } satisfies FromWorker, [port1]);
+    serial = port2;
+    return port2;
+  });
+  const close = async (): Promise<void> => {
+    await client.close();
+    serial?.close();
+  };
+  client.open();
+  const problem = await isUp;
+  if (problem === null) return { client, close };
+  await close();
+  throw new Error(problem);
+}
+
+function trace(busIndex: number, isOn: boolean): void {
+  const offsetMs = systemClock.nowMs() - systemClock.monotonicMs();
+  const onFrame: OnFrame = (direction, bytes, atMs) =>
+    tell({ kind: 'frame', busIndex, frame: { direction, bytes, timeMs: atMs + offsetMs } });
+  pollers.get(busIndex)?.trace(isOn ? onFrame : null);
+}
+
 async function stop(): Promise<void> {
+  scans.clear();
   clearInterval(statisticsTimer);
   await Promise.all([
     ...[...shares.values()].map((share) => share.close()),
@@ -172,6 +244,13 @@ port.on('message', (message: ToWorker) => {
       return void add(message.work);
     case 'remove':
       return void remove(message.busIndexes);
+    case 'scan':
+      return void runScan(message.number, message.busIndex, message.options);
+    case 'scan-stop':
+      scans.delete(message.number);
+      return;
+    case 'trace':
+      return trace(message.busIndex, message.isOn);
     case 'ping':
       return tell({ kind: 'pong' });
     case 'stop':

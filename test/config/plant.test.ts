@@ -87,6 +87,7 @@ test('the public contract loads as it is written', () => {
     eventPrefix: 'holdfast/plant-7/event/',
     requestPrefix: 'holdfast/plant-7/req/',
     responsePrefix: 'holdfast/plant-7/res/',
+    tracePrefix: 'holdfast/plant-7/trace/',
     commandFilters: ['holdfast/plant-7/set/#', 'holdfast/plant-7/get/#'],
   });
   assert.equal(plant.devices[0]?.topic, 'holdfast/plant-7/device/press1');

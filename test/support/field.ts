@@ -101,6 +101,7 @@ export function plantOf(tags: readonly Tag[]): Plant {
         eventPrefix: 'holdfast/gw/event/',
         requestPrefix: 'holdfast/gw/req/',
         responsePrefix: 'holdfast/gw/res/',
+        tracePrefix: 'holdfast/gw/trace/',
         commandFilters: ['holdfast/gw/set/+/+', 'holdfast/gw/get/+/+'],
       },
     },

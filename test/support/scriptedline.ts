@@ -65,6 +65,8 @@ export class ScriptedLine implements Client {
     return unit;
   }
 
+  watch(): void {}
+
   open(): void {
     this.#clock.after(5, () => {
       if (this.isUp) return;

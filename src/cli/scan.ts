@@ -1,0 +1,183 @@
+/** `holdfast scan`: which units are on a bus, and how the line is set. */
+import type { Bus, Plant } from '../config/plant.js';
+import { durationText } from '../config/units.js';
+import { messageOf } from '../errors.js';
+import { scanOptionsOf, type ScanWords } from '../gateway/scanoptions.js';
+import { type FoundUnit, type ScanNews, worstMs } from '../poller/scan.js';
+import { BROKER_OPTIONS, isNobodyThere, plantOf } from './brokerlink.js';
+import { Daemon } from './daemon.js';
+import { Field } from './field.js';
+import { Progress } from './progress.js';
+import { busPlantOf, isUrl, nearest, partOf, some } from './target.js';
+import { EXIT, numberOption, textOption, UsageError, type Context, type Verb, VerbError } from './verb.js';
+
+/** Beyond its worst time a scan that nobody hears of any more is given up. */
+const GRACE_MS = 60_000;
+
+export const verb: Verb = {
+  name: 'scan',
+  summary: 'find the units of a bus, and how its line is set',
+  arguments: 'BUS',
+  argumentHelp: [{ name: 'BUS', description: 'its name in the gateway file, or a URL such as rtu:///dev/ttyUSB0 or tcp://10.0.0.5' }],
+  options: [
+    ...BROKER_OPTIONS,
+    { flags: '--units LIST', description: 'which units, as in 1-32,40', default: '1-247' },
+    { flags: '--baud LIST', description: 'only these rates, as in 9600,19200; else the likely ones in turn' },
+    { flags: '--format LIST', description: 'only these, as in 8N1,8E1' },
+    { flags: '--timeout DURATION', description: 'wait for each unit; 100ms on a line, 500ms on a network unless given' },
+    { flags: '--stop-after NUMBER', description: 'end when so many were found' },
+    { flags: '--thorough', description: 'try further settings though one has found units' },
+    { flags: '--json', description: 'one JSON document at the end' },
+    { flags: '--jsonl', description: 'one JSON object for each unit, as it is found' },
+  ],
+  examples: [
+    { command: 'scan rtu:///dev/ttyUSB0', meaning: 'likely settings first, all units' },
+    { command: 'scan -c holdfast.yaml line1', meaning: 'a running gateway does it, and its polls pause meanwhile' },
+    { command: 'scan rtu:///dev/ttyUSB0 --units 1-32 --baud 9600', meaning: 'quicker' },
+    { command: 'scan tcp://10.0.0.5', meaning: 'the units behind a converter' },
+  ],
+  run,
+}; // prettier-ignore
+
+async function run(context: Context): Promise<number> {
+  const { args, options, stdout, stderr } = context;
+  const [name, ...rest] = args;
+  if (name === undefined || rest.length > 0) throw new UsageError("which bus? 'holdfast scan rtu:///dev/ttyUSB0'");
+  const { plant, bus } = await busOf(context, name);
+  const words = wordsOf(context);
+  const asked = readWords(() => scanOptionsOf(bus, words));
+  const worst = worstMs(bus, asked);
+  const settings = asked.settings.length === 0 ? '' : ` under ${asked.settings.length} settings`;
+  stderr.write(`${name}: ${asked.units.length} units${settings}; at worst ${durationText(Math.ceil(worst / 1000) * 1000)}, Ctrl-C keeps what was found\n`);
+  const progress = new Progress(stderr);
+  const found: FoundUnit[] = [];
+  const tell = (news: ScanNews): void => {
+    if (news.kind === 'note') return progress.say(news.text);
+    if (news.kind === 'progress') {
+      const line = news.setting === null ? '' : `${news.setting.baud} ${news.setting.format}  `;
+      return progress.show(news.done, news.total, `${name}  ${line}unit ${news.unit}`);
+    }
+    found.push(news.found);
+    if (options['jsonl'] === true) stdout.write(`${JSON.stringify(news.found)}\n`);
+    else if (options['json'] !== true) progress.print(stdout, foundText(news.found));
+  };
+  const error = await carryOut({ context, plant, bus, words, worst, tell });
+  progress.end();
+  if (options['json'] === true) stdout.write(`${JSON.stringify(found, null, 2)}\n`);
+  if (error !== '') throw new VerbError(EXIT.failed, `${name}: ${error}; is the port free, and are you in the group that may open it?`);
+  if (found.length > 0 || context.interrupted.aborted) return EXIT.ok;
+  throw new VerbError(EXIT.deviceSilent, `${name}: no unit answered; check A/B wiring, termination and power, then try --timeout 500ms or another --baud`);
+} // prettier-ignore
+
+/** The name of the option is what people know; what is wrong with it ends as every usage error. */
+function readWords<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (thrown) {
+    throw new UsageError(`--${messageOf(thrown)}`);
+  }
+}
+
+async function busOf(context: Context, name: string): Promise<{ plant: Plant | null; bus: Bus }> {
+  if (isUrl(name)) {
+    const [bus] = busPlantOf(name).plant.buses;
+    if (bus === undefined) throw new UsageError(`${name} names no bus`);
+    return { plant: null, bus };
+  }
+  const plant = await plantOf(context);
+  if (plant === null)
+    throw new UsageError(
+      `where is ${name}? name its gateway file with --config, or write rtu:///dev/ttyUSB0`,
+    );
+  const bus = plant.buses.find((one) => one.name === name);
+  if (bus !== undefined) return { plant, bus };
+  const names = plant.buses.map((one) => one.name);
+  throw new UsageError(`${plant.file} has no bus ${name}${nearest(name, names)}; there are ${some(names)}`);
+}
+
+function wordsOf({ options }: Context): ScanWords {
+  return {
+    units: textOption(options, 'units'),
+    baud: textOption(options, 'baud'),
+    format: textOption(options, 'format'),
+    timeout: textOption(options, 'timeout'),
+    stopAfter: numberOption(options, 'stopAfter', 1, 256),
+    isThorough: options['thorough'] === true,
+  };
+}
+
+interface Scan {
+  readonly context: Context;
+  /** null: the bus came from a URL, and no gateway is asked. */
+  readonly plant: Plant | null;
+  readonly bus: Bus;
+  readonly words: ScanWords;
+  readonly worst: number;
+  readonly tell: (news: ScanNews) => void;
+}
+
+/** By the gateway that holds the bus, else here. What went wrong, or an empty text. */
+async function carryOut(scan: Scan): Promise<string> {
+  const daemon = scan.plant === null ? null : await daemonOf(scan.context, scan.plant);
+  if (daemon === null) return here(scan);
+  try {
+    return await there(scan, daemon);
+  } finally {
+    await daemon.close();
+  }
+}
+
+async function daemonOf(context: Context, plant: Plant): Promise<Daemon | null> {
+  try {
+    return await Daemon.open(context, plant);
+  } catch (thrown) {
+    if (isNobodyThere(thrown) || messageOf(thrown).includes('leaves the port')) return null;
+    throw thrown;
+  }
+}
+
+async function here({ context, bus, words, tell }: Scan): Promise<string> {
+  const plant = { ...busPlantOf('tcp://127.0.0.1').plant, buses: [{ ...bus, share: null }] };
+  const field = await Field.open(partOf({ plant, wanted: [] }));
+  try {
+    const running = field.pool.scan(bus.index, scanOptionsOf(bus, words), tell);
+    context.interrupted.addEventListener('abort', () => running.stop(), { once: true });
+    return await running.ended;
+  } finally {
+    await field.close();
+  }
+}
+
+async function there({ context, plant, bus, words, worst, tell }: Scan, daemon: Daemon): Promise<string> {
+  const events = plant?.gateway.topics.eventPrefix ?? '';
+  await daemon.link.subscribe(`${events}scan`, 0, ({ payload }) => {
+    // Our own gateway writes these (gateway/fieldwork.ts).
+    const news = JSON.parse(Buffer.from(payload).toString()) as ScanNews & { bus: string };
+    if (news.bus === bus.name && ['found', 'progress', 'note'].includes(news.kind)) tell(news);
+  });
+  const stop = (): void => void daemon.request('scan-stop', { bus: bus.name }).catch(() => {});
+  context.interrupted.addEventListener('abort', stop, { once: true });
+  const { units, baud, format, timeout, stopAfter, isThorough } = words;
+  try {
+    const fields = {
+      bus: bus.name,
+      units,
+      baud,
+      format,
+      timeout,
+      stop_after: stopAfter,
+      thorough: isThorough,
+    };
+    await daemon.request('scan', fields, 2 * worst + GRACE_MS);
+    return '';
+  } catch (thrown) {
+    if (thrown instanceof VerbError && thrown.exitCode !== EXIT.failed) throw thrown;
+    return messageOf(thrown);
+  }
+}
+
+function foundText({ unit, setting, tables, identity }: FoundUnit): string {
+  const line = setting === null ? '' : `  ${setting.baud} ${setting.format}`;
+  const answers = tables.map(({ table, answer }) => `${table.replace(/-.*/, '')} ${answer}`).join(', ');
+  return `unit ${unit}${line}  ${identity === '' ? '' : `${identity}  `}(${answers})`;
+}

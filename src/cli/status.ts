@@ -1,0 +1,79 @@
+/** `holdfast status`: how a running gateway is. */
+import { durationText, sizeText } from '../config/units.js';
+import { BROKER_OPTIONS, plantOf } from './brokerlink.js';
+import { Daemon, GATEWAY_OPTION } from './daemon.js';
+import { columns, type Paint, paintOf } from './paint.js';
+import { EXIT, type Context, type Verb } from './verb.js';
+
+export const verb: Verb = {
+  name: 'status',
+  summary: 'say how a running gateway is',
+  arguments: '',
+  options: [
+    ...BROKER_OPTIONS,
+    GATEWAY_OPTION,
+    { flags: '--strict', description: 'end with 4 when a bus or device is not well' },
+    { flags: '--json', description: 'one JSON document' },
+  ],
+  examples: [
+    { command: 'status -c holdfast.yaml', meaning: 'buses and devices, and what is wrong' },
+    { command: 'status --json', meaning: 'the gateway of this machine, for scripts' },
+    { command: 'status --strict > /dev/null', meaning: 'ends with 0 only when all is well' },
+  ],
+  run,
+};
+
+/** Of req/status. */
+export interface Summary {
+  readonly gateway: string;
+  readonly uptime: number;
+  readonly memory: { readonly rss: number };
+  readonly buses: readonly { readonly name: string; readonly state: string; readonly error?: string }[];
+  readonly devices: readonly {
+    readonly name: string;
+    readonly state: string;
+    readonly since: number;
+    readonly error?: string;
+  }[];
+  readonly tags: number;
+}
+
+async function run(context: Context): Promise<number> {
+  const { options, stdout } = context;
+  const daemon = await Daemon.open(context, await plantOf(context));
+  try {
+    // Answered by our own gateway.
+    const summary = (await daemon.request('status')) as Summary;
+    const isWell =
+      summary.buses.every(({ state }) => state === 'up') &&
+      summary.devices.every(({ state }) => state === 'online');
+    stdout.write(
+      options['json'] === true
+        ? `${JSON.stringify({ well: isWell, ...summary }, null, 2)}\n`
+        : `${textOf(summary, paintOf(context)).join('\n')}\n`,
+    );
+    return options['strict'] === true && !isWell ? EXIT.deviceSilent : EXIT.ok;
+  } finally {
+    await daemon.close();
+  }
+}
+
+function textOf({ gateway, uptime, memory, buses, devices, tags }: Summary, paint: Paint): string[] {
+  const said = (state: string): string =>
+    state === 'up' || state === 'online'
+      ? paint('green', state)
+      : paint(state === 'degraded' ? 'yellow' : 'red', state);
+  const up = durationText(uptime * 1000);
+  const rows = [
+    ...buses.map(({ name, state, error }) => [`bus ${name}`, said(state), error ?? '']),
+    ...devices.map(({ name, state, since, error }) => {
+      const forMs = Math.max(0, Math.round((Date.now() - since) / 1000)) * 1000;
+      return [
+        `device ${name}`,
+        said(state),
+        [`for ${durationText(forMs)}`, error].filter(Boolean).join(': '),
+      ];
+    }),
+  ];
+  return [`${gateway}  up ${up}, ${sizeText(memory.rss)} memory, ${tags} tags`, ...columns(rows)];
+}

@@ -1,0 +1,146 @@
+/** import and export: lists as others write them, and that what is exported comes back the same. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { loadPlantOfMap } from '../../src/config/loadplant.js';
+import type { Tag } from '../../src/config/plant.js';
+import { packageFolder } from '../../src/entry.js';
+import { csvOf } from '../../src/cli/export.js';
+import { holdfast } from '../support/holdfast.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'holdfast-lists-'));
+after(() => rmSync(folder, { recursive: true }));
+let count = 0;
+
+async function imported(list: string | Uint8Array, ...more: string[]): Promise<Record<string, Tag>> {
+  const file = join(folder, `list-${(count += 1)}.csv`);
+  writeFileSync(file, list);
+  const { code, stderr } = await holdfast(['import', file, '-o', `${file}.yaml`, ...more]);
+  assert.equal(code, 0, stderr);
+  return tagsOf(`${file}.yaml`);
+}
+
+async function refusal(list: string, ...more: string[]): Promise<string> {
+  const file = join(folder, `list-${(count += 1)}.csv`);
+  writeFileSync(file, list);
+  const { code, stderr, stdout } = await holdfast(['import', file, ...more]);
+  assert.equal(code, 3, stderr);
+  assert.equal(stdout, '');
+  return stderr;
+}
+
+function tagsOf(file: string): Record<string, Tag> {
+  const { device, problems } = loadPlantOfMap(file, {});
+  assert.deepEqual(problems.filter(({ severity }) => severity === 'error'), []); // prettier-ignore
+  return Object.fromEntries((device?.tags ?? []).map((tag) => [tag.name, tag]));
+}
+
+const place = ({ table, address, type, order }: Tag): string => `${table} ${address} ${type} ${order}`;
+
+test('Kepware: references, bits, texts and linear scaling; the word order has to be said', async () => {
+  const list = `Tag Name,Address,Data Type,Respect Data Type,Client Access,Scan Rate,Scaling,Raw Low,Raw High,Scaled Low,Scaled High,Scaled Data Type,Clamp Low,Clamp High,Eng Units,Description,Negate Value
+"Temp",400001,Short,1,RO,1000,Linear,0,1000,0,100,Double,0,0,"°C","Oil, hot",0
+"Power",400011,Float,1,R/W,500,,,,,,,,,kW,,
+"Alarm",400021.3,Boolean,1,RO,1000,,,,,,,,,,,
+"Pump",000004,Boolean,1,R/W,1000,,,,,,,,,,,
+`;
+  assert.match(await refusal(list), /Power is longer than a register.*--order/s);
+  const tags = await imported(list, '--order', 'CDAB');
+  assert.deepEqual(Object.values(tags).map(place), [
+    'holding-register 0 int16 ABCD',
+    'holding-register 10 float32 CDAB',
+    'holding-register 20 bool ABCD',
+    'coil 3 bool ABCD',
+  ]);
+  assert.equal(tags['Temp']?.scale, 0.1);
+  assert.equal(tags['Temp']?.description, 'Oil, hot');
+  assert.deepEqual(tags['Alarm']?.bits, { first: 3, last: 3 });
+  assert.deepEqual(
+    [tags['Temp']?.write, tags['Power']?.write !== null, tags['Power']?.intervalMs],
+    [null, true, 500],
+  );
+});
+
+test('Neuron: stations, byte orders as its manual has them, bits and texts', async () => {
+  const list = `group,name,address,attribute,type,description,decimal,precision,bias
+g,a,1!400001,Read,INT16,,0.1,0,0
+g,b,1!400002#BL,Read Write,FLOAT,,,,
+g,c,1!300004.2,Read,BIT,,,,
+g,d,1!400010.20H,Read,STRING,,,,
+g,e,1!400030,Read,UINT32,,,,5
+`;
+  const tags = await imported(list);
+  assert.deepEqual(Object.values(tags).map(place), [
+    'holding-register 0 int16 ABCD',
+    'holding-register 1 float32 CDAB',
+    'input-register 3 bool ABCD',
+    'holding-register 9 string ABCD',
+    'holding-register 29 uint32 ABCD',
+  ]);
+  assert.deepEqual([tags['a']?.scale, tags['d']?.quantity, tags['e']?.offset], [0.1, 10, 5]);
+  const two = await refusal(list.replace('1!400030', '2!400030'));
+  assert.match(two, /units 1, 2.*--unit/s);
+  assert.deepEqual(Object.keys(await imported(list.replace('1!400030', '2!400030'), '--unit', '2')), ['e']);
+});
+
+test('Ignition: its letters name the type, and the base has to be said', async () => {
+  const list = 'Name\tAddress\tEngUnit\nlevel\t1.HRF100\t%\nspeed\tIRUI5\trpm\nbit\tHR7.3\t\non\tC1\t\n';
+  assert.match(await refusal(list), /HRF100 may be register 100 \(counted from 0\) or 99 \(counted from 1\)/);
+  const tags = await imported(list, '--base', '1', '--order', 'ABCD');
+  assert.deepEqual(Object.values(tags).map(place), [
+    'holding-register 99 float32 ABCD',
+    'input-register 4 uint32 ABCD',
+    'holding-register 6 bool ABCD',
+    'coil 0 bool ABCD',
+  ]);
+});
+
+test('a Chinese list in GBK with semicolons: ranges, type and order in one cell, decimal commas', async () => {
+  // 名称;寄存器地址;解析方式;倍率;单位;读写 and two rows, as GBK.
+  const head = 'c3fbb3c63bbcc4b4e6c6f7b5d8d6b73bbde2cef6b7bdcabd3bb1b6c2ca3bb5a5cebb3bb6c1d0b40d0a';
+  const rows = 'voltageA;40001~40002;float32 CDAB;0,1;V;R\r\nrelay;40011;uint16;;;RW\r\n';
+  const bytes = Buffer.concat([Buffer.from(head, 'hex'), Buffer.from(rows, 'latin1')]);
+  const tags = await imported(bytes);
+  assert.deepEqual(Object.values(tags).map(place), ['holding-register 0 float32 CDAB', 'holding-register 10 uint16 ABCD']);
+  assert.deepEqual([tags['voltageA']?.scale, tags['voltageA']?.unit, tags['relay']?.write !== null], [0.1, 'V', true]);
+}); // prettier-ignore
+
+test('plain addresses are never read one way or the other without being told', async () => {
+  const list = 'name,table,address,type\nx,holding,100,uint16\n';
+  assert.match(
+    await refusal(list),
+    /100 may be register 100 \(counted from 0\) or 99 \(counted from 1\).*--base/s,
+  );
+  assert.equal((await imported(list, '--base', '0'))['x']?.address, 100);
+  assert.equal((await imported(list, '--base', '1'))['x']?.address, 99);
+  assert.match(await refusal('name,address,type\nx,100,uint16\n', '--base', '0'), /says no table/);
+  assert.match(await refusal('name,address,type\nx,40001,florp\n'), /"florp" is not known/);
+  assert.match(
+    await refusal('name,address,type\nx,40001,int16\nx,40002,int16\n'),
+    /x is the name of line 2 too/,
+  );
+  const workbook = join(folder, 'list.xlsx');
+  writeFileSync(workbook, 'PK\x03\x04');
+  assert.match((await holdfast(['import', workbook])).stderr, /save it as CSV UTF-8/);
+});
+
+test('what is exported is imported the same, for every device map that is shipped', async () => {
+  const maps = join(packageFolder(), 'devices');
+  const own = (tag: Tag): object => ({ ...tag, index: 0, device: null, group: null, topic: '', setTopic: '', getTopic: '', ackTopic: '', scaleFrom: tag.scaleFrom?.kind ?? null }); // prettier-ignore
+  for (const name of readdirSync(maps).filter((file) => file.endsWith('.yaml'))) {
+    const { device } = loadPlantOfMap(join(maps, name), {});
+    const tags = device?.tags ?? [];
+    const back = await imported(csvOf(tags, { tags }, ';'));
+    for (const tag of tags) assert.deepEqual(own(back[tag.name] as Tag), own(tag), `${name} ${tag.name}`);
+    assert.equal(Object.keys(back).length, tags.length);
+  }
+  const file = join(maps, 'eastron-sdm120.yaml');
+  const { stdout, code } = await holdfast(['export', file]);
+  assert.equal(code, 0);
+  writeFileSync(join(folder, 'a.csv'), stdout);
+  await holdfast(['import', join(folder, 'a.csv'), '-o', join(folder, 'a.yaml')]);
+  assert.equal((await holdfast(['export', join(folder, 'a.yaml')])).stdout, stdout);
+  assert.match(readFileSync(join(folder, 'a.yaml'), 'utf8'), /numbering: pdu/);
+});

@@ -1,0 +1,176 @@
+/** scan and trace: on a simulated line and network, alone and by a running gateway whose polls pause meanwhile. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { Daemon } from '../support/daemon.js';
+import { holdfast } from '../support/holdfast.js';
+import { startLine, startTcp } from '../support/plant.js';
+import { RunningVerb, Typist } from '../support/verb.js';
+
+interface Found {
+  readonly unit: number;
+  readonly setting: { readonly baud: number; readonly format: string } | null;
+  readonly identity: string;
+}
+
+const METER = { unitId: 7, identity: ['Acme', 'M-1', '2.0'], functions: [4, 43] };
+
+test('a line is scanned: likely settings first, an exception counts, who is there says what it is', async (t) => {
+  const { path } = await startLine(t, [METER, { unitId: 9 }]);
+  const { stdout, stderr, code } = await holdfast(['scan', `rtu://${path}`, '--units', '5-9', '--baud', '9600,19200', '--format', '8N1,8E1', '--json']);
+  assert.equal(code, 0, stderr);
+  assert.match(stderr, /5 units under 4 settings; at worst \d+s/);
+  assert.match(stderr, /unit 7 {2}10 %/);
+  const found = JSON.parse(stdout) as Found[];
+  assert.deepEqual(found.map(({ unit, setting }) => [unit, setting?.baud, setting?.format]), [[7, 9600, '8N1'], [9, 9600, '8N1']]);
+  assert.match(found[0]?.identity ?? '', /Acme M-1 2\.0/);
+}); // prettier-ignore
+
+test('nobody there is exit 4 with what to look at, a wrong list exit 2, and Ctrl-C keeps what was found', async (t) => {
+  const { path } = await startLine(t, [{ unitId: 2 }]);
+  const url = `rtu://${path}`;
+  const none = await holdfast(['scan', url, '--units', '5', '--baud', '9600', '--format', '8N1']);
+  assert.equal(none.code, 4);
+  assert.match(none.stderr, /wiring/);
+  for (const args of [
+    ['--units', '1-999'],
+    ['--baud', 'x'],
+    ['--format', '9N1'],
+    ['--timeout', '1'],
+  ])
+    assert.equal((await holdfast(['scan', url, ...args])).code, 2, args.join(' '));
+  const typist = new Typist(t, ['scan', url]);
+  await typist.sees(/unit 2 {2}9600 8N1/);
+  await typist.sees(/\[ *\].*%/);
+  typist.write('\x03');
+  assert.equal(await typist.ended, 130);
+  assert.match(typist.shown, /unit 2 {2}9600 8N1/);
+});
+
+test('the units behind a network address are found; one that answers for any unit is told as that', async (t) => {
+  const { port } = await startTcp(t, [{ unitId: 1 }, { unitId: 3 }]);
+  const args = ['scan', `tcp://127.0.0.1:${port}`, '--units', '1-4', '--timeout', '50ms', '--jsonl'];
+  const { stdout, code } = await holdfast(args);
+  assert.equal(code, 0);
+  const lines = stdout.trim().split('\n').map((line) => JSON.parse(line) as Found); // prettier-ignore
+  assert.deepEqual(lines.map(({ unit }) => unit), [1, 3]); // prettier-ignore
+});
+
+async function gatewayOn(t: TestContext, bus: string): Promise<Daemon> {
+  const daemon = new Daemon(`
+version: 1
+gateway: { id: gw }
+broker: { listeners: [{ unix: ./mqtt.sock }, { protocol: mqtt, host: 127.0.0.1, port: 0 }], anonymous: true, store: memory }
+buses: { line1: ${bus} }
+devices: { meter1: { bus: line1, unit_id: 7, rate: 100ms, tags: { power: { input: 0, report: always, type: uint16 } } } }
+`);
+  t.after(() => daemon.remove());
+  await daemon.start();
+  return daemon;
+}
+
+test('a gateway scans the line that it holds, and polls again afterwards', async (t) => {
+  const { plant, path } = await startLine(t, [METER]);
+  const daemon = await gatewayOn(t, `{ protocol: rtu, path: "${path}", baud: 9600 }`);
+  const at = ['-c', daemon.configFile];
+  await new RunningVerb(t, ['watch', '-n', '1', ...at]).ended();
+  const { stdout, stderr, code } = await holdfast(['scan', ...at, 'line1', '--units', '6-8', '--json']);
+  assert.equal(code, 0, stderr);
+  assert.deepEqual((JSON.parse(stdout) as Found[]).map(({ unit }) => unit), [7]); // prettier-ignore
+  assert.equal(await new RunningVerb(t, ['watch', '-n', '3', ...at]).ended(), 0);
+  const { stdout: status } = await holdfast(['status', ...at]);
+  assert.match(status, /device meter1 {2}online/);
+  const wrong = await holdfast(['scan', ...at, 'lin1']);
+  assert.match(wrong.stderr, /did you mean line1/);
+  void plant;
+});
+
+test('frames of a line are told whole and decoded, and the capture has requests and answers of Modbus/TCP', async (t) => {
+  const { path } = await startLine(t, [METER]);
+  const daemon = await gatewayOn(t, `{ protocol: rtu, path: "${path}", baud: 9600 }`);
+  const pcap = join(daemon.folder, 'line.pcap');
+  const at = ['-c', daemon.configFile];
+  const { stdout, stderr, code } = await holdfast([
+    'trace',
+    ...at,
+    'line1',
+    '-n',
+    '6',
+    '--hex',
+    '--pcap',
+    pcap,
+  ]);
+  assert.equal(code, 0, stderr);
+  const lines = stdout.trim().split('\n');
+  assert.ok(lines.length >= 6, stdout);
+  assert.match(stdout, /-> .* unit 7 {2}read input registers {2}0 {2}07 04 00 00 00 01/);
+  assert.match(stdout, /<- +[\d.]+ms {2}unit 7 {2}read input registers {2}\d+/);
+  const packets = packetsOf(readFileSync(pcap));
+  assert.ok(packets.length >= 6);
+  for (const { source, destination, transaction, length, pdu } of packets) {
+    assert.equal([source, destination].filter((port) => port === 502).length, 1);
+    assert.equal(length, pdu.length + 1);
+    assert.equal(pdu[0], 4);
+    assert.ok(transaction > 0);
+  }
+  const [request, answer] = packets.slice(packets.findIndex(({ destination }) => destination === 502));
+  assert.equal(answer?.transaction, request?.transaction);
+});
+
+test('frames of a network bus come as JSON lines, and a wrong bus is exit 2', async (t) => {
+  const { port } = await startTcp(t, [METER]);
+  const daemon = await gatewayOn(t, `{ protocol: tcp, host: 127.0.0.1, port: ${port} }`);
+  const at = ['-c', daemon.configFile];
+  const { stdout, code } = await holdfast(['trace', ...at, 'line1', '-n', '2', '--jsonl']);
+  assert.equal(code, 0);
+  const [first] = stdout.split('\n');
+  const { direction, hex } = JSON.parse(first ?? '') as Record<string, unknown>;
+  assert.ok(direction === 'sent' || direction === 'received');
+  assert.match(String(hex), /^[0-9a-f]{4}0000/);
+  assert.equal((await holdfast(['trace', ...at, 'nothing'])).code, 2);
+  assert.equal((await holdfast(['trace', ...at, 'line1', '--for', '300ms'])).code, 0);
+});
+
+interface Packet {
+  readonly source: number;
+  readonly destination: number;
+  readonly transaction: number;
+  readonly length: number;
+  readonly pdu: Buffer;
+}
+
+/** pcap of raw IPv4 (LINKTYPE 101), TCP without options. */
+function packetsOf(file: Buffer): Packet[] {
+  assert.equal(file.readUInt32LE(0), 0xa1b2c3d4);
+  assert.equal(file.readUInt32LE(20), 101);
+  const packets: Packet[] = [];
+  for (let at = 24; at < file.length; at += 16 + file.readUInt32LE(at + 8)) {
+    const ip = file.subarray(at + 16, at + 16 + file.readUInt32LE(at + 8));
+    assert.equal(sum(ip.subarray(0, 20)), 0xffff);
+    const pseudo = Buffer.concat([
+      ip.subarray(12, 20),
+      Buffer.from([0, 6, 0, ip.length - 20]),
+      ip.subarray(20),
+    ]);
+    assert.equal(sum(pseudo), 0xffff);
+    const tcp = ip.subarray(20);
+    const adu = tcp.subarray(20);
+    packets.push({
+      source: tcp.readUInt16BE(0),
+      destination: tcp.readUInt16BE(2),
+      transaction: adu.readUInt16BE(0),
+      length: adu.readUInt16BE(4),
+      pdu: adu.subarray(7),
+    });
+  }
+  return packets;
+}
+
+/** Ones' complement sum: all ones where a checksum is right. */
+function sum(bytes: Buffer): number {
+  let total = 0;
+  for (let at = 0; at < bytes.length; at += 2) total += (bytes[at] ?? 0) * 256 + (bytes[at + 1] ?? 0);
+  while (total > 0xffff) total = (total & 0xffff) + (total >>> 16);
+  return total;
+}
