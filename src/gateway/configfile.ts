@@ -5,6 +5,8 @@
 import { readFile, rename, unlink, writeFile } from 'node:fs/promises';
 import type { Loaded } from '../config/loaded.js';
 import type { Problem } from '../config/problems.js';
+import { HoldfastError } from '../errors.js';
+import { masked, unmasked } from './secrets.js';
 
 export class ConfigFile {
   readonly #file: string;
@@ -18,6 +20,23 @@ export class ConfigFile {
 
   async read(): Promise<string> {
     return readFile(this.#file, 'utf8');
+  }
+
+  /** For people: secrets are masked. */
+  async show(): Promise<string> {
+    return masked(await this.read());
+  }
+
+  /** A text that came back from people, with the secrets that were masked. */
+  async whole(text: string): Promise<string> {
+    const whole = unmasked(text, await this.read());
+    if (whole !== null) return whole;
+    const what = 'passwords were added or taken away while others are masked';
+    throw new HoldfastError(
+      'TYPE',
+      { file: this.#file },
+      `${what}; write all of them, best as \${NAME} or !file`,
+    );
   }
 
   /** Problems of a text as if it stood in the file: relative paths and device maps are found from there. */

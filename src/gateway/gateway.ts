@@ -156,11 +156,12 @@ export class Gateway {
       'scan-stop': (request) => this.#fieldwork.stopScan(this.#plant, request),
       trace: (request) => this.#fieldwork.trace(this.#plant, request),
       log: () => ({ lines: this.#log.lines() }),
-      config: async () => ({ text: await this.#configFile.read() }),
+      config: async () => ({ text: await this.#configFile.show() }),
       'config-check': async ({ fields }) => ({
-        problems: await this.#configFile.check(String(fields.get('text'))),
+        problems: await this.#configFile.check(await this.#configFile.whole(String(fields.get('text')))),
       }),
-      'config-apply': ({ fields }) => this.#applyText(String(fields.get('text'))),
+      'config-apply': async ({ fields }) =>
+        this.#applyText(await this.#configFile.whole(String(fields.get('text')))),
     };
   }
 

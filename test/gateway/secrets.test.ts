@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { masked, unmasked } from '../../src/gateway/secrets.js';
+
+const text = `uplinks:
+  cloud: { user: gw, password: "s3cret, with } all", nodes: [mqtts://b] } # password: shown in a comment is masked too
+  other:
+    password: plain word
+  third: { password: \${CLOUD_PASSWORD} }
+  fourth: { password: !file secret.txt }
+  fifth: { password: 'it''s' }
+  sixth: { password: $tart }
+`;
+
+test('passwords are masked, references are not, and the masks come back as what they hide', () => {
+  const shown = masked(text);
+  for (const secret of ['s3cret', 'plain word', "it''s", '$tart']) assert.ok(!shown.includes(secret), shown);
+  for (const kept of ['${CLOUD_PASSWORD}', '!file secret.txt', 'mqtts://b']) assert.ok(shown.includes(kept));
+  assert.equal(unmasked(shown, text), text);
+  assert.equal(
+    unmasked(shown.replace('user: gw', 'user: other'), text),
+    text.replace('user: gw', 'user: other'),
+  );
+  assert.equal(
+    unmasked(shown.replace('"********"', '"new"'), text),
+    text.replace('"s3cret, with } all"', '"new"'),
+  );
+});
+
+test('a text with other passwords than the old one is not guessed at', () => {
+  const fewer = masked(text).replace(/ {2}fifth.*\n/, '');
+  assert.equal(unmasked(fewer, text), null);
+  assert.equal(unmasked('version: 1\n', text), 'version: 1\n');
+});
+
+test('any quoted password is hidden and comes back', () => {
+  fc.assert(
+    fc.property(
+      fc.string().filter((one) => !one.startsWith('${')),
+      fc.string(),
+      (password, other) => {
+        const file = `a: { password: ${JSON.stringify(password)} }\nb: ${JSON.stringify(other)}\n`;
+        const shown = masked(file);
+        assert.ok(shown.startsWith('a: { password: "********" }'));
+        assert.equal(unmasked(shown, file), file);
+      },
+    ),
+  );
+});
