@@ -127,6 +127,8 @@ function introduce({ stdout }: Context, plant: Plant, devices: readonly string[]
     '',
     'Try:   ' + `mosquitto_sub -h ${HOST} -p ${port} -t '${baseTopic}/${id}/data/#' -v`,
     '       ' + `mosquitto_pub -h ${HOST} -p ${port} -t '${baseTopic}/${id}/set/press1/setpoint' -m 55`,
+    `       holdfast watch --url mqtt://${HOST}:${port}`,
+    'Next:  holdfast init          make a gateway file for your own devices',
     'Stop:  Ctrl-C',
     '',
   ];
