@@ -3,14 +3,14 @@
  * pinned to different cores. Answers with all runs; report.mjs makes tables of them.
  */
 import { spawn, execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pick, short } from './report.mjs';
 import { brokersOf, scenarios } from './scenarios.mjs';
 
-const SETTLED_MS = 5000;
+const SETTLED_MS = 20_000;
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 function accepts(port) {
@@ -58,12 +58,14 @@ async function runOnce(broker, scenario, options) {
 async function withBroker(broker, { nice }, use) {
   if (await accepts(broker.port)) throw new Error(`port ${broker.port} is already in use`);
   const cwd = mkdtempSync(join(tmpdir(), 'holdfast-compare-'));
+  // A file, because a pipe that nobody reads while the load runs would stop the broker.
+  const path = join(cwd, 'output');
+  const output = openSync(path, 'w');
   const child = spawn('nice', ['-n', nice, 'taskset', '-c', '0', ...broker.argv], {
     cwd,
-    stdio: ['ignore', broker.isTraced ? 'pipe' : 'ignore', 'ignore'],
+    stdio: ['ignore', output, 'ignore'],
   });
-  let output = '';
-  child.stdout?.on('data', (bytes) => (output += bytes));
+  closeSync(output);
   const gone = new Promise((done) => child.once('exit', done));
   try {
     for (let tries = 0; !(await accepts(broker.port)); tries++) {
@@ -71,7 +73,7 @@ async function withBroker(broker, { nice }, use) {
       await sleep(50);
     }
     await sleep(300);
-    return await use(child.pid, () => output);
+    return await use(child.pid, () => readFileSync(path, 'utf8'));
   } finally {
     child.kill('SIGTERM');
     await Promise.race([gone, sleep(3000)]);
@@ -112,6 +114,7 @@ function collectionsOf(output) {
     gc.worstMs = Math.max(gc.worstMs, ms);
     gc.totalMs += ms;
   }
+  if (gc.minor === 0) throw new Error('no collection was traced');
   return gc;
 }
 
