@@ -132,6 +132,25 @@ test('a unit that goes silent is shown as bad with the reason, and good again wh
   await page.close();
 });
 
+test('the frames of a bus are shown as they pass, filtered, and stand still on pause', async () => {
+  const page = await open('buses');
+  await page.getByRole('button', { name: 'Frames' }).click();
+  const frames = page.getByRole('region', { name: 'Frames' }).locator('tbody tr');
+  await frames.filter({ hasText: 'sent' }).first().waitFor();
+  await frames.filter({ hasText: 'received' }).first().waitFor();
+  // Unit 1, function 4, from register 0.
+  await page.getByRole('searchbox').fill('01 04 00 00');
+  await until('only requests', async () => (await frames.filter({ hasText: 'received' }).count()) === 0);
+  await frames.first().waitFor();
+  await page.getByRole('checkbox', { name: 'Pause' }).check();
+  const first = await frames.first().innerText();
+  await page.getByRole('status').getByText('live').waitFor();
+  assert.equal(await frames.first().innerText(), first);
+  await page.getByRole('button', { name: 'Frames' }).click();
+  await frames.first().waitFor({ state: 'detached' });
+  await page.close();
+});
+
 test('every view draws, in both languages, without an error', async () => {
   const page = await open('tags');
   for (const language of ['en', 'zh-CN']) {

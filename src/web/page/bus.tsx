@@ -1,5 +1,7 @@
-/** Each bus: whether it is up, and how much of its time is in use. */
+/** Each bus: whether it is up, how much of its time is in use, and what passes on it. */
+import { signal } from '@preact/signals';
 import type { FunctionComponent } from 'preact';
+import { FrameLog } from './frames.js';
 import { say } from './language.js';
 import { Failure, useAnswer } from './parts.js';
 import { plant } from './plant.js';
@@ -14,6 +16,9 @@ interface BusFigures {
   readonly late?: number;
   readonly errors?: Readonly<Record<string, number>>;
 }
+
+/** The bus whose frames are shown. */
+const traced = signal<string | null>(null);
 
 export const BusView: FunctionComponent = () => {
   const { answer, failure } = useAnswer<{ buses: readonly BusFigures[] }>('statistics', 5000);
@@ -46,6 +51,14 @@ export const BusView: FunctionComponent = () => {
               <dt>{say('late')}</dt>
               <dd>{figures?.late ?? '–'}</dd>
             </dl>
+            <button
+              type="button"
+              aria-expanded={traced.value === name}
+              onClick={() => (traced.value = traced.value === name ? null : name)}
+            >
+              {say('frames')}
+            </button>
+            {traced.value === name && <FrameLog bus={name} />}
           </section>
         );
       })}
