@@ -102,8 +102,14 @@ async function runVerb(verb: Verb, args: readonly string[], options: OptionValue
     verbs: allVerbs,
     interrupted: interrupted.signal,
   };
-  const outcome = await verb.run(context);
-  return interrupted.signal.aborted ? EXIT.interrupted : outcome;
+  try {
+    const outcome = await verb.run(context);
+    return interrupted.signal.aborted ? EXIT.interrupted : outcome;
+  } catch (thrown) {
+    // A question that nobody answers any more, for one.
+    if (interrupted.signal.aborted) return EXIT.interrupted;
+    throw thrown;
+  }
 }
 
 /** The first signal asks the verb to stop; a second one, or too long a wait, ends it. */

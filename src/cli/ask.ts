@@ -14,6 +14,7 @@ export async function askHidden(question: string, { stdin, stderr, interrupted }
   stderr.write(question);
   stdin.setEncoding('utf8');
   stdin.resume();
+  let stop = (): void => {};
   try {
     return await new Promise<string>((resolve, reject) => {
       let typed = '';
@@ -30,9 +31,11 @@ export async function askHidden(question: string, { stdin, stderr, interrupted }
         }
       };
       stdin.on('data', onData);
-      interrupted.addEventListener('abort', () => reject(new Error('interrupted')), { once: true });
+      stop = () => reject(new Error('interrupted'));
+      interrupted.addEventListener('abort', stop);
     });
   } finally {
+    interrupted.removeEventListener('abort', stop);
     stdin.setRawMode(false);
     stdin.pause();
     stderr.write('\n');
@@ -63,8 +66,12 @@ class Dialogue {
     const typed = this.#typed.shift();
     if (typed !== undefined) return typed;
     return new Promise((resolve, reject) => {
-      this.#take = resolve;
-      interrupted.addEventListener('abort', () => reject(new Error('interrupted')), { once: true });
+      const stop = (): void => reject(new Error('interrupted'));
+      interrupted.addEventListener('abort', stop);
+      this.#take = (line) => {
+        interrupted.removeEventListener('abort', stop);
+        resolve(line);
+      };
     });
   }
 

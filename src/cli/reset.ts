@@ -10,7 +10,7 @@ version: 1
 
 export const verb: Verb = {
   name: 'reset',
-  summary: 'go back to the first day: nothing kept, no users, the secure default config',
+  summary: 'go back to the first day: nothing kept, no users',
   arguments: '',
   options: [
     { flags: '-c, --config FILE', description: 'the gateway file; it is kept beside as FILE.old' },
