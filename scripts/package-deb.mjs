@@ -22,6 +22,8 @@ export async function packageDeb() {
   put('packaging/holdfast.sh', 'usr/bin/holdfast', MODE.program);
   put('packaging/holdfast.service', 'lib/systemd/system/holdfast.service', MODE.file);
   put('packaging/holdfast.yaml', 'etc/holdfast/holdfast.yaml', MODE.file);
+  put('docs/holdfast.1', 'usr/share/man/man1/holdfast.1', MODE.file);
+  putCompletions(tree);
   put('LICENSE', 'usr/share/doc/holdfast/copyright', MODE.file);
   for (const script of ['postinst', 'prerm', 'postrm'])
     put(`packaging/debian/${script}`, `DEBIAN/${script}`, MODE.program);
@@ -46,6 +48,25 @@ Description: ${description}
   });
   if (status !== 0) fail(`dpkg-deb could not build ${file}: ${stderr ?? 'it is not installed'}`);
   return file;
+}
+
+/** Where each shell looks for what the program itself writes. */
+function putCompletions(tree) {
+  const places = {
+    bash: 'usr/share/bash-completion/completions/holdfast',
+    zsh: 'usr/share/zsh/vendor-completions/_holdfast',
+    fish: 'usr/share/fish/vendor_completions.d/holdfast.fish',
+  };
+  for (const [shell, place] of Object.entries(places)) {
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      [join(bundleFolder, 'holdfast.js'), 'completion', shell],
+      { encoding: 'utf8' },
+    );
+    if (status !== 0) fail(`no completion for ${shell}: ${stderr}`);
+    mkdirSync(dirname(join(tree, place)), { recursive: true });
+    writeFileSync(join(tree, place), stdout);
+  }
 }
 
 if (process.argv[1] === import.meta.filename) {

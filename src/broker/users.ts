@@ -252,7 +252,9 @@ export class Users implements Login, SaltedPasswords {
     let entry = this.#failures.get(host);
     if (entry === undefined || nowMs - entry.sinceMs > WINDOW_MS + PAUSE_MAX_MS) {
       entry = { count: 0, sinceMs: nowMs, untilMs: 0 };
-      if (this.#failures.size >= ADDRESSES_MAX) this.#failures.clear();
+      // The address that failed first goes; forgetting all would end everybody's pause.
+      if (this.#failures.size >= ADDRESSES_MAX)
+        this.#failures.delete(this.#failures.keys().next().value ?? '');
       this.#failures.set(host, entry);
     }
     entry.count++;
