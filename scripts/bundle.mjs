@@ -47,7 +47,7 @@ export async function bundle() {
     minifySyntax: true,
     legalComments: 'eof',
     define: { IS_ONE_FILE: 'true' },
-    external: ['@lydell/node-pty', 'nats'],
+    external: ['@lydell/node-pty'],
     plugins: [withoutSerialport, binariesBeside],
     banner: { js: `${BANNER} const __bundleFolder = import.meta.dirname;` },
     logLevel: 'warning',
