@@ -445,7 +445,7 @@ export class Line implements Transport {
       case 'mismatch':
         return failure('mismatch', 'the answer is to something else');
       case 'early':
-        this.#promptness.strike(exchange.unitId);
+        this.#promptness.strike();
         break;
       case 'twin':
         return failure('mismatch', 'the answer is the one that another request was given');

@@ -8,15 +8,11 @@ const EARLY_MS = 0.3;
 /** From so many answers on, the quickest is taken to say how quick a unit can be; a share of it is left for doubt. */
 const RESPONSES_MIN = 20;
 const RESPONSE_SHARE = 0.6;
-/** So often in a row nothing but something early, and the line is none. */
-const STRIKES_MAX = 2;
 
 export class Promptness {
   /** By unit: how many answers, and the shortest time that one took to begin. */
   readonly #responses = new Map<number, { count: number; shortestMs: number }>();
   #isInstant = false;
-  #strikes = 0;
-
   /** The peer answers faster than characters can travel: no real line, so early bytes prove nothing. */
   get isInstant(): boolean {
     return this.#isInstant;
@@ -37,7 +33,6 @@ export class Promptness {
       response.count += 1;
       response.shortestMs = Math.min(response.shortestMs, tookMs);
     }
-    this.#strikes = 0;
   }
 
   /** What began early was an answer all the same: the unit is quicker than it was taken to be. */
@@ -46,10 +41,8 @@ export class Promptness {
     if (tookMs < -EARLY_MS) this.#isInstant = true;
   }
 
-  /** Nothing came but what was too early. */
-  strike(unitId: number): void {
-    this.#responses.delete(unitId);
-    this.#strikes += 1;
-    if (this.#strikes >= STRIKES_MAX) this.#isInstant = true;
+  /** Nothing came but what was too early: repetitions are rarely all that comes, so the line is none. */
+  strike(): void {
+    this.#isInstant = true;
   }
 }
