@@ -94,10 +94,11 @@ describe('a far side that', () => {
   });
 
   test('cannot take messages for a while gets them later', async () => {
-    const got: number[] = [];
+    // A connection that ends before its acknowledgements are read brings some of them again.
+    const got = new Set<number>();
     const { uplink } = await setUp({
       take: (packet, socket, connection) => {
-        if (connection > 1) got.push(valueOf(packet));
+        if (connection > 1) got.add(valueOf(packet));
         socket.write(wire.acknowledge('PUBACK', packet.id, connection > 1 ? 0 : 0x97));
       },
     });
