@@ -13,6 +13,7 @@ export class Promptness {
   /** By unit: how many answers, and the shortest time that one took to begin. */
   readonly #responses = new Map<number, { count: number; shortestMs: number }>();
   #isInstant = false;
+
   /** The peer answers faster than characters can travel: no real line, so early bytes prove nothing. */
   get isInstant(): boolean {
     return this.#isInstant;
