@@ -1,6 +1,6 @@
 /** `holdfast import`: a register list from a spreadsheet as a device map. */
-import { readFileSync, writeFileSync } from 'node:fs';
-import { basename } from 'node:path';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { plantOfText } from '../config/loadplant.js';
 import { formatProblem } from '../config/problems.js';
@@ -54,6 +54,7 @@ async function run(context: Context): Promise<number> {
   const output = textOption(options, 'output');
   if (output === undefined) stdout.write(text);
   else {
+    mkdirSync(dirname(output), { recursive: true });
     writeFileSync(output, text);
     stderr.write(`wrote ${tags.length} tags to ${output}; 'holdfast check --map ${output}' looks it over\n`);
   }

@@ -48,6 +48,7 @@ async function run({ args, options, stdin, stdout, stderr, interrupted }: Contex
   if (plant === null) {
     throw new ConfigError('CONFIG', {}, `the config is not valid\n${problems.map(formatProblem).join('\n')}`);
   }
+  if (plant.devices.length === 0) throw new UsageError(`${plant.file} has no devices to play`);
   const seed = textOption(options, 'seed');
   if (seed !== undefined && !/^\d+$/.test(seed)) throw new UsageError('--seed is a number');
   if (!hasPty()) stderr.write('no pseudo-terminals here: serial lines are reached as RTU over TCP\n');

@@ -1,9 +1,10 @@
 /** `holdfast demo` and `holdfast simulate` as people start them: processes of their own, ended by Ctrl-C. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { packageFolder } from '../../src/entry.js';
 import { until } from '../support/wait.js';
@@ -127,6 +128,16 @@ test('simulate prints where its devices are, takes faults by name and orders on 
 test('simulate refuses a fault that there is not, with the names that there are', async (t) => {
   const simulate = new Verb(t, 'simulate', 'press1/sloow');
   await simulate.says(/"sloow" is not a fault; there are slow, late/);
+  await until('its end', () => simulate.child.exitCode !== null);
+  assert.equal(simulate.child.exitCode, 2);
+});
+
+test('simulate says so when a gateway file has no device to play', async (t) => {
+  const file = join(mkdtempSync(join(tmpdir(), 'holdfast-simulate-')), 'holdfast.yaml');
+  t.after(() => rmSync(dirname(file), { recursive: true }));
+  writeFileSync(file, 'version: 1\n');
+  const simulate = new Verb(t, 'simulate', '--config', file);
+  await simulate.says(/has no devices to play/);
   await until('its end', () => simulate.child.exitCode !== null);
   assert.equal(simulate.child.exitCode, 2);
 });
