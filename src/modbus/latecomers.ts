@@ -112,15 +112,16 @@ export class Latecomers {
 
   // Answers that came.
 
-  given(exchange: Exchange, frame: Frame, atMs: number): void {
-    // Perhaps it was given before, and its own answer is still to come.
-    if (atMs < this.#repeatingUntilMs && this.#isSeenLately(frame, atMs, REPEAT_MS))
-      this.#add({ exchange, untilMs: atMs + REPEAT_MS, sparesItself: true });
+  /** True when it was perhaps given before, and the exchange's own answer is still to come. */
+  given(exchange: Exchange, frame: Frame, atMs: number): boolean {
+    const isDoubtful = atMs < this.#repeatingUntilMs && this.#isSeenLately(frame, atMs, REPEAT_MS);
+    if (isDoubtful) this.#add({ exchange, untilMs: atMs + REPEAT_MS, sparesItself: true });
     const given = { exchange, pdu: frame.pdu.slice(frame.pduStart, frame.pduEnd), atMs };
     this.#recent.push(given);
     if (this.#recent.length > RECENT_MAX) this.#recent.shift();
     const known = knownBy(given);
     if (known !== null) this.#learn(keyOf(exchange), known);
+    return isDoubtful;
   }
 
   #learn(key: string, known: Known): void {

@@ -80,6 +80,8 @@ export class Line implements Transport {
   #firstByteMs = 0;
   #quietSinceMs = -Infinity;
   #endedAtMs = -Infinity;
+  /** Until then the line is kept free for an answer whose request was perhaps settled by another one. */
+  #reservedUntilMs = -Infinity;
   #cancelSend: Cancel | null = null;
   #cancelDeadline: Cancel | null = null;
   #watchedMs = 0;
@@ -277,7 +279,11 @@ export class Line implements Transport {
       this.#length = 0;
       this.#end();
       for (const suspect of this.#alleged) this.#latecomers.clear(suspect);
-      this.#latecomers.given(exchange, framing, atMs);
+      // Its own answer may be on its way, and in any shape: nothing else is asked before that is not to be awaited.
+      if (this.#latecomers.given(exchange, framing, atMs)) {
+        const latestMs = this.#promptness.latestMs(exchange.unitId, this.#sentEndMs);
+        this.#reservedUntilMs = Math.min(exchange.deadlineMs, latestMs);
+      }
       this.#promptness.answered(exchange.unitId, this.#firstByteMs - this.#sentEndMs);
       exchange.owner.answered(exchange, framing.pdu, framing.pduStart, framing.pduEnd, atMs);
       this.#pump();
@@ -292,7 +298,7 @@ export class Line implements Transport {
    * a real line between answer that fast too; they show it by answers that are no repetition.
    */
   #isTooEarly(exchange: Exchange, start: number, atMs: number): boolean {
-    if (this.#promptness.isInstant || start >= this.#earlyBytes) return false;
+    if (start >= this.#earlyBytes || this.#promptness.isInstant(exchange.unitId)) return false;
     if (this.#latecomers.isRepeated(this.#framing, atMs)) return true;
     this.#promptness.wasSooner(exchange.unitId, this.#firstByteMs - this.#sentEndMs);
     return false;
@@ -342,7 +348,12 @@ export class Line implements Transport {
       if (untilMs < heldMs) [heldMs, index] = [untilMs, each];
     }
     const { silenceMs, paceMs } = this.#settings;
-    const dueMs = Math.max(heldMs, this.#quietSinceMs + silenceMs, this.#endedAtMs + paceMs);
+    const dueMs = Math.max(
+      heldMs,
+      this.#reservedUntilMs,
+      this.#quietSinceMs + silenceMs,
+      this.#endedAtMs + paceMs,
+    );
     const exchange = this.#queue[index];
     if (exchange === undefined) return;
     if (dueMs <= nowMs) {
@@ -445,7 +456,7 @@ export class Line implements Transport {
       case 'mismatch':
         return failure('mismatch', 'the answer is to something else');
       case 'early':
-        this.#promptness.strike();
+        this.#promptness.strike(exchange.unitId);
         break;
       case 'twin':
         return failure('mismatch', 'the answer is the one that another request was given');

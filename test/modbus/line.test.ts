@@ -6,7 +6,7 @@ import { Line } from '../../src/modbus/line.js';
 import type { LineSettings } from '../../src/modbus/line.js';
 import { RtuFraming } from '../../src/modbus/rtu.js';
 import { ManualClock } from '../support/clock.js';
-import { FAULTS, VirtualLine, seeded } from '../support/virtualline.js';
+import { adu, FAULTS, VirtualLine, seeded } from '../support/virtualline.js';
 import type { Fault, LinePhysics } from '../support/virtualline.js';
 
 const CHARACTER_MS = 10 / 115.2;
@@ -259,6 +259,42 @@ test('when the port goes, everything fails at once', () => {
   rig.line.connected();
   rig.clock.advance(1000);
   assert.ok(rig.read(1, 0, 2).data !== null);
+});
+
+test('after an answer that may have come once more the line is kept free until its own has come, whatever shape that has', () => {
+  const rig = new Rig(14, { characterMs: 0, silenceMs: 0 });
+  rig.units.nextFault = () => 'silent';
+  const given: number[][] = [];
+  const owner = {
+    answered: (_exchange: Exchange, bytes: Uint8Array, start: number, end: number) =>
+      void given.push([...bytes.subarray(start + 2, end)]),
+    failed: (_exchange: Exchange, error: ModbusError) => assert.fail(error.text),
+  };
+  const ask = (address: number, quantity: number): void =>
+    rig.line.submit(new Exchange(owner, 1, Uint8Array.of(3, 0, address, 0, quantity), TIMEOUT_MS, false));
+  const answer = (afterMs: number, ...data: number[]): void => {
+    rig.clock.advance(afterMs);
+    const nowMs = rig.clock.monotonicMs();
+    rig.line.received(adu(1, [3, data.length, ...data]), nowMs, nowMs);
+  };
+  for (const value of [1, 2, 3]) {
+    ask(0, 2);
+    answer(3, 0, value, 0, value);
+  }
+  answer(1, 0, 3, 0, 3);
+  // The same request, settled by one more repetition: its own answer, in a wrong shape, comes after that.
+  ask(0, 2);
+  answer(1, 0, 3, 0, 3);
+  assert.equal(given.length, 4);
+  const { requestCount } = rig.units;
+  ask(50, 3);
+  answer(2, 9, 9, 9, 9, 9, 9);
+  assert.equal(given.length, 4);
+  assert.equal(rig.units.requestCount, requestCount, 'the line is kept free');
+  rig.clock.advance(5);
+  assert.equal(rig.units.requestCount, requestCount + 1);
+  answer(3, 0, 7, 0, 7, 0, 7);
+  assert.deepEqual(given.at(-1), [0, 7, 0, 7, 0, 7]);
 });
 
 /** Units answer with any fault at any time; every value that comes out is the one given for that very request. */
