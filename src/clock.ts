@@ -22,14 +22,27 @@ export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
   after(delayMs, callback) {
     let timer: NodeJS.Timeout;
-    const arm = (leftMs: number): void => {
-      const stepMs = Math.min(leftMs, TIMER_MAX_MS);
-      timer = setTimeout(() => (leftMs > stepMs ? arm(leftMs - stepMs) : callback()), stepMs);
+    const dueMs = performance.now() + Math.max(0, delayMs);
+    const step = (): void => {
+      if (performance.now() < dueMs) arm();
+      else callback();
     };
-    arm(Math.max(0, delayMs));
+    const arm = (): void => {
+      timer = setTimeout(step, timerMs(performance.now(), dueMs));
+    };
+    arm();
     return () => clearTimeout(timer);
   },
 };
+
+/** What the monotonic clock of this thread is behind the one that Node's timers count the whole milliseconds of. */
+const timerOriginMs = Number(process.hrtime.bigint()) / 1e6 - performance.now();
+
+/** How long a timer has to be that must not come early: from the last whole millisecond to the next one after it is due. */
+function timerMs(nowMs: number, dueMs: number): number {
+  const wholeMs = Math.ceil(timerOriginMs + dueMs) - Math.floor(timerOriginMs + nowMs);
+  return Math.min(wholeMs, TIMER_MAX_MS);
+}
 
 /** Wall times before this are those of a clock that was not set. */
 export const CLOCK_SET_AFTER_MS = Date.UTC(2020, 0, 1);

@@ -5,14 +5,33 @@ import { ManualClock } from './support/clock.js';
 
 test('a delay beyond the range of Node timers does not fire at once', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
+  const startMs = performance.now();
+  let elapsedMs = 0;
+  t.mock.method(performance, 'now', () => startMs + elapsedMs);
+  const pass = (ms: number): void => {
+    elapsedMs += ms;
+    t.mock.timers.tick(ms);
+  };
   const delayMs = 30 * 24 * 3600 * 1000;
   let fired = 0;
   systemClock.after(delayMs, () => (fired += 1));
-  t.mock.timers.tick(2 ** 31 - 1);
-  t.mock.timers.tick(delayMs - 2 ** 31);
+  pass(2 ** 31 - 1);
+  pass(delayMs - 2 ** 31);
   assert.equal(fired, 0);
-  t.mock.timers.tick(1);
+  pass(2);
   assert.equal(fired, 1);
+});
+
+test('a timer never comes before its time, whatever fraction of a millisecond is asked for', async () => {
+  const early = await Promise.all(
+    Array.from({ length: 300 }, async (_, count) => {
+      const delayMs = 1 + count / 7;
+      const startMs = performance.now();
+      await new Promise<void>((resolve) => systemClock.after(delayMs, resolve));
+      return performance.now() - startMs < delayMs;
+    }),
+  );
+  assert.equal(early.filter(Boolean).length, 0);
 });
 
 test('a cancelled timer never fires', (t) => {
