@@ -49,6 +49,8 @@ export interface LinkListener {
   readonly frame?: OnFrame;
   /** Bytes that were no answer to anything: late, foreign, broken. */
   discarded?(reason: DiscardReason, bytes: number): void;
+  /** The peer hung up on requests that were under way together, and never stood that: from now on it gets one at a time. */
+  oneAtATime?(): void;
   /** Asked right before each frame goes out; when it may not, the connection is given up. Absent: always. */
   maySend?(): boolean;
 }
@@ -69,6 +71,8 @@ export interface Client {
    * something else have the line.
    */
   heldUntilMs(request: Request): number;
+  /** From now on one request is under way at a time, whatever the settings allow. */
+  oneAtATime(): void;
   /** Hands over every frame that passes from now on; null: none any more. */
   watch(onFrame: OnFrame | null): void;
   /** Drops the connection and makes a new one: for a link that is up and yet dead. */
@@ -196,6 +200,10 @@ class LinkClient implements Client, TransportHost {
     return this.#transport.heldUntilMs(request.unitId, pdu);
   }
 
+  oneAtATime(): void {
+    this.#transport.oneAtATime();
+  }
+
   watch(onFrame: OnFrame | null): void {
     this.frame = onFrame;
   }
@@ -211,7 +219,7 @@ class LinkClient implements Client, TransportHost {
     this.#cancelAll();
     this.#drop();
     const error = failure('closed', 'the client was closed');
-    this.#transport.disconnected(error);
+    this.#transport.disconnected(error, false);
     if (wasUp) this.#listener.down(error);
     return this.#released;
   }
@@ -231,6 +239,10 @@ class LinkClient implements Client, TransportHost {
 
   discarded(reason: DiscardReason, bytes: number): void {
     this.#listener.discarded?.(reason, bytes);
+  }
+
+  isOneAtATime(): void {
+    this.#listener.oneAtATime?.();
   }
 
   // What becomes of a request.
@@ -300,7 +312,7 @@ class LinkClient implements Client, TransportHost {
       closed: (error) => {
         if (this.#wire !== wire) return;
         this.#wire = null;
-        this.#lost(error);
+        this.#lost(error, true);
       },
     });
     this.#wire = wire;
@@ -337,12 +349,12 @@ class LinkClient implements Client, TransportHost {
       // Still up as far as anybody needs to know: the next request dials again.
       this.#state = 'idle';
       this.#drop();
-      this.#transport.disconnected(failure('closed', 'the link was idle'));
+      this.#transport.disconnected(failure('closed', 'the link was idle'), false);
     });
   }
 
   /** The connection is gone or was never there; the next attempt follows, each a little later than the last. */
-  #lost(error: ModbusError): void {
+  #lost(error: ModbusError, isByPeer = false): void {
     if (this.#state === 'closed') return;
     this.#state = 'waiting';
     this.#isUp = false;
@@ -354,7 +366,7 @@ class LinkClient implements Client, TransportHost {
       this.#cancel = null;
       void this.#released.then(() => this.#state === 'waiting' && this.#connect());
     });
-    this.#transport.disconnected(error.kind === 'framing' ? { ...error, kind: 'closed' } : error);
+    this.#transport.disconnected(error.kind === 'framing' ? { ...error, kind: 'closed' } : error, isByPeer);
     this.#listener.down(error);
   }
 

@@ -131,6 +131,9 @@ export class Line implements Transport {
     this.#pump();
   }
 
+  /** A line never has more under way. */
+  oneAtATime(): void {}
+
   disconnected(error: ModbusError): void {
     this.#isConnected = false;
     this.#cancelSend?.();

@@ -1,7 +1,8 @@
 /**
  * Modbus/TCP: 16-bit transaction identifiers and a window of requests under way; also over TLS, and over UDP where each
  * datagram is one frame. A peer that answers in disorder is asked one thing at a time for a while, for then nothing can
- * be mixed up. A plain object given bytes and times; it owns no socket.
+ * be mixed up; one that hangs up on the first requests that are under way together, for good. A plain object given bytes
+ * and times; it owns no socket.
  */
 import type { Cancel, Clock } from '../clock.js';
 import { byteAt, wordAt } from './bytes.js';
@@ -31,6 +32,10 @@ const NARROW_MIN_MS = 5000;
 const NARROW_MAX_MS = 300_000;
 /** At least, after the peer hung up while several were under way: to try again may cost a connection. */
 const HANG_UP_MS = 60_000;
+/** A peer that has answered so many requests that were sent while another was under way stands that. */
+const TOGETHER_MIN = 16;
+/** Who hangs up so soon after such a request does so because of it. */
+const HANG_UP_SOON_MS = 1000;
 /** After the last such thing what came in pieces is not believed while several are under way. */
 const WARY_MS = 600_000;
 /** Away from identifiers that the peer's data may happen to hold. */
@@ -52,6 +57,13 @@ export class MbapTransport implements Transport, FrameListener {
   #narrowUntilMs = -Infinity;
   #narrowMs = NARROW_MIN_MS;
   #waryUntilMs = -Infinity;
+  #isOneAtATime = false;
+  /** It hung up on several, and never stood that before: whether it stands single ones is not known yet. */
+  #isHangUpProbed = false;
+  /** Identifiers of requests that were sent while another was under way, when the last one was, and how many were answered. */
+  readonly #together = new Set<number>();
+  #togetherAtMs = -Infinity;
+  #togetherCount = 0;
   /** Begins where few registers' values are, so that data is seldom taken for a header. */
   #identifier = 0x9c3f;
   #isConnected = false;
@@ -81,26 +93,45 @@ export class MbapTransport implements Transport, FrameListener {
     this.#pump();
   }
 
+  oneAtATime(): void {
+    this.#isOneAtATime = true;
+  }
+
   connected(): void {
     this.#isConnected = true;
+    this.#together.clear();
     this.#stream.reset();
     this.#unanswered.clear();
     this.#unansweredAtMs = -Infinity;
     this.#pump();
   }
 
-  disconnected(error: ModbusError): void {
+  disconnected(error: ModbusError, isByPeer: boolean): void {
     this.#isConnected = false;
     this.#unwatch();
     this.#cancelPace?.();
     this.#cancelPace = null;
     const atMs = this.#clock.monotonicMs();
-    // There are peers that hang up on a second request under way.
-    if (this.#window.size > 1) this.#narrow(atMs, HANG_UP_MS);
+    if (this.#window.size > 1) this.#hungUp(isByPeer, atMs);
+    // It hangs up on a single one too: that is not for their number.
+    else if (isByPeer) this.#isHangUpProbed = false;
     const pending = [...this.#window.values(), ...this.#queue];
     this.#window.clear();
     this.#queue.length = 0;
     for (const exchange of pending) exchange.owner.failed(exchange, error, atMs);
+  }
+
+  /** There are peers that hang up on a second request under way: one that never stood it and then answers single ones. */
+  #hungUp(isByPeer: boolean, atMs: number): void {
+    this.#narrow(atMs, HANG_UP_MS);
+    const isSoon = isByPeer && atMs - this.#togetherAtMs < HANG_UP_SOON_MS;
+    this.#isHangUpProbed = isSoon && !this.#settings.isDatagram && this.#togetherCount < TOGETHER_MIN;
+  }
+
+  #standsOne(): void {
+    this.#isHangUpProbed = false;
+    this.#isOneAtATime = true;
+    this.#host.isOneAtATime();
   }
 
   received(bytes: Uint8Array, _firstAtMs: number, lastAtMs: number): void {
@@ -152,6 +183,8 @@ export class MbapTransport implements Transport, FrameListener {
       return;
     }
     this.#window.delete(identifier);
+    if (this.#together.delete(identifier)) this.#togetherCount += 1;
+    if (this.#isHangUpProbed) this.#standsOne();
     this.#endedAtMs = atMs;
     if (isBelieved) return this.#settle(exchange, bytes, start + HEADER_BYTES - 1, end, atMs);
     this.#mismatch(exchange, 'the answer came in pieces, and may be made of two', end - start, atMs);
@@ -208,7 +241,8 @@ export class MbapTransport implements Transport, FrameListener {
   #pump(): void {
     while (this.#isConnected && this.#queue.length > 0) {
       const nowMs = this.#clock.monotonicMs();
-      const window = nowMs < this.#narrowUntilMs ? 1 : this.#settings.window;
+      const isNarrow = this.#isOneAtATime || nowMs < this.#narrowUntilMs;
+      const window = isNarrow ? 1 : this.#settings.window;
       if (this.#window.size >= window) return;
       const readyAtMs = this.#endedAtMs + this.#settings.paceMs;
       if (this.#settings.paceMs > 0 && readyAtMs > nowMs) {
@@ -235,6 +269,10 @@ export class MbapTransport implements Transport, FrameListener {
     frame.set(pdu, HEADER_BYTES);
     exchange.sentAtMs = nowMs;
     exchange.deadlineMs = nowMs + exchange.timeoutMs;
+    if (this.#window.size > 0) {
+      this.#together.add(identifier);
+      this.#togetherAtMs = nowMs;
+    }
     this.#window.set(identifier, exchange);
     this.#watch(nowMs);
     this.#host.frame?.('sent', frame, nowMs);
@@ -275,6 +313,7 @@ export class MbapTransport implements Transport, FrameListener {
       if (exchange.deadlineMs > nowMs) continue;
       hasExpired = true;
       this.#window.delete(identifier);
+      this.#together.delete(identifier);
       this.#unanswered.add(identifier);
       this.#unansweredAtMs = nowMs;
       this.#endedAtMs = nowMs;

@@ -32,8 +32,10 @@ export interface Transport {
   /** The wire is open; exchanges may go from now on. */
   connected(): void;
   received(bytes: Uint8Array, firstAtMs: number, lastAtMs: number): void;
-  /** The wire is gone: everything under way and waiting fails with this. */
-  disconnected(error: ModbusError): void;
+  /** The wire is gone, by the peer's doing or by our own: everything under way and waiting fails with this. */
+  disconnected(error: ModbusError, isByPeer: boolean): void;
+  /** From now on one exchange is under way at a time. */
+  oneAtATime(): void;
   /** Exchanges under way or waiting. */
   readonly pendingCount: number;
   /** Whether there is anything at all that is held back. */
@@ -48,6 +50,8 @@ export interface TransportHost {
   /** The byte stream cannot be trusted any more: drop the connection and make a new one. */
   fault(error: ModbusError): void;
   discarded(reason: DiscardReason, bytes: number): void;
+  /** The peer does not stand more than one request under way. */
+  isOneAtATime(): void;
   /** null: nobody listens. */
   readonly frame: ((direction: 'sent' | 'received', bytes: Uint8Array, atMs: number) => void) | null;
 }

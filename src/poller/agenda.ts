@@ -32,9 +32,9 @@ export class Agenda {
       if (!isRead) this.at(block, nowMs + ONCE_RETRY_MS);
       return;
     }
-    if (block.isFirst) {
-      // The first read came at once; from now on each device keeps its own place in the period.
-      block.isFirst = false;
+    if (block.isUnplaced) {
+      // The first read, or the first after a pause, came at once; from now on each device keeps its own place in the period.
+      block.isUnplaced = false;
       const atMs = nowMs + phaseOf(unit.device.index + 1, block.intervalMs);
       block.gridMs = this.#isShared ? momentAfter(atMs, block.intervalMs) : atMs;
     } else {
@@ -60,14 +60,21 @@ export class Agenda {
     this.schedule.add(block);
   }
 
-  /** Everything of a unit is due now. */
+  /** Everything of a unit is due now, and has its own place in the period again afterwards. */
   allDue(unit: Unit, nowMs: number): void {
     for (const block of unit.blocks) {
       if (block.slot >= 0 || block.isUnderWay) continue;
       block.dueMs = nowMs;
-      if (!block.isFirst) block.gridMs = nowMs;
+      block.gridMs = nowMs;
+      block.isUnplaced = true;
       this.schedule.add(block);
     }
+  }
+
+  /** What could not be read for a period or more takes its own place in the period anew: many devices may be back at once. */
+  spread(unit: Unit, nowMs: number): void {
+    for (const block of unit.blocks)
+      if (block.intervalMs > 0 && block.gridMs + block.intervalMs < nowMs) block.isUnplaced = true;
   }
 
   /** Nothing of a unit is due any more. */

@@ -31,7 +31,13 @@ export interface KnowledgeRecord {
   readonly unit_id: number;
   readonly map: string | null;
   readonly learned_at: string;
-  readonly limits?: { readonly registers?: number; readonly bits?: number; readonly found_at?: number };
+  readonly limits?: {
+    readonly registers?: number;
+    readonly bits?: number;
+    readonly found_at?: number;
+    /** 1: its link hung up when requests were under way together. */
+    readonly in_flight?: 1;
+  };
   /** In the form of a device map's `forbidden`, each with the time it was found. */
   readonly holes?: Readonly<Record<string, number>>;
   readonly refused?: Readonly<Record<string, { readonly count: number; readonly error: string }>>;
@@ -49,6 +55,8 @@ const TABLE_WORDS: Readonly<Record<Table, string>> = {
 export class Knowledge implements Learned {
   registersMax = Infinity;
   bitsMax = Infinity;
+  /** The link was hung up on when several requests were under way. Kept for good: to try again costs a connection. */
+  isOneAtATime = false;
   /** null: not tried. */
   maskWrite: boolean | null = null;
   responseMs: { p50: number; p99: number } | null = null;
@@ -96,22 +104,13 @@ export class Knowledge implements Learned {
   }
 
   toRecord(device: Device, nowMs: number): KnowledgeRecord {
-    const { registersMax, bitsMax } = this;
     return {
       device: device.name,
       bus: device.bus.name,
       unit_id: device.unitId,
       map: device.map,
       learned_at: new Date(nowMs).toISOString(),
-      ...(registersMax === Infinity && bitsMax === Infinity
-        ? {}
-        : {
-            limits: {
-              ...(registersMax === Infinity ? {} : { registers: registersMax }),
-              ...(bitsMax === Infinity ? {} : { bits: bitsMax }),
-              found_at: this.#limitsAtMs,
-            },
-          }),
+      ...this.#limitsRecord(),
       ...(this.#holes.length === 0
         ? {}
         : { holes: Object.fromEntries(this.#holes.map((hole) => [rangeText(hole), hole.foundAtMs])) }),
@@ -157,8 +156,23 @@ export class Knowledge implements Learned {
     return knowledge;
   }
 
+  #limitsRecord(): Pick<KnowledgeRecord, 'limits'> {
+    const { registersMax, bitsMax, isOneAtATime } = this;
+    const hasMaximum = registersMax !== Infinity || bitsMax !== Infinity;
+    if (!hasMaximum && !isOneAtATime) return {};
+    return {
+      limits: {
+        ...(registersMax === Infinity ? {} : { registers: registersMax }),
+        ...(bitsMax === Infinity ? {} : { bits: bitsMax }),
+        ...(hasMaximum ? { found_at: this.#limitsAtMs } : {}),
+        ...(isOneAtATime ? { in_flight: 1 } : {}),
+      },
+    };
+  }
+
   #takeLimits(limits: unknown): void {
     if (!isObject(limits)) return;
+    this.isOneAtATime = limits['in_flight'] === 1;
     if (isPositive(limits['registers'])) this.registersMax = limits['registers'];
     if (isPositive(limits['bits'])) this.bitsMax = limits['bits'];
     if (isPositive(limits['found_at'])) this.#limitsAtMs = limits['found_at'];

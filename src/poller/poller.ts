@@ -103,6 +103,8 @@ export class Poller {
   readonly #pauses = new Set<() => void>();
 
   #isStopped = false;
+  /** Requests that may be under way at once. */
+  #inFlightMax: number;
   /** Somebody else has the link; what falls due meanwhile waits. */
   #isLent = false;
   #inFlight = 0;
@@ -143,11 +145,17 @@ export class Poller {
       down: (error) => {
         if (!this.#isLent) this.#link.down(error, this.#clock.monotonicMs());
       },
+      oneAtATime: () => this.#oneAtATime(),
       discarded: (reason) => {
         this.#statistics.discard(reason);
         if (reason === 'late') this.#patience.cameLate(this.#clock.monotonicMs());
       },
     });
+    this.#inFlightMax = bus.inFlight;
+    if (bus.inFlight > 1 && this.#units.some(({ knowledge }) => knowledge.isOneAtATime)) {
+      this.#inFlightMax = 1;
+      client.oneAtATime();
+    }
     this.#client = bus.afterSwitchMs > 0 ? new Unhurried(client, bus.afterSwitchMs, clock) : client;
     const parts = {
       bus,
@@ -282,7 +290,7 @@ export class Poller {
   #pump(): void {
     if (this.#isStopped || this.#isLent || !this.#client.isUp) return;
     const nowMs = this.#clock.monotonicMs();
-    while (this.#inFlight < this.bus.inFlight) {
+    while (this.#inFlight < this.#inFlightMax) {
       const hasStarted =
         this.#startCommand(nowMs) ||
         this.#startProbe(nowMs) ||
@@ -290,7 +298,7 @@ export class Poller {
         this.#startRead(nowMs);
       if (!hasStarted) break;
     }
-    if (this.#inFlight < this.bus.inFlight) this.#arm(nowMs);
+    if (this.#inFlight < this.#inFlightMax) this.#arm(nowMs);
   }
 
   /** Wakes up when the next thing falls due. */
@@ -501,10 +509,21 @@ export class Poller {
     return unit;
   }
 
+  /** The far side hung up on requests under way together: that is remembered, so that it happens once in its life. */
+  #oneAtATime(): void {
+    this.#inFlightMax = 1;
+    this.#events.event('one-at-a-time', { bus: this.bus.name });
+    for (const unit of this.#units) {
+      unit.knowledge.isOneAtATime = true;
+      this.#lessons.remember(unit);
+    }
+  }
+
   #linkUp(): void {
     const nowMs = this.#clock.monotonicMs();
     const wasDown = this.#link.up(nowMs);
     for (const unit of this.#units) {
+      if (wasDown) this.#agenda.spread(unit, nowMs);
       // What is read once is read again after the link was away.
       if (wasDown && !unit.breaker.isOpen) this.#agenda.allDue(unit, nowMs);
       if (unit.breaks === 0) unit.holdUntilMs = nowMs;

@@ -18,6 +18,10 @@ export class Unhurried implements Client {
     return this.#client.isUp;
   }
 
+  oneAtATime(): void {
+    this.#client.oneAtATime();
+  }
+
   watch(onFrame: OnFrame | null): void {
     this.#client.watch(onFrame);
   }

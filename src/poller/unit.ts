@@ -53,7 +53,8 @@ export class Block implements Work {
   isReady = false;
   /** When it was planned to be read: due times that a pause put off do not move the grid. */
   gridMs = 0;
-  isFirst = true;
+  /** It has no place of its own in the period: not yet, or not any more after a pause. */
+  isUnplaced = true;
   isUnderWay = false;
   readonly hasScale: boolean;
   /** Tags that are calculated from its own, those that come first first. */

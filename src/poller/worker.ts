@@ -71,6 +71,7 @@ function fenced(listener: LinkListener): LinkListener {
     down: (error) => listener.down(error),
     ...(listener.frame === undefined ? {} : { frame: (...said) => listener.frame?.(...said) }),
     discarded: (reason, bytes) => listener.discarded?.(reason, bytes),
+    oneAtATime: () => listener.oneAtATime?.(),
     maySend: () => fence.isOpen,
   };
 }

@@ -154,7 +154,11 @@ export class SocketEndpoint implements Endpoint {
       this.#line.receive(bytes);
       return;
     }
-    for (const frame of connection.reader.push(bytes)) this.#request(connection, frame);
+    for (const frame of connection.reader.push(bytes)) {
+      // What stands behind the request that it was reset for is heard by nobody.
+      if (connection.socket.destroyed) return;
+      this.#request(connection, frame);
+    }
     if (connection.reader.isBroken) {
       this.station.transcript.counts.badFrames++;
       connection.socket.destroy();

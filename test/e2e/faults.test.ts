@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { connectAsync } from 'mqtt';
 import { Daemon, type DaemonOptions } from '../support/daemon.js';
 import { ModbusServer } from '../support/modbusserver.js';
+import { socketOf, startPlant } from '../support/plant.js';
 import { PtyPair } from '../support/ptypair.js';
 import { until } from '../support/wait.js';
 
@@ -195,5 +196,40 @@ describe('polling resumes within 5 s, and the quality has said what happened, af
         await server.kill();
       }
     });
+  }
+});
+
+test('a PLC that resets on a second request under way is reset once in its life, restarts of the gateway included', async (t) => {
+  const plant = await startPlant(t, {
+    buses: [
+      {
+        name: 'plc',
+        link: { kind: 'tcp' },
+        faults: [{ name: 'reset-second' }],
+        units: [{ unitId: 1, turnaroundMs: 5 }],
+      },
+    ],
+  });
+  const { port } = await socketOf(plant, 'plc');
+  // Far apart, so that each is a request of its own.
+  const tags = [0, 1000, 2000, 3000].map((address) => `      r${address}: { holding: ${address} }`);
+  const config =
+    configOf(`{ protocol: tcp, host: 127.0.0.1, port: ${port}, in_flight: 4 }`)
+      .replace('store: memory', 'store: { path: kept }')
+      .replace(/^ *level:.*$/m, tags.join('\n')) + 'defaults: { rate: 100ms }\n';
+  const daemon = new Daemon(config);
+  const counts = (): Promise<{ resets: number; requests: number }> => plant.counts('plc');
+  try {
+    for (let life = 0; life < 2; life += 1) {
+      await daemon.start();
+      const { requests } = await counts();
+      await until('it to be polled for a while', async () => (await counts()).requests > requests + 80);
+      assert.equal(await daemon.stop(), 0);
+      assert.equal((await counts()).resets, 1);
+    }
+    const kept = readFileSync(join(daemon.folder, 'kept/learned/dut.json'), 'utf8');
+    assert.match(kept, /"in_flight": 1/);
+  } finally {
+    await daemon.remove();
   }
 });

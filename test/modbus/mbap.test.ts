@@ -8,6 +8,7 @@ import type { MbapSettings } from '../../src/modbus/mbap.js';
 import { ManualClock } from '../support/clock.js';
 
 const TIMEOUT_MS = 100;
+const RESET: ModbusError = { kind: 'closed', exception: 0, text: 'ECONNRESET' };
 
 type Outcome = Uint8Array | ModbusError;
 
@@ -16,6 +17,7 @@ class Rig {
   readonly sent: Uint8Array[] = [];
   readonly faults: ModbusError[] = [];
   readonly discards: string[] = [];
+  oneAtATimeCount = 0;
   readonly transport: MbapTransport;
 
   constructor(settings: Partial<MbapSettings> = {}) {
@@ -24,9 +26,10 @@ class Rig {
       write: (bytes) => void this.sent.push(bytes),
       fault: (error) => {
         this.faults.push(error);
-        this.transport.disconnected(error);
+        this.transport.disconnected(error, false);
       },
       discarded: (reason) => void this.discards.push(reason),
+      isOneAtATime: () => void (this.oneAtATimeCount += 1),
     });
     this.transport.connected();
   }
@@ -322,11 +325,74 @@ test('a peer that hangs up on a second request gets one at a time when it is bac
   const rig = new Rig({ window: 4 });
   rig.read(0);
   rig.read(1);
-  rig.transport.disconnected({ kind: 'closed', exception: 0, text: 'ECONNRESET' });
+  rig.transport.disconnected(RESET, true);
   rig.transport.connected();
   const from = rig.sent.length;
   for (let address = 0; address < 4; address += 1) rig.read(address);
   assert.equal(rig.sent.length - from, 1);
+});
+
+/** How many of four requests go at once; they are answered one after the other. */
+function underWay(rig: Rig): number {
+  let from = rig.sent.length;
+  for (let address = 0; address < 4; address += 1) rig.read(address);
+  const count = rig.sent.length - from;
+  for (; from < rig.sent.length; from += 1) rig.receive(rig.answer(from));
+  return count;
+}
+
+test('one that hung up on the first two together and then answers single ones gets them one at a time for good', () => {
+  const rig = new Rig({ window: 4 });
+  rig.read(0);
+  rig.read(1);
+  rig.transport.disconnected(RESET, true);
+  assert.equal(rig.oneAtATimeCount, 0, 'perhaps it does not stand single ones either');
+  rig.transport.connected();
+  for (let minute = 0; minute < 20; minute += 1) {
+    assert.equal(underWay(rig), 1);
+    rig.clock.advance(60_000);
+  }
+  assert.equal(rig.oneAtATimeCount, 1);
+});
+
+test('who hangs up on single requests too, or stood many together before, or from whom we parted, is asked several again', () => {
+  const parts: readonly ((rig: Rig) => void)[] = [
+    (rig) => {
+      rig.transport.disconnected(RESET, true);
+      rig.transport.connected();
+      rig.read(0);
+      rig.transport.disconnected(RESET, true);
+    },
+    (rig) => rig.transport.disconnected(RESET, false),
+    (rig) => {
+      rig.clock.advance(2000);
+      rig.transport.disconnected(RESET, true);
+    },
+  ];
+  for (const [index, part] of parts.entries()) {
+    const rig = new Rig({ window: 4 });
+    for (const address of [0, 1]) rig.read(address, 2, 1, 5000);
+    part(rig);
+    rig.transport.connected();
+    assert.equal(underWay(rig), 1, `${index}`);
+    rig.clock.advance(61_000);
+    assert.equal(underWay(rig), 4, `${index}`);
+    assert.equal(rig.oneAtATimeCount, 0);
+  }
+  const rig = new Rig({ window: 4 });
+  for (let round = 0; round < 8; round += 1) assert.equal(underWay(rig), 4);
+  rig.read(0);
+  rig.read(1);
+  rig.transport.disconnected(RESET, true);
+  rig.transport.connected();
+  assert.equal(underWay(rig), 1);
+  assert.equal(rig.oneAtATimeCount, 0);
+});
+
+test('what is known beforehand to be asked one at a time is', () => {
+  const rig = new Rig({ window: 4 });
+  rig.transport.oneAtATime();
+  assert.equal(underWay(rig), 1);
 });
 
 test('bytes that stand where the end of an answer was lost, and the next one behind them, are no answer', () => {

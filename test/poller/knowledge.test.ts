@@ -33,6 +33,16 @@ test('what a device taught is readable, in the words of device maps, and read ag
   assert.deepEqual([...again.refusals.keys()], ['serial']);
 });
 
+test('that a link stands one request at a time is kept for good', () => {
+  const knowledge = new Knowledge();
+  knowledge.isOneAtATime = true;
+  const record = knowledge.toRecord(device, NOW);
+  assert.deepEqual(record.limits, { in_flight: 1 });
+  const again = Knowledge.fromRecord(record, device, NOW);
+  again.forgetOld(NOW + 1e12);
+  assert.ok(again.isOneAtATime);
+});
+
 test('a record of another unit, bus or map says nothing about this device', () => {
   const record = taught().toRecord(device, NOW);
   for (const other of [

@@ -397,6 +397,48 @@ test('a link that is gone for a moment is no news; gone for longer, all its tags
   assert.equal(field.stateOf(device), 'online');
 });
 
+test('what its link hung up on for being two at a time is asked one at a time, in the next life too', async () => {
+  const bus = busOf(0, { inFlight: 4 });
+  const { field, devices, tags } = fieldOf(bus, 3, 4, { intervalMs: 200 }, 200);
+  field.poller.start();
+  await field.clock.run(2000);
+  assert.equal(field.line.inFlightMost, 4);
+  field.line.showOneAtATime();
+  await field.clock.run(1000);
+  field.line.inFlightMost = 0;
+  await field.clock.run(5000);
+  assert.equal(field.line.inFlightMost, 1);
+  for (const { index } of devices) assert.deepEqual(field.learned.get(index)?.limits, { in_flight: 1 });
+  const again = new PollerField({ bus, devices, tags, knowledge: field.learned });
+  again.poller.start();
+  await again.clock.run(5000);
+  assert.ok(again.line.isOneAtATime);
+  assert.equal(again.line.inFlightMost, 1);
+});
+
+test('after an outage each device has its own place in the period again', async () => {
+  const bus = busOf(0, { inFlight: 64 });
+  for (const outageMs of [2500, 10_000]) {
+    const { field, devices } = fieldOf(bus, 20, 1, { intervalMs: 1000 });
+    field.poller.start();
+    await field.clock.run(10_000);
+    field.line.isReachable = false;
+    field.line.cut();
+    await field.clock.run(outageMs);
+    field.line.isReachable = true;
+    await field.clock.run(3000);
+    const fromMs = field.nowMs;
+    await field.clock.run(1000);
+    const asked = field.line.asked.filter(({ atMs }) => atMs >= fromMs && atMs < fromMs + 1000);
+    assert.ok(asked.length >= devices.length);
+    for (let tenth = 0; tenth < 10; tenth += 1) {
+      const isIn = (atMs: number): boolean => Math.floor((atMs - fromMs) / 100) === tenth;
+      const count = asked.filter(({ atMs }) => isIn(atMs)).length;
+      assert.ok(count <= 5, `${count} of ${devices.length} in a tenth of the period, after ${outageMs} ms`);
+    }
+  }
+});
+
 test('a link that is up and yet dead is made anew', async () => {
   const bus = busOf(0);
   const { field, devices } = fieldOf(bus, 2, 3, { intervalMs: 200 });

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Random } from '../../src/simulator/random.js';
 import { ANSWER_FAULTS, type FaultSpec } from '../../src/simulator/spec.js';
 import { fieldOf, type FieldShape, type VirtualField } from '../support/virtualfield.js';
 
@@ -39,9 +40,31 @@ const MIXED: readonly FaultSpec[] = [
   ...ANSWER_FAULTS.map((name) => fault(name, 0.03)),
 ];
 
-function fieldAt(link: (typeof LINKS)[number], seed: number): VirtualField {
-  const shape = { units: [1, 2, 3, 4], addresses: ADDRESSES, turnaroundMs: 3 };
-  return fieldOf({ ...shape, ...link, rate: `${POLL_MS}ms`, timeout: `${TIMEOUT_MS}ms` }, seed);
+/** Answers that come twice and answers that look like those to other questions, so that they meet. */
+const CONFUSED: readonly FaultSpec[] = [
+  ...[2, 10, 40].map((ms) => ({ name: 'duplicate', probability: 0.1, ms }) as const),
+  fault('wrong-count', 0.3),
+  { name: 'slow', probability: 0.1, ms: 15 },
+  { name: 'late', probability: 0.05, ms: 60 },
+];
+
+function fieldAt(
+  link: (typeof LINKS)[number],
+  seed: number,
+  { pollMs = POLL_MS, turnaroundMs = 3 } = {},
+): VirtualField {
+  const shape = { units: [1, 2, 3, 4], addresses: ADDRESSES, turnaroundMs };
+  return fieldOf({ ...shape, ...link, rate: `${pollMs}ms`, timeout: `${TIMEOUT_MS}ms` }, seed);
+}
+
+/** A few faults, each as often and of as much as chance says. */
+function drawn(random: Random): FaultSpec[] {
+  return Array.from({ length: 2 + random.below(6) }, () => {
+    const name = ANSWER_FAULTS[random.below(ANSWER_FAULTS.length)] ?? 'silent';
+    const most = { late: 1000, slow: 80, duplicate: 60, split: 20 }[name as string];
+    const probability = 0.02 + random.next() * 0.25;
+    return { name, probability, ...(most === undefined ? {} : { ms: 1 + random.below(most) }) };
+  });
 }
 
 function fault(name: FaultSpec['name'], probability: number): FaultSpec {
@@ -78,6 +101,24 @@ for (const link of LINKS) {
       assert.deepEqual(field.wrong.slice(0, 3), [], `${name}: ${field.wrong.length} wrong values`);
       if (isLine) assert.equal(field.station.transcript.counts.silenceViolations, 0);
     }
+  });
+
+  test(`faults of every sort and number on ${link.name}, units quick and slow, polls rare and flat out: no wrong value`, async () => {
+    for (let seed = 100; seed < (isLong ? 150 : 105); seed += 1) {
+      const random = new Random(seed);
+      const field = fieldAt(link, seed, { pollMs: [15, 50, 200][seed % 3], turnaroundMs: random.below(30) });
+      const faults = seed % 5 === 0 ? CONFUSED : drawn(random);
+      await field.clock.run(3000);
+      await misbehave(field, faults, isLong ? 1000 : 400);
+      assert.deepEqual(field.wrong.slice(0, 3), [], `seed ${seed}: ${JSON.stringify(faults)}`);
+    }
+  });
+
+  test(`what comes twice meets what looks like another answer, polled flat out on ${link.name}: no wrong value`, async () => {
+    const field = fieldAt(link, 2, { pollMs: 15 });
+    await field.clock.run(3000);
+    await misbehave(field, CONFUSED, isLong ? 50_000 : 5000);
+    assert.deepEqual(field.wrong.slice(0, 3), [], `${field.wrong.length} wrong values`);
   });
 
   test(`all faults at random on ${link.name}: no wrong value`, async () => {

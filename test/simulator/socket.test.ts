@@ -141,7 +141,7 @@ test('an endpoint that takes one request at a time resets on the second', async 
   patient.send(REQUEST);
   assert.equal(await patient.answer(2 * RIGHT.length), RIGHT + RIGHT);
   const hasty = master();
-  hasty.send(Buffer.concat([REQUEST, REQUEST]));
+  hasty.send(Buffer.concat([REQUEST, REQUEST, REQUEST, REQUEST]));
   await until('the reset', () => hasty.ended === 'rst');
   assert.equal((await plant.counts('plc')).resets, 1);
 });

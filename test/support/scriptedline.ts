@@ -45,6 +45,7 @@ export class ScriptedLine implements Client {
   isReachable = true;
   inFlightMost = 0;
   resets = 0;
+  isOneAtATime = false;
   #inFlight = 0;
   #quietAtMs = 0;
   #suspects: { key: string; untilMs: number }[] = [];
@@ -67,6 +68,10 @@ export class ScriptedLine implements Client {
 
   watch(): void {}
 
+  oneAtATime(): void {
+    this.isOneAtATime = true;
+  }
+
   open(): void {
     this.#clock.after(5, () => {
       if (this.isUp) return;
@@ -78,6 +83,11 @@ export class ScriptedLine implements Client {
       this.isUp = true;
       this.#listener.up();
     });
+  }
+
+  /** The far side was found to stand one request at a time. */
+  showOneAtATime(): void {
+    this.#listener.oneAtATime?.();
   }
 
   /** The connection breaks; it is made again as soon as it can be. */

@@ -62,6 +62,8 @@ export class VirtualLine implements TransportHost {
     throw new Error('a line has no stream to be out of step');
   }
 
+  isOneAtATime(): void {}
+
   discarded(reason: string, bytes: number): void {
     this.discardedReasons.set(reason, (this.discardedReasons.get(reason) ?? 0) + bytes);
   }
