@@ -14,7 +14,7 @@ const GROUND = ['errors.ts', 'log.ts', 'clock.ts', 'metrics.ts', 'slab.ts', 'ent
 const ROOMS = {
   'main.ts': ['cli'],
   cli: ['gateway', 'uplink', 'web', 'poller', 'broker', 'store', 'config', 'modbus', 'simulator'],
-  gateway: ['uplink', 'web', 'poller', 'broker', 'store', 'config'],
+  gateway: ['uplink', 'web', 'poller', 'broker', 'store', 'config', 'modbus/frames.ts'],
   uplink: [
     'broker/message.ts',
     'broker/topic.ts',
@@ -26,7 +26,15 @@ const ROOMS = {
     'config/filter.ts',
   ],
   web: ['broker/listener.ts'],
-  'web/page': ['broker/framer.ts', 'broker/codec.ts', 'broker/properties.ts', 'broker/topic.ts'],
+  'web/page': [
+    'broker/framer.ts',
+    'broker/codec.ts',
+    'broker/properties.ts',
+    'broker/topic.ts',
+    'modbus/frames.ts',
+    'modbus/framing.ts',
+    'modbus/pcap.ts',
+  ],
   simulator: ['modbus', 'config'],
   poller: ['modbus', 'config/plant.ts', 'config/sharing.ts'],
   broker: ['store/store.ts'],

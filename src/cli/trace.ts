@@ -1,10 +1,10 @@
 /** `holdfast trace`: what passes on a bus of a running gateway, frame by frame. */
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { durationText, parseDuration } from '../config/units.js';
+import { FrameJoiner, type Framing, frameText, framingOf, type TracedFrame } from '../modbus/frames.js';
+import { PcapWriter } from '../modbus/pcap.js';
 import { BROKER_OPTIONS, plantOf } from './brokerlink.js';
 import { Daemon } from './daemon.js';
-import { type Frame, FrameJoiner, type Framing, frameText, framingOf } from './frames.js';
-import { PcapWriter } from './pcap.js';
 import { type Paint, paintOf } from './paint.js';
 import { nearest, some } from './target.js';
 import { EXIT, numberOption, textOption, UsageError, type Context, type Verb, VerbError } from './verb.js';
@@ -21,14 +21,20 @@ export const verb: Verb = {
     ...BROKER_OPTIONS,
     { flags: '--for DURATION', description: 'end after so long; until Ctrl-C unless given' },
     { flags: '-n, --count NUMBER', description: 'end after so many frames' },
-    { flags: '--pcap FILE', description: 'also write a capture file for Wireshark, as Modbus/TCP' },
+    {
+      flags: '--pcap FILE',
+      description: 'also write a capture file that Wireshark reads as Modbus/TCP, of any bus',
+    },
     { flags: '--hex', description: 'the bytes too' },
     { flags: '--jsonl', description: 'one JSON object a frame' },
   ],
   examples: [
     { command: 'trace -c holdfast.yaml line1', meaning: 'until Ctrl-C' },
     { command: 'trace -c holdfast.yaml line1 --for 10s --hex', meaning: 'ten seconds, with the bytes' },
-    { command: 'trace -c holdfast.yaml plc --pcap plc.pcap', meaning: 'open it with Wireshark' },
+    {
+      command: 'trace -c holdfast.yaml plc --pcap plc.pcap',
+      meaning: 'open it with wireshark, or tshark -r',
+    },
   ],
   run,
 };
@@ -41,7 +47,7 @@ interface Told {
 }
 
 async function run(context: Context): Promise<number> {
-  const { args, options, stdout, stderr, interrupted } = context;
+  const { args, options, stdout, interrupted } = context;
   const { name, framing, plant } = await busOf(context, args);
   const forMs = durationOf(context);
   let left = numberOption(options, 'count', 1, 1e9) ?? Infinity;
@@ -50,8 +56,6 @@ async function run(context: Context): Promise<number> {
   const file = pcapFile === undefined ? null : openSync(pcapFile, 'w');
   const pcap = file === null ? null : new PcapWriter(framing, (bytes) => void writeSync(file, bytes));
   const joiner = new FrameJoiner(framing);
-  let hasBegun = false;
-  let broken = 0;
   let enough: () => void = () => {};
   const isEnough = new Promise<null>((resolve) => (enough = () => resolve(null)));
   interrupted.addEventListener('abort', enough, { once: true });
@@ -63,12 +67,9 @@ async function run(context: Context): Promise<number> {
       if (left <= 0) return;
       // Our own gateway writes these (gateway/fieldwork.ts).
       const { t, d, x } = JSON.parse(Buffer.from(payload).toString()) as Told;
-      // The answer to a request from before the trace says nothing.
-      hasBegun ||= d === 'sent';
-      if (!hasBegun) return;
       for (const frame of joiner.push({ direction: d, bytes: Buffer.from(x, 'hex'), timeMs: t })) {
         stdout.write(`${show.line(frame)}\n`);
-        if (pcap?.add(frame.direction, frame.bytes, frame.timeMs) === false) broken += 1;
+        pcap?.add(frame);
         left -= 1;
       }
       if (left <= 0) enough();
@@ -77,7 +78,6 @@ async function run(context: Context): Promise<number> {
     const reason = await Promise.race([isEnough, daemon.link.closed]);
     if (reason !== null) throw new VerbError(EXIT.refused, `${daemon.link.url} closed the connection (${reason})`);
     await daemon.request('trace', { bus: name, for: '0ms' });
-    if (broken > 0) stderr.write(`${broken} broken frames have no place in ${pcapFile}\n`);
     return EXIT.ok;
   } finally {
     clearInterval(renew);
@@ -119,7 +119,7 @@ class Shown {
     this.#isHex = options['hex'] === true;
   }
 
-  line({ direction, bytes, timeMs }: Frame): string {
+  line({ direction, bytes, timeMs }: TracedFrame): string {
     const text = frameText(this.#framing, direction, bytes);
     const isSent = direction === 'sent';
     const afterMs = isSent || this.#sentAtMs === 0 ? null : Number((timeMs - this.#sentAtMs).toFixed(3));

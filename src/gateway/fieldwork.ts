@@ -7,7 +7,7 @@ import type { Clock } from '../clock.js';
 import type { Bus, Plant } from '../config/plant.js';
 import { parseDuration } from '../config/units.js';
 import { HoldfastError } from '../errors.js';
-import type { TracedFrame } from '../poller/messages.js';
+import type { TracedFrame } from '../modbus/frames.js';
 import type { PoolApi } from '../poller/pool.js';
 import { type FoundUnit, type ScanNews, worstMs } from '../poller/scan.js';
 import type { RunningScan } from '../poller/seat.js';

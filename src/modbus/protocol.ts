@@ -39,6 +39,9 @@ export const QUANTITY_MAX = {
   readWriteRegisters: 121,
 } as const;
 
+/** The longest PDU (Modbus 4.1). */
+export const PDU_MAX = 253;
+
 export const EXCEPTION_TEXT: Readonly<Record<number, string>> = {
   1: 'illegal function',
   2: 'illegal data address',

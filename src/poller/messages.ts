@@ -1,6 +1,7 @@
 /** The messages between pool and workers: parcels, and a few small typed ones; and what the pool makes of them. */
 import type { MessagePort } from 'node:worker_threads';
 import type { Batch, Bus, Device, Tag } from '../config/plant.js';
+import type { TracedFrame } from '../modbus/frames.js';
 import type { KnowledgeRecord } from './knowledge.js';
 import type { ParcelReader } from './parcel.js';
 import type { RingMemory } from './ring.js';
@@ -76,13 +77,6 @@ export type FromWorker =
   | { readonly kind: 'frame'; readonly busIndex: number; readonly frame: TracedFrame }
   | { readonly kind: 'pong' }
   | { readonly kind: 'stopped' };
-
-/** A frame as it was on the wire; time in ms since 1970, with fractions. */
-export interface TracedFrame {
-  readonly direction: 'sent' | 'received';
-  readonly bytes: Uint8Array;
-  readonly timeMs: number;
-}
 
 /** What the pool tells the gateway. Calls come on the main thread; parcels are valid only during the call. */
 export interface PoolListener {

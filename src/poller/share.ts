@@ -9,7 +9,8 @@ import type { Bus, Device, ShareSettings } from '../config/plant.js';
 import type { Request } from '../modbus/client.js';
 import { FUNCTION } from '../modbus/protocol.js';
 import { answerPduOf, decodeRequest, EXCEPTION, exceptionPdu, type ExceptionCode } from '../modbus/server.js';
-import { type Frame, tcpFrame, TcpRequestReader } from '../modbus/serverframes.js';
+import { type Frame, tcpFrame } from '../modbus/framing.js';
+import { TcpRequestReader } from '../modbus/serverframes.js';
 import type { VisitAnswer } from './visitors.js';
 
 export interface ShareOptions {

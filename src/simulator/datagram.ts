@@ -1,7 +1,8 @@
 /** A simulated bus behind Modbus UDP: each datagram is one MBAP frame, answers go to whoever asked. */
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import type { Clock } from '../clock.js';
-import { TcpRequestReader, type Frame } from '../modbus/serverframes.js';
+import { type Frame } from '../modbus/framing.js';
+import { TcpRequestReader } from '../modbus/serverframes.js';
 import type { Address, Endpoint } from './endpoint.js';
 import type { SocketSpec } from './spec.js';
 import type { Answer, Station } from './station.js';

@@ -2,7 +2,7 @@
  * What a fault makes of an answer: pieces with pauses before them, and how the connection fares afterwards. Where a
  * fault sends what must be rejected, its registers are spoiled, so that a master that takes it shows a wrong value.
  */
-import { asciiFrame, rtuFrame, tcpFrame, type Frame } from '../modbus/serverframes.js';
+import { asciiFrame, rtuFrame, tcpFrame, type Frame } from '../modbus/framing.js';
 import type { Random } from './random.js';
 import { ANSWER_FAULTS, type AnswerFault, type FaultSpec } from './spec.js';
 

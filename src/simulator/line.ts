@@ -4,7 +4,8 @@
  * The same object serves pseudo-terminals in real time, converters on TCP, and masses of exchanges in virtual time.
  */
 import type { Cancel, Clock } from '../clock.js';
-import { readAscii, readRtu, rtuRequestLength, type Frame } from '../modbus/serverframes.js';
+import { readAscii, readRtu, type Frame } from '../modbus/framing.js';
+import { rtuRequestLength } from '../modbus/serverframes.js';
 import type { LineSpec } from './spec.js';
 import type { Answer, Station } from './station.js';
 

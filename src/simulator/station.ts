@@ -5,7 +5,7 @@
 import { performance } from 'node:perf_hooks';
 import type { Clock } from '../clock.js';
 import { answerPdu, exceptionPdu } from '../modbus/server.js';
-import type { Frame } from '../modbus/serverframes.js';
+import type { Frame } from '../modbus/framing.js';
 import { deliver, encode, plainDelivery, preventsExecution, strike, type Delivery } from './faults.js';
 import type { FramingName } from './faults.js';
 import { hashOf } from './random.js';

@@ -1,12 +1,12 @@
 /** scan and trace: on a simulated line and network, alone and by a running gateway whose polls pause meanwhile. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { Daemon } from '../support/daemon.js';
 import { holdfast } from '../support/holdfast.js';
 import { startLine, startTcp } from '../support/plant.js';
 import { RunningVerb, Typist } from '../support/verb.js';
+import { dissected } from '../support/wireshark.js';
 
 interface Found {
   readonly unit: number;
@@ -86,7 +86,7 @@ test('a gateway scans the line that it holds, and polls again afterwards', async
   void plant;
 });
 
-test('frames of a line are told whole and decoded, and the capture has requests and answers of Modbus/TCP', async (t) => {
+test('frames of a line are told whole and decoded, and Wireshark reads the capture as Modbus/TCP', async (t) => {
   const { path } = await startLine(t, [METER]);
   const daemon = await gatewayOn(t, `{ protocol: rtu, path: "${path}", baud: 9600 }`);
   const pcap = join(daemon.folder, 'line.pcap');
@@ -106,16 +106,13 @@ test('frames of a line are told whole and decoded, and the capture has requests 
   assert.ok(lines.length >= 6, stdout);
   assert.match(stdout, /-> .* unit 7 {2}read input registers {2}0 {2}07 04 00 00 00 01/);
   assert.match(stdout, /<- +[\d.]+ms {2}unit 7 {2}read input registers {2}\d+/);
-  const packets = packetsOf(readFileSync(pcap));
+  const packets = dissected(pcap);
   assert.ok(packets.length >= 6);
-  for (const { source, destination, transaction, length, pdu } of packets) {
-    assert.equal([source, destination].filter((port) => port === 502).length, 1);
-    assert.equal(length, pdu.length + 1);
-    assert.equal(pdu[0], 4);
-    assert.ok(transaction > 0);
+  for (const packet of packets) {
+    assert.equal(packet['frame.protocols'], 'raw:ip:tcp:mbtcp:modbus');
+    assert.deepEqual([packet['mbtcp.unit_id'], packet['modbus.func_code']], ['7', '4']);
   }
-  const [request, answer] = packets.slice(packets.findIndex(({ destination }) => destination === 502));
-  assert.equal(answer?.transaction, request?.transaction);
+  assert.equal(packets[1]?.['modbus.request_frame'], '1');
 });
 
 test('frames of a network bus come as JSON lines, and a wrong bus is exit 2', async (t) => {
@@ -131,46 +128,3 @@ test('frames of a network bus come as JSON lines, and a wrong bus is exit 2', as
   assert.equal((await holdfast(['trace', ...at, 'nothing'])).code, 2);
   assert.equal((await holdfast(['trace', ...at, 'line1', '--for', '300ms'])).code, 0);
 });
-
-interface Packet {
-  readonly source: number;
-  readonly destination: number;
-  readonly transaction: number;
-  readonly length: number;
-  readonly pdu: Buffer;
-}
-
-/** pcap of raw IPv4 (LINKTYPE 101), TCP without options. */
-function packetsOf(file: Buffer): Packet[] {
-  assert.equal(file.readUInt32LE(0), 0xa1b2c3d4);
-  assert.equal(file.readUInt32LE(20), 101);
-  const packets: Packet[] = [];
-  for (let at = 24; at < file.length; at += 16 + file.readUInt32LE(at + 8)) {
-    const ip = file.subarray(at + 16, at + 16 + file.readUInt32LE(at + 8));
-    assert.equal(sum(ip.subarray(0, 20)), 0xffff);
-    const pseudo = Buffer.concat([
-      ip.subarray(12, 20),
-      Buffer.from([0, 6, 0, ip.length - 20]),
-      ip.subarray(20),
-    ]);
-    assert.equal(sum(pseudo), 0xffff);
-    const tcp = ip.subarray(20);
-    const adu = tcp.subarray(20);
-    packets.push({
-      source: tcp.readUInt16BE(0),
-      destination: tcp.readUInt16BE(2),
-      transaction: adu.readUInt16BE(0),
-      length: adu.readUInt16BE(4),
-      pdu: adu.subarray(7),
-    });
-  }
-  return packets;
-}
-
-/** Ones' complement sum: all ones where a checksum is right. */
-function sum(bytes: Buffer): number {
-  let total = 0;
-  for (let at = 0; at < bytes.length; at += 2) total += (bytes[at] ?? 0) * 256 + (bytes[at + 1] ?? 0);
-  while (total > 0xffff) total = (total & 0xffff) + (total >>> 16);
-  return total;
-}

@@ -4,7 +4,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { systemClock } from '../../src/clock.js';
 import { answerPdu } from '../../src/modbus/server.js';
-import { asciiFrame, readAscii, readRtu, rtuFrame, rtuRequestLength } from '../../src/modbus/serverframes.js';
+import { asciiFrame, readAscii, readRtu, rtuFrame } from '../../src/modbus/framing.js';
+import { rtuRequestLength } from '../../src/modbus/serverframes.js';
 import { Unit } from '../../src/simulator/unit.js';
 
 function unit(): Unit {

@@ -1,7 +1,7 @@
 /** The line in virtual time: exact, and what each fault puts on it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { readRtu, rtuFrame, type Frame } from '../../src/modbus/serverframes.js';
+import { readRtu, rtuFrame, type Frame } from '../../src/modbus/framing.js';
 import { Line } from '../../src/simulator/line.js';
 import { ANSWER_FAULTS, type AnswerFault, type FaultSpec } from '../../src/simulator/spec.js';
 import { Station } from '../../src/simulator/station.js';

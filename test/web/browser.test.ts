@@ -8,6 +8,7 @@ import { Daemon } from '../support/daemon.js';
 import { launchBrowser, VIEWS } from '../support/page.js';
 import { socketOf } from '../support/plant.js';
 import { until } from '../support/wait.js';
+import { dissected } from '../support/wireshark.js';
 
 const STROKES: ValueSpec = {
   table: 'input-register',
@@ -148,6 +149,27 @@ test('the frames of a bus are shown as they pass, filtered, and stand still on p
   assert.equal(await frames.first().innerText(), first);
   await page.getByRole('button', { name: 'Frames' }).click();
   await frames.first().waitFor({ state: 'detached' });
+  await page.close();
+});
+
+test('the frames that are shown are saved as a capture that Wireshark reads', async () => {
+  const page = await open('buses');
+  await page.getByRole('button', { name: 'Frames' }).click();
+  const frames = page.getByRole('region', { name: 'Frames' }).locator('tbody tr');
+  await frames.filter({ hasText: 'received' }).first().waitFor();
+  await page.getByRole('searchbox').fill('read input registers');
+  await until('only those', async () => (await frames.filter({ hasText: 'holding' }).count()) === 0);
+  const [saved] = await Promise.all([
+    page.waitForEvent('download'),
+    page.getByRole('button', { name: 'Download pcap' }).click(),
+  ]);
+  assert.equal(saved.suggestedFilename(), 'plc.pcap');
+  const packets = dissected(await saved.path());
+  assert.ok(packets.length >= 2);
+  for (const packet of packets) {
+    assert.equal(packet['frame.protocols'], 'raw:ip:tcp:mbtcp:modbus');
+    assert.equal(packet['modbus.func_code'], '4');
+  }
   await page.close();
 });
 

@@ -1,6 +1,7 @@
 /** Each bus: whether it is up, how much of its time is in use, and what passes on it. */
 import { signal } from '@preact/signals';
 import type { FunctionComponent } from 'preact';
+import { framingOf } from '../../modbus/frames.js';
 import { FrameLog } from './frames.js';
 import { say } from './language.js';
 import { Failure, useAnswer } from './parts.js';
@@ -58,7 +59,7 @@ export const BusView: FunctionComponent = () => {
             >
               {say('frames')}
             </button>
-            {traced.value === name && <FrameLog bus={name} />}
+            {traced.value === name && <FrameLog bus={name} framing={framingOf(link)} />}
           </section>
         );
       })}

@@ -3,7 +3,7 @@ import { useSignal } from '@preact/signals';
 import type { FunctionComponent } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { say } from './language.js';
-import { Failure, Table } from './parts.js';
+import { Failure, Search, Table } from './parts.js';
 import { parse } from './plant.js';
 import { link, request, subscribe, topicOf } from './session.js';
 
@@ -52,12 +52,7 @@ export const LogView: FunctionComponent = () => {
             </option>
           ))}
         </select>
-        <input
-          aria-label={say('filter')}
-          placeholder={say('filter')}
-          value={filter.value}
-          onInput={(event) => (filter.value = event.currentTarget.value)}
-        />
+        <Search text={filter} hint="filter" />
         <button
           type="button"
           onClick={() => void navigator.clipboard.writeText(shown.map(textOf).join('\n'))}

@@ -94,12 +94,12 @@ export const Failure: FunctionComponent<{ text: string | null }> = ({ text }) =>
     </p>
   );
 
-/** Where one looks for tags. */
-export const Search: FunctionComponent<{ text: Signal<string> }> = ({ text }) => (
+/** Where one looks for something, said by the hint. */
+export const Search: FunctionComponent<{ text: Signal<string>; hint: Key }> = ({ text, hint }) => (
   <input
     type="search"
-    placeholder={say('search')}
-    aria-label={say('search')}
+    placeholder={say(hint)}
+    aria-label={say(hint)}
     value={text.value}
     onInput={(event) => (text.value = event.currentTarget.value)}
   />
@@ -132,10 +132,10 @@ export function useAnswer<T>(
   return { answer: answer.value, failure: failure.value };
 }
 
-/** Saves a text as a file of the user's. */
-export function download(name: string, text: string): void {
+/** Saves something as a file of the user's. */
+export function download(name: string, pieces: BlobPart[]): void {
   const anchor = document.createElement('a');
-  anchor.href = URL.createObjectURL(new Blob([text]));
+  anchor.href = URL.createObjectURL(new Blob(pieces));
   anchor.download = name;
   anchor.click();
   URL.revokeObjectURL(anchor.href);

@@ -23,7 +23,7 @@ const shown = computed(() => {
 export const TagsView: FunctionComponent = () => (
   <>
     <div class="tools">
-      <Search text={search} />
+      <Search text={search} hint="search" />
       <label>
         <input
           type="checkbox"

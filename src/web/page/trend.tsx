@@ -39,7 +39,7 @@ export const TrendView: FunctionComponent = () => {
       <Failure text={failure} />
       <details open>
         <summary>{say('choose_tags')}</summary>
-        <Search text={wanted} />
+        <Search text={wanted} hint="search" />
         <div class="choices">
           {offered.value.map((tag) => (
             <label key={tag.about.topic}>
@@ -60,7 +60,7 @@ export const TrendView: FunctionComponent = () => {
           <p>
             <small>{say('zoom_hint')}</small>
           </p>
-          <button type="button" onClick={() => download('trend.csv', csv(answer, topics))}>
+          <button type="button" onClick={() => download('trend.csv', [csv(answer, topics)])}>
             {say('download_csv')}
           </button>
         </>
