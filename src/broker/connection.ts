@@ -90,6 +90,8 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   /** Topic of the alias that was proposed last. */
   #proposed = '';
   #isPaused = false;
+  /** It sent more than its rates allow. */
+  #isSlowed = false;
   /** Tokens left of the client's rates; null: no rate is limited. */
   #rates: { messages: number; bytes: number; atMs: number } | null = null;
 
@@ -141,6 +143,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   receive(bytes: Uint8Array, start: number, end: number): void {
     if (this.#state === 'closed') return;
     this.#core.counters.bytesReceived.value += end - start;
+    this.#core.beginReading();
     try {
       const refused = this.#framer.push(bytes, start, end);
       this.#host.publishing.flush();
@@ -175,6 +178,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     if (this.#framer.isStopped) this.pause();
     else if (this.#transport.pendingBytes > READ_STOP_BYTES) this.pause();
     else if (this.#waitsForDisk) this.pause();
+    else if (this.#core.isTurnOver) this.#waitForTurn();
     const rates = this.#rates;
     if (rates === null || this.#state !== 'open') return;
     rates.bytes -= bytes;
@@ -198,10 +202,23 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
       waitS = Math.max(waitS, -rates.bytes / bytesPerSecond);
     }
     if (waitS <= 0) return;
+    this.#isSlowed = true;
     this.#transport.pause();
     clock.after(Math.min(waitS * 1000, 10_000), () => {
-      if (this.#state === 'open' && !this.#isPaused) this.#transport.resume();
+      this.#isSlowed = false;
+      this.#readOn();
     });
+  }
+
+  /** One who sends without end must not have the loop to itself. */
+  #waitForTurn(): void {
+    this.#transport.pause();
+    this.#core.afterTurn(() => this.#readOn());
+  }
+
+  /** Reads again, unless there is another reason not to. */
+  #readOn(): void {
+    if (this.#state !== 'closed' && !this.#isPaused && !this.#isSlowed) this.#transport.resume();
   }
 
   /** It has put off more than the disk takes: nothing more is read from it until that is kept. */
@@ -226,7 +243,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     if (this.#state === 'closed') return;
     if (this.#isPaused && this.#transport.pendingBytes <= READ_STOP_BYTES && !this.#waitsForDisk) {
       this.#isPaused = false;
-      this.#transport.resume();
+      this.#readOn();
     }
     this.outbox.touch();
   }

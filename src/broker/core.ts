@@ -13,7 +13,8 @@ import { Commits, type CommitTurns, type Owed } from './commits.js';
 import type { BrokerCounters } from './counters.js';
 import type { BrokerLimits } from './limits.js';
 import type { Message, QoS } from './message.js';
-import { Arena, backlog, type Outbox } from './outbox.js';
+import { held } from './held.js';
+import { Arena, type Outbox } from './outbox.js';
 import { type Retained, RetainedMessages } from './retained.js';
 import type { Group, Owner, Route } from './route.js';
 import { Routing } from './routing.js';
@@ -69,8 +70,12 @@ const BACKLOG_BYTES = 4 * 1024 * 1024;
 const OVERFLOW_MS = 10_000;
 /** A socket tells that it has drained only when it held more than its high-water mark, which is less than this. */
 const OUTBOX_MIN = 131_072;
-/** Share of the memory limit that all slow readers together may hold. */
-const BACKLOG_SHARE = 0.1;
+/** Share of the memory limit that may be held for all slow readers together before each gets less. */
+const HELD_SHARE = 0.15;
+/** What may wait in memory for one slow reader while that is little. */
+const QUEUED_MIN = 65_536;
+/** When reading has taken so long, those who send more wait for the next turn, and others have theirs. */
+const TURN_MS = 5;
 const NEVER_EXPIRES_S = 0xffffffff;
 
 export class Core implements SessionHost, CommitTurns {
@@ -97,6 +102,9 @@ export class Core implements SessionHost, CommitTurns {
   #dirty: Outbox[] = [];
   #waiting: Session[] = [];
   #immediate: NodeJS.Immediate | null = null;
+  /** When the first bytes of this turn came. */
+  #readingSinceMs: number | null = null;
+  readonly #afterTurn: (() => void)[] = [];
   /** Called at the end of each turn before anything is written. */
   beforeFlush: () => void = () => {};
 
@@ -120,10 +128,14 @@ export class Core implements SessionHost, CommitTurns {
   isShort = false;
   isStopped = false;
 
+  /** Slow readers together hold so much that each of them gets little. */
+  get isTight(): boolean {
+    return this.isShort || held.bytes > this.limits.maxMemoryBytes * HELD_SHARE;
+  }
+
   /** Unsent bytes of one connection above which QoS 0 to it is dropped. */
   get outboxBytes(): number {
-    const isLow = this.isShort || backlog.bytes > this.limits.maxMemoryBytes * BACKLOG_SHARE;
-    return isLow ? OUTBOX_MIN : Math.max(OUTBOX_MIN, this.limits.maxOutboxBytes);
+    return this.isTight ? OUTBOX_MIN : Math.max(OUTBOX_MIN, this.limits.maxOutboxBytes);
   }
 
   get maxQueuedMessages(): number {
@@ -132,6 +144,10 @@ export class Core implements SessionHost, CommitTurns {
 
   get maxQueuedBytes(): number {
     return this.limits.maxQueuedBytes;
+  }
+
+  get maxHeldBytes(): number {
+    return this.isTight ? Math.min(QUEUED_MIN, this.limits.maxQueuedBytes) : this.limits.maxQueuedBytes;
   }
 
   // ---------------------------------------------------------------- the turn of the loop
@@ -147,8 +163,26 @@ export class Core implements SessionHost, CommitTurns {
     this.#immediate ??= setImmediate(() => this.#endTurn());
   }
 
+  /** Somebody's bytes are about to be read. */
+  beginReading(): void {
+    if (this.#readingSinceMs !== null) return;
+    this.#readingSinceMs = this.clock.monotonicMs();
+    this.schedule();
+  }
+
+  /** This turn has had its time: who sends more is read from again at the next. */
+  get isTurnOver(): boolean {
+    return this.#readingSinceMs !== null && this.clock.monotonicMs() - this.#readingSinceMs > TURN_MS;
+  }
+
+  /** Goes on when this turn's output is written. */
+  afterTurn(then: () => void): void {
+    this.#afterTurn.push(then);
+  }
+
   #endTurn(): void {
     this.#immediate = null;
+    this.#readingSinceMs = null;
     this.beforeFlush();
     const dirty = this.#dirty;
     this.#dirty = [];
@@ -162,6 +196,7 @@ export class Core implements SessionHost, CommitTurns {
     }
     this.arena.endTurn();
     this.commits.endTurn();
+    for (const goOn of this.#afterTurn.splice(0)) goOn();
   }
 
   get appendedPosition(): number {

@@ -10,7 +10,7 @@ import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import type { Log } from '../log.js';
 import { Connection, type ConnectionHost, type Peer } from './connection.js';
 import type { Transport } from './outbox.js';
-import { readInto, SocketTransport } from './transport.js';
+import { heldUntilTaken, readInto, SocketTransport } from './transport.js';
 
 export interface ListenerSettings {
   readonly protocol: 'mqtt' | 'mqtts' | 'ws' | 'wss' | 'unix';
@@ -240,9 +240,9 @@ class WebSocketTransport implements Transport {
     this.#socket = socket;
   }
 
-  write(bytes: Uint8Array): boolean {
+  write(bytes: Uint8Array, heldBytes: number): boolean {
     if (this.#webSocket.readyState !== this.#webSocket.OPEN) return true;
-    this.#webSocket.send(bytes, { binary: true, compress: false });
+    this.#webSocket.send(bytes, { binary: true, compress: false }, heldUntilTaken(heldBytes));
     return this.#webSocket.bufferedAmount === 0;
   }
 

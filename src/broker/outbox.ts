@@ -4,13 +4,13 @@
  * that does not continue it the bytes are copied together. Buffers are borrowed while there is something to write.
  */
 
-/** What the kernel has not taken of all plain sockets together. */
-export const backlog = { bytes: 0 };
-
 /** Where an outbox writes to. */
 export interface Transport {
-  /** True: the kernel took everything, so the bytes may be reused at once. */
-  write(bytes: Uint8Array): boolean;
+  /**
+   * True: the kernel took everything, so the bytes may be reused at once. Until it has, they hold so much memory, which is
+   * more than their length when they lie in a larger buffer of their own.
+   */
+  write(bytes: Uint8Array, heldBytes: number): boolean;
   /** Bytes handed over and not yet taken by the kernel. */
   readonly pendingBytes: number;
   pause(): void;
@@ -193,7 +193,7 @@ export class Outbox {
       this.sentBytes += slice.length;
       this.#slice = null;
       this.#sliceStart = this.#sliceEnd = 0;
-      if (!this.#transport.write(slice)) this.#arena.isPinned = true;
+      if (!this.#transport.write(slice, slice.length)) this.#arena.isPinned = true;
       return;
     }
     const buffer = this.buffer;
@@ -202,7 +202,7 @@ export class Outbox {
     this.buffer = null;
     this.#length = 0;
     this.sentBytes += length;
-    if (length === 0 || this.#transport.write(view(buffer, 0, length))) giveBack(buffer);
+    if (length === 0 || this.#transport.write(view(buffer, 0, length), buffer.length)) giveBack(buffer);
   }
 
   /** Turns the slice into own bytes. */

@@ -3,6 +3,8 @@
  * object each. Packet identifier and message expiry are filled in when a packet leaves.
  */
 
+import { held } from './held.js';
+
 /** What stands before each packet, so that it can be finished when it leaves. */
 export interface Waiting {
   bytes: Uint8Array;
@@ -17,6 +19,9 @@ export interface Waiting {
 
 const CHUNK_BYTES = 65536;
 const CHUNK_MIN = 4096;
+/** Chunks that were let go and are used again: a queue that overflows makes and drops them all the time. */
+const SPARE_MAX = 16;
+const spares: Uint8Array[] = [];
 /** Numbers a packet: start, end, identifier place, expiry place, expiry time. */
 const FIELDS = 5;
 
@@ -53,7 +58,9 @@ export class MemoryQueue {
     let chunk = this.#chunks.at(-1);
     if (chunk === undefined || chunk.length + length > chunk.bytes.length) {
       const size = Math.max(length, chunk === undefined ? CHUNK_MIN : CHUNK_BYTES);
-      chunk = { bytes: Buffer.allocUnsafeSlow(size), length: 0, fields: [], next: 0 };
+      const spare = size === CHUNK_BYTES ? spares.pop() : undefined;
+      chunk = { bytes: spare ?? Buffer.allocUnsafeSlow(size), length: 0, fields: [], next: 0 };
+      held.bytes += size;
       this.#chunks.push(chunk);
     }
     return { bytes: chunk.bytes, start: chunk.length };
@@ -91,8 +98,10 @@ export class MemoryQueue {
     this.#bytes -= (chunk.fields[chunk.next + 1] ?? 0) - (chunk.fields[chunk.next] ?? 0);
     chunk.next += FIELDS;
     if (chunk.next < chunk.fields.length) return;
-    if (this.#chunks.length > 1 || chunk.bytes.length > CHUNK_MIN) this.#chunks.shift();
-    else {
+    if (this.#chunks.length > 1 || chunk.bytes.length > CHUNK_MIN) {
+      this.#chunks.shift();
+      letGo(chunk);
+    } else {
       chunk.fields.length = 0;
       chunk.next = 0;
       chunk.length = 0;
@@ -100,8 +109,14 @@ export class MemoryQueue {
   }
 
   clear(): void {
+    this.#chunks.forEach(letGo);
     this.#chunks = [];
     this.#count = 0;
     this.#bytes = 0;
   }
+}
+
+function letGo({ bytes }: Chunk): void {
+  held.bytes -= bytes.length;
+  if (bytes.length === CHUNK_BYTES && spares.length < SPARE_MAX) spares.push(bytes);
 }

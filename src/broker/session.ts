@@ -9,6 +9,7 @@ import type { Identity, Rights } from './access.js';
 import { PublishWriter, PUBREL, type Publication, writeAcknowledgement, writeUint32 } from './codec.js';
 import type { Debtor, Owed } from './commits.js';
 import type { BrokerCounters } from './counters.js';
+import { held } from './held.js';
 import { AWAITS_PUBACK, AWAITS_PUBCOMP, AWAITS_PUBREC, FREE, InFlight, type State } from './inflight.js';
 import type { Outbox } from './outbox.js';
 import { MemoryQueue } from './queue.js';
@@ -51,6 +52,9 @@ export interface SessionHost {
   readonly counters: BrokerCounters;
   readonly maxQueuedMessages: number;
   readonly maxQueuedBytes: number;
+  /** How much of them may wait in memory for one session now: less while slow readers together hold too much. */
+  readonly maxHeldBytes: number;
+  readonly isTight: boolean;
   /** Everything up to here is kept. */
   readonly keptPosition: number;
   owe(link: Link, owed: Owed): void;
@@ -66,8 +70,9 @@ export interface SessionHost {
 export type Feed = () => boolean;
 
 /** How much of a queue is read at once: so many bytes by the average, within these counts. */
-const SLICE_BYTES = 1024 * 1024;
-const SLICE_MIN = 16;
+const SLICE_BYTES = 512 * 1024;
+const SLICE_TIGHT_BYTES = 16 * 1024;
+const SLICE_MIN = 8;
 const SLICE_MAX = 1024;
 /** When a queue that could not be read is read again. */
 const READ_RETRY_MS = 1000;
@@ -114,6 +119,7 @@ export class Session {
   #last = 0;
   #slice: StoredMessage[] = [];
   #sliceIndex = 0;
+  #sliceBytes = 0;
   #isReading = false;
   /** Grows when what was read belongs to an earlier connection. */
   #round = 0;
@@ -126,7 +132,6 @@ export class Session {
   /** What waits in the store. */
   #waitingMessages = 0;
   #waitingBytes = 0;
-  #isTrimming = false;
 
   constructor(host: SessionHost, clientId: string, identity: Identity, rights: Rights) {
     this.#host = host;
@@ -219,7 +224,9 @@ export class Session {
   /** Everything it holds is given up. */
   end(): void {
     this.hasEnded = true;
+    this.#queue?.clear();
     this.#queue = null;
+    this.#forgetSlice();
     this.#feeds = null;
     const shared = this.#shared;
     this.#shared = null;
@@ -372,8 +379,8 @@ export class Session {
       this.#host.counters.dropped.value++;
       return;
     }
-    const { maxQueuedBytes, maxQueuedMessages } = this.#host;
-    while (queue.count > 0 && (queue.count >= maxQueuedMessages || queue.bytes + length > maxQueuedBytes)) {
+    const { maxHeldBytes, maxQueuedMessages } = this.#host;
+    while (queue.count > 0 && (queue.count >= maxQueuedMessages || queue.bytes + length > maxHeldBytes)) {
       queue.shift();
       this.#countDropped(1);
     }
@@ -393,9 +400,8 @@ export class Session {
     }
     this.#last = publication.position;
     this.#waitingMessages++;
-    this.#waitingBytes += publication.payloadEnd - publication.payloadStart;
-    const { maxQueuedMessages, maxQueuedBytes } = this.#host;
-    if (this.#waitingMessages > maxQueuedMessages || this.#waitingBytes > maxQueuedBytes) void this.#trim();
+    this.#waitingBytes += sizeOf(publication);
+    this.#trim();
     link?.outbox.touch();
   }
 
@@ -489,7 +495,7 @@ export class Session {
       if (this.#unsent?.size === 0) this.#unsent = null;
     } else {
       this.#waitingMessages = Math.max(0, this.#waitingMessages - 1);
-      this.#waitingBytes = Math.max(0, this.#waitingBytes - (message.payloadEnd - message.payloadStart));
+      this.#waitingBytes = Math.max(0, this.#waitingBytes - sizeOf(message));
     }
     if (message.qos === 0) return this.#drop(position);
     const isReadable = this.rights.mayReadAt(message.topic, message.topicStart, message.topicEnd);
@@ -518,6 +524,8 @@ export class Session {
   /** Fetches what comes behind the slice while the rest of it is sent, so that nobody waits for the store. */
   #readAhead(): void {
     const last = this.#slice.at(-1);
+    // What the client is slow to take can be read again.
+    if (this.#host.isTight) return this.#forgetSlice();
     if (this.#isReading || last === undefined || this.#sliceIndex * 2 < this.#slice.length) return;
     if (last.position < Math.min(this.#last, this.#host.keptPosition)) this.#read(last.position);
   }
@@ -530,8 +538,7 @@ export class Session {
         if (this.#round !== round) return;
         this.#isReading = false;
         const left = this.#slice.slice(this.#sliceIndex);
-        this.#slice = left.length === 0 ? messages : left.concat(messages);
-        this.#sliceIndex = 0;
+        this.#hold(left.length === 0 ? messages : left.concat(messages));
         // Nothing is left of what was kept: the rest was dropped or expired.
         if (this.#slice.length === 0) {
           this.#cursor = Math.max(this.#cursor, Math.min(this.#last, this.#host.keptPosition));
@@ -554,46 +561,40 @@ export class Session {
   /** Gives up what was read and what is being read: it is asked for again from the cursor on. */
   #forgetSlice(): void {
     this.#round++;
-    this.#slice = [];
-    this.#sliceIndex = 0;
+    this.#hold([]);
     this.#isReading = false;
+  }
+
+  #hold(slice: StoredMessage[]): void {
+    held.bytes -= this.#sliceBytes;
+    this.#slice = slice;
+    this.#sliceIndex = 0;
+    this.#sliceBytes = slice.reduce((sum, message) => sum + sizeOf(message), 0);
+    held.bytes += this.#sliceBytes;
   }
 
   #sliceLength(): number {
     const average = this.#waitingMessages > 0 ? this.#waitingBytes / this.#waitingMessages : 0;
-    return Math.max(SLICE_MIN, Math.min(SLICE_MAX, Math.floor(SLICE_BYTES / (average + 256))));
+    const bytes = this.#host.isTight ? SLICE_TIGHT_BYTES : SLICE_BYTES;
+    return Math.max(SLICE_MIN, Math.min(SLICE_MAX, Math.floor(bytes / (average + 256))));
   }
 
   /** Drops the oldest that wait until the limits are met again. */
-  async #trim(): Promise<void> {
-    if (this.#isTrimming) return;
-    this.#isTrimming = true;
-    try {
-      let after = this.#cursor;
-      const { maxQueuedMessages, maxQueuedBytes } = this.#host;
-      while (this.#waitingMessages > maxQueuedMessages || this.#waitingBytes > maxQueuedBytes) {
-        const messages = await this.#host.store.read(
-          this.number,
-          Math.max(after, this.#cursor),
-          this.#sliceLength(),
-        );
-        if (messages.length === 0 || this.hasEnded) break;
-        for (const message of messages) {
-          const isOver = this.#waitingMessages > maxQueuedMessages || this.#waitingBytes > maxQueuedBytes;
-          if (!isOver) break;
-          after = message.position;
-          if (message.position <= this.#cursor || this.#unsent?.has(message.position) === true) continue;
-          this.#waitingMessages--;
-          this.#waitingBytes -= message.payloadEnd - message.payloadStart;
-          this.#cursor = message.position;
-          this.#drop(message.position);
-          this.#countDropped(1);
-        }
-      }
-    } catch {
-      // The disk refuses; the limit is looked at again with the next message.
-    } finally {
-      this.#isTrimming = false;
+  #trim(): void {
+    const { maxQueuedBytes, maxQueuedMessages, store } = this.#host;
+    let after = this.#cursor;
+    while (this.#waitingMessages > maxQueuedMessages || this.#waitingBytes > maxQueuedBytes) {
+      const oldest = store.oldest(this.number, after);
+      if (oldest === null) return;
+      after = oldest.position;
+      if (this.#unsent?.has(after) === true) continue;
+      this.#waitingMessages--;
+      this.#waitingBytes -= oldest.size;
+      this.#drop(after);
+      this.#countDropped(1);
+      // What was in flight before a new connection comes before it, and is yet to be sent.
+      if (this.#unsent === null) this.#cursor = after;
+      else this.#forgetSlice();
     }
   }
 
@@ -640,4 +641,16 @@ export class Session {
     }
     this.link?.outbox.touch();
   }
+}
+
+/** What a message counts against the limit of a queue. */
+function sizeOf({
+  topicStart,
+  topicEnd,
+  payloadStart,
+  payloadEnd,
+  propertiesStart,
+  propertiesEnd,
+}: Publication): number {
+  return topicEnd - topicStart + (payloadEnd - payloadStart) + (propertiesEnd - propertiesStart);
 }

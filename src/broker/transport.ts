@@ -4,7 +4,8 @@
  */
 import { Socket, type SocketConstructorOpts } from 'node:net';
 import type { Connection } from './connection.js';
-import { backlog, type Transport } from './outbox.js';
+import { held } from './held.js';
+import type { Transport } from './outbox.js';
 
 /** How long the other end has to take what is pending before a close is forced. */
 const LINGER_MS = 2000;
@@ -22,6 +23,8 @@ interface WriteRequest {
   handle: unknown;
   /** Keeps the bytes alive while the kernel has not taken them. */
   buffer: Uint8Array | null;
+  /** What that keeps of memory. */
+  heldBytes: number;
   transport: SocketTransport | null;
   oncomplete: ((this: WriteRequest, status: number) => void) | null;
 }
@@ -51,6 +54,7 @@ const streamWrap = findStreamWrap();
 let spare: WriteRequest | null = null;
 
 function completed(this: WriteRequest, status: number): void {
+  held.bytes -= this.heldBytes;
   this.transport?.written(this.buffer?.length ?? 0, status);
 }
 
@@ -71,15 +75,16 @@ export class SocketTransport implements Transport {
     this.#isDirect = isPlain && streamWrap !== null && typeof handleOf(socket)?.writeBuffer === 'function';
   }
 
-  write(bytes: Uint8Array): boolean {
+  write(bytes: Uint8Array, heldBytes: number): boolean {
     const socket = this.#socket;
     if (socket.destroyed) return true;
-    if (this.#isDirect && streamWrap !== null) return this.#writeDirectly(streamWrap, bytes);
-    socket.write(bytes);
+    if (this.#isDirect && streamWrap !== null) return this.#writeDirectly(streamWrap, bytes, heldBytes);
+    const letGo = heldUntilTaken(heldBytes);
+    socket.write(bytes, letGo);
     return socket.writableLength === 0;
   }
 
-  #writeDirectly(wrap: StreamWrap, bytes: Uint8Array): boolean {
+  #writeDirectly(wrap: StreamWrap, bytes: Uint8Array, heldBytes: number): boolean {
     const handle = handleOf(this.#socket);
     if (handle?.writeBuffer === undefined) return true;
     // A request is used up only by a write that has to wait.
@@ -96,14 +101,14 @@ export class SocketTransport implements Transport {
     if (wrap.streamBaseState[wrap.kLastWriteWasAsync] === 0) return true;
     spare = null;
     this.#pendingBytes += bytes.length;
-    backlog.bytes += bytes.length;
+    request.heldBytes = heldBytes;
+    held.bytes += heldBytes;
     return false;
   }
 
   /** The kernel took a write that had to wait, or will never take it. */
   written(bytes: number, status: number): void {
     this.#pendingBytes -= bytes;
-    backlog.bytes -= bytes;
     if (status < 0) this.#socket.destroy();
     else if (this.#pendingBytes === 0) this.owner?.drained();
   }
@@ -134,6 +139,12 @@ export class SocketTransport implements Transport {
   destroy(): void {
     this.#socket.destroy();
   }
+}
+
+/** Counts bytes as held; answers what to call once they are not. */
+export function heldUntilTaken(bytes: number): () => void {
+  held.bytes += bytes;
+  return () => (held.bytes -= bytes);
 }
 
 /** The handle below a socket; null when it is closed. */

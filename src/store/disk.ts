@@ -19,7 +19,15 @@ import { refusalOf } from './refusal.js';
 import { nameOf as segmentName } from './segments.js';
 import { nameOf as snapshotName } from './snapshot.js';
 import { State, storedSession } from './state.js';
-import type { Position, SessionNumber, Store, StoredMessage, StoredState, StoreRecord } from './store.js';
+import type {
+  Position,
+  QueuedMessage,
+  SessionNumber,
+  Store,
+  StoredMessage,
+  StoredState,
+  StoreRecord,
+} from './store.js';
 
 export interface DiskOptions {
   path: string;
@@ -168,6 +176,10 @@ export class DiskStore implements Store {
       this.append({ type: 'Dropped', session, position });
     }
     return messages;
+  }
+
+  oldest(session: SessionNumber, after: Position): QueuedMessage | null {
+    return this.#state.sessions.get(session)?.queue.next(after) ?? null;
   }
 
   /** Everything committed so far as one file, while work goes on; resolves with its size. */

@@ -8,6 +8,7 @@ import { Queue, type QueueEntry } from './queue.js';
 import type {
   Position,
   PublishedMessage,
+  QueuedMessage,
   Receiver,
   SessionNumber,
   Store,
@@ -103,6 +104,10 @@ export class MemoryStore implements Store {
       return message;
     });
     return Promise.resolve(found);
+  }
+
+  oldest(session: SessionNumber, after: Position): QueuedMessage | null {
+    return this.#sessions.get(session)?.queue.next(after) ?? null;
   }
 
   close(): Promise<void> {

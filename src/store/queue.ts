@@ -81,6 +81,16 @@ export class Queue {
     return old;
   }
 
+  /** The first entry after a position, or null. */
+  next(after: number): QueueEntry | null {
+    let next: QueueEntry | null = null;
+    this.visit(after, (entry) => {
+      next = entry;
+      return false;
+    });
+    return next;
+  }
+
   /** Entries after a position, oldest first, until the visitor returns false. */
   visit(after: number, visitor: (entry: QueueEntry) => boolean): void {
     for (let index = this.#chunkIndex(after); index < this.#chunks.length; index++) {

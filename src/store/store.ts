@@ -32,6 +32,13 @@ export interface StoredMessage {
   identifiers: readonly number[];
 }
 
+/** A message in a queue, without what it says. */
+export interface QueuedMessage {
+  position: Position;
+  /** Bytes of topic, payload and properties. */
+  size: number;
+}
+
 /** One durable receiver of a published message. */
 export interface Receiver {
   session: SessionNumber;
@@ -155,6 +162,8 @@ export interface Store {
    * that turned out damaged on the disk is left out and leaves the queue, so positions may be missing.
    */
   read(session: SessionNumber, after: Position, limit: number): Promise<StoredMessage[]>;
+  /** The first message of a session's queue after a position, as read() would find it, but not what it says. */
+  oldest(session: SessionNumber, after: Position): QueuedMessage | null;
   /** Commits, and leaves a state that opens fast. */
   close(): Promise<void>;
 }
