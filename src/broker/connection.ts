@@ -55,8 +55,6 @@ export interface Peer {
 }
 
 const KEEP_ALIVE_TIMEOUT = 0x8d;
-/** Above this many unsent bytes nothing more is read from the client. */
-const READ_STOP_BYTES = 1024 * 1024;
 
 export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   readonly #host: ConnectionHost;
@@ -132,9 +130,13 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     return this.#peer.certificateName;
   }
 
-  /** Only what the kernel refused counts: the rest is written at the end of the turn. */
+  /** As long as the kernel refuses nothing, what there is will be written at the end of the turn. */
   get isFull(): boolean {
-    return this.#transport.pendingBytes > this.#core.outboxBytes;
+    return this.#hasUnsent(this.#core.outboxBytes);
+  }
+
+  #hasUnsent(bytes: number): boolean {
+    return this.#transport.pendingBytes > 0 && this.outbox.pendingBytes > bytes;
   }
 
   // ---------------------------------------------------------------- bytes in
@@ -176,7 +178,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   #afterRead(bytes: number): void {
     // While a CONNECT waits for a password check or the store, what follows waits with the sender.
     if (this.#framer.isStopped) this.pause();
-    else if (this.#transport.pendingBytes > READ_STOP_BYTES) this.pause();
+    else if (this.#hasUnsent(this.#core.readStopBytes)) this.pause();
     else if (this.#waitsForDisk) this.pause();
     else if (this.#core.isTurnOver) this.#waitForTurn();
     const rates = this.#rates;
@@ -228,7 +230,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
 
   /** Bytes that the kernel has not taken. */
   get pendingBytes(): number {
-    return this.#transport.pendingBytes;
+    return this.outbox.pendingBytes;
   }
 
   /** Stops reading until the client has read what is owed to it, or the disk has taken what it sent. */
@@ -241,7 +243,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   /** The kernel took everything that was pending. */
   drained(): void {
     if (this.#state === 'closed') return;
-    if (this.#isPaused && this.#transport.pendingBytes <= READ_STOP_BYTES && !this.#waitsForDisk) {
+    if (this.#isPaused && !this.#hasUnsent(this.#core.readStopBytes) && !this.#waitsForDisk) {
       this.#isPaused = false;
       this.#readOn();
     }

@@ -68,8 +68,9 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 const BACKLOG_BYTES = 4 * 1024 * 1024;
 /** How often a session's overflow is told. */
 const OVERFLOW_MS = 10_000;
-/** A socket tells that it has drained only when it held more than its high-water mark, which is less than this. */
+/** What one slow reader may have unsent, and what it is read from with, while all together hold too much. */
 const OUTBOX_MIN = 131_072;
+const READ_STOP_BYTES = 1024 * 1024;
 /** Share of the memory limit that may be held for all slow readers together before each gets less. */
 const HELD_SHARE = 0.15;
 /** What may wait in memory for one slow reader while that is little. */
@@ -136,6 +137,11 @@ export class Core implements SessionHost, CommitTurns {
   /** Unsent bytes of one connection above which QoS 0 to it is dropped. */
   get outboxBytes(): number {
     return this.isTight ? OUTBOX_MIN : Math.max(OUTBOX_MIN, this.limits.maxOutboxBytes);
+  }
+
+  /** Unsent bytes of one connection above which nothing more is read from it. */
+  get readStopBytes(): number {
+    return this.isTight ? OUTBOX_MIN : READ_STOP_BYTES;
   }
 
   get maxQueuedMessages(): number {

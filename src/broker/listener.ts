@@ -8,9 +8,10 @@ import type { Duplex } from 'node:stream';
 import { createServer as createTlsServer, type SecureContextOptions, TLSSocket } from 'node:tls';
 import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import type { Log } from '../log.js';
+import { held } from './held.js';
 import { Connection, type ConnectionHost, type Peer } from './connection.js';
 import type { Transport } from './outbox.js';
-import { heldUntilTaken, readInto, SocketTransport } from './transport.js';
+import { readInto, SocketTransport } from './transport.js';
 
 export interface ListenerSettings {
   readonly protocol: 'mqtt' | 'mqtts' | 'ws' | 'wss' | 'unix';
@@ -206,13 +207,15 @@ export function webSocketUpgrade(
     if (!host.hasRoom(address)) return refuseUpgrade(socket, '503 Service Unavailable');
     server.handleUpgrade(request, socket, head, (webSocket) => {
       request.socket.setNoDelay(true);
-      const connection = new Connection(host, new WebSocketTransport(webSocket, request.socket), {
+      const transport = new WebSocketTransport(webSocket, request.socket);
+      const connection = new Connection(host, transport, {
         host: address,
         address: `${address}:${request.socket.remotePort ?? 0}`,
         certificateName: certificateName(request.socket),
         policy: { isAnonymousAllowed: isAnonymousAllowed(address) },
         listener: listenerName(),
       });
+      transport.owner = connection;
       host.opened(connection);
       webSocket.on('message', (data: RawData, isBinary: boolean) => {
         // Text frames end the connection [MQTT-6.0.0-1].
@@ -225,7 +228,6 @@ export function webSocketUpgrade(
       webSocket.on('close', () => connection.lost());
       // Both sides said that they close: it is over, though the other end may keep its socket open for a while.
       request.socket.on('finish', () => connection.lost());
-      request.socket.on('drain', () => connection.drained());
     });
   };
 }
@@ -234,6 +236,8 @@ class WebSocketTransport implements Transport {
   readonly #webSocket: WebSocket;
   readonly #socket: Socket;
   #isEnding = false;
+  /** Told when the kernel has taken everything. */
+  owner: { drained(): void } | null = null;
 
   constructor(webSocket: WebSocket, socket: Socket) {
     this.#webSocket = webSocket;
@@ -242,7 +246,11 @@ class WebSocketTransport implements Transport {
 
   write(bytes: Uint8Array, heldBytes: number): boolean {
     if (this.#webSocket.readyState !== this.#webSocket.OPEN) return true;
-    this.#webSocket.send(bytes, { binary: true, compress: false }, heldUntilTaken(heldBytes));
+    held.bytes += heldBytes;
+    this.#webSocket.send(bytes, { binary: true, compress: false }, () => {
+      held.bytes -= heldBytes;
+      if (this.#webSocket.bufferedAmount === 0) this.owner?.drained();
+    });
     return this.#webSocket.bufferedAmount === 0;
   }
 

@@ -4,6 +4,8 @@
  * that does not continue it the bytes are copied together. Buffers are borrowed while there is something to write.
  */
 
+import { held } from './held.js';
+
 /** Where an outbox writes to. */
 export interface Transport {
   /**
@@ -102,6 +104,8 @@ export class Outbox {
   #length = 0;
   /** Bytes written in all. */
   sentBytes = 0;
+  /** What is held here while the kernel is full. */
+  #heldBytes = 0;
 
   constructor(transport: Transport, arena: Arena, owner: OutboxOwner) {
     this.#transport = transport;
@@ -174,12 +178,13 @@ export class Outbox {
 
   /** Writes what there is before a close; nothing is written afterwards. */
   flushLast(): void {
-    this.#write();
+    this.#writeOut();
   }
 
   /** Forgets what was not written, for a connection that is gone. */
   drop(): void {
     this.#isClosed = true;
+    this.#hold(0);
     if (this.buffer !== null) giveBack(this.buffer);
     this.buffer = null;
     this.#length = 0;
@@ -187,7 +192,24 @@ export class Outbox {
     this.#sliceStart = this.#sliceEnd = 0;
   }
 
+  /**
+   * While the kernel is full, what follows is collected here: many small writes that wait would hold much more memory than
+   * they have bytes, and leave holes when they go.
+   */
   #write(): void {
+    if (this.#transport.pendingBytes > 0 && this.#length + this.#sliceEnd - this.#sliceStart < EARLY_BYTES) {
+      this.#own();
+      this.#hold(this.buffer?.length ?? 0);
+    } else this.#writeOut();
+  }
+
+  #hold(bytes: number): void {
+    held.bytes += bytes - this.#heldBytes;
+    this.#heldBytes = bytes;
+  }
+
+  #writeOut(): void {
+    this.#hold(0);
     if (this.#slice !== null) {
       const slice = view(this.#slice, this.#sliceStart, this.#sliceEnd);
       this.sentBytes += slice.length;

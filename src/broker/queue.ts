@@ -17,7 +17,8 @@ export interface Waiting {
   expiresAtMs: number;
 }
 
-const CHUNK_BYTES = 65536;
+/** Large ones go back to the system as soon as they are let go; the first ones are small and double. */
+const CHUNK_BYTES = 131_072;
 const CHUNK_MIN = 4096;
 /** Chunks that were let go and are used again: a queue that overflows makes and drops them all the time. */
 const SPARE_MAX = 16;
@@ -57,7 +58,7 @@ export class MemoryQueue {
   reserve(length: number): { bytes: Uint8Array; start: number } {
     let chunk = this.#chunks.at(-1);
     if (chunk === undefined || chunk.length + length > chunk.bytes.length) {
-      const size = Math.max(length, chunk === undefined ? CHUNK_MIN : CHUNK_BYTES);
+      const size = Math.max(length, Math.min(CHUNK_BYTES, (chunk?.bytes.length ?? CHUNK_MIN / 2) * 2));
       const spare = size === CHUNK_BYTES ? spares.pop() : undefined;
       chunk = { bytes: spare ?? Buffer.allocUnsafeSlow(size), length: 0, fields: [], next: 0 };
       held.bytes += size;

@@ -79,8 +79,11 @@ export class SocketTransport implements Transport {
     const socket = this.#socket;
     if (socket.destroyed) return true;
     if (this.#isDirect && streamWrap !== null) return this.#writeDirectly(streamWrap, bytes, heldBytes);
-    const letGo = heldUntilTaken(heldBytes);
-    socket.write(bytes, letGo);
+    held.bytes += heldBytes;
+    socket.write(bytes, () => {
+      held.bytes -= heldBytes;
+      if (socket.writableLength === 0) this.owner?.drained();
+    });
     return socket.writableLength === 0;
   }
 
@@ -141,12 +144,6 @@ export class SocketTransport implements Transport {
   }
 }
 
-/** Counts bytes as held; answers what to call once they are not. */
-export function heldUntilTaken(bytes: number): () => void {
-  held.bytes += bytes;
-  return () => (held.bytes -= bytes);
-}
-
 /** The handle below a socket; null when it is closed. */
 function handleOf(socket: Socket): Handle | null {
   // Not typed; whoever uses it checks what it needs.
@@ -204,10 +201,6 @@ interface Known extends Socket {
   [CONNECTION]?: Connection;
 }
 
-function drained(this: Known): void {
-  this[CONNECTION]?.drained();
-}
-
 function lost(this: Known): void {
   this[CONNECTION]?.lost();
 }
@@ -221,7 +214,6 @@ export function readInto(socket: Known, connection: Connection, isPlain: boolean
   const isShared =
     isPlain && userBuffer !== null && userBuffer.use(socket, (count) => connection.receive(shared, 0, count));
   if (!isShared) socket.on('data', (chunk: Buffer) => connection.receive(chunk, 0, chunk.length));
-  socket.on('drain', drained);
   socket.on('error', ignore);
   socket.on('end', lost);
   socket.on('close', lost);

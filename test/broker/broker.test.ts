@@ -74,11 +74,21 @@ async function refusedWith(url: string, options: IClientOptions): Promise<number
 }
 
 /** A socket that collects what comes. */
-async function raw(
+interface Raw {
+  readonly socket: Socket;
+  received(): Buffer;
+  closed(): boolean;
+}
+
+const raw = (port: number, ...bytes: (Uint8Array | number[])[]): Promise<Raw> =>
+  rawFrom('127.0.0.1', port, ...bytes);
+
+async function rawFrom(
+  localAddress: string,
   port: number,
   ...bytes: (Uint8Array | number[])[]
-): Promise<{ socket: Socket; received: () => Buffer; closed: () => boolean }> {
-  const socket = connectSocket(port, '127.0.0.1');
+): Promise<Raw> {
+  const socket = connectSocket({ port, host: '127.0.0.1', localAddress });
   sockets.push(socket);
   const chunks: Buffer[] = [];
   let isClosed = false;
@@ -257,17 +267,22 @@ describe('listeners', () => {
 
   test('connections beyond the limits are not taken, those that say nothing are closed', async () => {
     const { broker, port } = await start({
-      limits: { maxConnections: 3, maxConnectionsPerAddress: 2, connectTimeoutMs: 300 },
+      limits: { maxConnections: 3, maxConnectionsPerAddress: 2, connectTimeoutMs: 1000 },
     });
     const first = await raw(port, CONNECT5('a'));
     await until('CONNACK', () => first.received().length > 0);
     const second = await raw(port, [0x10]);
     const third = await raw(port);
     await until('the third is closed', () => third.closed());
+    const elsewhere = await rawFrom('127.0.0.2', port, CONNECT5('b'));
+    await until('CONNACK', () => elsewhere.received().length > 0);
+    const fifth = await rawFrom('127.0.0.3', port);
+    await until('the fifth is closed', () => fifth.closed());
+    assert.equal(broker.counters.connections.value, 3, 'the third and the fifth were not taken');
     await until('the silent one is closed', () => second.closed(), 3000);
     assert.equal(second.received().length, 0);
     assert.ok(!first.closed());
-    assert.equal(broker.connectedCount, 1);
+    assert.equal(broker.connectedCount, 2);
   });
 });
 

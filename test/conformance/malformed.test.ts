@@ -101,6 +101,8 @@ const OF_5: readonly Buffer[] = [
   hex('e0 02 00 05'),
   hex('f0 00'),
   hex('f0 02 19 00'),
+  hex('c0 80 00'),
+  hex('30 84 00 0001 61 00'),
 ];
 
 /** CONNECTs that no version accepts, or that this one does not. */

@@ -241,6 +241,7 @@ describe('sessions', { concurrency: 16 }, () => {
       const { id } = await first.next('PUBLISH');
       const { client: second, connack } = await scene.connectKept(clientId);
       assert.ok(connack.sessionPresent);
+      await first.closed();
       const again = await second.receive();
       assert.deepEqual([again.id, again.dup, again.payload.toString()], [id, true, 'open']);
       await publisher.publish(scene.topic(), 'live', { qos: 2 });

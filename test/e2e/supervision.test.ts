@@ -35,6 +35,8 @@ async function enter(
   const client = await connectAsync(`mqtt://127.0.0.1:${daemon.port()}`, {
     clientId,
     clean,
+    protocolVersion: 5,
+    properties: { sessionExpiryInterval: clean ? 0 : 3600 },
     reconnectPeriod: 0,
   });
   context.after(() => client.endAsync(true));
@@ -42,16 +44,16 @@ async function enter(
 }
 
 test('without descriptors clients that are in go on, messages are kept, and others come in once there are some', async (context) => {
-  const daemon = await start(context, { descriptors: 64 });
+  const daemon = await start(context, { descriptors: 256 });
   const away = await enter(context, daemon, 'away', false);
   await away.subscribeAsync('kept/#', { qos: 1 });
   await away.endAsync();
   const client = await enter(context, daemon, 'inside');
-  const flood: Socket[] = Array.from({ length: 150 }, () => connectSocket(daemon.port(), '127.0.0.1'));
+  const flood: Socket[] = Array.from({ length: 500 }, () => connectSocket(daemon.port(), '127.0.0.1'));
   context.after(() => flood.forEach((socket) => socket.destroy()));
   let closed = 0;
   for (const socket of flood) socket.on('error', () => {}).on('close', () => (closed += 1));
-  await until('those beyond the limit to be turned away', () => closed > 90);
+  await until('those beyond the limit to be turned away', () => closed > 300);
   for (let count = 0; count < 200; count += 1)
     await client.publishAsync('kept/a', 'x'.repeat(100_000), { qos: 1 });
   assert.deepEqual(
