@@ -28,7 +28,7 @@ const TABLES = {
   'discrete-input': { 0: BITS.toReversed() },
 };
 
-type Kind = 'tcp' | 'rtu-over-tcp' | 'ascii-over-tcp' | 'rtu' | 'ascii';
+type Kind = 'tcp' | 'udp' | 'rtu-over-tcp' | 'ascii-over-tcp' | 'rtu' | 'ascii';
 
 async function connect(maker: Maker, kind: Kind): Promise<{ server: ModbusServer; master: Master }> {
   if (kind !== 'rtu' && kind !== 'ascii') {
@@ -133,6 +133,21 @@ async function write(master: Master): Promise<void> {
   assert.deepEqual([...data], [0b1011]);
 }
 
+/** Functions 8 (loopback), 17 and 43/14, whose answers are as long as they are. */
+async function ask(master: Master): Promise<void> {
+  const raw = async (functionCode: number, ...data: number[]): Promise<Buffer> => {
+    const request = { kind: 'raw', unitId: 1, functionCode, data: Uint8Array.from(data) } as const;
+    const answer = await master.client.request(request, 2000);
+    assert.ok(answer.ok, `function ${functionCode} ${JSON.stringify(answer)}`);
+    return Buffer.from(answer.data);
+  };
+  assert.deepEqual([...(await raw(8, 0, 0, 0x12, 0x34))], [0, 0, 0x12, 0x34]);
+  const id = await raw(17);
+  assert.equal(id[0], id.length - 1, 'as many bytes as it says');
+  const identity = await raw(43, 14, 1, 0);
+  for (const text of ['Acme', 'M7', '2.1']) assert.ok(identity.includes(text), identity.toString('latin1'));
+}
+
 for (const maker of ['pymodbus', 'libmodbus'] as const) {
   for (const kind of ['tcp', 'rtu'] as const) {
     test(`${maker} over ${kind}: registers of every type and order, bits, and writes`, async () => {
@@ -150,11 +165,19 @@ for (const maker of ['pymodbus', 'libmodbus'] as const) {
   }
 }
 
-for (const kind of ['rtu-over-tcp', 'ascii-over-tcp', 'ascii'] as const) {
+for (const kind of ['udp', 'rtu-over-tcp', 'ascii-over-tcp', 'ascii'] as const) {
   test(`pymodbus over ${kind}: registers of every type and order, bits, and writes`, async () => {
     const { master } = await connect('pymodbus', kind);
     await compareAll(master);
     await readBits(master);
     await write(master);
+  });
+}
+
+for (const kind of ['tcp', 'udp', 'rtu', 'rtu-over-tcp', 'ascii', 'ascii-over-tcp'] as const) {
+  test(`pymodbus over ${kind}: loopback, server identifier and device identification`, async () => {
+    const { master } = await connect('pymodbus', kind);
+    await ask(master);
+    await ask(master);
   });
 }

@@ -1,76 +1,30 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
-import { readFileSync } from 'node:fs';
+import { Certificates } from '../support/certificates.js';
 import { Master, RawSlave, rightAnswer } from '../support/rawslave.js';
 import { until } from '../support/wait.js';
 
-const folder = mkdtempSync(join(tmpdir(), 'holdfast-tls-'));
-const file = (name: string): string => join(folder, name);
+const certificates = new Certificates();
 const closers: (() => Promise<void>)[] = [];
 afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
-after(() => rmSync(folder, { recursive: true, force: true }));
-
-function openssl(...args: string[]): void {
-  execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' });
-}
-
-/** An authority, and a certificate by it. */
-function authority(name: string): void {
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-  openssl(
-    'req',
-    '-x509',
-    ...key,
-    '-days',
-    '2',
-    '-subj',
-    `/CN=${name}`,
-    '-keyout',
-    `${name}.key`,
-    '-out',
-    `${name}.crt`,
-  );
-}
-
-function certificate(name: string, by: string, alternative: string): void {
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-  const names = ['-addext', `subjectAltName=${alternative}`];
-  openssl('req', ...key, '-subj', `/CN=${name}`, ...names, '-keyout', `${name}.key`, '-out', `${name}.csr`);
-  const sign = [
-    'x509',
-    '-req',
-    '-days',
-    '2',
-    '-in',
-    `${name}.csr`,
-    '-CA',
-    `${by}.crt`,
-    '-CAkey',
-    `${by}.key`,
-  ];
-  openssl(...sign, '-CAcreateserial', '-copy_extensions', 'copy', '-out', `${name}.crt`);
-}
+after(() => certificates.remove());
 
 before(() => {
-  authority('plant');
-  authority('stranger');
-  certificate('device', 'plant', 'IP:127.0.0.1,DNS:meter.example');
-  certificate('elsewhere', 'plant', 'DNS:other.example');
-  certificate('gateway', 'plant', 'DNS:gateway.example');
-  certificate('intruder', 'stranger', 'DNS:gateway.example');
+  certificates.authority('plant');
+  certificates.authority('stranger');
+  certificates.certificate('device', 'plant', 'IP:127.0.0.1,DNS:meter.example');
+  certificates.certificate('elsewhere', 'plant', 'DNS:other.example');
+  certificates.certificate('gateway', 'plant', 'DNS:gateway.example');
+  certificates.certificate('intruder', 'stranger', 'DNS:gateway.example');
 });
 
 async function slaveWith(name: string): Promise<RawSlave> {
   const slave = await new RawSlave().start({
-    cert: readFileSync(file(`${name}.crt`)),
-    key: readFileSync(file(`${name}.key`)),
-    ca: readFileSync(file('plant.crt')),
+    cert: certificates.text(`${name}.crt`),
+    key: certificates.text(`${name}.key`),
+    ca: certificates.text('plant.crt'),
     requestCert: true,
     rejectUnauthorized: true,
   });
@@ -86,9 +40,9 @@ function masterWith(
   serverName: string | null = null,
 ): Master {
   const tls = {
-    ca: file(`${ca}.crt`),
-    cert: client === null ? null : file(`${client}.crt`),
-    key: client === null ? null : readFileSync(file(`${client}.key`), 'utf8'),
+    ca: certificates.file(`${ca}.crt`),
+    cert: client === null ? null : certificates.file(`${client}.crt`),
+    key: client === null ? null : certificates.text(`${client}.key`),
     serverName,
   };
   const master = new Master({ kind: 'tls', host: '127.0.0.1', port: slave.port, tls });
@@ -136,7 +90,7 @@ test('a certificate that cannot be read is told, and tried again', async () => {
     kind: 'tls',
     host: '127.0.0.1',
     port: slave.port,
-    tls: { ca: file('nowhere.crt'), cert: null, key: null, serverName: null },
+    tls: { ca: certificates.file('nowhere.crt'), cert: null, key: null, serverName: null },
   });
   closers.push(() => master.client.close());
   master.client.open();

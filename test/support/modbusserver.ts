@@ -10,7 +10,7 @@ export type Maker = 'pymodbus' | 'libmodbus';
 
 /** Where it serves; port 0 picks a free one, and a restart uses the same again. */
 export type Place =
-  | { readonly kind: 'tcp' | 'rtu-over-tcp' | 'ascii-over-tcp'; readonly port?: number }
+  | { readonly kind: 'tcp' | 'udp' | 'rtu-over-tcp' | 'ascii-over-tcp'; readonly port?: number }
   | { readonly kind: 'rtu' | 'ascii'; readonly path: string; readonly baud: number };
 
 export type Tables = Partial<Record<Table, Readonly<Record<number, readonly number[]>>>>;

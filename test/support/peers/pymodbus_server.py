@@ -1,6 +1,6 @@
 """A Modbus server by pymodbus, of Debian's python3-pymodbus, for tests.
 
-usage: pymodbus_server.py rtu|ascii PATH BAUD UNIT | pymodbus_server.py tcp|rtu-over-tcp|ascii-over-tcp PORT UNIT
+usage: pymodbus_server.py rtu|ascii PATH BAUD UNIT | pymodbus_server.py tcp|udp|rtu-over-tcp|ascii-over-tcp PORT UNIT
 stdin: lines "TABLE ADDRESS VALUE ..." up to a line "end"; then it prints "ready PORT" and serves until it is killed.
 """
 
@@ -8,7 +8,8 @@ import asyncio
 import sys
 
 from pymodbus.datastore import ModbusSequentialDataBlock, ModbusServerContext, ModbusSlaveContext
-from pymodbus.server.async_io import ModbusSerialServer, ModbusTcpServer
+from pymodbus.device import ModbusDeviceIdentification
+from pymodbus.server.async_io import ModbusSerialServer, ModbusTcpServer, ModbusUdpServer
 from pymodbus.transaction import ModbusAsciiFramer, ModbusRtuFramer, ModbusSocketFramer
 
 TABLES = {"coil": "co", "discrete-input": "di", "holding-register": "hr", "input-register": "ir"}
@@ -31,18 +32,31 @@ async def main():
     unit = int(rest[-1])
     slave = ModbusSlaveContext(zero_mode=True, **read_tables())
     context = ModbusServerContext(slaves={unit: slave}, single=False)
-    framer = {"tcp": ModbusSocketFramer, "asc": ModbusAsciiFramer, "rtu": ModbusRtuFramer}[kind[:3]]
+    framer = {"tcp": ModbusSocketFramer, "udp": ModbusSocketFramer, "asc": ModbusAsciiFramer, "rtu": ModbusRtuFramer}[kind[:3]]
+    names = {"VendorName": "Acme", "ProductCode": "M7", "MajorMinorRevision": "2.1"}
+    known = {
+        "context": context,
+        "framer": framer,
+        "identity": ModbusDeviceIdentification(info_name=names),
+        "ignore_missing_slaves": True,
+    }
     if kind in ("rtu", "ascii"):
-        server = ModbusSerialServer(
-            context, framer=framer, port=place, baudrate=int(rest[0]), ignore_missing_slaves=True
-        )
+        server = ModbusSerialServer(**known, port=place, baudrate=int(rest[0]))
         await server.start()
         print("ready 0", flush=True)
         await server.serve_forever()
         return
-    server = ModbusTcpServer(
-        context, framer=framer, address=("127.0.0.1", int(place)), allow_reuse_address=True, ignore_missing_slaves=True
-    )
+    if kind == "udp":
+        server = ModbusUdpServer(**known, address=("127.0.0.1", int(place)))
+
+        async def tell_udp():
+            while server.endpoint is None:
+                await asyncio.sleep(0.01)
+            print("ready", server.protocol.get_extra_info("sockname")[1], flush=True)
+
+        await asyncio.gather(server.serve_forever(), tell_udp())
+        return
+    server = ModbusTcpServer(**known, address=("127.0.0.1", int(place)), allow_reuse_address=True)
 
     async def tell():
         while server.server is None or not server.server.sockets:
