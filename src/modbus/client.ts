@@ -62,8 +62,11 @@ export interface Client {
   /**
    * Never rejects. timeoutMs counts from the moment the request has left (on a line: its last character); an answer
    * that has begun by then is waited for. Unit 0 on a line is a broadcast: ok without an answer, after the turnaround.
+   * Once hurry() is called on a line the answer is waited for no longer than yieldMs, if that is given.
    */
-  request(request: Request, timeoutMs: number): Promise<Answer>;
+  request(request: Request, timeoutMs: number, yieldMs?: number): Promise<Answer>;
+  /** Somebody wants the line now. */
+  hurry(): void;
   /**
    * Monotonic ms before which a request like this one stays in the queue, 0 when it may go at once. On a line, after
    * a request that nobody answered, one whose answer would look the same waits until the late answer came or cannot
@@ -177,7 +180,7 @@ class LinkClient implements Client, TransportHost {
     if (this.#state === 'closed') this.#connect();
   }
 
-  request(request: Request, timeoutMs: number): Promise<Answer> {
+  request(request: Request, timeoutMs: number, yieldMs = timeoutMs): Promise<Answer> {
     const problem = problemOf(request) ?? this.#broadcastProblem(request);
     if (problem !== null) return this.#refusal(failure('invalid-request', problem));
     if (!this.isUp) return this.#refusal(failure('closed', 'there is no connection'));
@@ -189,8 +192,12 @@ class LinkClient implements Client, TransportHost {
       const { pdu, slot } = this.#codec.encode(request);
       const owner = new Asked(this, request, slot, resolve);
       const isBroadcast = request.unitId === 0 && this.#isLine;
-      this.#transport.submit(new Exchange(owner, request.unitId, pdu, timeoutMs, isBroadcast));
+      this.#transport.submit(new Exchange(owner, request.unitId, pdu, timeoutMs, isBroadcast, yieldMs));
     });
+  }
+
+  hurry(): void {
+    this.#transport.hurry();
   }
 
   heldUntilMs(request: Request): number {

@@ -40,6 +40,8 @@ export class Exchange {
   /** Function code and data. */
   readonly pdu: Uint8Array;
   readonly timeoutMs: number;
+  /** When somebody else wants the line it is waited for no longer than this. */
+  readonly yieldMs: number;
   /** Nobody answers it. */
   readonly isBroadcast: boolean;
   /** How long the answer's PDU is; 0: only its content tells. */
@@ -57,11 +59,13 @@ export class Exchange {
     pdu: Uint8Array,
     timeoutMs: number,
     isBroadcast: boolean,
+    yieldMs = timeoutMs,
   ) {
     this.owner = owner;
     this.unitId = unitId;
     this.pdu = pdu;
     this.timeoutMs = timeoutMs;
+    this.yieldMs = yieldMs;
     this.isBroadcast = isBroadcast;
     this.answerBytes = answerBytesOf(pdu);
     this.echoBytes = echoBytesOf(pdu);

@@ -131,6 +131,13 @@ export class Line implements Transport {
     this.#pump();
   }
 
+  hurry(): void {
+    const exchange = this.#current;
+    if (exchange === null || exchange.yieldMs >= exchange.timeoutMs) return;
+    exchange.deadlineMs = Math.min(exchange.deadlineMs, this.#sentEndMs + exchange.yieldMs);
+    this.#watch();
+  }
+
   /** A line never has more under way. */
   oneAtATime(): void {}
 

@@ -93,6 +93,9 @@ export class MbapTransport implements Transport, FrameListener {
     this.#pump();
   }
 
+  /** Those who wait here have their own place in the window. */
+  hurry(): void {}
+
   oneAtATime(): void {
     this.#isOneAtATime = true;
   }

@@ -34,6 +34,8 @@ export interface Transport {
   received(bytes: Uint8Array, firstAtMs: number, lastAtMs: number): void;
   /** The wire is gone, by the peer's doing or by our own: everything under way and waiting fails with this. */
   disconnected(error: ModbusError, isByPeer: boolean): void;
+  /** Somebody wants the line: what is waited for beyond its usual time is given up. */
+  hurry(): void;
   /** From now on one exchange is under way at a time. */
   oneAtATime(): void;
   /** Exchanges under way or waiting. */

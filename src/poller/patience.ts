@@ -9,7 +9,7 @@ import { isLine } from './linecost.js';
 import type { Unit } from './unit.js';
 
 /** What timers, threads and a busy machine may add to a device's own time. */
-const LINE_LAG_MS = 25;
+const LINE_LAG_MS = 45;
 const NETWORK_LAG_MS = 100;
 /** A probe that missed an answer by a hair is told so by the late answer. */
 const PROBE_LAG_MS = 5;
@@ -52,8 +52,8 @@ export class Patience {
     this.#probeBudget = new TimeBudget(PROBE_SHARE, PROBE_STORE_MS, nowMs);
   }
 
-  /** How long a unit may think: learned from its answers, the setting is the ceiling. */
-  thinkMs(unit: Unit): number {
+  /** How long a unit may think: learned from its answers, the setting is the ceiling; so many times that for what was never answered. */
+  thinkMs(unit: Unit, times = 1): number {
     const ceilingMs = this.#bus.timeoutMs;
     const lagMs = this.#isLine ? LINE_LAG_MS : NETWORK_LAG_MS;
     let thinkMs = ceilingMs;
@@ -65,21 +65,33 @@ export class Patience {
       if (slowestMs > 0) thinkMs = 4 * slowestMs + 2 * lagMs;
     }
     if (unit.breaker.failures > 0 && !unit.breaker.isOpen) thinkMs *= 2;
-    return Math.min(ceilingMs, Math.max(thinkMs, unit.timeoutMinMs));
+    return Math.min(ceilingMs, Math.max(thinkMs * times, unit.timeoutMinMs));
   }
 
   /** Probes are cut short so that they can be frequent; now and then one waits longer, in case the unit became slower. */
   probeThinkMs(unit: Unit): number {
     const { probes } = unit.breaker;
-    const usualMs = unit.latency.count > 0 ? unit.latency.p50Ms : this.#slowestNeighbourMs();
+    const usualMs = this.#usualMs(unit);
     // With nobody alive on the line there is nobody whose time it takes, but for those who may be back before.
     const timeoutEvery = this.hasLiveUnit ? 128 : 4;
     if (usualMs === 0 || probes % timeoutEvery === timeoutEvery - 1) return this.#bus.timeoutMs;
-    const lagMs = this.#probeLagMs;
     const patience = probes % 32 === 31 ? 10 : probes % 8 === 7 ? 3 : 1;
     const hintedMs = unit.answersLate ? unit.timeoutMinMs : 0;
     unit.answersLate = false;
-    return Math.min(this.#bus.timeoutMs, Math.max((PROBE_PATIENCE * usualMs + lagMs) * patience, hintedMs));
+    return Math.min(this.#bus.timeoutMs, Math.max(this.#usualProbeMs(usualMs) * patience, hintedMs));
+  }
+
+  /** A probe that waits longer gives way to a command after so long. */
+  probeYieldMs(unit: Unit): number {
+    return Math.min(this.#bus.timeoutMs, this.#usualProbeMs(this.#usualMs(unit)));
+  }
+
+  #usualMs(unit: Unit): number {
+    return unit.latency.count > 0 ? unit.latency.p50Ms : this.#slowestNeighbourMs();
+  }
+
+  #usualProbeMs(usualMs: number): number {
+    return PROBE_PATIENCE * usualMs + this.#probeLagMs;
   }
 
   get #probeLagMs(): number {

@@ -247,6 +247,7 @@ export class Poller {
     if (unit.breaker.isOpen && this.#clock.monotonicMs() < unit.triedUntilMs)
       return this.#desk.answer(tagIndex, 'OFFLINE', correlation, unit.error);
     this.#desk.accept(unit, { ...command, state, recipe });
+    this.#client.hurry();
     this.#pump();
   }
 
@@ -392,7 +393,7 @@ export class Poller {
     this.#inFlight += 1;
     // Until it settles nobody addresses this unit again.
     unit.holdUntilMs = Infinity;
-    void this.#client.request(request, thinkMs).then((answer) => {
+    void this.#client.request(request, thinkMs, this.#patience.probeYieldMs(unit)).then((answer) => {
       this.#patience.probed(tookMs(answer), share, this.#clock.monotonicMs());
       this.#inFlight -= 1;
       this.#health.probed(unit, answer, transferMs(this.bus, read.table, read.quantity));
@@ -474,7 +475,7 @@ export class Poller {
     const { unitId } = unit.device;
     const request = { kind: 'read', unitId, table, address, quantity } as const;
     this.#inFlight += 1;
-    const thinkMs = this.#patience.thinkMs(unit);
+    const thinkMs = this.#patience.thinkMs(unit, block.patience);
     const { select } = block;
     const asked =
       select === null ? this.#client.request(request, thinkMs) : this.#readPage(unit, select, request);

@@ -30,12 +30,16 @@ export class Unhurried implements Client {
     this.#client.open();
   }
 
-  async request(request: Request, timeoutMs: number): Promise<Answer> {
+  async request(request: Request, timeoutMs: number, yieldMs?: number): Promise<Answer> {
     if (request.unitId !== this.#unitId) {
       this.#unitId = request.unitId;
       await new Promise<void>((resolve) => this.#clock.after(this.#pauseMs, resolve));
     }
-    return this.#client.request(request, timeoutMs);
+    return this.#client.request(request, timeoutMs, yieldMs);
+  }
+
+  hurry(): void {
+    this.#client.hurry();
   }
 
   heldUntilMs(request: Request): number {

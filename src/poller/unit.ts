@@ -133,6 +133,11 @@ export class Block implements Work {
     this.silences = 0;
   }
 
+  /** What was never answered is waited for ever longer: its silence is taken for a refusal in the end. */
+  get patience(): number {
+    return this.wasGood ? 1 : 2 ** this.silences;
+  }
+
   /** It was not answered; that counts when its unit answered others meanwhile. */
   wasSilent(): void {
     if (this.unitGoodCountAtSilence !== this.unit.goodCount) this.silences += 1;
@@ -172,7 +177,7 @@ const CODE_EXCEPTION = sampleCode('bad', 'exception');
 const CODE_TIMEOUT = sampleCode('bad', 'timeout');
 
 /** What one answer takes away from what lateness and broken connections added. */
-const TIMEOUT_DECAY = 0.995;
+const TIMEOUT_DECAY = 0.998;
 const BREAK_DECAY = 0.25;
 const DOUBT_DECAY = 0.2;
 /** Answers known before learned times are trusted. */

@@ -221,6 +221,29 @@ test('the echo of a write is not its confirmation', () => {
   assert.equal(rig.ask(1, [6, 0, 1, 0, 7]).error?.kind, 'timeout');
 });
 
+test('who wants the line cuts short what waits longer than usual, and nothing else', () => {
+  for (const [hurryMs, yieldMs, endMs] of [
+    [3, 10, 10],
+    [50, 10, 50],
+    [50, TIMEOUT_MS, TIMEOUT_MS],
+  ] as const) {
+    const rig = new Rig(15, { characterMs: 0 });
+    rig.units.nextFault = once('silent');
+    let failedAtMs = 0;
+    const owner = {
+      answered: () => assert.fail('nobody answers'),
+      failed: (_exchange: Exchange, _error: ModbusError, atMs: number) => void (failedAtMs = atMs),
+    };
+    rig.clock.advance(5);
+    const sentAtMs = rig.clock.monotonicMs();
+    rig.line.submit(new Exchange(owner, 1, Uint8Array.of(3, 0, 0, 0, 2), TIMEOUT_MS, false, yieldMs));
+    rig.clock.advance(hurryMs);
+    rig.line.hurry();
+    rig.clock.advance(TIMEOUT_MS);
+    assert.ok(Math.abs(failedAtMs - sentAtMs - endMs) < 2, `${failedAtMs - sentAtMs} ms`);
+  }
+});
+
 test('a broadcast takes its turnaround and no answer', () => {
   const rig = new Rig(11);
   rig.units.nextFault = () => 'silent';

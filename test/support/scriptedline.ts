@@ -68,6 +68,8 @@ export class ScriptedLine implements Client {
 
   watch(): void {}
 
+  hurry(): void {}
+
   oneAtATime(): void {
     this.isOneAtATime = true;
   }

@@ -344,6 +344,8 @@ export interface FieldShape {
   readonly line?: LineSpec;
   readonly turnaroundMs: number;
   readonly inFlight?: number;
+  /** One more register of each unit, for commands. */
+  readonly writable?: number;
 }
 
 /** A plant and its simulation of one shape: every unit the same, every register stamped. */
@@ -355,8 +357,10 @@ export function fieldOf(shape: FieldShape, seed: number): VirtualField {
     ? `path: /dev/ttyS9, baud: ${line?.baud ?? 9600}, format: 8N1`
     : `host: 127.0.0.1, port: 502, in_flight: ${shape.inFlight ?? 1}`;
   const tags = shape.addresses.map((address) => `      r${address}: { holding: ${address} }`).join('\n');
+  const w =
+    shape.writable === undefined ? '' : `\n      w: { holding: ${shape.writable}, rate: once, write: true }`;
   const devices = shape.units.map(
-    (unitId) => `  u${unitId}:\n    bus: bus\n    unit_id: ${unitId}\n    tags:\n${tags}`,
+    (unitId) => `  u${unitId}:\n    bus: bus\n    unit_id: ${unitId}\n    tags:\n${tags}${w}`,
   );
   const plant = plantOf(
     `version: 1\nbroker: { anonymous: true, store: memory }\n` +
