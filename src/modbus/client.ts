@@ -48,7 +48,7 @@ export interface LinkListener {
   /** Every frame that passed, from the beginning; optional because it costs. */
   readonly frame?: OnFrame;
   /** Bytes that were no answer to anything: late, foreign, broken. */
-  discarded?(reason: DiscardReason, bytes: number): void;
+  discarded?(reason: DiscardReason, bytes: number, unitId?: number): void;
   /** The peer hung up on requests that were under way together, and never stood that: from now on it gets one at a time. */
   oneAtATime?(): void;
   /** Asked right before each frame goes out; when it may not, the connection is given up. Absent: always. */
@@ -244,8 +244,8 @@ class LinkClient implements Client, TransportHost {
     this.#lost(error);
   }
 
-  discarded(reason: DiscardReason, bytes: number): void {
-    this.#listener.discarded?.(reason, bytes);
+  discarded(reason: DiscardReason, bytes: number, unitId?: number): void {
+    this.#listener.discarded?.(reason, bytes, unitId);
   }
 
   isOneAtATime(): void {

@@ -60,6 +60,8 @@ const BUSY_MS = 3000;
 const LAST_CALL_MS = 1;
 /** What came whole and wrong may be followed by what was meant; for longer than this it is not. */
 const WRONG_GRACE_MS = 25;
+/** So many bytes that begin no answer do not belong to one. */
+const FOREIGN_MIN = 4;
 
 export class Line implements Transport {
   readonly #framing: Framing;
@@ -238,7 +240,7 @@ export class Line implements Transport {
       const size = this.#length === 0 ? 0 : framing.find(this.#buffer, 0, this.#length, exchange);
       if (size === 0) break;
       const isRepeated = this.#isLate(atMs);
-      this.#host.discarded(isRepeated ? 'late' : 'foreign', size);
+      this.#host.discarded(isRepeated ? 'late' : 'foreign', size, framing.unitId);
       if (!isRepeated) {
         this.#seen = 'mismatch';
         // Of the right length it is an answer by a device that does not know its name; it will not answer twice.
@@ -265,22 +267,22 @@ export class Line implements Transport {
     if (verdict === 'mismatch') {
       // It fits an earlier request, or it is a wrong answer to this one: the earlier one stays under suspicion.
       const isLate = this.#isLate(atMs);
-      this.#host.discarded(isLate ? 'late' : 'foreign', end);
+      this.#host.discarded(isLate ? 'late' : 'foreign', end, framing.unitId);
       this.#seen = isLate ? 'nothing' : 'mismatch';
       this.#isSurely = !isLate && start === 0 && this.#earlyBytes === 0;
     } else if (this.#isTooEarly(exchange, start, atMs)) {
-      this.#host.discarded('late', end);
+      this.#host.discarded('late', end, framing.unitId);
       this.#seen = 'early';
       this.#isSurely = false;
     } else if (verdict === 'answer' && this.#latecomers.isTwin(exchange, framing, atMs)) {
       // The right one follows, or it is asked for again in another shape.
-      this.#host.discarded('late', end);
+      this.#host.discarded('late', end, framing.unitId);
       this.#seen = 'twin';
       this.#isSurely = false;
     } else if (verdict === 'exception' && this.#latecomers.isSuspected(framing)) {
       // Exceptions look alike whatever was asked: this one may belong to what was asked before, or not.
       this.#doubtful = framing.pdu[framing.pduStart + 1] ?? 0;
-      this.#host.discarded('late', end);
+      this.#host.discarded('late', end, framing.unitId);
       this.#seen = 'nothing';
       this.#isSurely = false;
     } else {
@@ -333,7 +335,7 @@ export class Line implements Transport {
       // While somebody is asked it may be his answer under another's name.
       if (this.#current === null) latecomers.clear(suspect);
       else this.#alleged.push(suspect);
-      this.#host.discarded('late', start + size);
+      this.#host.discarded('late', start + size, framing.unitId);
       this.#drop(start + size);
       start = -1;
     }
@@ -415,10 +417,20 @@ export class Line implements Transport {
     const { characterMs, silenceMs } = this.#settings;
     const { graceMs } = this.#framing;
     const isBegun = this.#seen === 'begun' || this.#seen === 'broken' || this.#seen === 'mismatch';
-    if (!isBegun) return exchange.deadlineMs;
+    if (!isBegun) return Math.min(exchange.deadlineMs, this.#surrenderMs(exchange));
     const longestMs = exchange.deadlineMs + BUFFER_BYTES * characterMs + 4 * graceMs;
     const pauseMs = this.#seen === 'begun' ? graceMs : Math.min(graceMs, WRONG_GRACE_MS);
     return Math.min(this.#quietSinceMs + silenceMs + pauseMs, longestMs);
+  }
+
+  /** When there is no more to be expected, though it is not too late yet: what came was perhaps it, or has garbled it. */
+  #surrenderMs({ unitId }: Exchange): number {
+    if (this.#doubtful === 0 && this.#seen !== 'foreign') return Infinity;
+    const latestMs = this.#promptness.latestMs(unitId, this.#sentEndMs);
+    if (this.#doubtful !== 0) return latestMs;
+    // Of one character nobody knows yet whether it begins the answer.
+    const pauseMs = this.#length < FOREIGN_MIN ? this.#framing.graceMs : WRONG_GRACE_MS;
+    return Math.max(latestMs, this.#quietSinceMs + this.#settings.silenceMs + pauseMs);
   }
 
   #watch(): void {
@@ -455,7 +467,11 @@ export class Line implements Transport {
 
   /** What there is to say about an exchange whose time is over; remembers it when its answer may still come. */
   #whatHappened(exchange: Exchange): ModbusError {
-    if (this.#doubtful !== 0) return failure('exception', exceptionText(this.#doubtful), this.#doubtful);
+    if (this.#doubtful !== 0) {
+      // Perhaps it was another's, and its own comes as late as it may.
+      this.#latecomers.suspect(exchange, exchange.deadlineMs);
+      return failure('exception', exceptionText(this.#doubtful), this.#doubtful);
+    }
     if (this.#isSurely) this.#latecomers.spoiled(exchange, this.#clock.monotonicMs());
     else this.#suspect(exchange);
     switch (this.#seen) {

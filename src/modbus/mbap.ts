@@ -182,7 +182,8 @@ export class MbapTransport implements Transport, FrameListener {
     if (exchange === undefined) {
       const wasAwaited = this.#unanswered.delete(identifier);
       if (!wasAwaited) this.#narrow(atMs);
-      this.#host.discarded(wasAwaited ? 'late' : 'transaction', end - start);
+      const unitId = byteAt(bytes, start + HEADER_BYTES - 1);
+      this.#host.discarded(wasAwaited ? 'late' : 'transaction', end - start, unitId);
       return;
     }
     this.#window.delete(identifier);

@@ -51,7 +51,8 @@ export interface TransportHost {
   write(bytes: Uint8Array, answerBytes: number): void;
   /** The byte stream cannot be trusted any more: drop the connection and make a new one. */
   fault(error: ModbusError): void;
-  discarded(reason: DiscardReason, bytes: number): void;
+  /** unitId: whose it says it is; absent where that is not known. */
+  discarded(reason: DiscardReason, bytes: number, unitId?: number): void;
   /** The peer does not stand more than one request under way. */
   isOneAtATime(): void;
   /** null: nobody listens. */

@@ -20,6 +20,8 @@ const PROBE_STORE_MS = 100;
 const PROBE_CHARGE_MAX_MS = 40;
 /** A probe of a unit that fell silent just now, while nobody else wants the line, is charged this share. */
 const IDLE_CHARGE = 0.2;
+/** What is left of a learned least timeout that was no help. */
+const TIMEOUT_VAIN = 0.7;
 /** So much longer than usual a probe waits. */
 const PROBE_PATIENCE = 1.3;
 /** After a failure of a unit that does not yet count as silent, such units rest so many times what it took ... */
@@ -42,8 +44,6 @@ export class Patience {
   readonly #probeBudget: TimeBudget;
   /** Before this, units that have just failed give way to those that have not. */
   #suspectsRestUntilMs = 0;
-  /** The oldest request that was not answered in time and whose answer may still come. */
-  #unansweredFirst: { readonly unit: Unit; readonly sentAtMs: number } | null = null;
 
   constructor(bus: Bus, units: readonly Unit[], nowMs: number) {
     this.#bus = bus;
@@ -152,18 +152,17 @@ export class Patience {
 
   /** A request was not answered in time. */
   missed(unit: Unit, sentAtMs: number): void {
-    const first = this.#unansweredFirst;
-    if (first !== null && sentAtMs - first.sentAtMs <= 2 * this.#bus.timeoutMs) return;
-    this.#unansweredFirst = { unit, sentAtMs };
+    if (sentAtMs - unit.missedAtMs > 2 * this.#bus.timeoutMs) unit.missedAtMs = sentAtMs;
+    // That much time did not help: what it can be helped with is less.
+    unit.timeoutMinMs *= TIMEOUT_VAIN;
   }
 
   /** An answer came late: its unit needs more time than it was given. */
-  cameLate(nowMs: number): void {
-    const first = this.#unansweredFirst;
-    if (first === null) return;
-    this.#unansweredFirst = null;
-    const { unit } = first;
-    const tookMs = nowMs - first.sentAtMs;
+  cameLate(unitId: number | undefined, nowMs: number): void {
+    const unit = this.#units.find(({ device }) => device.unitId === unitId);
+    if (unit === undefined || unit.missedAtMs === -Infinity) return;
+    const tookMs = nowMs - unit.missedAtMs;
+    unit.missedAtMs = -Infinity;
     // Later than the settings allow: waiting longer is of no use.
     if (tookMs > this.#bus.timeoutMs) return;
     unit.timeoutMinMs = Math.min(this.#bus.timeoutMs, Math.max(unit.timeoutMinMs, 1.5 * tookMs));

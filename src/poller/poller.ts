@@ -146,9 +146,9 @@ export class Poller {
         if (!this.#isLent) this.#link.down(error, this.#clock.monotonicMs());
       },
       oneAtATime: () => this.#oneAtATime(),
-      discarded: (reason) => {
+      discarded: (reason, _bytes, unitId) => {
         this.#statistics.discard(reason);
-        if (reason === 'late') this.#patience.cameLate(this.#clock.monotonicMs());
+        if (reason === 'late') this.#patience.cameLate(unitId, this.#clock.monotonicMs());
       },
     });
     this.#inFlightMax = bus.inFlight;

@@ -1,8 +1,8 @@
 /**
  * Which work of one bus is due next: earliest deadline first, where the deadline is the due time plus the work's
- * period, but never more than the time that everything takes once. So short periods go first, and yet whatever falls
- * due is served within twice the sum of all costs. Overload serves late and never queues up: work is due once, not
- * once for each period missed.
+ * period, but never more than the time that everything takes once, and its handicap. So short periods go first, and yet
+ * whatever falls due is served within twice the sum of all costs and its handicap. Overload serves late and never queues
+ * up: work is due once, not once for each period missed.
  */
 
 /** Something to do again and again. The schedule owns the fields that change. */
@@ -10,6 +10,8 @@ export interface Work {
   /** 0: once, each time it is asked for. */
   readonly intervalMs: number;
   readonly costMs: number;
+  /** What it may keep others waiting for beyond its cost: its deadline is so much later. */
+  readonly handicapMs: number;
   dueMs: number;
   deadlineMs: number;
   /** Position in its heap, or -1 when it is in none. */
@@ -112,7 +114,7 @@ export class Schedule<W extends Work> {
     for (let work = this.#waiting.first; work !== undefined && work.dueMs <= nowMs;) {
       this.#waiting.remove(work);
       work.isReady = true;
-      work.deadlineMs = work.dueMs + Math.min(work.intervalMs, this.#sumOfCostsMs);
+      work.deadlineMs = work.dueMs + Math.min(work.intervalMs, this.#sumOfCostsMs) + work.handicapMs;
       this.#ready.add(work);
       work = this.#waiting.first;
     }

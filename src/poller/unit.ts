@@ -144,6 +144,11 @@ export class Block implements Work {
     this.unitGoodCountAtSilence = this.unit.goodCount;
   }
 
+  /** On a line that is short of time those go first who hold it up least. */
+  get handicapMs(): number {
+    return this.unit.latency.p99Ms;
+  }
+
   get end(): number {
     return this.address + this.quantity;
   }
@@ -177,7 +182,7 @@ const CODE_EXCEPTION = sampleCode('bad', 'exception');
 const CODE_TIMEOUT = sampleCode('bad', 'timeout');
 
 /** What one answer takes away from what lateness and broken connections added. */
-const TIMEOUT_DECAY = 0.998;
+const TIMEOUT_DECAY = 0.995;
 const BREAK_DECAY = 0.25;
 const DOUBT_DECAY = 0.2;
 /** Answers known before learned times are trusted. */
@@ -208,6 +213,8 @@ export class Unit {
   firstFailureMs = 0;
   /** A late answer showed that learned times are too short: no timeout below this. */
   timeoutMinMs = 0;
+  /** When the oldest request was sent that it did not answer in time, and whose answer may still come. */
+  missedAtMs = -Infinity;
   /** It is silent but for a late answer: the next probe gives it that time. */
   answersLate = false;
   /** A write of this unit is on its way: the next one waits, so that order is kept. */

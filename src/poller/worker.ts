@@ -70,7 +70,7 @@ function fenced(listener: LinkListener): LinkListener {
     up: () => listener.up(),
     down: (error) => listener.down(error),
     ...(listener.frame === undefined ? {} : { frame: (...said) => listener.frame?.(...said) }),
-    discarded: (reason, bytes) => listener.discarded?.(reason, bytes),
+    discarded: (...said) => listener.discarded?.(...said),
     oneAtATime: () => listener.oneAtATime?.(),
     maySend: () => fence.isOpen,
   };

@@ -162,6 +162,27 @@ test('an exception that may be the late one is not believed while the request ca
   assert.ok(sure.atMs - sure.sentAtMs < 20);
 });
 
+test('of a unit that is known the right answer is awaited as long as it usually takes, then a doubtful exception is believed', () => {
+  const rig = new Rig(16);
+  for (let count = 0; count < 5; count += 1) rig.read(1, 0, 20);
+  rig.units.nextFault = once('silent');
+  rig.read(1, 0, 20);
+  rig.units.nextFault = once('exception');
+  const { error, atMs, sentAtMs } = rig.read(1, 0, 19);
+  assert.equal(error?.kind, 'exception');
+  assert.ok(atMs - sentAtMs < 20, `${atMs - sentAtMs} ms`);
+  // The exception may have been that of the read before: its own answer may still come.
+  assert.ok(rig.line.heldUntilMs(1, Uint8Array.of(3, 0, 50, 0, 19)) > atMs + TIMEOUT_MS / 2);
+});
+
+test('an answer that was garbled is not awaited to the end of its time', () => {
+  const rig = new Rig(17);
+  for (let count = 0; count < 5; count += 1) rig.read(1, 0, 20);
+  rig.units.nextFault = once('noise');
+  const { error, atMs, sentAtMs } = rig.ask(1, [3, 0, 0, 0, 20], 1000);
+  assert.ok(error !== null && atMs - sentAtMs < 150, `${error?.kind} ${atMs - sentAtMs} ms`);
+});
+
 for (const [fault, kinds] of [
   ['truncated', ['framing', 'timeout', 'crc']],
   ['long-count', ['mismatch']],

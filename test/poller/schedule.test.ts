@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { momentAfter, nextDue, phaseOf, Schedule, type Work } from '../../src/poller/schedule.js';
 
 class Job implements Work {
+  readonly handicapMs = 0;
   readonly intervalMs: number;
   readonly costMs: number;
   dueMs: number;
