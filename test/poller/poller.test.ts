@@ -196,6 +196,28 @@ test('an undeclared hole and an illegal tag are found within seconds; all legal 
   assert.equal(again.stateOf(device), 'online');
 });
 
+test('what is answered late or not at all at first, while a machine is busy, is not taken for a hole', async () => {
+  const bus = rtuBusOf(0, 19200);
+  const device = deviceOf(0, bus);
+  const tags = [0, 1, 1000, 1001].map((address, index) => tagOf(index, device, address, { intervalMs: 100 }));
+  const field = new PollerField({ bus, devices: [device], tags });
+  const unit = field.line.unit(device.unitId);
+  let count = 0;
+  unit.judge = (request) => {
+    const isFar = request.kind === 'read' && request.address >= 1000;
+    if (isFar) count += 1;
+    unit.turnaroundMs = isFar ? 200 : 3;
+    return isFar && count === 1 ? 'silent' : 0;
+  };
+  field.poller.start();
+  await field.clock.run(3000);
+  assert.deepEqual(
+    field.events.filter(({ kind }) => kind === 'tag-refused'),
+    [],
+  );
+  for (const tag of tags) assert.equal(field.newest(tag)?.quality, 'good', tag.name);
+});
+
 test('gaps that may not be read over are learned, each at most once', async () => {
   const bus = busOf(0);
   const device = deviceOf(0, bus);
