@@ -341,6 +341,38 @@ test('after an answer that may have come once more the line is kept free until i
   assert.deepEqual(given.at(-1), [0, 7, 0, 7, 0, 7]);
 });
 
+test('a pseudo-terminal without a line behind it, on which answers come at once and are the same again and again, costs next to no time-outs', () => {
+  for (const [delays, most] of [
+    [() => 0.2, 0],
+    // About as long as the request would take on a line, now before and now after its end.
+    [(random: number) => 5 + 7 * random, 8],
+  ] as const) {
+    const clock = new ManualClock();
+    const random = seeded(18);
+    const settings = { ...SETTINGS, characterMs: 10 / 9.6, silenceMs: 3.65 };
+    const line: Line = new Line(new RtuFraming(), settings, clock, {
+      frame: null,
+      fault: () => assert.fail('a line has no stream'),
+      discarded: () => {},
+      isOneAtATime: () => {},
+      write: ([unitId = 0]) =>
+        void clock.after(delays(random()), () => {
+          const nowMs = clock.monotonicMs();
+          line.received(adu(unitId, [3, 4, 0, 7, 0, unitId]), nowMs, nowMs);
+        }),
+    });
+    line.connected();
+    let failedCount = 0;
+    const owner = { answered: () => {}, failed: () => void (failedCount += 1) };
+    for (let count = 0; count < 400; count += 1) {
+      line.submit(new Exchange(owner, 1 + (count % 2), Uint8Array.of(3, 0, 0, 0, 2), TIMEOUT_MS, false));
+      clock.advance(20);
+      while (line.pendingCount > 0) clock.advance(1);
+    }
+    assert.ok(failedCount <= most, `${failedCount} of 400`);
+  }
+});
+
 /** Units answer with any fault at any time; every value that comes out is the one given for that very request. */
 function storm(
   seed: number,
