@@ -47,7 +47,17 @@ export function describe(subject: Subject): string {
   return parts.length === 0 ? '' : `${parts.join(', ')}: `;
 }
 
+/** What stands where a secret was. */
+export const MASK = '********';
+/** Up to the last @ of the word: a password may hold one. Both parts are bounded, so that no text takes long to search. */
+const IN_ADDRESS = /(:\/\/[^\s"'/@:]{0,256}:)[^\s"']{1,256}@/g;
+
+/** A text without the passwords of the addresses in it, as in mqtt://user:password@host. */
+export function withoutPasswords(text: string): string {
+  return text.includes('://') ? text.replaceAll(IN_ADDRESS, `$1${MASK}@`) : text;
+}
+
 /** The message of anything that was thrown. */
 export function messageOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown);
+  return withoutPasswords(thrown instanceof Error ? thrown.message : String(thrown));
 }

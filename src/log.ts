@@ -3,7 +3,7 @@
  * subject. Text that came from outside is cut, so that no client can flood or forge lines.
  */
 import { pino } from 'pino';
-import type { Subject } from './errors.js';
+import { type Subject, withoutPasswords } from './errors.js';
 
 export type Level = 'debug' | 'info' | 'warn' | 'error';
 
@@ -81,9 +81,15 @@ export const silentLog: Log = { debug: () => {}, info: () => {}, warn: () => {},
 function cutAll(fields: Fields): Fields {
   const cut: Fields = {};
   for (const [name, value] of Object.entries(fields)) {
-    cut[name] = typeof value === 'string' && value.length > TEXT_MAX ? `${value.slice(0, TEXT_MAX)}…` : value;
+    cut[name] = typeof value === 'string' ? shown(value) : value;
   }
   return cut;
+}
+
+function shown(text: string): string {
+  // Half a password would not be known as one, so what is cut off is looked at, too.
+  const whole = withoutPasswords(text.length > TEXT_MAX ? text.slice(0, TEXT_MAX * 2) : text);
+  return text.length > TEXT_MAX ? `${whole.slice(0, TEXT_MAX)}…` : whole;
 }
 
 function readable(line: string): string {

@@ -30,6 +30,16 @@ test('text from outside cannot forge or flood a line', () => {
   assert.ok(String(lines[0]?.['client']).length < 1000);
 });
 
+test('passwords in addresses are masked, wherever they are cut', () => {
+  const sink = new PassThrough();
+  const log = createLog('info', sink);
+  log.warn('uplink', { node: 'mqtts://plant:open@sesame@cloud:8883' });
+  log.warn('uplink', { node: `${'x'.repeat(500)} mqtts://plant:open@sesame@cloud` });
+  const written = String(sink.read());
+  assert.match(written, /"mqtts:\/\/plant:\*+@cloud:8883"/);
+  assert.ok(!/open|sesame/.test(written), written);
+});
+
 test('a log that nobody reads costs lines, not memory, and says how many once it is read again', async () => {
   const taken: string[] = [];
   let release = (): void => {};

@@ -4,6 +4,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type Clock, steadyClock, systemClock } from '../clock.js';
 import { type Log, silentLog } from '../log.js';
@@ -144,6 +145,9 @@ export class Broker implements BrokerApi, SystemSource {
   readonly #system: SystemTopics;
   readonly #memory: MemoryWatch;
   readonly #connections = new Set<Connection>();
+  /** Sockets that are no clients yet, by address and port. */
+  readonly #arrivals = new Set<string>();
+  /** Connections and arrivals of each host. */
   readonly #addresses = new Map<string, number>();
   readonly #listeners = new Set<Listener>();
   readonly #insiders = new Map<Subscriber, Insider>();
@@ -216,7 +220,8 @@ export class Broker implements BrokerApi, SystemSource {
       admission: new Admission(core, this.#users, [new Scram(this.#users), ...methods]),
       wheel: this.#wheel,
       maxPacketBytes: core.limits.maxPacketBytes,
-      hasRoom: (host) => this.#hasRoom(host),
+      hasRoom: (host, address) => this.#hasRoom(host, address),
+      arrived: (socket, host, address) => this.#arrived(socket, host, address),
       opened: (connection) => this.#opened(connection),
       closed: (connection) => this.#closed(connection),
       isAnonymousAllowed: (settings, host) => this.#isAnonymousAllowed(settings.anonymous, host),
@@ -277,29 +282,45 @@ export class Broker implements BrokerApi, SystemSource {
     for (const listener of this.#listeners) listener.renew();
   }
 
-  #hasRoom(host: string): boolean {
-    const { maxConnections, maxConnectionsPerAddress } = this.#core.limits;
+  #hasRoom(host: string, address: string): boolean {
     const isRefused =
-      this.#isClosing ||
-      this.#core.isShort ||
-      this.#connections.size >= Math.min(maxConnections, this.#descriptorRoom) ||
-      (this.#addresses.get(host) ?? 0) >= maxConnectionsPerAddress;
+      this.#isClosing || this.#core.isShort || (!this.#arrivals.has(address) && this.#isCrowded(host));
     if (isRefused) this.counters.refused.value++;
     return !isRefused;
+  }
+
+  #isCrowded(host: string): boolean {
+    const { maxConnections, maxConnectionsPerAddress } = this.#core.limits;
+    return (
+      this.#connections.size + this.#arrivals.size >= Math.min(maxConnections, this.#descriptorRoom) ||
+      (this.#addresses.get(host) ?? 0) >= maxConnectionsPerAddress
+    );
+  }
+
+  #arrived(socket: Socket, host: string, address: string): void {
+    this.#arrivals.add(address);
+    this.#count(host, 1);
+    socket.once('close', () => {
+      if (this.#arrivals.delete(address)) this.#count(host, -1);
+    });
+  }
+
+  #count(host: string, change: 1 | -1): void {
+    const count = (this.#addresses.get(host) ?? 0) + change;
+    if (count > 0) this.#addresses.set(host, count);
+    else this.#addresses.delete(host);
   }
 
   #opened(connection: Connection): void {
     this.counters.connections.value++;
     this.#connections.add(connection);
-    this.#addresses.set(connection.host, (this.#addresses.get(connection.host) ?? 0) + 1);
+    // Who arrived was counted then.
+    if (!this.#arrivals.delete(connection.address)) this.#count(connection.host, 1);
     this.#connectedMaximum = Math.max(this.#connectedMaximum, this.#connections.size);
   }
 
   #closed(connection: Connection): void {
-    if (!this.#connections.delete(connection)) return;
-    const left = (this.#addresses.get(connection.host) ?? 1) - 1;
-    if (left > 0) this.#addresses.set(connection.host, left);
-    else this.#addresses.delete(connection.host);
+    if (this.#connections.delete(connection)) this.#count(connection.host, -1);
   }
 
   #isAnonymousAllowed(ofListener: boolean | null, host: string): boolean {

@@ -60,6 +60,8 @@ export type Outcome =
   /** The store refuses now, or a limit is reached. */
   | 'refused';
 
+type Member = Group['members'][number];
+
 const NONE: readonly number[] = [];
 const EMPTY = new Uint8Array(0);
 const encoder = new TextEncoder();
@@ -298,7 +300,7 @@ export class Core implements SessionHost, CommitTurns {
       }
       count += route.insiders.length;
     }
-    if (this.#chosen.length > 0) this.#chosen = [];
+    this.#chosen = null;
     if (kept || (isRetained && this.store.isLasting && this.store.isDirty)) return 'owed';
     return count === 0 ? 'unmatched' : 'done';
   }
@@ -307,7 +309,7 @@ export class Core implements SessionHost, CommitTurns {
   /** Position of the publication that is being handed out. */
   #position = 0;
   /** Who gets it of each shared group, chosen before it was appended. */
-  #chosen: ({ readonly session: Session; readonly entry: Entry<Owner> } | null)[] = [];
+  #chosen: Map<string, Member | null> | null = null;
 
   /** While the disk takes nothing, a kept session gets what can be had without it: at most once, while it is there. */
   #sendUnkept(session: Session, incoming: Incoming, retain: boolean, identifiers: readonly number[]): void {
@@ -330,8 +332,8 @@ export class Core implements SessionHost, CommitTurns {
           identifiers: receiver.identifiers,
         });
       }
-      this.#chosen = route.groups.map((group) => this.#choose(group));
-      for (const chosen of this.#chosen) {
+      this.#chosen = new Map(route.groups.map((group) => [group.key, this.#choose(group)]));
+      for (const chosen of this.#chosen.values()) {
         if (chosen === null || !chosen.session.isKept || chosen.entry.qos === 0) continue;
         receivers.push({
           session: chosen.session.number,
@@ -394,7 +396,7 @@ export class Core implements SessionHost, CommitTurns {
   // ---------------------------------------------------------------- shared subscriptions
 
   /** The member whose turn it is: one that can take it now, else one whose queue is kept. */
-  #choose(group: Group): { readonly session: Session; readonly entry: Entry<Owner> } | null {
+  #choose(group: Group): Member | null {
     const { members, key } = group;
     const turn = this.#turns.get(key) ?? 0;
     this.#turns.set(key, (turn + 1) % 0x40000000);
@@ -411,10 +413,8 @@ export class Core implements SessionHost, CommitTurns {
   }
 
   #deliverShared(incoming: Incoming, group: Group, isUnkept: boolean): boolean {
-    const index =
-      incoming.qos > 0 && this.#chosen.length > 0 ? this.#chosen.findIndex((one) => isIn(one, group)) : -1;
-    const chosen = index >= 0 ? (this.#chosen[index] ?? null) : this.#choose(group);
-    if (index >= 0) this.#chosen.splice(index, 1);
+    const already = this.#chosen?.get(group.key);
+    const chosen = already === undefined ? this.#choose(group) : already;
     if (chosen === null) return false;
     const { session, entry } = chosen;
     const retain = incoming.retain && entry.retainAsPublished;
@@ -820,10 +820,6 @@ export function entryOf<Owned extends Owner>(
     retainAsPublished: (options & 8) !== 0,
     identifier,
   };
-}
-
-function isIn(one: { readonly entry: Entry<Owner> } | null, group: Group): boolean {
-  return one !== null && `${one.entry.share}/${one.entry.filter}` === group.key;
 }
 
 function publishedOf(incoming: Incoming, route: Route): PublishedMessage {

@@ -36,15 +36,19 @@ export interface TlsSettings {
 export interface ListenerHost extends ConnectionHost {
   readonly log: Log;
   readonly maxPacketBytes: number;
-  /** Whether one more connection from this address is taken now. */
-  hasRoom(host: string): boolean;
+  /** Whether one more connection is taken now from this host; one that arrived() has its place already. */
+  hasRoom(host: string, address: string): boolean;
+  /** A socket that must speak TLS or HTTP before it can be a client; it takes a place from its first moment on. */
+  arrived(socket: Socket, host: string, address: string): void;
   opened(connection: Connection): void;
   isAnonymousAllowed(settings: ListenerSettings, host: string): boolean;
 }
 
 const HANDSHAKE_MS = 10_000;
-/** What one WebSocket message may hold: several packets. */
+/** What one WebSocket message may hold: several packets. In how many frames and reads: each costs memory of its own. */
 const MESSAGE_BYTES = 1024 * 1024;
+const FRAGMENTS_MAX = 1024;
+const CHUNKS_MAX = 4096;
 const LINGER_MS = 2000;
 
 export class Listener {
@@ -66,6 +70,8 @@ export class Listener {
     const { protocol, host, port, path } = this.#settings;
     const server = this.#create();
     this.#server = server;
+    if (protocol !== 'mqtt' && protocol !== 'unix')
+      server.prependListener('connection', (socket: Socket) => this.#arrived(socket));
     if (protocol === 'unix') await removeStale(path);
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
@@ -107,6 +113,20 @@ export class Listener {
     if (tls !== null) this.#setContext?.(secureContext(tls));
   }
 
+  /** Who has not come as far as CONNECT has no more time than for that. */
+  get #handshakeMs(): number {
+    return Math.min(HANDSHAKE_MS, this.#host.core.limits.connectTimeoutMs);
+  }
+
+  get #requests(): { requestTimeout: number; headersTimeout: number; connectionsCheckingInterval: number } {
+    const timeoutMs = this.#handshakeMs;
+    return {
+      requestTimeout: timeoutMs,
+      headersTimeout: timeoutMs,
+      connectionsCheckingInterval: Math.max(100, timeoutMs / 4),
+    };
+  }
+
   get #isWeb(): boolean {
     return this.#settings.protocol === 'ws' || this.#settings.protocol === 'wss';
   }
@@ -118,23 +138,25 @@ export class Listener {
         this.#accept(socket, true),
       );
     }
-    if (protocol === 'ws') return this.#web(createHttpServer({ requestTimeout: HANDSHAKE_MS }));
+    if (protocol === 'ws') return this.#web(createHttpServer(this.#requests));
     if (tls === null) throw new Error(`a ${protocol} listener needs a certificate`);
     const options = {
       ...secureContext(tls),
       requestCert: tls.clientCa !== null,
       rejectUnauthorized: tls.requireClientCert,
-      handshakeTimeout: HANDSHAKE_MS,
+      handshakeTimeout: this.#handshakeMs,
     };
     if (protocol === 'wss') {
-      const server = createHttpsServer({ ...options, requestTimeout: HANDSHAKE_MS });
+      const server = createHttpsServer({ ...options, ...this.#requests });
       this.#setContext = (context) => server.setSecureContext(context);
       return this.#web(server);
     }
     const server = createTlsServer({ ...options, noDelay: true }, (socket) => this.#accept(socket, false));
-    server.on('tlsClientError', (error) =>
-      this.#host.log.debug('TLS handshake failed', { listener: this.url, error: error.message }),
-    );
+    server.on('tlsClientError', (error, socket) => {
+      this.#host.log.debug('TLS handshake failed', { listener: this.url, error: error.message });
+      // Nobody else ends one that took too long.
+      socket.destroy();
+    });
     this.#setContext = (context) => server.setSecureContext(context);
     return server;
   }
@@ -150,9 +172,16 @@ export class Listener {
     };
   }
 
+  #arrived(socket: Socket): void {
+    const host = plainAddress(socket.remoteAddress);
+    const address = `${host}:${socket.remotePort ?? 0}`;
+    if (this.#host.hasRoom(host, address)) this.#host.arrived(socket, host, address);
+    else socket.on('error', () => {}).destroy();
+  }
+
   #accept(socket: Socket, isPlain: boolean): void {
     const peer = this.#peer(socket);
-    if (!this.#host.hasRoom(peer.host)) {
+    if (!this.#host.hasRoom(peer.host, peer.address)) {
       socket.on('error', () => {});
       socket.destroy();
       return;
@@ -172,7 +201,6 @@ export class Listener {
       () => this.url,
       (host) => this.#host.isAnonymousAllowed(this.#settings, host),
     );
-    server.headersTimeout = HANDSHAKE_MS;
     server.maxHeadersCount = 100;
     server.on('request', (_request, response) => {
       response.writeHead(426, { 'content-type': 'text/plain', connection: 'close' });
@@ -196,6 +224,8 @@ export function webSocketUpgrade(
     noServer: true,
     clientTracking: false,
     perMessageDeflate: false,
+    maxFragments: FRAGMENTS_MAX,
+    maxBufferedChunks: CHUNKS_MAX,
     maxPayload: Math.max(MESSAGE_BYTES, host.maxPacketBytes * 2),
     handleProtocols: () => 'mqtt',
   });
@@ -203,16 +233,17 @@ export function webSocketUpgrade(
     const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
     if (!offered.includes('mqtt')) return refuseUpgrade(socket, '400 Bad Request');
     if (!isSameSite(request)) return refuseUpgrade(socket, '403 Forbidden');
-    const address = plainAddress(request.socket.remoteAddress);
-    if (!host.hasRoom(address)) return refuseUpgrade(socket, '503 Service Unavailable');
+    const from = plainAddress(request.socket.remoteAddress);
+    const address = `${from}:${request.socket.remotePort ?? 0}`;
+    if (!host.hasRoom(from, address)) return refuseUpgrade(socket, '503 Service Unavailable');
     server.handleUpgrade(request, socket, head, (webSocket) => {
       request.socket.setNoDelay(true);
       const transport = new WebSocketTransport(webSocket, request.socket);
       const connection = new Connection(host, transport, {
-        host: address,
-        address: `${address}:${request.socket.remotePort ?? 0}`,
+        host: from,
+        address,
         certificateName: certificateName(request.socket),
-        policy: { isAnonymousAllowed: isAnonymousAllowed(address) },
+        policy: { isAnonymousAllowed: isAnonymousAllowed(from) },
         listener: listenerName(),
       });
       transport.owner = connection;

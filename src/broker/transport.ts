@@ -9,8 +9,8 @@ import type { Transport } from './outbox.js';
 
 /** How long the other end has to take what is pending before a close is forced. */
 const LINGER_MS = 2000;
-/** One read brings at most so many bytes. */
-const READ_BYTES = 131072;
+/** One read brings at most so many bytes: a read of many small packets is what one connection takes of a turn at least. */
+const READ_BYTES = 32_768;
 
 /** What Node's own streams write with; not documented, so its shape is checked before it is used. */
 interface StreamWrap {

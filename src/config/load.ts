@@ -19,7 +19,7 @@ import {
   isSeq,
   parseDocument,
 } from 'yaml';
-import { messageOf } from '../errors.js';
+import { messageOf, withoutPasswords } from '../errors.js';
 import { type Path, type Problem, keyOf, pathText } from './problems.js';
 
 /** A file may have so many bytes, a `!file` so many. */
@@ -90,7 +90,7 @@ export class Source {
 
   add(severity: 'error' | 'warning', code: string, path: Path, text: string, end: End = 'value'): void {
     if (this.#spoilt.size > 0 && this.#spoilt.has(pathText(path))) return;
-    this.#push(severity, code, this.place(path, end), path, text);
+    this.#push(severity, code, this.place(path, end), path, withoutPasswords(text));
   }
 
   /** What a text from the environment is as a number or truth; undefined when it is neither, or stands in the file. */

@@ -4,7 +4,7 @@ import type { Source } from './load.js';
 import type { RedundancySettings } from './plant.js';
 import type { RedundancyInput } from './schema.js';
 
-const SERVER = /^(nats|tls):\/\/[^\s/:]+(:\d+)?$/;
+const SERVER = /^(nats|tls):\/\/[^\s/:@]+(:\d+)?$/;
 /** Shorter leases are lost to a garbage collection or a slow disk. */
 const TTL_MIN_MS = 2_000;
 
@@ -15,7 +15,9 @@ export function redundancySettings(
   if (input === undefined) return null;
   input.servers.forEach((server, index) => {
     if (SERVER.test(server)) return;
-    const text = `${JSON.stringify(server)} is not the address of a NATS server; write nats://host:4222`;
+    const text = server.includes('@')
+      ? 'holds who logs in; write the address alone, and user: and password: beside servers'
+      : `${JSON.stringify(server)} is not the address of a NATS server; write nats://host:4222`;
     source.add('error', 'HF1516', ['redundancy', 'servers', index], text);
   });
   const ttlMs = input.ttl ?? 6_000;

@@ -8,7 +8,7 @@ import type { GatewayInput, UplinkInput } from './schema.js';
 import { fillKnown } from './template.js';
 import { inRule, noticeOf, outRule, refuseCircles } from './uplinkrules.js';
 
-const NODE = /^(mqtts?|wss?):\/\/[^\s/:]+(:\d+)?(\/\S*)?$/;
+const NODE = /^(mqtts?|wss?):\/\/[^\s/:@]+(:\d+)?(\/\S*)?$/;
 const DAY_MS = 24 * 3600 * 1000;
 
 export function uplinkSettings(
@@ -35,7 +35,9 @@ function uplink(
   const at: Path = ['uplinks', name];
   input.nodes.forEach((node, index) => {
     if (NODE.test(node)) return;
-    const text = `${JSON.stringify(node)} is not the address of a broker; write mqtts://host:8883`;
+    const text = node.includes('@')
+      ? 'holds who logs in; write the address alone, and user: and password: beside nodes'
+      : `${JSON.stringify(node)} is not the address of a broker; write mqtts://host:8883`;
     source.add('error', 'HF1510', [...at, 'nodes', index], text);
   });
   const home = `${baseTopic}/${id}`;

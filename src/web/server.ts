@@ -51,6 +51,8 @@ const SECURITY_HEADERS = {
 const HEADER_BYTES_MAX = 16_384;
 const BODY_MAX = 4096;
 const REQUEST_TIMEOUT_MS = 10_000;
+/** Of page, metrics and WebSockets together: descriptors are left for everything else. */
+const CONNECTIONS_MAX = 1024;
 
 export class WebServer {
   readonly #options: WebOptions;
@@ -77,6 +79,7 @@ export class WebServer {
     this.#page = existsSync(options.pageFolder)
       ? sirv(options.pageFolder, { gzip: true, brotli: true, etag: true, setHeaders: cacheHashed })
       : null;
+    this.#server.maxConnections = CONNECTIONS_MAX;
     this.#server.on('request', (request: IncomingMessage, response: ServerResponse) =>
       this.#answer(request, response),
     );

@@ -34,7 +34,7 @@ const HEALTHY = { username: 'plant', password: 'by-daylight' } as const;
 /** As packaging/holdfast.sh sets it: without, glibc keeps what was freed. */
 const MALLOC = {
   MALLOC_ARENA_MAX: '2',
-  MALLOC_MMAP_THRESHOLD_: '131072',
+  MALLOC_MMAP_THRESHOLD_: '32768',
   MALLOC_TRIM_THRESHOLD_: '131072',
 };
 

@@ -2,16 +2,19 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { connect as connectSocket } from 'node:net';
+import { connect as connectSocket, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { connect as connectTls } from 'node:tls';
 import { Broker, type BrokerOptions } from '../../src/broker/broker.js';
+import { held } from '../../src/broker/held.js';
+import { systemClock } from '../../src/clock.js';
 import { MemoryStore } from '../../src/store/memory.js';
 import { startBroker, type TestBroker } from '../support/broker.js';
 import { MqttClient } from '../support/mqttclient.js';
 import { until } from '../support/wait.js';
+import { encodeFrame, OPCODE } from '../support/websocket.js';
 import * as wire from '../support/wire.js';
 
 const QUOTA_EXCEEDED = 0x97;
@@ -90,18 +93,133 @@ test('who does not read what he asked for is not read from', async (context) => 
   assert.ok(received < 40_000_000, `${received} bytes were read`);
 });
 
-test('no TLS below 1.2', async (context) => {
+test('readers who do not keep up are bounded together, not only each', async (context) => {
+  const maxMemoryBytes = 512 * 1024 * 1024;
+  const { broker, mqtt } = await start(context, { limits: { maxMemoryBytes }, systemIntervalMs: 0 });
+  assert.ok(broker !== null);
+  const before = held.bytes;
+  for (let index = 0; index < 4; index += 1) {
+    const slow = connectSocket(mqtt.port, mqtt.host);
+    context.after(() => slow.destroy());
+    slow.write(wire.connect({ version: 4, clientId: `slow${index}`, keepAliveS: 0 }));
+    slow.write(wire.subscribe(4, 1, [['a', 1]]));
+    await until('the subscription', () => broker.subscriptionCount === index + 1);
+    slow.pause();
+  }
+  const payload = Buffer.alloc(100_000);
+  for (let count = 0; count < 600; count += 1) {
+    broker.publish({ topic: 'a', payload, qos: 1, retain: false, sender: null });
+    if (count % 20 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  const most = maxMemoryBytes * 0.15 + 4 * 1024 * 1024;
+  assert.ok(held.bytes - before < most, `${held.bytes - before} bytes are held`);
+  broker.disconnect('slow0');
+  for (let index = 1; index < 4; index += 1) broker.disconnect(`slow${index}`);
+  await until('all of it to be let go', () => held.bytes <= before, 5000);
+});
+
+test('one who sends without end leaves the turn to others', async (context) => {
+  // Every look at the clock takes longer than a turn may.
+  let nowMs = 0;
+  const clock = { ...systemClock, monotonicMs: () => (nowMs += 10) };
+  const { broker, mqtt } = await start(context, { clock, systemIntervalMs: 0 });
+  assert.ok(broker !== null);
+  let bytes = 0;
+  let bytesBefore = -1;
+  broker.subscribe('a', { deliver: ({ payload }) => (bytes += payload.length) });
+  broker.subscribe('b', { deliver: () => (bytesBefore = bytes) });
+  const [loud, quiet] = await Promise.all(
+    ['loud', 'quiet'].map(async (clientId) => {
+      const socket = connectSocket(mqtt.port, mqtt.host);
+      context.after(() => socket.destroy());
+      socket.write(wire.connect({ version: 4, clientId, keepAliveS: 0 }));
+      await new Promise((resolve) => socket.once('data', resolve));
+      return socket;
+    }),
+  );
+  const many = Buffer.concat(
+    Array.from({ length: 400 }, () => wire.publish(4, { topic: 'a', payload: 'x'.repeat(1000) })),
+  );
+  for (let round = 1; round <= 10; round += 1) {
+    [bytes, bytesBefore] = [0, -1];
+    loud?.write(many);
+    quiet?.write(wire.publish(4, { topic: 'b', payload: 'x' }));
+    await until('all of it', () => bytes === 400_000 && bytesBefore >= 0);
+    assert.ok(bytesBefore <= 100_000, `${bytesBefore} bytes of the other came first`);
+  }
+});
+
+/** A TLS certificate of nobody in particular. */
+function certify(context: TestContext): { cert: string; key: string } {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-tls-'));
+  context.after(() => rmSync(folder, { recursive: true }));
   const [key, cert] = [join(folder, 'key'), join(folder, 'cert')];
   execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost', '-keyout', key, '-out', cert], { stdio: 'ignore' }); // prettier-ignore
-  const broker = new Broker({ store: new MemoryStore(), anonymous: true, systemIntervalMs: 0 });
+  return { cert, key };
+}
+
+/** A broker with one listener, and a way to connect to it that says what became of the socket. */
+async function listen(
+  context: TestContext,
+  protocol: 'mqtts' | 'ws' | 'wss',
+  limits: NonNullable<BrokerOptions['limits']>,
+): Promise<{ port: number; dial: () => Socket }> {
+  const broker = new Broker({ store: new MemoryStore(), anonymous: true, systemIntervalMs: 0, limits });
   await broker.open();
-  context.after(async () => {
-    await broker.close();
-    rmSync(folder, { recursive: true });
+  context.after(() => broker.close());
+  const tls = protocol === 'ws' ? null : { ...certify(context), clientCa: null, requireClientCert: false };
+  const path = protocol === 'mqtts' ? '' : '/mqtt';
+  const { url } = await broker.openListener({ protocol, host: '127.0.0.1', port: 0, path, tls, anonymous: null }); // prettier-ignore
+  const port = Number(new URL(url).port);
+  const dial = (): Socket => {
+    const socket = connectSocket(port, '127.0.0.1');
+    context.after(() => socket.destroy());
+    return socket.on('error', () => {}).resume();
+  };
+  return { port, dial };
+}
+
+for (const protocol of ['mqtts', 'ws', 'wss'] as const) {
+  test(`${protocol}: who goes silent before he is a client is cut off in time, and takes a place until then`, async (context) => {
+    const limits = { connectTimeoutMs: 1500, maxConnectionsPerAddress: 2 };
+    const { dial } = await listen(context, protocol, limits);
+    const begunMs = performance.now();
+    const [mute, broken] = [dial(), dial()];
+    await until('both to be connected', () => !mute.connecting && !broken.connecting);
+    broken.write(protocol === 'ws' ? 'GET /mq' : Buffer.from([0x16, 3, 1, 2, 0]));
+    const third = dial();
+    await until('the third to be turned away', () => third.closed);
+    assert.ok(!mute.closed && !broken.closed);
+    await until('the silent ones to be cut off', () => mute.closed && broken.closed, 8000);
+    assert.ok(performance.now() - begunMs >= 1400);
+    const fourth = dial();
+    await until('the fourth to be connected', () => !fourth.connecting);
+    fourth.write(protocol === 'ws' ? 'GET /mq' : Buffer.from([0x16, 3, 1, 2, 0]));
+    const before = performance.now();
+    await until('it to be cut off in turn', () => fourth.closed, 8000);
+    assert.ok(performance.now() - before >= 1000, 'there was a place for it');
   });
-  const tls = { cert, key, clientCa: null, requireClientCert: false };
-  const { url } = await broker.openListener({ protocol: 'mqtts', host: '127.0.0.1', port: 0, path: '', tls, anonymous: null }); // prettier-ignore
+}
+
+test('a WebSocket message in more frames than it needs ends the connection', async (context) => {
+  const { dial } = await listen(context, 'ws', {});
+  const socket = dial();
+  const upgrade = ['GET /mqtt HTTP/1.1', 'host: 127.0.0.1', 'upgrade: websocket', 'connection: upgrade', 'sec-websocket-version: 13', 'sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==', 'sec-websocket-protocol: mqtt', '', '']; // prettier-ignore
+  socket.write(upgrade.join('\r\n'));
+  await new Promise((resolve) => socket.once('data', resolve));
+  socket.write(encodeFrame(OPCODE.binary, Buffer.from('x'), { isFinal: false }));
+  for (let count = 0; count < 1000; count += 1)
+    socket.write(encodeFrame(OPCODE.continuation, Buffer.from('x'), { isFinal: false }));
+  socket.write(encodeFrame(OPCODE.ping, Buffer.from('y')));
+  const pong = await new Promise<Buffer>((resolve) => socket.once('data', resolve));
+  assert.equal(pong[0], 0x8a, 'so many are taken');
+  for (let count = 0; count < 100; count += 1)
+    socket.write(encodeFrame(OPCODE.continuation, Buffer.from('x'), { isFinal: false }));
+  await until('the end of the connection', () => socket.closed);
+});
+
+test('no TLS below 1.2', async (context) => {
+  const { port } = await listen(context, 'mqtts', {});
   const versionWith = (maxVersion: 'TLSv1.1' | 'TLSv1.2'): Promise<string | null> =>
     new Promise((resolve) => {
       const options = {
@@ -110,7 +228,7 @@ test('no TLS below 1.2', async (context) => {
         ciphers: 'DEFAULT@SECLEVEL=0',
         rejectUnauthorized: false,
       } as const;
-      const socket = connectTls({ port: Number(new URL(url).port), host: '127.0.0.1', ...options });
+      const socket = connectTls({ port, host: '127.0.0.1', ...options });
       socket.on('secureConnect', () => {
         resolve(socket.getProtocol());
         socket.destroy();
