@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { userLine } from '../broker/users.js';
-import { SLUG } from '../config/schema.js';
+import { SLUG } from '../config/schema/words.js';
 import { packageFolder } from '../entry.js';
 import { askHidden, askUntil, endQuestions } from './ask.js';
 import { verb as check } from './check.js';

@@ -1,5 +1,5 @@
 /** One row of a register list -> the settings of a tag; what a row leaves open is asked for, never guessed. */
-import { SLUG } from '../config/schema.js';
+import { SLUG } from '../config/schema/words.js';
 import { VALUE_TYPES, ORDER_NAMES } from '../modbus/values.js';
 import type { ListRow } from './registerlist.js';
 import type { TagSettings } from './taginput.js';

@@ -17,7 +17,8 @@ import type {
   TlsSettings,
   WebSettings,
 } from './plant.js';
-import type { BrokerInput, GatewayInput } from './schema.js';
+import type { BrokerInput } from './schema/broker.js';
+import type { GatewayInput } from './schema/gateway.js';
 
 type ListenerInput = NonNullable<BrokerInput['listeners']>[number];
 type TlsInput = NonNullable<ListenerInput['tls']>;

@@ -1,10 +1,11 @@
 /** One bus of the Plant: its link, its timing, and what a line of that speed can do. */
 import { readable } from './broker.js';
-import type { LoadedMap } from './expand.js';
+import type { LoadedMap, RawDevice } from './expand.js';
 import type { Source } from './load.js';
 import type { Bus, Link, LinkTls, SerialLink, TcpLink } from './plant.js';
-import type { Path } from './problems.js';
-import type { BusInput } from './schema.js';
+import { type Path, keyOf, nameOf } from './problems.js';
+import type { BusInput } from './schema/bus.js';
+import type { GatewayInput } from './schema/gateway.js';
 import { shareSettings } from './share.js';
 import { durationText } from './units.js';
 
@@ -12,8 +13,44 @@ const TCP_KEYS = ['host', 'port', 'tls', 'close_idle'] as const;
 const SERIAL_KEYS = ['path', 'baud', 'format', 'echo'] as const;
 const TURNAROUND_MS = 20;
 
+/** By key in the file. */
+export function resolveBuses(
+  inputs: GatewayInput['buses'],
+  devices: readonly RawDevice[],
+  source: Source,
+): Map<string, Bus> {
+  const buses = new Map<string, Bus>();
+  for (const [key, input] of Object.entries(inputs ?? {})) {
+    const maps = devices
+      .filter((device) => keyOf(device.input.bus) === key)
+      .flatMap(({ map }) => (map === null ? [] : [map]));
+    buses.set(key, resolveBus(buses.size, nameOf(key), input, [...new Set(maps)], source, ['buses', key]));
+  }
+  checkEnds(buses, source);
+  return buses;
+}
+
+/** Two buses to one port would disturb each other. */
+function checkEnds(buses: ReadonlyMap<string, Bus>, source: Source): void {
+  const ends = new Map<string, string>();
+  for (const [key, { link, name }] of buses) {
+    const end = 'path' in link ? link.path : `${link.kind === 'udp' ? 'udp ' : ''}${link.host}:${link.port}`;
+    const other = ends.get(end);
+    if (other !== undefined && end !== '' && end !== ':502') {
+      const isSerial = 'path' in link;
+      source.add(
+        isSerial ? 'error' : 'warning',
+        isSerial ? 'HF1603' : 'HF2603',
+        ['buses', key, isSerial ? 'path' : 'host'],
+        `is the same ${isSerial ? 'port' : 'connection'} as bus ${other} (${end}); put the devices on one bus, so that they share it`,
+      );
+    }
+    ends.set(end, name);
+  }
+}
+
 /** maps: those of the devices on it, whose needs count where the bus says nothing itself. */
-export function resolveBus(
+function resolveBus(
   index: number,
   name: string,
   input: BusInput,

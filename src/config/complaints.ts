@@ -4,7 +4,8 @@
  */
 import type { Source } from './load.js';
 import { type Path, nameOf, nearest, pathText, suggestion } from './problems.js';
-import { type Checked, type Issue, keysAt } from './schema.js';
+import type { Checked, Issue } from './schema/check.js';
+import { keysAt } from './schema/jsonschema.js';
 
 /** A file whose shape is right, apart from what was taken out of it. */
 export interface Shaped<T> {

@@ -9,14 +9,9 @@ import { type Shaped, shape } from './complaints.js';
 import { type Layer, Layers, type Numbering } from './layers.js';
 import { type Environment, type Source, readSource } from './load.js';
 import { type Path, nameOf, suggestion } from './problems.js';
-import {
-  type DeviceInput,
-  type GroupInput,
-  type MapInput,
-  type RepeatInput,
-  type TagInput,
-  checkMap,
-} from './schema.js';
+import { checkMap } from './schema/check.js';
+import type { DeviceInput, GroupInput, MapInput, RepeatInput } from './schema/device.js';
+import type { TagInput } from './schema/tag.js';
 
 /** A tag before its settings are resolved. */
 export interface RawTag {

@@ -4,7 +4,7 @@
  */
 import type { Source } from './load.js';
 import type { Path } from './problems.js';
-import type { TagInput } from './schema.js';
+import type { TagInput } from './schema/tag.js';
 
 export type Numbering = 'pdu' | 'one-based' | 'modicon';
 

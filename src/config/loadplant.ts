@@ -11,7 +11,7 @@ import { loadAside } from './loadaside.js';
 import type { Loaded } from './loaded.js';
 import type { Device, Tag } from './plant.js';
 import { type Problem, sortProblems } from './problems.js';
-import { checkGateway } from './schema.js';
+import { checkGateway } from './schema/check.js';
 
 /** Files above this are read in a worker. */
 const WORKER_FROM_BYTES = 64 * 2 ** 10;

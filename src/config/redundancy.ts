@@ -2,7 +2,7 @@
 import { hostname } from 'node:os';
 import type { Source } from './load.js';
 import type { RedundancySettings } from './plant.js';
-import type { RedundancyInput } from './schema.js';
+import type { RedundancyInput } from './schema/redundancy.js';
 
 const SERVER = /^(nats|tls):\/\/[^\s/:@]+(:\d+)?$/;
 /** Shorter leases are lost to a garbage collection or a slow disk. */

@@ -4,7 +4,7 @@ import { isLoopback } from './broker.js';
 import type { Source } from './load.js';
 import type { Plant, ShareSettings } from './plant.js';
 import type { Path } from './problems.js';
-import type { BusInput } from './schema.js';
+import type { BusInput } from './schema/bus.js';
 
 const LOOPBACK = ['127.0.0.0/8', '::1'] as const;
 const CLIENTS_MAX = 16;

@@ -5,7 +5,7 @@
 import type { Source } from './load.js';
 import type { Path } from './problems.js';
 import type { GatewayTopics } from './plant.js';
-import type { GatewayInput } from './schema.js';
+import type { GatewayInput } from './schema/gateway.js';
 
 const DEFAULTS = {
   status: '{base}/{gateway}/status',

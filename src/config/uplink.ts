@@ -4,7 +4,8 @@ import { readable } from './broker.js';
 import type { Source } from './load.js';
 import type { UplinkSettings, UplinkTls } from './plant.js';
 import type { Path } from './problems.js';
-import type { GatewayInput, UplinkInput } from './schema.js';
+import type { GatewayInput } from './schema/gateway.js';
+import type { UplinkInput } from './schema/uplink.js';
 import { fillKnown } from './template.js';
 import { inRule, noticeOf, outRule, refuseCircles } from './uplinkrules.js';
 

@@ -7,7 +7,7 @@ import { isFilter, mayMeet, wildcardPart } from './filter.js';
 import type { Source } from './load.js';
 import type { UplinkNotice, UplinkRule } from './plant.js';
 import { type Path, suggestion } from './problems.js';
-import type { UplinkInput } from './schema.js';
+import type { UplinkInput } from './schema/uplink.js';
 import {
   fillKnown,
   FORMS,

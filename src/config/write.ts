@@ -5,7 +5,7 @@ import { type Address, type AddressKey, addressOf, tableText } from './address.j
 import { type Layers, type Picked, say } from './layers.js';
 import type { Device, Json, RefreshSettings, WriteSettings, WriteStep } from './plant.js';
 import type { Path } from './problems.js';
-import type { TagInput } from './schema.js';
+import type { TagInput } from './schema/tag.js';
 
 type WriteInput = Exclude<NonNullable<TagInput['write']>, boolean>;
 type StepInput = NonNullable<WriteInput['before']>[number];

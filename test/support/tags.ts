@@ -1,20 +1,16 @@
 /** Buses, devices and tags in the shortest form that a test can say, with every default filled in. */
+import { NO_BUS, limitsOf } from '../../src/config/device.js';
 import type { Batch, Bus, Device, Plant, Tag, WriteSettings } from '../../src/config/plant.js';
+import { PLAIN_TAG } from '../../src/config/tag.js';
 
 export function busOf(index: number, changes: Partial<Bus> = {}): Bus {
   return {
+    ...NO_BUS,
     index,
     name: `bus${index}`,
     link: { kind: 'tcp', host: '127.0.0.1', port: 502, tls: null },
     timeoutMs: 500,
-    inFlight: 1,
-    paceMs: 0,
-    afterConnectMs: 0,
-    closeIdleMs: 0,
-    silenceMs: null,
     turnaroundMs: 3,
-    afterSwitchMs: 0,
-    share: null,
     ...changes,
   };
 }
@@ -38,14 +34,7 @@ export function deviceOf(index: number, bus: Bus, changes: Partial<Device> = {})
     name: `device${index}`,
     bus,
     unitId: index + 1,
-    limits: {
-      registers: 125,
-      bits: 2000,
-      registersMin: 1,
-      align: 1,
-      bitsFromZero: false,
-      writeFunctions: [],
-    },
+    limits: limitsOf(undefined, undefined),
     forbidden: [],
     readable: [],
     offline: { afterFailures: 3, retryMinMs: 1000, retryMaxMs: 60_000 },
@@ -59,38 +48,13 @@ export function deviceOf(index: number, bus: Bus, changes: Partial<Device> = {})
 export function tagOf(index: number, device: Device, address: number, changes: Partial<Tag> = {}): Tag {
   const name = changes.name ?? `tag${index}`;
   return {
+    ...PLAIN_TAG,
     index,
     name,
     device,
-    table: 'holding-register',
     address,
-    quantity: 1,
-    type: 'uint16',
-    order: 'ABCD',
-    select: null,
-    scale: 1,
-    offset: 0,
-    scaleFrom: null,
-    formula: null,
-    bits: null,
-    enum: null,
-    flags: null,
-    text: null,
-    invalid: [],
-    plausible: null,
-    counter: null,
-    unit: null,
-    description: null,
     intervalMs: 1000,
-    report: 'change',
-    deadband: { kind: 'absolute', value: 0 },
-    heartbeatMs: 60_000,
-    payload: 'vqt',
     qos: 0,
-    retain: true,
-    stored: false,
-    write: null,
-    group: null,
     topic: `t/data/${device.name}/${name}`,
     setTopic: `t/set/${device.name}/${name}`,
     getTopic: `t/get/${device.name}/${name}`,

@@ -1,0 +1,111 @@
+/** A device itself: its unit, its limits, and the ranges that are never read. */
+import { QUANTITY_MAX } from '../modbus/protocol.js';
+import { TABLE_OF } from './address.js';
+import type { RawDevice } from './expand.js';
+import type { Source } from './load.js';
+import type { Bus, Device, DeviceLimits, Range } from './plant.js';
+import type { Path } from './problems.js';
+import type { DeviceInput } from './schema/device.js';
+
+/** What is said of a device itself, checked; `bus` is null when there is none of the name it gives. */
+export function deviceSettings(raw: RawDevice, bus: Bus | null, index: number, topic: string): Device {
+  const { input, map, path, source } = raw;
+  const isNetwork = bus !== null && ['tcp', 'tls', 'udp'].includes(bus.link.kind);
+  const [least, most] = isNetwork ? [0, 255] : [1, 247];
+  if (bus !== null && (raw.unitId < least || raw.unitId > most)) {
+    source.add(
+      'error',
+      'HF1605',
+      [...path, 'unit_id'],
+      `${raw.unitId} is outside ${least}..${most}${isNetwork ? '' : ' (0..255 on TCP)'}`,
+    );
+  }
+  return {
+    index,
+    name: raw.name,
+    bus: bus ?? NO_BUS,
+    unitId: raw.unitId,
+    limits: limitsOf(map?.value?.limits, input.limits),
+    forbidden: [
+      ...rangesOf(map?.value?.forbidden, map?.source ?? source, ['forbidden']),
+      ...rangesOf(input.forbidden, source, [...path, 'forbidden']),
+    ],
+    readable:
+      input.readable === undefined
+        ? rangesOf(map?.value?.readable, map?.source ?? source, ['readable'])
+        : rangesOf(input.readable, source, [...path, 'readable']),
+    offline: {
+      afterFailures: input.offline?.after ?? 3,
+      retryMinMs: input.offline?.retry?.minMs ?? 500,
+      retryMaxMs: input.offline?.retry?.maxMs ?? 60_000,
+    },
+    map: map?.name ?? null,
+    topic,
+  };
+}
+
+/** Two devices on one unit of a bus are seldom meant. */
+export function checkUnits(devices: readonly RawDevice[]): void {
+  const seen = new Map<string, RawDevice>();
+  for (const device of devices) {
+    const key = `${device.input.bus}\n${device.unitId}`;
+    const other = seen.get(key);
+    if (other !== undefined) {
+      device.source.add(
+        'warning',
+        'HF2101',
+        [...device.path, 'unit_id'],
+        `${device.name} and ${other.name} are both unit ${device.unitId} of bus ${device.input.bus}; one device is usually meant`,
+      );
+    } else seen.set(key, device);
+  }
+}
+
+/** Stands for a bus that is not there, so that the rest is checked all the same. */
+export const NO_BUS: Bus = {
+  index: -1,
+  name: '',
+  link: { kind: 'tcp', host: '', port: 502, tls: null },
+  timeoutMs: 0,
+  inFlight: 1,
+  paceMs: 0,
+  afterConnectMs: 0,
+  closeIdleMs: 0,
+  silenceMs: null,
+  turnaroundMs: 0,
+  afterSwitchMs: 0,
+  share: null,
+};
+
+type LimitsInput = DeviceInput['limits'];
+
+export function limitsOf(map: LimitsInput, own: LimitsInput): DeviceLimits {
+  return {
+    registers: own?.registers ?? map?.registers ?? QUANTITY_MAX.readRegisters,
+    bits: own?.bits ?? map?.bits ?? QUANTITY_MAX.readBits,
+    registersMin: own?.registers_min ?? map?.registers_min ?? 1,
+    align: own?.align ?? map?.align ?? 1,
+    bitsFromZero: own?.bits_from_zero ?? map?.bits_from_zero ?? false,
+    writeFunctions: own?.write ?? map?.write ?? [],
+  };
+}
+
+/** "holding:100-119"; always zero-based. */
+function rangesOf(texts: readonly string[] | undefined, source: Source, at: Path): Range[] {
+  return (texts ?? []).flatMap((text, index) => {
+    const match = /^(coil|discrete|input|holding):\s*(\d+)(?:-(\d+))?$/.exec(text);
+    if (match === null) return [];
+    const key = match[1] as keyof typeof TABLE_OF; // the expression allows these only
+    const [first, last] = [Number(match[2]), Number(match[3] ?? match[2])];
+    if (last > 65_535 || first > last) {
+      source.add(
+        'error',
+        'HF1303',
+        [...at, index],
+        `${text} is not a range within 0..65535, from low to high`,
+      );
+      return [];
+    }
+    return [{ table: TABLE_OF[key], address: first, quantity: last - first + 1 }];
+  });
+}

@@ -1,0 +1,147 @@
+/** Where a tag is, and how wide: table, address, type, registers, bits. */
+import { isBitTable } from '../modbus/protocol.js';
+import type { ValueType } from '../modbus/values.js';
+import {
+  ADDRESS_KEYS,
+  ADDRESS_MAX,
+  type Address,
+  type AddressKey,
+  addressOf,
+  addressText,
+} from './address.js';
+import { type Layer, type Layers, type Picked, say } from './layers.js';
+import type { Tag } from './plant.js';
+import { isInteger, registersOf } from './types.js';
+
+export interface Place extends Address {
+  readonly layer: Layer;
+  readonly key: AddressKey;
+}
+
+/** null when there is none or it is wrong, which has been said then. */
+export function addressPicked(layers: Layers): Place | null {
+  const found = layers.pickOne(ADDRESS_KEYS);
+  const [picked, second] = found;
+  if (picked === undefined) {
+    const { source, path } = layers.nearest;
+    source.add(
+      'error',
+      'HF1301',
+      path,
+      'has no address; write holding:, input:, coil:, discrete: or at:, or value: to calculate it',
+      'key',
+    );
+    return null;
+  }
+  if (second !== undefined) {
+    say(
+      second,
+      'error',
+      'HF1302',
+      `has ${found.length} addresses (${found.map(({ key }) => key).join(', ')}); a tag has one`,
+    );
+    return null;
+  }
+  const key = ADDRESS_KEYS.find((one) => one === picked.key);
+  if (key === undefined) return null;
+  const address = addressOf(key, picked.value, picked.layer);
+  if (typeof address === 'string') {
+    say(picked, 'error', 'HF1303', address);
+    return null;
+  }
+  return { ...address, layer: picked.layer, key };
+}
+
+export interface Kind {
+  readonly type: ValueType;
+  readonly quantity: number;
+  readonly bits: Tag['bits'];
+  /** Bits that the raw value has. */
+  readonly width: number;
+  /** Registers from the address on to the one that holds the bit. */
+  readonly shift: number;
+}
+
+export function kindOf(layers: Layers, place: Place): Kind | null {
+  const type = layers.pick('type');
+  const [one, other] = layers.pickOne(['bit', 'bits']);
+  if (one !== undefined && other !== undefined)
+    say(other, 'error', 'HF1306', 'bit and bits exclude each other; remove one');
+  if (isBitTable(place.table)) return bitKind(type, one ?? layers.pick('count') ?? undefined);
+  const raw = type?.value ?? 'uint16';
+  const quantity = raw === 'string' ? stringRegisters(layers) : registersOf(raw);
+  if (quantity === null) return null;
+  const count = layers.pick('count');
+  if (raw !== 'string' && count !== null && count.value !== quantity) {
+    say(
+      count,
+      'error',
+      'HF1307',
+      `${raw} takes ${quantity} register${quantity === 1 ? '' : 's'}, not ${count.value}; remove count`,
+    );
+  }
+  if (place.address + quantity > ADDRESS_MAX + 1) {
+    say(
+      place,
+      'error',
+      'HF1305',
+      `${addressText(place.table, place.address)} and ${quantity} registers reach beyond 65535`,
+    );
+    return null;
+  }
+  const width = quantity * 16;
+  if (one === undefined) return { type: raw, quantity, bits: null, width, shift: 0 };
+  return registerBits(one, raw, quantity, layers.value('order', 'ABCD'));
+}
+
+function bitKind(type: Picked<ValueType> | null, bits: Picked<unknown> | undefined): Kind {
+  if (type !== null && type.value !== 'bool')
+    say(type, 'error', 'HF1304', `coils and discrete inputs are bool, not ${type.value}; remove type`);
+  if (bits !== undefined)
+    say(
+      bits,
+      'error',
+      'HF1306',
+      `a coil or discrete input is one bit; remove ${bits.key}, and give each a tag of its own (repeat makes many)`,
+    );
+  return { type: 'bool', quantity: 1, bits: null, width: 1, shift: 0 };
+}
+
+function registerBits(picked: Picked<unknown>, raw: ValueType, quantity: number, order: string): Kind | null {
+  const width = quantity * 16;
+  const range = bitsOf(picked.value);
+  if (raw !== 'bool' && !isInteger(raw)) {
+    say(picked, 'error', 'HF1306', `${raw} has no bits to pick; use uint16, uint32 or uint64`);
+    return null;
+  }
+  if (range.last >= width) {
+    say(
+      picked,
+      'error',
+      'HF1306',
+      `bit ${range.last} is not in ${width} bits; ${width === 64 ? 'the highest is 63' : 'use type uint32 or uint64'}`,
+    );
+    return null;
+  }
+  if (picked.key === 'bits')
+    return { type: raw === 'bool' ? 'uint16' : raw, quantity, bits: range, width, shift: 0 };
+  // One bit lies in one register, which is all that needs to be read and written for it.
+  const word = Math.floor(range.first / 16);
+  const bit = range.first % 16;
+  const shift = order === 'CDAB' || order === 'DCBA' ? word : quantity - 1 - word;
+  return { type: 'bool', quantity: 1, bits: { first: bit, last: bit }, width: 1, shift };
+}
+
+function bitsOf(value: unknown): { first: number; last: number } {
+  if (typeof value === 'number') return { first: value, last: value };
+  const range = value as { first: number; last: number }; // what the schema makes of bits
+  return { first: range.first, last: range.last };
+}
+
+function stringRegisters(layers: Layers): number | null {
+  const count = layers.pick('count');
+  if (count !== null) return count.value;
+  const { source, path } = layers.nearest;
+  source.add('error', 'HF1307', [...path, 'count'], 'missing; a string needs the number of its registers');
+  return null;
+}
