@@ -2,6 +2,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { plantOfText } from '../config/loadplant.js';
+import { loadSignaturesAside } from '../config/loadaside.js';
 import type { Plant } from '../config/plant.js';
 import { formatProblem } from '../config/problems.js';
 import { durationText, parseNumbers } from '../config/units.js';
@@ -57,7 +58,8 @@ async function scanOf(bus: AskedBus, context: Context): Promise<FoundUnit[]> {
     parseNumbers(answer)?.every((unit) => unit <= 255) === true ? null : 'numbers up to 255, as in 1-32,40';
   const units = await askUntil('which units', '1-247', unitsProblem, context);
   const words = { units, ...(baud === undefined ? {} : { baud: String(baud), format: String(format) }) };
-  const options = scanOptionsOf(only, words);
+  const { signatures } = await loadSignaturesAside('.', context.env);
+  const options = scanOptionsOf(only, words, signatures);
   stderr.write(`  at worst ${durationText(Math.ceil(worstMs(only, options) / 1000) * 1000)}\n`);
   const field = await Field.open(plant);
   const progress = new Progress(stderr);

@@ -1,8 +1,10 @@
 /** `holdfast scan`: which units are on a bus, and how the line is set. */
+import { dirname } from 'node:path';
 import type { Bus, Plant } from '../config/plant.js';
 import { durationText } from '../config/units.js';
+import { loadSignaturesAside } from '../config/loadaside.js';
 import { messageOf } from '../errors.js';
-import { scanOptionsOf, type ScanWords } from '../gateway/scanoptions.js';
+import { scanOptionsOf, type ScanWords, wrongMapText } from '../gateway/scanoptions.js';
 import { type FoundUnit, type ScanNews, worstMs } from '../poller/scan.js';
 import { BROKER_OPTIONS, isNobodyThere, plantOf } from './brokerlink.js';
 import { Daemon } from './daemon.js';
@@ -65,6 +67,7 @@ async function run(context: Context): Promise<number> {
   progress.end();
   if (options['json'] === true) stdout.write(`${JSON.stringify(found, null, 2)}\n`);
   if (error !== '') throw new VerbError(EXIT.failed, `${name}: ${error}; is the port free, and are you in the group that may open it?`);
+  if (found.some(({ maps }) => maps.length > 0) && options['json'] !== true) stderr.write(snippet(isUrl(name) ? 'BUS' : name, found));
   if (found.length > 0 || context.interrupted.aborted) return EXIT.ok;
   throw new VerbError(EXIT.deviceSilent, `${name}: no unit answered; check A/B wiring, termination and power, then try --timeout 500ms or another --baud`);
 } // prettier-ignore
@@ -136,11 +139,16 @@ async function daemonOf(context: Context, plant: Plant): Promise<Daemon | null> 
   }
 }
 
-async function here({ context, bus, words, tell }: Scan): Promise<string> {
-  const plant = { ...busPlantOf('tcp://127.0.0.1').plant, buses: [{ ...bus, share: null }] };
-  const field = await Field.open(partOf({ plant, wanted: [] }));
+async function here({ context, plant, bus, words, tell }: Scan): Promise<string> {
+  const own = { ...busPlantOf('tcp://127.0.0.1').plant, buses: [{ ...bus, share: null }] };
+  const field = await Field.open(partOf({ plant: own, wanted: [] }));
   try {
-    const running = field.pool.scan(bus.index, scanOptionsOf(bus, words), tell);
+    const { signatures, wrong } = await loadSignaturesAside(
+      plant === null ? '.' : dirname(plant.file),
+      context.env,
+    );
+    for (const file of wrong) tell({ kind: 'note', text: wrongMapText(file) });
+    const running = field.pool.scan(bus.index, scanOptionsOf(bus, words, signatures), tell);
     context.interrupted.addEventListener('abort', () => running.stop(), { once: true });
     return await running.ended;
   } finally {
@@ -176,8 +184,18 @@ async function there({ context, plant, bus, words, worst, tell }: Scan, daemon: 
   }
 }
 
-function foundText({ unit, setting, tables, identity }: FoundUnit): string {
+function foundText({ unit, setting, tables, identity, maps }: FoundUnit): string {
   const line = setting === null ? '' : `  ${setting.baud} ${setting.format}`;
   const answers = tables.map(({ table, answer }) => `${table.replace(/-.*/, '')} ${answer}`).join(', ');
-  return `unit ${unit}${line}  ${identity === '' ? '' : `${identity}  `}(${answers})`;
+  const said = identity === '' ? '' : `${identity}  `;
+  const fits = maps.length === 0 ? '' : `fits ${maps.join(' or ')}  `;
+  return `unit ${unit}${line}  ${said}${fits}(${answers})`;
+}
+
+/** What to write into the gateway file for the units that fit a map. */
+function snippet(bus: string, found: readonly FoundUnit[]): string {
+  const lines = found.flatMap(({ unit, maps: [map] }) =>
+    map === undefined ? [] : [`  device${unit}: { bus: ${bus}, unit_id: ${unit}, map: ${map} }`],
+  );
+  return `\nFor the gateway file:\n\ndevices:\n${lines.join('\n')}\n`;
 }

@@ -39,6 +39,7 @@ export interface Origin {
 export interface Built {
   readonly plant: Plant;
   readonly sources: readonly Source[];
+  readonly maps: readonly LoadedMap[];
   /** By tag index; empty unless asked for. */
   readonly origins: readonly (readonly Origin[])[];
 }
@@ -116,7 +117,12 @@ export class PlantBuilder {
     };
     checkSharePorts(plant, this.#source);
     forgetConsequences(this.#shaped, this.#input, this.#mapless, this.#maps);
-    return { plant: freeze(plant), sources: [this.#source, ...this.#maps.sources], origins: this.#origins };
+    return {
+      plant: freeze(plant),
+      sources: [this.#source, ...this.#maps.sources],
+      maps: [...this.#maps.loaded.values()],
+      origins: this.#origins,
+    };
   }
 
   #expandDevices(): RawDevice[] {

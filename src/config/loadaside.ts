@@ -1,36 +1,42 @@
 /**
- * Loads a gateway file in a short-lived worker, whose memory goes back to the system with it: the daemon needs the
- * parser and the schema for a moment and the room they take for ever. Imports neither.
+ * Loads a gateway file, or what device maps are recognised by, in a short-lived worker, whose memory goes back to the
+ * system with it: the daemon needs the parser and the schema for a moment and the room they take for ever. Imports neither.
  */
 import { entryUrl, startThread } from '../entry.js';
-import { freeze, type Loaded } from './loaded.js';
+import { messageOf } from '../errors.js';
+import { type Errand, type Loaded, type Signatures, freeze } from './loaded.js';
 import { shareEquals } from './sharing.js';
 
-export function loadAside(file: string, environment: NodeJS.ProcessEnv = process.env): Promise<Loaded> {
-  return new Promise((resolve) => {
+export async function loadAside(file: string, environment: NodeJS.ProcessEnv = process.env): Promise<Loaded> {
+  try {
+    const { plant, problems } = (await run({ kind: 'plant', place: file, environment })) as Loaded;
+    shareEquals(plant?.tags ?? []);
+    return { plant: freeze(plant), problems };
+  } catch (thrown) {
+    const text = `could not be loaded: ${messageOf(thrown)}`;
+    return {
+      plant: null,
+      problems: [{ severity: 'error', file, line: 0, column: 0, code: 'HF1013', path: '', text }],
+    };
+  }
+}
+
+/** folder: where the gateway file is, or the one that somebody works in. */
+export async function loadSignaturesAside(
+  folder: string,
+  environment: NodeJS.ProcessEnv = process.env,
+): Promise<Signatures> {
+  return (await run({ kind: 'signatures', place: folder, environment })) as Signatures;
+}
+
+/** What the worker (worker.ts) answers, which is of the kind that it was asked for. */
+function run({ environment, ...errand }: Errand): Promise<unknown> {
+  return new Promise((resolve, reject) => {
     const worker = startThread(entryUrl('config/worker.js'), {
-      workerData: { file, environment: { ...environment } },
+      workerData: { ...errand, environment: { ...environment } },
     });
-    const fail = (what: string): void =>
-      resolve({
-        plant: null,
-        problems: [
-          {
-            severity: 'error',
-            file,
-            line: 0,
-            column: 0,
-            code: 'HF1013',
-            path: '',
-            text: `could not be loaded: ${what}`,
-          },
-        ],
-      });
-    worker.once('message', ({ plant, problems }: Loaded) => {
-      shareEquals(plant?.tags ?? []);
-      resolve({ plant: freeze(plant), problems });
-    });
-    worker.once('error', (error) => fail(error.message));
-    worker.once('exit', (code) => fail(`the loader stopped (${code})`));
+    worker.once('message', resolve);
+    worker.once('error', reject);
+    worker.once('exit', (code) => reject(new Error(`the loader stopped (${code})`)));
   });
 }

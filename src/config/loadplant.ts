@@ -6,11 +6,13 @@ import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Built, PlantBuilder } from './build.js';
 import { shape } from './complaints.js';
+import { signatureOf } from './identify.js';
 import { type Environment, Source, readSource } from './load.js';
 import { loadAside } from './loadaside.js';
 import type { Loaded } from './loaded.js';
 import type { Device, Tag } from './plant.js';
 import { type Problem, sortProblems } from './problems.js';
+import type { Signature } from './signature.js';
 import { checkGateway } from './schema/check.js';
 
 /** Files above this are read in a worker. */
@@ -58,6 +60,8 @@ export function loadPlantOfMap(
   environment: Environment,
 ): {
   readonly device: { readonly device: Device; readonly tags: readonly Tag[] } | null;
+  /** null when it does not say how its devices are recognised, or says it wrongly. */
+  readonly signature: Signature | null;
   readonly problems: Problem[];
 } {
   const text = JSON.stringify({
@@ -69,11 +73,14 @@ export function loadPlantOfMap(
   const source = new Source(file, text, environment);
   const shaped = shape(source, 'gateway', checkGateway);
   if (shaped.value === null) throw new Error('the file around a device map is valid');
-  const { plant, sources } = new PlantBuilder(shaped, shaped.value, environment, false).build();
+  const { plant, sources, maps } = new PlantBuilder(shaped, shaped.value, environment, false).build();
+  const [device] = plant.devices;
+  const [map] = maps;
+  const signature = device === undefined || map === undefined ? null : signatureOf(map, device, plant.tags);
   const problems = sortProblems(sources.filter((one) => one !== source).flatMap((one) => one.problems));
   const missing = source.problems.map((problem) => ({ ...problem, line: 0, column: 0, path: '' }));
-  const [device] = plant.devices;
   return {
+    signature,
     device: device === undefined ? null : { device, tags: plant.tags },
     problems: problems.length === 0 ? missing : problems,
   };

@@ -1,6 +1,8 @@
-/** Thread entry: loads one large gateway file, hands the Plant over, and takes its memory with it. */
+/** Thread entry: loads one large gateway file, or the signatures of device maps, hands them over, and takes its memory with it. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { loadHere } from './loadplant.js';
+import { loadSignatures } from './loadsignatures.js';
+import type { Errand } from './loaded.js';
 
-const { file, environment } = workerData as { file: string; environment: Record<string, string> }; // from loadplant.ts
-parentPort?.postMessage(loadHere(file, environment));
+const { kind, place, environment } = workerData as Errand; // from loadaside.ts
+parentPort?.postMessage(kind === 'plant' ? loadHere(place, environment) : loadSignatures(place, environment));

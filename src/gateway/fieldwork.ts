@@ -2,17 +2,18 @@
  * Work on a bus that somebody asks for while the gateway runs: a scan for units, during which its polls pause, and the
  * trace of its frames. Both end by themselves, whoever asked goes away.
  */
+import { dirname } from 'node:path';
 import type { BrokerApi } from '../broker/broker.js';
 import type { Clock } from '../clock.js';
+import { loadSignaturesAside } from '../config/loadaside.js';
 import type { Bus, Plant } from '../config/plant.js';
 import { parseDuration } from '../config/units.js';
 import { HoldfastError } from '../errors.js';
 import type { TracedFrame } from '../modbus/frames.js';
 import type { PoolApi } from '../poller/pool.js';
 import { type FoundUnit, type ScanNews, worstMs } from '../poller/scan.js';
-import type { RunningScan } from '../poller/seat.js';
 import type { Request } from './requests.js';
-import { scanOptionsOf } from './scanoptions.js';
+import { scanOptionsOf, wrongMapText } from './scanoptions.js';
 import type { Status } from './status.js';
 
 const TRACE_MS = 60_000;
@@ -27,8 +28,8 @@ export interface FieldworkOptions {
 
 export class Fieldwork {
   readonly #options: FieldworkOptions;
-  /** By the index of the bus. */
-  readonly #scans = new Map<number, RunningScan>();
+  /** What ends each scan, by the index of the bus. */
+  readonly #scans = new Map<number, () => void>();
   readonly #traces = new Map<number, { readonly topic: string; readonly cancel: () => void }>();
 
   constructor(options: FieldworkOptions) {
@@ -53,6 +54,9 @@ export class Fieldwork {
       stopAfter: typeof fields.get('stop_after') === 'number' ? Number(fields.get('stop_after')) : undefined,
       isThorough: fields.get('thorough') === true,
     });
+    let isStopped = false;
+    let stop = (): void => void (isStopped = true);
+    this.#scans.set(bus.index, () => stop());
     const found: FoundUnit[] = [];
     const tell = (news: ScanNews): void => {
       if (news.kind === 'found') found.push(news.found);
@@ -64,19 +68,25 @@ export class Fieldwork {
       kind: 'begin',
       worst_ms: Math.round(worstMs(bus, options)),
     });
-    const running = pool.scan(bus.index, options, tell);
-    this.#scans.set(bus.index, running);
-    const error = await running.ended;
-    this.#scans.delete(bus.index);
-    if (error !== '') throw new HoldfastError('FAILED', { bus: bus.name }, error);
-    return { found };
+    try {
+      const { signatures, wrong } = await loadSignaturesAside(dirname(plant.file));
+      for (const file of wrong) tell({ kind: 'note', text: wrongMapText(file) });
+      if (isStopped) return { found };
+      const running = pool.scan(bus.index, { ...options, maps: signatures }, tell);
+      stop = () => running.stop();
+      const error = await running.ended;
+      if (error !== '') throw new HoldfastError('FAILED', { bus: bus.name }, error);
+      return { found };
+    } finally {
+      this.#scans.delete(bus.index);
+    }
   }
 
   /** What was found until now is the answer of the scan. */
   stopScan(plant: Plant, { fields }: Request): { stopped: boolean } {
-    const running = this.#scans.get(busOf(plant, fields).index);
-    running?.stop();
-    return { stopped: running !== undefined };
+    const stop = this.#scans.get(busOf(plant, fields).index);
+    stop?.();
+    return { stopped: stop !== undefined };
   }
 
   /** Frames go to trace/<bus> for so long; 0s ends it. */
@@ -117,7 +127,7 @@ export class Fieldwork {
 
   close(): void {
     for (const index of [...this.#traces.keys()]) this.#endTrace(index);
-    for (const running of this.#scans.values()) running.stop();
+    for (const stop of this.#scans.values()) stop();
   }
 
   #endTrace(busIndex: number): void {

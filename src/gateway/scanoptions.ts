@@ -1,5 +1,6 @@
 /** What a scan is asked to try, in words -> a list of units and line settings, the likely ones first. */
 import type { Bus } from '../config/plant.js';
+import type { Signature } from '../config/signature.js';
 import { parseDuration, parseNumbers } from '../config/units.js';
 import { HoldfastError } from '../errors.js';
 import type { LineSetting, ScanOptions } from '../poller/scan.js';
@@ -35,7 +36,7 @@ const UNIT_MAX = 247;
 const LINE_TIMEOUT_MS = 100;
 const NETWORK_TIMEOUT_MS = 500;
 
-export function scanOptionsOf(bus: Bus, words: ScanWords): ScanOptions {
+export function scanOptionsOf(bus: Bus, words: ScanWords, maps: readonly Signature[] = []): ScanOptions {
   const isSerial = 'path' in bus.link;
   const units = parseNumbers(words.units ?? `1-${UNIT_MAX}`);
   if (units === null || units.length === 0 || units.some((unit) => unit > 255))
@@ -54,6 +55,7 @@ export function scanOptionsOf(bus: Bus, words: ScanWords): ScanOptions {
     timeoutMs,
     stopAfter: words.stopAfter ?? Infinity,
     isThorough: words.isThorough ?? false,
+    maps,
   };
 }
 
@@ -87,4 +89,9 @@ function settingsOf({ link }: Bus, { baud, format }: ScanWords): LineSetting[] {
     keys.add(key);
     return isNew;
   });
+}
+
+/** Said of a device map beside the file that could not be tried. */
+export function wrongMapText(file: string): string {
+  return `${file} is wrong and was not tried; holdfast check --map ${file} tells why`;
 }

@@ -30,26 +30,44 @@ const END = 0xffff;
 /** No device has so many; who says so would be read for ever. */
 const MODELS_MAX = 200;
 
-/** read: holding registers. A device that refuses an address is asked for the next base, one that is silent is not. */
-export async function walkSunSpec(
-  read: (address: number, quantity: number) => Promise<Answer>,
-): Promise<SunSpecWalk> {
+/** Of holding registers. */
+export type SunSpecRead = (address: number, quantity: number) => Promise<Answer>;
+
+export async function walkSunSpec(read: SunSpecRead): Promise<SunSpecWalk> {
+  const { base, error } = await findSunSpec(read);
+  return base === null ? { kind: 'nothing', error } : walkModels(base, read);
+}
+
+/** The mark. A device that refuses an address is asked for the next one, one that is silent is not. */
+export async function findSunSpec(
+  read: SunSpecRead,
+): Promise<{ readonly base: number | null; readonly error: ModbusError | null }> {
   let error: ModbusError | null = null;
   for (const base of BASES) {
     const answer = await read(base, 2);
     if (answer.ok && wordsOf(answer.data).every((word, index) => word === MARK[index]))
-      return walkModels(base, read);
+      return { base, error: null };
     if (answer.ok) continue;
     ({ error } = answer);
     if (error.kind !== 'exception') break;
   }
-  return { kind: 'nothing', error };
+  return { base: null, error };
 }
 
-async function walkModels(
-  base: number,
-  read: (address: number, quantity: number) => Promise<Answer>,
-): Promise<SunSpecWalk> {
+/** Maker and model: the first points of the common model, 16 registers each. Empty when they are not answered. */
+export async function sunSpecTitle(firstPoint: number, read: SunSpecRead): Promise<string> {
+  const answer = await read(firstPoint, 32);
+  if (!answer.ok) return '';
+  const text = Buffer.from(answer.data).toString('latin1');
+  const part = (from: number): string =>
+    text
+      .slice(from, from + 32)
+      .replace(/[^\x20-\x7e]/g, '')
+      .trim();
+  return `${part(0)} ${part(32)}`.trim();
+}
+
+async function walkModels(base: number, read: SunSpecRead): Promise<SunSpecWalk> {
   const models: SunSpecModel[] = [];
   const ended = (broken: string | null): SunSpecWalk => ({ kind: 'found', base, models, broken });
   let address = base + 2;

@@ -3,8 +3,11 @@
  * valid answer counts, an exception too. Who answered is asked what it is.
  */
 import type { Bus, SerialLink } from '../config/plant.js';
+import type { Signature } from '../config/signature.js';
 import type { Answer, Client } from '../modbus/client.js';
-import { FUNCTION, type Table } from '../modbus/protocol.js';
+import type { Table } from '../modbus/protocol.js';
+import { identityOf } from './identity.js';
+import { recognise } from './recognise.js';
 
 export interface ScanOptions {
   readonly units: readonly number[];
@@ -15,6 +18,8 @@ export interface ScanOptions {
   readonly stopAfter: number;
   /** Goes on with further settings when one has found units. */
   readonly isThorough: boolean;
+  /** What devices of known maps are recognised by. */
+  readonly maps: readonly Signature[];
 }
 
 export interface LineSetting {
@@ -31,6 +36,8 @@ export interface FoundUnit {
   readonly tables: readonly { readonly table: Table; readonly answer: string }[];
   /** What it says that it is; empty: nothing. */
   readonly identity: string;
+  /** Device maps that fit, the best first. */
+  readonly maps: readonly string[];
 }
 
 export type ScanNews =
@@ -60,7 +67,6 @@ const TABLES: readonly Table[] = ['holding-register', 'input-register', 'coil', 
 const ALIKE = 16;
 /** Exceptions of a converter that cannot reach the unit: nobody is there. */
 const NOBODY = new Set([10, 11]);
-const IDENTITY_TIMEOUT_MS = 500;
 
 export async function scan(context: ScanContext): Promise<void> {
   const { bus, options, tell } = context;
@@ -83,7 +89,7 @@ export async function scan(context: ScanContext): Promise<void> {
         }
         foundCount += 1;
         inARow += 1;
-        tell({ kind: 'found', found: await describe(client, unit, setting, answer, options.timeoutMs) });
+        tell({ kind: 'found', found: await describe(client, unit, setting, answer, options) });
         if (setting === null && inARow >= ALIKE) {
           tell({ kind: 'note', text: `${ALIKE} units in a row answer: this device answers for any unit` });
           return;
@@ -131,76 +137,18 @@ async function describe(
   unit: number,
   setting: LineSetting | null,
   first: Answer,
-  timeoutMs: number,
+  { timeoutMs, maps }: ScanOptions,
 ): Promise<FoundUnit> {
   const tables: { table: Table; answer: string }[] = [];
   for (const table of TABLES) {
     const answer = table === 'holding-register' ? first : await ask(client, unit, table, timeoutMs);
     tables.push({ table, answer: answer.ok ? 'ok' : textOf(answer) });
   }
-  return { unit, setting, tables, identity: await identityOf(client, unit) };
+  const identity = await identityOf(client, unit);
+  return { unit, setting, tables, identity, maps: await recognise(client, unit, identity, maps) };
 }
 
 function textOf(answer: Answer & { ok: false }): string {
   const { kind, exception } = answer.error;
   return kind === 'exception' ? `exception ${exception}` : kind === 'timeout' ? 'no answer' : kind;
-}
-
-/** Read device identification (43/14), report server ID (17), or the common model of SunSpec. */
-async function identityOf(client: Client, unitId: number): Promise<string> {
-  return (
-    (await deviceIdentification(client, unitId)) ??
-    (await serverId(client, unitId)) ??
-    (await sunSpec(client, unitId)) ??
-    ''
-  );
-}
-
-async function deviceIdentification(client: Client, unitId: number): Promise<string | null> {
-  const answer = await client.request(
-    { kind: 'raw', unitId, functionCode: FUNCTION.encapsulatedInterface, data: Uint8Array.of(14, 1, 0) },
-    IDENTITY_TIMEOUT_MS,
-  );
-  if (!answer.ok || answer.data[0] !== 14) return null;
-  const { data } = answer;
-  const texts: string[] = [];
-  // MEI type, code, conformity, more follows, next object, number of objects; then id, length and text of each (6.21).
-  for (let at = 6; at + 2 <= data.length; at += 2 + (data[at + 1] ?? 0))
-    texts.push(printable(data.subarray(at + 2, at + 2 + (data[at + 1] ?? 0))));
-  return joined(texts);
-}
-
-async function serverId(client: Client, unitId: number): Promise<string | null> {
-  const answer = await client.request(
-    { kind: 'raw', unitId, functionCode: FUNCTION.reportServerId, data: new Uint8Array(0) },
-    IDENTITY_TIMEOUT_MS,
-  );
-  // A byte count before the text.
-  return answer.ok ? joined([printable(answer.data.subarray(1))]) : null;
-}
-
-const SUNSPEC_ADDRESS = 40_000;
-const SUNSPEC_MARK = 'SunS';
-
-async function sunSpec(client: Client, unitId: number): Promise<string | null> {
-  const answer = await client.request(
-    { kind: 'read', unitId, table: 'holding-register', address: SUNSPEC_ADDRESS, quantity: 68 },
-    IDENTITY_TIMEOUT_MS,
-  );
-  if (!answer.ok || Buffer.from(answer.data.subarray(0, 4)).toString('latin1') !== SUNSPEC_MARK) return null;
-  // Manufacturer and model of the common model: 16 registers each, behind its number and length.
-  const text = (register: number): string => printable(answer.data.subarray(2 * register, 2 * register + 32));
-  return joined([text(4), text(20), 'SunSpec']);
-}
-
-function printable(bytes: Uint8Array): string {
-  return Buffer.from(bytes)
-    .toString('latin1')
-    .replace(/[^\x20-\x7e]+/g, ' ')
-    .trim();
-}
-
-function joined(texts: readonly string[]): string | null {
-  const text = texts.filter((one) => /[A-Za-z0-9]/.test(one)).join(' ');
-  return text === '' ? null : text;
 }

@@ -1,6 +1,6 @@
 /**
  * What a simulated plant is: plain data that crosses processes as JSON. A bus is one link with its units; a unit has
- * values, limits and faults. Made by hand in tests and by frombuses.ts from a gateway file.
+ * values, limits and faults. Made by hand in tests and by fromplant.ts from a gateway file.
  */
 import type { Table } from '../modbus/protocol.js';
 import type { ValueType, WordOrder } from '../modbus/values.js';

@@ -247,8 +247,8 @@ test('every code is in the table of the reference page', async () => {
   const { CODES } = await import('../../src/config/codes.js');
   const source = join(packageFolder(), 'src');
   const texts = ['config', 'cli'].flatMap((room) =>
-    readdirSync(join(source, room))
-      .filter((file) => file !== 'codes.ts')
+    readdirSync(join(source, room), { encoding: 'utf8', recursive: true })
+      .filter((file) => file.endsWith('.ts') && file !== 'codes.ts')
       .map((file) => readFileSync(join(source, room, file), 'utf8')),
   );
   const used = new Set(texts.flatMap((text) => text.match(/HF\d{4}/g) ?? []));

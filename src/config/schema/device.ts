@@ -3,7 +3,20 @@ import * as z from 'zod/mini';
 import { parseDuration, parseNumbers } from '../units.js';
 import { levelShape } from './level.js';
 import { tagMap, tagReference } from './tag.js';
-import { type Said, about, duration, parsed, shown, slugText, text, truth, whole } from './words.js';
+import {
+  type Said,
+  about,
+  address,
+  largeNumber,
+  duration,
+  parsed,
+  shown,
+  slugText,
+  text,
+  truth,
+  whole,
+} from './words.js';
+import { word } from './write.js';
 
 const numbers = () => {
   const error = ({ input }: Said): string =>
@@ -137,6 +150,47 @@ export const deviceSchema = z.strictObject({
   ...deviceShape,
 });
 
+const expected = () => {
+  const one = () => z.union([z.number(), z.bigint(), z.boolean(), z.string()]);
+  return z.union([one(), z.array(one()).check(z.minLength(1)), z.strictObject({ min: z.optional(largeNumber()), max: z.optional(largeNumber()) })], {
+    error: ({ input }: Said) => `${shown(input)} is not what a value can be; write 71, [71, 72], a part of a text, unit_id, or { min: 45, max: 65 }`,
+  });
+}; // prettier-ignore
+
+const identifySchema = z.strictObject({
+  text: z.optional(
+    z
+      .union([text(), z.array(text()).check(z.minLength(1))])
+      .check(
+        about(
+          'Part of what the device says that it is (functions 43/14 and 17, or the common model of SunSpec), in capitals or not; of a list one is enough.',
+        ),
+      ),
+  ),
+  registers: z.optional(
+    z
+      .array(
+        z.strictObject({
+          holding: z.optional(address().check(about('The first holding register.'))),
+          input: z.optional(address().check(about('The first input register.'))),
+          equals: z
+            .union([word(), z.array(word()).check(z.minLength(1), z.maxLength(16))])
+            .check(about('Its raw value, or those of it and the registers behind it.')),
+        }),
+      )
+      .check(about('Registers with a fixed content: `[{ holding: 11, equals: 0x47 }]`.')),
+  ),
+  values: z.optional(
+    z
+      .record(z.string(), expected())
+      .check(
+        about(
+          'Tags and what they must be: a value, a list of which it is one, a part of its text, `unit_id` (the unit that answers), or `{ min: 45, max: 65 }`.',
+        ),
+      ),
+  ),
+});
+
 export const mapSchema = z.strictObject({
   version: z
     .literal(1, {
@@ -154,6 +208,13 @@ export const mapSchema = z.strictObject({
     about('`hardware`, or `documents(n)`: so many independent lists agree.'),
   ),
   notes: z.optional(z.array(text()).check(about('Quirks and differences between sources, for people.'))),
+  identify: z.optional(
+    identifySchema.check(
+      about(
+        'What `scan` recognises such a device by; all of it must hold, and what is `plausible` as well. A device that answers everything with zeros must not fit.',
+      ),
+    ),
+  ),
   include: z.optional(z.array(text()).check(about('Other device maps whose tags come first.'))),
   bus: z.optional(
     z
@@ -171,5 +232,6 @@ export const mapSchema = z.strictObject({
 });
 
 export type MapInput = z.output<typeof mapSchema>;
+export type IdentifyInput = z.output<typeof identifySchema>;
 export type DeviceInput = z.output<typeof deviceSchema>;
 export type RepeatInput = z.output<typeof repeatSchema>;

@@ -71,9 +71,7 @@ export const gatewaySchema = z.strictObject({
       .record(slugText('a name of a rate'), z.union([z.literal('once'), duration()]))
       .check(about('Named rates.')),
   ),
-  defaults: z.optional(
-    levelSchema.check(about('What holds for every tag that does not say otherwise.')),
-  ),
+  defaults: z.optional(levelSchema.check(about('What holds for every tag that does not say otherwise.'))),
   topics: z.optional(
     topicsSchema.check(about('Patterns of topics; {base} {gateway} {device} {tag} are filled in.')),
   ),

@@ -113,7 +113,7 @@ const tagShape = {
       )
       .check(
         about(
-          'What is believed; a value outside is published as uncertain. `scan` uses it to recognise a device.',
+          'What is believed; a value outside is published as uncertain. `scan` does not take a device for one of this map whose values lie outside.',
         ),
       ),
   ),

@@ -2,7 +2,7 @@
 import * as z from 'zod/mini';
 import { type Said, about, address, duration, largeNumber, number, shown, truth, whole } from './words.js';
 
-const word = () => whole(0, 65_535, 'the raw value of a register: a whole number');
+export const word = () => whole(0, 65_535, 'the raw value of a register: a whole number');
 export const writeStepSchema = z.strictObject({
   coil: z.optional(address().check(about('The coil that is written.'))),
   holding: z.optional(address().check(about('The first register that is written.'))),
