@@ -58,6 +58,8 @@ export class Latecomers {
   /** By request, the least recently answered first. */
   readonly #known = new Map<string, Known>();
   #repeatingUntilMs = -Infinity;
+  /** Until when each unit that answered twice is expected to do so again. */
+  readonly #repeaters = new Map<number, number>();
 
   get hasSuspects(): boolean {
     return this.#suspects.length > 0;
@@ -137,8 +139,13 @@ export class Latecomers {
   /** Whether this, which nobody asked for just now, is byte for byte an answer that was given lately. */
   isRepeated(frame: Frame, nowMs: number): boolean {
     const isSeen = this.#isSeenLately(frame, nowMs, REPEAT_MS);
-    if (isSeen) this.#repeatingUntilMs = nowMs + REPEATING_MS;
+    if (isSeen) this.#repeats(frame.unitId, nowMs);
     return isSeen;
+  }
+
+  /** Whether this unit may answer a second time right after the first. */
+  isRepeater(unitId: number, nowMs: number): boolean {
+    return nowMs < (this.#repeaters.get(unitId) ?? -Infinity);
   }
 
   /**
@@ -154,8 +161,13 @@ export class Latecomers {
         !isSameRequest(given.exchange, exchange),
     );
     if (!isOfAnother || this.#isKnownAnswer(exchange, frame)) return false;
-    this.#repeatingUntilMs = nowMs + REPEATING_MS;
+    this.#repeats(frame.unitId, nowMs);
     return true;
+  }
+
+  #repeats(unitId: number, nowMs: number): void {
+    this.#repeatingUntilMs = nowMs + REPEATING_MS;
+    this.#repeaters.set(unitId, this.#repeatingUntilMs);
   }
 
   #add(suspect: Suspect): void {

@@ -60,6 +60,8 @@ const BUSY_MS = 3000;
 const LAST_CALL_MS = 1;
 /** What came whole and wrong may be followed by what was meant; for longer than this it is not. */
 const WRONG_GRACE_MS = 25;
+/** Serial adapters collect up to so many bytes before they hand them on, and a little for their way. */
+const ADAPTER_BYTES = 20;
 /** So many bytes that begin no answer do not belong to one. */
 const FOREIGN_MIN = 4;
 
@@ -291,11 +293,7 @@ export class Line implements Transport {
       this.#length = 0;
       this.#end();
       for (const suspect of this.#alleged) this.#latecomers.clear(suspect);
-      // Its own answer may be on its way, and in any shape: nothing else is asked before that is not to be awaited.
-      if (this.#latecomers.given(exchange, framing, atMs)) {
-        const latestMs = this.#promptness.latestMs(exchange.unitId, this.#sentEndMs);
-        this.#reservedUntilMs = Math.min(exchange.deadlineMs, latestMs);
-      }
+      this.#reserve(exchange, this.#latecomers.given(exchange, framing, atMs), atMs);
       this.#promptness.answered(exchange.unitId, this.#firstByteMs - this.#sentEndMs);
       exchange.owner.answered(exchange, framing.pdu, framing.pduStart, framing.pduEnd, atMs);
       this.#pump();
@@ -303,6 +301,18 @@ export class Line implements Transport {
     }
     this.#drop(end);
     return false;
+  }
+
+  /** Keeps the line free for what may follow an answer though nobody asks for it. */
+  #reserve({ unitId, deadlineMs }: Exchange, isDoubtful: boolean, atMs: number): void {
+    // Its own answer may be on its way, and in any shape: nothing else is asked before that is not to be awaited.
+    if (isDoubtful)
+      this.#reservedUntilMs = Math.min(deadlineMs, this.#promptness.latestMs(unitId, this.#sentEndMs));
+    if (!this.#latecomers.isRepeater(unitId, atMs)) return;
+    // A second answer that has begun right behind the first is heard of when an adapter hands on its first bytes.
+    const { silenceMs, characterMs } = this.#settings;
+    const heardMs = this.#quietSinceMs + silenceMs + ADAPTER_BYTES * characterMs;
+    this.#reservedUntilMs = Math.max(this.#reservedUntilMs, heardMs);
   }
 
   /**

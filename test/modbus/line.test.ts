@@ -341,6 +341,20 @@ test('after an answer that may have come once more the line is kept free until i
   assert.deepEqual(given.at(-1), [0, 7, 0, 7, 0, 7]);
 });
 
+test('after a unit that answers twice the line is left alone until a second answer would have been heard of', () => {
+  const rig = new Rig(19);
+  const pauseAfter = (unitId: number): number => {
+    const { atMs } = rig.read(unitId, 0, 20);
+    return rig.read(3, 0, 20).sentAtMs - atMs;
+  };
+  const usualMs = pauseAfter(1);
+  rig.units.nextFault = once('duplicate');
+  rig.read(1, 0, 20);
+  rig.clock.advance(20);
+  assert.ok(pauseAfter(1) >= usualMs + 16 * CHARACTER_MS);
+  assert.ok(pauseAfter(2) < usualMs + 1);
+});
+
 test('a pseudo-terminal without a line behind it, on which answers come at once and are the same again and again, costs next to no time-outs', () => {
   for (const [delays, most] of [
     [() => 0.2, 0],
