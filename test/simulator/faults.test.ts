@@ -106,7 +106,7 @@ for (const link of LINKS) {
   });
 
   test(`faults of every sort and number on ${link.name}, units quick and slow, polls rare and flat out: no wrong value`, async (t) => {
-    for (let seed = 100; seed < (isLong ? 150 : 105); seed += 1) {
+    for (let seed = 100; seed < (isLong ? 150 : 103); seed += 1) {
       const random = new Random(seed);
       const field = fieldAt(link, seed, { pollMs: [15, 50, 200][seed % 3], turnaroundMs: random.below(30) });
       const faults = seed % 5 === 0 ? CONFUSED : drawn(random);
@@ -119,7 +119,9 @@ for (const link of LINKS) {
   test(`what comes twice meets what looks like another answer, polled flat out on ${link.name}: no wrong value`, async (t) => {
     const field = fieldAt(link, 2, { pollMs: 15 });
     await field.clock.run(3000);
-    await misbehave(t, field, CONFUSED, isLong ? 20_000 : 5000);
+    // Without silence between frames, as in ASCII behind a converter, they meet most easily.
+    const exchanges = link.name === 'ascii-over-tcp' ? 5000 : 1500;
+    await misbehave(t, field, CONFUSED, isLong ? 20_000 : exchanges);
     assert.deepEqual(field.wrong.slice(0, 3), [], `${field.wrong.length} wrong values`);
   });
 
