@@ -10,6 +10,7 @@ import { failure, noAnswer } from './exchange.js';
 import type { Exchange, ModbusError } from './exchange.js';
 import { HEADER_BYTES, MbapStream } from './mbapstream.js';
 import type { FrameListener } from './mbapstream.js';
+import { Width } from './width.js';
 import type { Transport, TransportHost } from './wire.js';
 
 export interface MbapSettings {
@@ -27,17 +28,6 @@ const UNANSWERED_MAX = 4096;
 const LATE_MS = 10_000;
 /** Identifiers this near to the newest one count as recent. */
 const RECENT_COUNT = 256;
-/** After what a sound peer does not send, requests go one at a time for so long: at first, and at most. */
-const NARROW_MIN_MS = 5000;
-const NARROW_MAX_MS = 300_000;
-/** At least, after the peer hung up while several were under way: to try again may cost a connection. */
-const HANG_UP_MS = 60_000;
-/** A peer that has answered so many requests that were sent while another was under way stands that. */
-const TOGETHER_MIN = 16;
-/** Who hangs up so soon after such a request does so because of it. */
-const HANG_UP_SOON_MS = 1000;
-/** After the last such thing what came in pieces is not believed while several are under way. */
-const WARY_MS = 600_000;
 /** Away from identifiers that the peer's data may happen to hold. */
 const IDENTIFIER_LEAP = 0x1357;
 const LAST_CALL_MS = 1;
@@ -54,16 +44,7 @@ export class MbapTransport implements Transport, FrameListener {
   #unansweredAtMs = -Infinity;
   readonly #stream: MbapStream;
   #nowMs = 0;
-  #narrowUntilMs = -Infinity;
-  #narrowMs = NARROW_MIN_MS;
-  #waryUntilMs = -Infinity;
-  #isOneAtATime = false;
-  /** It hung up on several, and never stood that before: whether it stands single ones is not known yet. */
-  #isHangUpProbed = false;
-  /** Identifiers of requests that were sent while another was under way, when the last one was, and how many were answered. */
-  readonly #together = new Set<number>();
-  #togetherAtMs = -Infinity;
-  #togetherCount = 0;
+  readonly #width: Width;
   /** Begins where few registers' values are, so that data is seldom taken for a header. */
   #identifier = 0x9c3f;
   #isConnected = false;
@@ -77,6 +58,7 @@ export class MbapTransport implements Transport, FrameListener {
     this.#clock = clock;
     this.#host = host;
     this.#stream = new MbapStream(this);
+    this.#width = new Width(settings.window);
   }
 
   get pendingCount(): number {
@@ -97,12 +79,12 @@ export class MbapTransport implements Transport, FrameListener {
   hurry(): void {}
 
   oneAtATime(): void {
-    this.#isOneAtATime = true;
+    this.#width.one();
   }
 
   connected(): void {
     this.#isConnected = true;
-    this.#together.clear();
+    this.#width.connected();
     this.#stream.reset();
     this.#unanswered.clear();
     this.#unansweredAtMs = -Infinity;
@@ -115,26 +97,12 @@ export class MbapTransport implements Transport, FrameListener {
     this.#cancelPace?.();
     this.#cancelPace = null;
     const atMs = this.#clock.monotonicMs();
-    if (this.#window.size > 1) this.#hungUp(isByPeer, atMs);
-    // It hangs up on a single one too: that is not for their number.
-    else if (isByPeer) this.#isHangUpProbed = false;
+    // Datagrams have no connection that could be hung up.
+    this.#width.parted(this.#window.size, isByPeer && !this.#settings.isDatagram, atMs);
     const pending = [...this.#window.values(), ...this.#queue];
     this.#window.clear();
     this.#queue.length = 0;
     for (const exchange of pending) exchange.owner.failed(exchange, error, atMs);
-  }
-
-  /** There are peers that hang up on a second request under way: one that never stood it and then answers single ones. */
-  #hungUp(isByPeer: boolean, atMs: number): void {
-    this.#narrow(atMs, HANG_UP_MS);
-    const isSoon = isByPeer && atMs - this.#togetherAtMs < HANG_UP_SOON_MS;
-    this.#isHangUpProbed = isSoon && !this.#settings.isDatagram && this.#togetherCount < TOGETHER_MIN;
-  }
-
-  #standsOne(): void {
-    this.#isHangUpProbed = false;
-    this.#isOneAtATime = true;
-    this.#host.isOneAtATime();
   }
 
   received(bytes: Uint8Array, _firstAtMs: number, lastAtMs: number): void {
@@ -164,7 +132,7 @@ export class MbapTransport implements Transport, FrameListener {
   }
 
   frame(bytes: Uint8Array, start: number, end: number, isJoined: boolean, atMs: number): boolean {
-    const isBelieved = !isJoined || this.#window.size < 2 || atMs > this.#waryUntilMs;
+    const isBelieved = !isJoined || this.#window.size < 2 || !this.#width.isWary(atMs);
     this.#frame(bytes, start, end, atMs, isBelieved);
     return this.#isConnected;
   }
@@ -181,14 +149,13 @@ export class MbapTransport implements Transport, FrameListener {
     const exchange = this.#window.get(identifier);
     if (exchange === undefined) {
       const wasAwaited = this.#unanswered.delete(identifier);
-      if (!wasAwaited) this.#narrow(atMs);
+      if (!wasAwaited) this.#width.narrow(atMs);
       const unitId = byteAt(bytes, start + HEADER_BYTES - 1);
       this.#host.discarded(wasAwaited ? 'late' : 'transaction', end - start, unitId);
       return;
     }
     this.#window.delete(identifier);
-    if (this.#together.delete(identifier)) this.#togetherCount += 1;
-    if (this.#isHangUpProbed) this.#standsOne();
+    if (this.#width.answered(identifier)) this.#host.isOneAtATime();
     this.#endedAtMs = atMs;
     if (isBelieved) return this.#settle(exchange, bytes, start + HEADER_BYTES - 1, end, atMs);
     this.#mismatch(exchange, 'the answer came in pieces, and may be made of two', end - start, atMs);
@@ -208,19 +175,9 @@ export class MbapTransport implements Transport, FrameListener {
   }
 
   #mismatch(exchange: Exchange, text: string, bytes: number, atMs: number): void {
-    this.#narrow(atMs);
+    this.#width.narrow(atMs);
     this.#host.discarded('foreign', bytes);
     exchange.owner.failed(exchange, failure('mismatch', text), atMs);
-  }
-
-  /** The peer did what a sound one does not: one request at a time for a while, longer each time. */
-  #narrow(atMs: number, leastMs = 0): void {
-    if (this.#settings.window < 2) return;
-    if (atMs > this.#waryUntilMs) this.#narrowMs = NARROW_MIN_MS;
-    else if (atMs > this.#narrowUntilMs) this.#narrowMs = Math.min(NARROW_MAX_MS, 2 * this.#narrowMs);
-    this.#narrowMs = Math.max(this.#narrowMs, leastMs);
-    this.#narrowUntilMs = Math.max(this.#narrowUntilMs, atMs + this.#narrowMs);
-    this.#waryUntilMs = atMs + WARY_MS;
   }
 
   /** The stream is out of step: whatever follows could be anything. */
@@ -233,7 +190,7 @@ export class MbapTransport implements Transport, FrameListener {
   #fault(text: string): void {
     const error = failure('framing', text);
     const atMs = this.#clock.monotonicMs();
-    this.#narrow(atMs);
+    this.#width.narrow(atMs);
     this.#identifier = (this.#identifier + IDENTIFIER_LEAP) & 0xffff;
     const pending = [...this.#window.values()];
     this.#window.clear();
@@ -245,9 +202,7 @@ export class MbapTransport implements Transport, FrameListener {
   #pump(): void {
     while (this.#isConnected && this.#queue.length > 0) {
       const nowMs = this.#clock.monotonicMs();
-      const isNarrow = this.#isOneAtATime || nowMs < this.#narrowUntilMs;
-      const window = isNarrow ? 1 : this.#settings.window;
-      if (this.#window.size >= window) return;
+      if (this.#window.size >= this.#width.at(nowMs)) return;
       const readyAtMs = this.#endedAtMs + this.#settings.paceMs;
       if (this.#settings.paceMs > 0 && readyAtMs > nowMs) {
         this.#cancelPace ??= this.#clock.after(readyAtMs - nowMs, () => {
@@ -273,10 +228,7 @@ export class MbapTransport implements Transport, FrameListener {
     frame.set(pdu, HEADER_BYTES);
     exchange.sentAtMs = nowMs;
     exchange.deadlineMs = nowMs + exchange.timeoutMs;
-    if (this.#window.size > 0) {
-      this.#together.add(identifier);
-      this.#togetherAtMs = nowMs;
-    }
+    this.#width.sent(identifier, this.#window.size > 0, nowMs);
     this.#window.set(identifier, exchange);
     this.#watch(nowMs);
     this.#host.frame?.('sent', frame, nowMs);
@@ -317,7 +269,7 @@ export class MbapTransport implements Transport, FrameListener {
       if (exchange.deadlineMs > nowMs) continue;
       hasExpired = true;
       this.#window.delete(identifier);
-      this.#together.delete(identifier);
+      this.#width.givenUp(identifier);
       this.#unanswered.add(identifier);
       this.#unansweredAtMs = nowMs;
       this.#endedAtMs = nowMs;
