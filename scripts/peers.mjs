@@ -53,7 +53,8 @@ export function installPeers(isLong) {
       encoding: 'utf8',
     });
   apt(['update', '-q']);
-  const done = apt(line.split(' ').slice(1));
+  // Somebody else may be installing at this moment.
+  const done = apt(['-o', 'DPkg::Lock::Timeout=300', ...line.split(' ').slice(1)]);
   const still = wanted.filter((peer) => !isThere(peer)).map(([name]) => name);
   if (still.length > 0)
     fail(

@@ -265,9 +265,11 @@ export class Uplink {
     const livedMs = clock.monotonicMs() - this.#connectedAtMs;
     const wasOfUse = hadConnection && (this.#sender.hasProgress || livedMs > LIVED_MS);
     const isNews = hadConnection || this.#error !== reason;
-    void this.#remote?.end(true);
+    const remote = this.#remote;
     this.#remote = null;
+    // Before the connection ends: what that says of each message under way is no news.
     this.#sender.stop();
+    void remote?.end(true);
     this.#notices.stop();
     this.#error = reason;
     if (isNews)
