@@ -5,6 +5,7 @@ import { buffer } from 'node:stream/consumers';
 import { plantOfText } from '../config/loadplant.js';
 import { formatProblem } from '../config/problems.js';
 import { ConfigError } from '../errors.js';
+import { isMosquittoConf, uplinksOf } from './importbridges.js';
 import { columns } from './paint.js';
 import { type ListRow, readList, type RegisterList } from './registerlist.js';
 import { type Reading, tagOfRow } from './registerrow.js';
@@ -16,11 +17,11 @@ const PROBLEMS_SHOWN = 20;
 
 export const verb: Verb = {
   name: 'import',
-  summary: 'make a device map of a register list (CSV)',
+  summary: 'make a device map of a register list (CSV), or uplinks of the bridges in a mosquitto.conf',
   arguments: 'FILE',
-  argumentHelp: [{ name: 'FILE', description: 'CSV as Kepware, Neuron, Ignition or a maker writes it; - is stdin' }],
+  argumentHelp: [{ name: 'FILE', description: 'CSV as Kepware, Neuron, Ignition or a maker writes it, or mosquitto.conf; - is stdin' }],
   options: [
-    { flags: '-o, --output FILE', description: 'write the device map there; stdout unless given' },
+    { flags: '-o, --output FILE', description: 'write the result there; stdout unless given' },
     { flags: '--base NUMBER', description: 'what plain addresses call the first register: 0 or 1' },
     { flags: '--order ORDER', description: 'of values longer than a register, where the list does not say: ABCD, CDAB, BADC, DCBA' },
     { flags: '--table TABLE', description: 'where the list does not say: holding, input, coil, discrete' },
@@ -30,6 +31,7 @@ export const verb: Verb = {
   examples: [
     { command: 'import press.csv -o devices/press.yaml', meaning: 'then write map: press at the device' },
     { command: 'import kepware.csv --order CDAB', meaning: 'Kepware keeps the low word first' },
+    { command: 'import /etc/mosquitto/conf.d/bridge.conf', meaning: 'uplinks, to go into the gateway file' },
     { command: 'import 点表.csv --base 1 --table holding', meaning: 'plain addresses counted from 1' },
   ],
   run,
@@ -40,6 +42,7 @@ async function run(context: Context): Promise<number> {
   const [file, ...rest] = args;
   if (file === undefined || rest.length > 0) throw new UsageError("which list? 'holdfast import press.csv -o devices/press.yaml'");
   const bytes = file === '-' ? await buffer(stdin) : readFileSync(file);
+  if (isMosquittoConf(bytes.toString())) return importConf(context, bytes.toString(), file);
   const list = readList(bytes, file, textOption(options, 'encoding'));
   const base = numberOption(options, 'base', 0, 1);
   const reading: Reading = {
@@ -58,6 +61,16 @@ async function run(context: Context): Promise<number> {
     writeFileSync(output, text);
     stderr.write(`wrote ${tags.length} tags to ${output}; 'holdfast check --map ${output}' looks it over\n`);
   }
+  return EXIT.ok;
+} // prettier-ignore
+
+function importConf({ options, stdout, stderr }: Context, conf: string, file: string): number {
+  const { names, text, notes } = uplinksOf(conf, file === '-' ? 'stdin' : file);
+  for (const note of notes) stderr.write(`${note}\n`);
+  const output = textOption(options, 'output');
+  if (output === undefined) stdout.write(text);
+  else writeFileSync(output, text);
+  stderr.write(`${names.length === 1 ? 'an uplink' : `${names.length} uplinks`} (${names.join(', ')}); put into the gateway file, then 'holdfast check'\n`);
   return EXIT.ok;
 } // prettier-ignore
 

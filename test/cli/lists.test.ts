@@ -144,3 +144,24 @@ test('what is exported is imported the same, for every device map that is shippe
   assert.equal((await holdfast(['export', join(folder, 'a.yaml')])).stdout, stdout);
   assert.match(readFileSync(join(folder, 'a.yaml'), 'utf8'), /numbering: pdu/);
 });
+
+test('the bridges of a mosquitto.conf become uplinks that check accepts, and what was left out is told', async () => {
+  const conf = join(folder, 'bridge.conf');
+  writeFileSync(conf, `listener 1883
+connection cloud
+address broker.example:1883
+topic data/# out 1 plant/ p7/
+topic cmd/# in 1
+remote_password secret
+bridge_psk x
+`);
+  const { code, stdout, stderr } = await holdfast(['import', conf]);
+  assert.equal(code, 0, stderr);
+  assert.match(stderr, /bridge\.conf:6: .*BRIDGE_PASSWORD/);
+  assert.match(stderr, /bridge\.conf:7: bridge_psk/);
+  assert.doesNotMatch(stdout, /secret/);
+  const gateway = join(folder, 'gateway.yaml');
+  writeFileSync(gateway, `version: 1\nbroker: { anonymous: true }\n${stdout}`);
+  const checked = await holdfast(['check', gateway], { env: { BRIDGE_PASSWORD: 'x' } });
+  assert.equal(checked.code, 0, checked.stderr + checked.stdout);
+}); // prettier-ignore
