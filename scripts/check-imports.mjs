@@ -17,6 +17,7 @@ const ROOMS = {
   gateway: ['uplink', 'web', 'poller', 'broker', 'store', 'config', 'modbus/frames.ts'],
   uplink: [
     'broker/message.ts',
+    'broker/codec.ts',
     'broker/topic.ts',
     'broker/properties.ts',
     'store/journal.ts',

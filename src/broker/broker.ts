@@ -409,6 +409,11 @@ export class Broker implements BrokerApi, SystemSource {
     isStored: true,
     packetIdentifier: 0,
   };
+  /** Publishers are acknowledged once this resolves too; null: nothing to wait for. Asked once a turn. */
+  acknowledgeAfter(also: () => Promise<void> | null): void {
+    this.#core.commits.also = also;
+  }
+
   /** Whether #incoming is in use: a subscriber may publish while it is handed a message. */
   #isPublishing = false;
 

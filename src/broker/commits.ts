@@ -49,6 +49,9 @@ export class Commits {
   #retry: NodeJS.Timeout | null = null;
   /** Commits finished, for statistics. */
   count = 0;
+  /** What else must be kept before anything is acknowledged; null: nothing at the moment. */
+  also: () => Promise<void> | null = () => null;
+  #joined: { kept: Promise<void>; also: Promise<void>; both: Promise<void> } | null = null;
 
   constructor(store: Store, turns: CommitTurns) {
     this.#store = store;
@@ -67,7 +70,7 @@ export class Commits {
   endTurn(): void {
     if (this.#retry !== null) return;
     if (this.#owed.length === 0 && !this.#turns.isAwaiting) return;
-    const done = this.#store.commit();
+    const done = this.#commit();
     const position = this.#turns.appendedPosition;
     const current = this.#turn;
     if (current !== null && current.done === done) {
@@ -84,6 +87,17 @@ export class Commits {
     }
     this.#debtors = [];
     this.#owed = [];
+  }
+
+  /** The same promise as long as neither has begun its next write. */
+  #commit(): Promise<void> {
+    const kept = this.#store.commit();
+    const also = this.also();
+    if (also === null) return kept;
+    if (this.#joined?.kept === kept && this.#joined.also === also) return this.#joined.both;
+    const both = Promise.all([kept, also]).then(() => {});
+    this.#joined = { kept, also, both };
+    return both;
   }
 
   stop(): void {

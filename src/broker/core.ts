@@ -288,9 +288,11 @@ export class Core implements SessionHost, CommitTurns {
     for (const group of route.groups) {
       if (this.#deliverShared(incoming, group, isUnkept)) count++;
     }
+    let isTaken = false;
     if (route.insiders.length > 0) {
       const message = messageOf(incoming, route.topic);
       for (const { subscriber, subscription } of route.insiders) {
+        isTaken ||= subscriber.isKeeping === true;
         try {
           subscriber.deliver(message, subscription);
         } catch (error) {
@@ -301,7 +303,7 @@ export class Core implements SessionHost, CommitTurns {
       count += route.insiders.length;
     }
     this.#chosen = null;
-    if (kept || (isRetained && this.store.isLasting && this.store.isDirty)) return 'owed';
+    if (kept || isTaken || (isRetained && this.store.isLasting && this.store.isDirty)) return 'owed';
     return count === 0 ? 'unmatched' : 'done';
   }
 

@@ -37,5 +37,7 @@ export interface Subscription {
 
 /** Whoever gets messages. A Session is one kind, the gateway's command path another. */
 export interface Subscriber {
+  /** Keeps what it is handed: publishers are acknowledged after that, see Broker.acknowledgeAfter(). */
+  readonly isKeeping?: boolean;
   deliver(message: Message, subscription: Subscription): void;
 }

@@ -9,7 +9,8 @@ import type { ListenerSettings, Plant } from '../config/plant.js';
 import { formatProblem } from '../config/problems.js';
 import { matches } from '../broker/topic.js';
 import { ConfigError, messageOf } from '../errors.js';
-import { connectRemote, type Remote, type RemoteMessage } from '../uplink/client.js';
+import { connectRemote, isVersionRefused, type Remote, type RemoteMessage } from '../uplink/client.js';
+import { plain } from '../uplink/publications.js';
 import { askHidden } from './ask.js';
 import { type Context, EXIT, type Option, textOption, VerbError } from './verb.js';
 
@@ -87,7 +88,7 @@ export class BrokerLink {
       ); // prettier-ignore
     try {
       const remote = await connect('5').catch((thrown: unknown) => {
-        if (!messageOf(thrown).includes('does not speak MQTT 5')) throw thrown;
+        if (!isVersionRefused(thrown)) throw thrown;
         return connect('3.1.1');
       });
       return new BrokerLink(url, remote, listeners, isClosed);
@@ -115,7 +116,7 @@ export class BrokerLink {
   /** Resolves when the broker has it (with QoS 0: when it is sent). */
   async publish(topic: string, payload: Uint8Array, qos: 0 | 1 | 2, retain = false): Promise<void> {
     const outcome = await new Promise<number>((resolve) =>
-      this.#remote.publish({ topic, payload, qos, retain, properties: {} }, resolve),
+      this.#remote.publish(plain(topic, payload, qos, retain), resolve),
     );
     if (outcome === NOT_AUTHORIZED) {
       const what = `${this.url} does not let you publish on ${topic}`;

@@ -136,6 +136,7 @@ export class Gateway {
       isActive: () => this.#redundancy.isActive,
       changed: (about) => this.#status.event('uplink', { t: clock.nowMs(), ...about }),
     });
+    this.#broker.acknowledgeAfter(() => this.#uplinks.kept());
     this.#homeAssistant = new HomeAssistant(this.#broker, options.version);
     this.#entrances = new Entrances(log, clock);
   }

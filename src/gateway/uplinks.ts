@@ -84,8 +84,8 @@ export class Uplinks {
           // Our queue is the session of what goes out; only what comes in needs one over there.
           cleanStart: settings.in.length === 0,
           sessionExpiryS: Math.ceil(queue.maxAgeMs / 1000),
-          tls: settings.tls === null ? null : remoteTls(settings.tls),
         },
+        tls: () => (settings.tls === null ? null : remoteTls(settings.tls)),
         gatewayId,
         drainPerS: queue.drainPerS,
         order: queue.order,
@@ -104,6 +104,13 @@ export class Uplinks {
     this.#gaugesOf(settings.name);
     uplink.start();
     return uplink;
+  }
+
+  /** Resolves when what was taken is in the queues; null: it is there. Acknowledgements to publishers wait for it. */
+  kept(): Promise<void> | null {
+    const open = this.#running.flatMap(({ uplink }) => uplink.kept() ?? []);
+    if (open.length <= 1) return open[0] ?? null;
+    return Promise.all(open).then(() => {});
   }
 
   about(): UplinkAbout[] {

@@ -36,6 +36,8 @@ export interface JournalOptions {
   moved: (type: number, bytes: Buffer, start: number, end: number, place: Moved) => void;
   /** The disk is full: make room by removing what is not needed. */
   makeRoom: () => Promise<void>;
+  /** What a disk that refuses means for those who read the log; nothing is acknowledged unless said otherwise. */
+  meanwhile?: string;
 }
 
 export interface Moved {
@@ -434,7 +436,7 @@ export class Journal {
   }
 
   #report(thrown: unknown): StoreError {
-    const { folder, log } = this.#options;
+    const { folder, log, meanwhile = 'nothing is acknowledged until it takes it' } = this.#options;
     const isKnown = this.#failure !== null;
     if (isFullDisk(thrown)) {
       this.#reserve.give(thrown);
@@ -444,10 +446,7 @@ export class Journal {
     const error = messageOf(thrown);
     this.#failure = new StoreError('STORE_IO', { file: folder }, `cannot be written: ${error}`, thrown);
     if (!isKnown) {
-      log.error('the disk refuses the store; nothing is acknowledged until it takes it', {
-        file: folder,
-        error,
-      });
+      log.error(`the disk refuses the store; ${meanwhile}`, { file: folder, error });
     }
     return this.#failure;
   }

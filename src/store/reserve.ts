@@ -24,6 +24,8 @@ export interface ReserveOptions {
   log: Log;
   /** Removes what is not needed. */
   makeRoom: () => Promise<void>;
+  /** What a full disk means for those who read the log. */
+  meanwhile?: string;
 }
 
 export class Reserve {
@@ -70,10 +72,8 @@ export class Reserve {
   give(cause: unknown): void {
     if (this.#isMissing) return;
     this.#isMissing = true;
-    this.#options.log.error('the disk is full; messages are not acknowledged until there is room', {
-      file: this.#options.folder,
-      error: messageOf(cause),
-    });
+    const { folder, log, meanwhile = 'messages are not acknowledged until there is room' } = this.#options;
+    log.error(`the disk is full; ${meanwhile}`, { file: folder, error: messageOf(cause) });
     void this.#remove();
     this.#arm();
   }

@@ -3,7 +3,14 @@
  * our disk queue is the session, and a lost connection is replaced by a new one.
  */
 import mqtt, { type IClientOptions, type IConnackPacket, type IPublishPacket, type MqttClient } from 'mqtt';
-import { encodeProperties, type MessageProperties } from './properties.js';
+import { decodeProperties, type MessageProperties } from './properties.js';
+import {
+  ForeignIdentifiers,
+  type Outgoing,
+  Publications,
+  type PublishOutcome,
+  UNKNOWN,
+} from './publications.js';
 
 export interface RemoteOptions {
   /** mqtt:// mqtts:// ws:// wss:// */
@@ -30,7 +37,7 @@ export interface RemoteTls {
   readonly alpn: readonly string[];
 }
 
-/** A message on its way to the far side, or from it. */
+/** A message from the far side. */
 export interface RemoteMessage {
   readonly topic: string;
   readonly payload: Uint8Array;
@@ -40,16 +47,11 @@ export interface RemoteMessage {
   readonly properties: MessageProperties;
 }
 
-/** How a publication ended: 0 kept by the far side, a reason code from 0x80 refused, -1 unknown (still queued). */
-export type PublishOutcome = number;
-
 const CONNACK_TIMEOUT_MS = 3_000;
-const UNKNOWN = -1;
+const END_MS = 800;
 const PACKET_TOO_LARGE = 0x95;
-const UNSUPPORTED_VERSION = new Set([0x01, 0x84]);
 /** Fixed header, packet identifier, length of the topic, length of the properties, expiry. */
 const PACKET_OVERHEAD_BYTES = 24;
-
 export interface RemoteEvents {
   message(message: RemoteMessage): void;
   /** The connection is gone; called once. */
@@ -69,11 +71,20 @@ export class Remote {
   readonly #client: MqttClient;
   readonly #isV5: boolean;
   readonly #limits: RemoteLimits;
+  readonly #publications: Publications;
 
   constructor(client: MqttClient, isV5: boolean, limits: RemoteLimits) {
     this.#client = client;
     this.#isV5 = isV5;
     this.#limits = limits;
+    const publications = new Publications(isV5 ? 5 : 4, (bytes, written) =>
+      client.stream.write(bytes, written),
+    );
+    client.on('packetreceive', (packet) => {
+      if (packet.cmd === 'puback') publications.acknowledged(packet.messageId ?? 0, packet.reasonCode ?? 0);
+    });
+    client.on('close', () => publications.end());
+    this.#publications = publications;
   }
 
   /** The most publications the far side takes at once. */
@@ -82,27 +93,37 @@ export class Remote {
   }
 
   /** done is called exactly once, and never before this returns. QoS and RETAIN are lowered to what the far side takes. */
-  publish(message: RemoteMessage, done: (outcome: PublishOutcome) => void): void {
-    const { topic, payload } = message;
+  publish(message: Outgoing, done: (outcome: PublishOutcome) => void): void {
     const { maximumQos, isRetainAvailable, maximumPacketBytes } = this.#limits;
-    const properties = this.#isV5 ? message.properties : {};
-    if (
-      Buffer.byteLength(topic) + payload.length + PACKET_OVERHEAD_BYTES + propertiesBytes(properties) >
-      maximumPacketBytes
-    ) {
-      queueMicrotask(() => done(PACKET_TOO_LARGE));
-      return;
-    }
+    const qos = Math.min(message.qos, maximumQos) as 0 | 1 | 2;
+    const retain = message.retain && isRetainAvailable;
+    const isSent =
+      qos === 2
+        ? this.#publishTwice({ ...message, retain }, maximumPacketBytes, done)
+        : this.#publications.publish({ ...message, qos, retain }, maximumPacketBytes, done);
+    if (!isSent) queueMicrotask(() => done(PACKET_TOO_LARGE));
+  }
+
+  /** At QoS 2, which takes two round trips: MQTT.js goes through them. */
+  #publishTwice(
+    { topic, payload, retain, properties, expiryS }: Outgoing,
+    maximumBytes: number,
+    done: (outcome: PublishOutcome) => void,
+  ): boolean {
+    if (Buffer.byteLength(topic) + payload.length + PACKET_OVERHEAD_BYTES + properties.length > maximumBytes)
+      return false;
+    const expiry = expiryS < 0 ? {} : { messageExpiryInterval: expiryS };
     this.#client.publish(
       topic,
       Buffer.from(payload.buffer, payload.byteOffset, payload.length),
       {
-        qos: Math.min(message.qos, maximumQos) as 0 | 1 | 2,
-        retain: message.retain && isRetainAvailable,
-        ...(this.#isV5 ? { properties } : {}),
+        qos: 2,
+        retain,
+        ...(this.#isV5 ? { properties: { ...decodeProperties(properties), ...expiry } } : {}),
       },
       (error) => done(error === undefined || error === null ? 0 : outcomeOf(error)),
     );
+    return true;
   }
 
   /** Resolves when granted; rejects when refused. No Local and Retain As Published where the far side knows them. */
@@ -115,13 +136,21 @@ export class Remote {
     if (refused !== undefined) throw new Error(`the far side refuses the subscription to ${filter}`);
   }
 
-  /** Resolves within a second; polite unless forced. */
+  /** Resolves within two seconds; waits for acknowledgements and says good-bye unless forced. */
   async end(isForced: boolean): Promise<void> {
+    if (!isForced) await within(END_MS, this.#publications.settled());
     const ended = new Promise<void>((resolve) => this.#client.end(isForced, {}, () => resolve()));
-    const timer = setTimeout(() => this.#client.end(true), 800);
-    await ended;
-    clearTimeout(timer);
+    await within(END_MS, ended);
+    this.#client.end(true);
   }
+}
+
+/** Resolves with the promise, and at the latest when so many milliseconds have passed. */
+async function within(ms: number, promise: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
+  await Promise.race([promise, late]);
+  clearTimeout(timer);
 }
 
 /** Connects once; rejects with why not within little more than the CONNACK timeout. */
@@ -131,21 +160,19 @@ export async function connectRemote(options: RemoteOptions, events: RemoteEvents
   const client = mqtt.connect(options.url, clientOptions(options, isV5));
   return new Promise((resolve, reject) => {
     let state: 'connecting' | 'connected' | 'closed' = 'connecting';
-    let lastError = 'the connection was closed';
+    let lastError = new Error('the connection was closed');
     const over = (): void => {
-      if (state === 'connecting') reject(new Error(lastError));
-      if (state === 'connected') events.closed(lastError);
+      if (state === 'connecting') reject(lastError);
+      if (state === 'connected') events.closed(lastError.message);
       state = 'closed';
     };
     client.on('error', (error) => {
-      lastError = error.message;
-      if (isV5 && UNSUPPORTED_VERSION.has(codeOf(error)))
-        lastError += '; the far side does not speak MQTT 5, write version: 3.1.1';
+      lastError = error;
       if (state === 'connecting') client.end(true, {}, over);
     });
     client.on(
       'disconnect',
-      (packet) => (lastError = `the far side disconnected with reason ${packet.reasonCode ?? 0}`),
+      (packet) => (lastError = new Error(`the far side disconnected with reason ${packet.reasonCode ?? 0}`)),
     );
     client.on('close', () => {
       client.end(true);
@@ -159,6 +186,11 @@ export async function connectRemote(options: RemoteOptions, events: RemoteEvents
       resolve(new Remote(client, isV5, limitsOf(connack.properties)));
     });
   });
+}
+
+/** The far side does not speak the version of MQTT that was asked for. */
+export function isVersionRefused(thrown: unknown): boolean {
+  return thrown instanceof Error && [0x01, 0x84].includes(codeOf(thrown));
 }
 
 function limitsOf(properties: IConnackPacket['properties']): RemoteLimits {
@@ -185,11 +217,6 @@ function messageProperties(properties: IPublishPacket['properties']): MessagePro
   };
 }
 
-/** At most what they take on the wire. */
-function propertiesBytes(properties: MessageProperties): number {
-  return Object.keys(properties).length === 0 ? 0 : encodeProperties(properties).length;
-}
-
 function clientOptions(options: RemoteOptions, isV5: boolean): IClientOptions {
   const { tls, will } = options;
   return {
@@ -201,6 +228,7 @@ function clientOptions(options: RemoteOptions, isV5: boolean): IClientOptions {
     reconnectPeriod: 0,
     queueQoSZero: false,
     resubscribe: false,
+    messageIdProvider: new ForeignIdentifiers(),
     ...(options.user === null ? {} : { username: options.user }),
     ...(options.password === null ? {} : { password: options.password }),
     ...(isV5

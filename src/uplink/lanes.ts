@@ -5,6 +5,8 @@
 import type { Entry } from './entry.js';
 
 interface Lane {
+  /** Those that go first, and the others; each in their order. */
+  readonly urgent: Entry[];
   readonly waiting: Entry[];
   underWay: number;
 }
@@ -15,18 +17,18 @@ export class Lanes {
   bytes = 0;
   readonly #perTopic: number;
   readonly #lanes = new Map<string, Lane>();
-  /** Topics of which one may go, in the order in which they came to it. */
+  /** Topics of which one may go, in the order in which they came to it; those with an urgent one apart. */
+  readonly #urgent = new Set<string>();
   readonly #ready = new Set<string>();
 
   constructor(perTopic: number) {
     this.#perTopic = perTopic;
   }
 
-  /** isUrgent: ahead of what waits already. */
+  /** isUrgent: ahead of what is not. */
   add(entry: Entry, isUrgent: boolean): void {
-    const lane = this.#lanes.get(entry.topic) ?? { waiting: [], underWay: 0 };
-    if (isUrgent) lane.waiting.unshift(entry);
-    else lane.waiting.push(entry);
+    const lane = this.#lanes.get(entry.topic) ?? { urgent: [], waiting: [], underWay: 0 };
+    (isUrgent ? lane.urgent : lane.waiting).push(entry);
     this.#lanes.set(entry.topic, lane);
     this.count++;
     this.bytes += entry.payload.length;
@@ -35,13 +37,14 @@ export class Lanes {
 
   /** The next that may go, which is under way from now on. */
   next(): Entry | undefined {
-    const topic: string | undefined = this.#ready.values().next().value;
+    const topic = first(this.#urgent) ?? first(this.#ready);
     const lane = topic === undefined ? undefined : this.#lanes.get(topic);
-    const entry = lane?.waiting.shift();
+    const entry = lane?.urgent.shift() ?? lane?.waiting.shift();
     if (topic === undefined || lane === undefined || entry === undefined) return undefined;
     lane.underWay++;
     this.count--;
     this.bytes -= entry.payload.length;
+    this.#urgent.delete(topic);
     this.#ready.delete(topic);
     this.#look(topic, lane);
     return entry;
@@ -52,18 +55,24 @@ export class Lanes {
     const lane = this.#lanes.get(topic);
     if (lane === undefined) return;
     lane.underWay--;
-    if (lane.underWay === 0 && lane.waiting.length === 0) this.#lanes.delete(topic);
+    const isEmpty = lane.underWay === 0 && lane.urgent.length === 0 && lane.waiting.length === 0;
+    if (isEmpty) this.#lanes.delete(topic);
     else this.#look(topic, lane);
   }
 
   clear(): void {
     this.#lanes.clear();
+    this.#urgent.clear();
     this.#ready.clear();
     this.count = 0;
     this.bytes = 0;
   }
 
-  #look(topic: string, { waiting, underWay }: Lane): void {
-    if (waiting.length > 0 && underWay < this.#perTopic) this.#ready.add(topic);
+  #look(topic: string, { urgent, waiting, underWay }: Lane): void {
+    if (underWay >= this.#perTopic) return;
+    if (urgent.length > 0) this.#urgent.add(topic);
+    else if (waiting.length > 0) this.#ready.add(topic);
   }
 }
+
+const first = (topics: ReadonlySet<string>): string | undefined => topics.values().next().value;

@@ -4,7 +4,7 @@
  */
 import type { Cancel, Clock } from '../clock.js';
 import type { UplinkNotice } from '../config/plant.js';
-import type { RemoteMessage } from './client.js';
+import { type Outgoing, plain } from './publications.js';
 import { timeName } from './payload.js';
 import { fillPayload, fillTopic, type Names } from './template.js';
 
@@ -34,7 +34,7 @@ export class Notices {
   }
 
   /** A connection is there. */
-  start(say: (message: RemoteMessage) => void): void {
+  start(say: (message: Outgoing) => void): void {
     this.stop();
     for (const [index, notice] of this.#options.notices.entries()) {
       if (notice.when === 'connect') this.#say(notice, say);
@@ -47,7 +47,7 @@ export class Notices {
     this.#cancels = [];
   }
 
-  ofDevice({ device, state, since, error }: DeviceNews): RemoteMessage[] {
+  ofDevice({ device, state, since, error }: DeviceNews): Outgoing[] {
     const members = new Map<string, string>([
       ['device', JSON.stringify(device)],
       ['state', JSON.stringify(state)],
@@ -59,25 +59,25 @@ export class Notices {
       .flatMap((notice) => this.#made(notice, (name) => members.get(name)) ?? []);
   }
 
-  #repeat(index: number, notice: UplinkNotice, say: (message: RemoteMessage) => void): void {
+  #repeat(index: number, notice: UplinkNotice, say: (message: Outgoing) => void): void {
     this.#cancels[index] = this.#options.clock.after(notice.everyMs, () => {
       this.#say(notice, say);
       this.#repeat(index, notice, say);
     });
   }
 
-  #say(notice: UplinkNotice, say: (message: RemoteMessage) => void): void {
+  #say(notice: UplinkNotice, say: (message: Outgoing) => void): void {
     const message = this.#made(notice, () => undefined);
     if (message !== null) say(message);
   }
 
-  #made({ topic, payload, qos, retain }: UplinkNotice, members: Names): RemoteMessage | null {
+  #made({ topic, payload, qos, retain }: UplinkNotice, members: Names): Outgoing | null {
     const { variables, clock } = this.#options;
     const nowMs = clock.nowMs();
     const names: Names = (name) => members(name) ?? timeName(name, nowMs) ?? variables.get(name);
     const filled = fillTopic(topic, names, true);
     const text = fillPayload(payload, names);
     if (filled === null || text === null) return null;
-    return { topic: filled, payload: Buffer.from(text), qos, retain, properties: {} };
+    return plain(filled, text, qos, retain);
   }
 }

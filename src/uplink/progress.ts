@@ -37,6 +37,8 @@ export class Progress {
   /** The next entry from `sequence` on that is not done. */
   nextOpen(sequence: number): number {
     let next = Math.max(sequence, this.cursor + 1);
+    // Nearly always: what is read next lies behind all that is done.
+    if (next > (this.ranges.at(-1)?.[1] ?? 0)) return next;
     for (const [first, last] of this.ranges) if (first <= next && next <= last) next = last + 1;
     return next;
   }

@@ -97,14 +97,9 @@ export function viaOf(bytes: Uint8Array): string[] {
   return [decodeProperties(bytes).userProperties?.[VIA] ?? []].flat();
 }
 
-/** The same properties, and this gateway named as one more that the message came through. */
-export function withVia(properties: MessageProperties, gateway: string): MessageProperties {
-  const userProperties: Record<string, string | string[]> = Object.assign(
-    Object.create(null) as Record<string, string | string[]>,
-    properties.userProperties,
-  );
-  add(userProperties, VIA, [gateway]);
-  return { ...properties, userProperties };
+/** Bytes of the user property that names a gateway as one that the message came through. */
+export function viaBytes(gateway: string): Uint8Array {
+  return encodeProperties({ userProperties: { [VIA]: gateway } });
 }
 
 function add(into: Record<string, string | string[]>, name: string, values: readonly string[]): void {

@@ -52,6 +52,7 @@ export class UplinkQueue {
   #sealing: Promise<void> | null = null;
   #sealAgainMs = 0;
   #isProgressDirty = false;
+  #kept: { written: Promise<void>; quiet: Promise<void> } | null = null;
   #cancelSave: Cancel | null = null;
 
   constructor(options: QueueOptions) {
@@ -90,7 +91,8 @@ export class UplinkQueue {
       this.#dropped++;
       return false;
     }
-    this.#tail.append(this.#next++, message, this.#options.clock.nowMs());
+    const timeMs = this.#age.stamp(this.#next, this.#progress.cursor + 1);
+    this.#tail.append(this.#next++, message, timeMs);
     if (this.#tail.full !== undefined) this.#seal();
     return true;
   }
@@ -143,6 +145,17 @@ export class UplinkQueue {
     await this.#tail.commit();
   }
 
+  /**
+   * Resolves when what was pushed is in the journal, the same promise for all who ask before it is written; null: it is
+   * there, or the disk refuses and nobody should wait for it. Never rejects.
+   */
+  kept(): Promise<void> | null {
+    if (!this.#tail.isDirty) return null;
+    const written = this.#tail.commit();
+    if (this.#kept?.written !== written) this.#kept = { written, quiet: written.catch(() => {}) };
+    return this.#kept.quiet;
+  }
+
   async close(): Promise<void> {
     this.#cancelSave?.();
     await this.#sealing;
@@ -189,7 +202,7 @@ export class UplinkQueue {
   }
 
   #dropIfOld({ sequence, timeMs }: Entry): boolean {
-    const isOld = this.#age.isOlder(timeMs, this.#options.maxAgeMs);
+    const isOld = this.#age.isOlder(sequence, timeMs, this.#options.maxAgeMs);
     if (isOld) this.#giveUp(sequence, sequence);
     return isOld;
   }
@@ -198,7 +211,7 @@ export class UplinkQueue {
   #makeRoomFor(bytes: number): boolean {
     const { maxBytes, maxAgeMs, drop } = this.#options;
     for (let block = this.#blocks.oldest; block !== undefined; block = this.#blocks.oldest) {
-      if (!this.#age.isOlder(block.newestMs, maxAgeMs)) break;
+      if (!this.#age.isOlder(block.last, block.newestMs, maxAgeMs)) break;
       this.#drop(block);
     }
     while (this.#bytes() + bytes > maxBytes || this.#tail.bytes + bytes > TAIL_MAX_BYTES) {

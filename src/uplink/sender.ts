@@ -8,7 +8,7 @@ import type { Log } from '../log.js';
 import type { Remote } from './client.js';
 import type { Entry } from './entry.js';
 import { Lanes } from './lanes.js';
-import { decodeProperties, type MessageProperties, withVia } from './properties.js';
+import { viaBytes } from './properties.js';
 import type { UplinkQueue } from './queue.js';
 
 export interface SenderOptions {
@@ -50,8 +50,8 @@ export class Sender {
   refused = 0;
   expired = 0;
   readonly #options: SenderOptions;
-  /** Of a message that had none: who forwards it. */
-  readonly #plainProperties: MessageProperties;
+  /** Says who forwards a message. */
+  readonly #via: Uint8Array;
   #remote: Remote | null = null;
   /** Counts connections, so that answers of an old one are known as such. */
   #generation = 0;
@@ -61,9 +61,9 @@ export class Sender {
   #failures = 0;
   /** While careful: the oldest message, and how many connections ended with it that took another one before. */
   #suspect: { entry: Entry; convictions: number } | null = null;
-  /** Two places in the queue to send from: the backlog, and in live-first order what came since the connection. */
+  /** Two places in the queue to send from: the backlog, which ends where the connection began, and what came since. */
   #backlogAt = 1;
-  #backlogEnd = Infinity;
+  #backlogEnd = 0;
   #liveAt = 1;
   readonly #inFlight = new Map<number, number>();
   readonly #lanes: Lanes;
@@ -75,7 +75,7 @@ export class Sender {
 
   constructor(options: SenderOptions) {
     this.#options = options;
-    this.#plainProperties = withVia({}, options.gatewayId);
+    this.#via = viaBytes(options.gatewayId);
     this.#lanes = new Lanes(options.perTopic);
   }
 
@@ -85,7 +85,7 @@ export class Sender {
   }
 
   start(remote: Remote): void {
-    const { queue, order, drainPerS } = this.#options;
+    const { queue, drainPerS } = this.#options;
     this.#remote = remote;
     this.#generation++;
     this.#acknowledged = 0;
@@ -93,17 +93,21 @@ export class Sender {
     this.#lanes.clear();
     this.#backlogAt = 1;
     this.#liveAt = queue.nextSequence;
-    this.#backlogEnd = order === 'live-first' ? queue.nextSequence - 1 : Infinity;
+    this.#backlogEnd = queue.nextSequence - 1;
     this.#allowance = drainPerS / 10;
     this.#tick(this.#generation);
   }
 
+  /** Nothing more is sent, and what is under way may still be acknowledged, until stop(). */
+  finish(): void {
+    this.#remote = null;
+    this.#cancelTick?.();
+  }
+
   /** Nothing is sent any more; what was not acknowledged is still queued. */
   stop(): void {
-    if (this.#remote === null) return;
-    this.#remote = null;
+    this.finish();
     this.#generation++;
-    this.#cancelTick?.();
     const isUnderWay = this.#inFlight.size > 0;
     this.#convict();
     this.#inFlight.clear();
@@ -170,28 +174,54 @@ export class Sender {
   }
 
   async #sendMany(remote: Remote): Promise<void> {
-    const { queue } = this.#options;
-    const ahead = this.#lanes.bytes > AHEAD_BYTES ? 0 : AHEAD - this.#lanes.count;
-    const isLiveFirst = this.#backlogEnd !== Infinity && ahead > 0;
-    const live = isLiveFirst ? await queue.read(this.#liveAt, ahead) : [];
-    if (remote !== this.#remote) return;
-    for (const entry of live) {
-      this.#lanes.add(entry, true);
-      this.#liveAt = entry.sequence + 1;
-    }
+    const isLiveFirst = this.#options.order === 'live-first';
+    if (isLiveFirst && !(await this.#readLive(remote, this.#room, true))) return;
     // Reading a few at a time would cost more than it gives.
-    const left = ahead < AHEAD / 2 ? 0 : Math.min(ahead, Math.floor(this.#allowance));
-    const backlog = left <= 0 ? [] : await queue.read(this.#backlogAt, left);
-    if (remote !== this.#remote) return;
-    for (const entry of backlog) {
-      if (entry.sequence > this.#backlogEnd) break;
-      this.#lanes.add(entry, false);
-      this.#backlogAt = entry.sequence + 1;
-      this.#allowance--;
-    }
+    const room = this.#room < AHEAD / 2 ? 0 : this.#room;
+    if (!(await this.#readBacklog(remote, Math.min(room, Math.floor(this.#allowance))))) return;
+    const isLiveDue = !isLiveFirst && this.#backlogAt > this.#backlogEnd;
+    if (isLiveDue && !(await this.#readLive(remote, room, false))) return;
     this.#sendReady(remote);
     // Another block may hold more.
-    if (backlog.length > 0 && this.#lanes.count < AHEAD / 2) this.#wantsPump = true;
+    if (this.#room > AHEAD / 2 && this.#hasMore) this.#wantsPump = true;
+  }
+
+  /** So many more may wait for their topic's turn. */
+  get #room(): number {
+    return this.#lanes.bytes > AHEAD_BYTES ? 0 : AHEAD - this.#lanes.count;
+  }
+
+  /** Something could be read at once. */
+  get #hasMore(): boolean {
+    const { queue, order } = this.#options;
+    const hasLive = this.#liveAt < queue.nextSequence;
+    if (this.#backlogAt > this.#backlogEnd) return hasLive;
+    return this.#allowance >= 1 || (hasLive && order === 'live-first');
+  }
+
+  /** False when the connection has ended meanwhile. */
+  async #readLive(remote: Remote, limit: number, isUrgent: boolean): Promise<boolean> {
+    const { queue } = this.#options;
+    const end = queue.nextSequence;
+    if (limit <= 0 || this.#liveAt === end) return true;
+    const entries = await queue.read(this.#liveAt, limit);
+    if (remote !== this.#remote) return false;
+    for (const entry of entries) this.#lanes.add(entry, isUrgent);
+    const last = entries.at(-1);
+    this.#liveAt = last === undefined ? end : last.sequence + 1;
+    return true;
+  }
+
+  async #readBacklog(remote: Remote, limit: number): Promise<boolean> {
+    if (limit <= 0 || this.#backlogAt > this.#backlogEnd) return true;
+    const entries = await this.#options.queue.read(this.#backlogAt, limit);
+    if (remote !== this.#remote) return false;
+    const waiting = entries.filter(({ sequence }) => sequence <= this.#backlogEnd);
+    for (const entry of waiting) this.#lanes.add(entry, false);
+    this.#allowance -= waiting.length;
+    const isOver = waiting.length < entries.length || waiting.length === 0;
+    this.#backlogAt = (isOver ? this.#backlogEnd : (waiting.at(-1)?.sequence ?? 0)) + 1;
+    return true;
   }
 
   /** Whatever its topic's turn and the window permit. */
@@ -243,12 +273,10 @@ export class Sender {
     const generation = this.#generation;
     this.#inFlight.set(entry.sequence, clock.monotonicMs());
     const properties =
-      entry.properties.length === 0
-        ? this.#plainProperties
-        : withVia(decodeProperties(entry.properties), this.#options.gatewayId);
-    const messageExpiryInterval = Math.min(0xffffffff, Math.ceil(leftMs / 1000));
-    const stamped = leftMs === Infinity ? properties : { ...properties, messageExpiryInterval };
-    remote.publish({ ...entry, properties: stamped }, (outcome) => {
+      entry.properties.length === 0 ? this.#via : Buffer.concat([entry.properties, this.#via]);
+    const expiryS = leftMs === Infinity ? -1 : Math.min(0xffffffff, Math.ceil(leftMs / 1000));
+    const { topic, payload, qos, retain } = entry;
+    remote.publish({ topic, payload, qos, retain, properties, expiryS }, (outcome) => {
       if (generation === this.#generation) this.#answered(entry, outcome);
     });
   }

@@ -35,6 +35,7 @@ export class Tail {
       intervalMs: SYNC_MS,
       segmentBytes: () => SEGMENT_BYTES,
       moved: () => {},
+      meanwhile: 'what the uplink owes waits in memory, and the oldest of it goes when that is full',
     });
   }
 
@@ -129,6 +130,11 @@ export class Tail {
 
   commit(): Promise<void> {
     return this.#journal.commit();
+  }
+
+  /** Something is in memory only, and the disk would take it. */
+  get isDirty(): boolean {
+    return this.#journal.isDirty && !this.#journal.isFailing;
   }
 
   close(): Promise<void> {

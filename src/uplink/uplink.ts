@@ -3,14 +3,22 @@
  * nodes, and brings in what its rules ask for. What is sent when is in sender.ts.
  */
 import type { Message, Subscriber } from '../broker/message.js';
-import type { Cancel, Clock } from '../clock.js';
+import { type Cancel, type Clock, steadyClock } from '../clock.js';
 import type { UplinkNotice, UplinkRule } from '../config/plant.js';
-import { messageOf } from '../errors.js';
 import type { Log } from '../log.js';
-import { connectRemote, type Remote, type RemoteMessage, type RemoteOptions } from './client.js';
+import { withAdvice } from './advice.js';
+import {
+  connectRemote,
+  type Remote,
+  type RemoteMessage,
+  type RemoteOptions,
+  type RemoteTls,
+} from './client.js';
+import type { Queued } from './entry.js';
 import { type DeviceNews, Notices } from './notices.js';
 import type { Place } from './payload.js';
 import { encodeProperties, VIA, viaOf } from './properties.js';
+import { plain } from './publications.js';
 import type { UplinkQueue } from './queue.js';
 import { type Routed, Router } from './rule.js';
 import { Sender } from './sender.js';
@@ -27,7 +35,9 @@ export interface UplinkOptions {
   readonly name: string;
   /** Tried in turn. */
   readonly nodes: readonly string[];
-  readonly remote: Omit<RemoteOptions, 'url' | 'will'>;
+  readonly remote: Omit<RemoteOptions, 'url' | 'will' | 'tls'>;
+  /** Read anew for each connection, because a certificate may have been renewed. */
+  readonly tls: () => RemoteTls | null;
   readonly out: readonly UplinkRule[];
   readonly in: readonly UplinkRule[];
   readonly notices: readonly UplinkNotice[];
@@ -83,8 +93,11 @@ const NOTHING = new Uint8Array(0);
 export class Uplink {
   readonly #options: UplinkOptions;
   readonly #parts: Parts;
+  /** What expires does so by this one, as it does in the broker. */
+  readonly #steady: Clock;
   readonly #clientId: string;
   readonly #subscriber: Subscriber = {
+    isKeeping: true,
     // A message that several filters match is delivered for each of them.
     deliver: (message, { filter }) => {
       if (this.#out.firstFilter(message.topic) === filter) this.#take(message);
@@ -102,6 +115,7 @@ export class Uplink {
   #retryMs = RETRY_MIN_MS;
   #error = '';
   #isStopping = false;
+  #isTurnDue = false;
   /** Topic of the message that is being published here; it is delivered to our own subscription before that returns. */
   #bringing: string | null = null;
   #cancelRetry: Cancel | null = null;
@@ -109,6 +123,7 @@ export class Uplink {
   constructor(options: UplinkOptions, parts: Parts) {
     this.#options = options;
     this.#parts = parts;
+    this.#steady = steadyClock(parts.clock);
     this.#clientId = `uplink:${options.name}`;
     const { clock, log, queue, placeOf } = parts;
     const variables = new Map(
@@ -121,7 +136,7 @@ export class Uplink {
     this.#sender = new Sender({
       ...options,
       queue,
-      clock,
+      clock: this.#steady,
       log,
       failed: (reason) => this.#lost(this.#generation, reason),
     });
@@ -135,7 +150,7 @@ export class Uplink {
   async stop(): Promise<void> {
     this.#isStopping = true;
     this.#cancelRetry?.();
-    this.#sender.stop();
+    this.#sender.finish();
     this.#notices.stop();
     for (const filter of this.#out.filters) this.#parts.local.unsubscribe(filter, this.#subscriber);
     this.#flush();
@@ -145,6 +160,7 @@ export class Uplink {
       this.#sayStatus(remote, 'offline');
       await remote.end(false);
     }
+    this.#sender.stop();
     await this.#parts.queue.close();
   }
 
@@ -164,10 +180,26 @@ export class Uplink {
     };
   }
 
+  /** Resolves when what was taken is on the disk; null: it is there, or the disk takes nothing. */
+  kept(): Promise<void> | null {
+    return this.#parts.queue.kept();
+  }
+
   deviceChanged(news: DeviceNews): void {
     for (const { topic, payload, qos, retain } of this.#notices.ofDevice(news))
-      this.#parts.queue.push({ topic, payload, qos, retain, properties: NOTHING, expiresAtMs: 0 });
-    this.#sender.pump();
+      this.#queue({ topic, payload, qos, retain, properties: NOTHING, expiresAtMs: 0 });
+  }
+
+  /** Once for all that comes in a turn: written, and as much as may be is sent. */
+  #queue(message: Queued): void {
+    this.#parts.queue.push(message);
+    if (this.#isTurnDue) return;
+    this.#isTurnDue = true;
+    setImmediate(() => {
+      this.#isTurnDue = false;
+      void this.#parts.queue.kept();
+      this.#sender.pump();
+    });
   }
 
   #node(): string {
@@ -194,7 +226,7 @@ export class Uplink {
     { topic, payload, rule }: Routed,
     { qos, retain, ...message }: Pick<Message, 'qos' | 'retain' | 'properties' | 'expiresAtMs'>,
   ): void {
-    this.#parts.queue.push({
+    this.#queue({
       topic,
       payload,
       qos: Math.min(qos, rule.qos) as 0 | 1 | 2,
@@ -202,25 +234,29 @@ export class Uplink {
       properties: message.properties ?? NOTHING,
       expiresAtMs: message.expiresAtMs ?? 0,
     });
-    this.#sender.pump();
   }
 
   #connect(): void {
     const generation = ++this.#generation;
-    const { statusTopic, remote } = this.#options;
-    connectRemote(
+    this.#dial(generation)
+      .then((connected) => this.#connected(generation, connected))
+      .catch((error: unknown) => this.#lost(generation, withAdvice(error)));
+  }
+
+  async #dial(generation: number): Promise<Remote> {
+    const { statusTopic, remote, tls } = this.#options;
+    return connectRemote(
       {
         ...remote,
         url: this.#node(),
+        tls: tls(),
         will: statusTopic === null ? null : { topic: statusTopic, payload: 'offline' },
       },
       {
         message: (message) => this.#bringIn(message),
         closed: (reason) => this.#lost(generation, reason),
       },
-    )
-      .then((connected) => this.#connected(generation, connected))
-      .catch((error: unknown) => this.#lost(generation, messageOf(error)));
+    );
   }
 
   async #connected(generation: number, remote: Remote): Promise<void> {
@@ -243,8 +279,7 @@ export class Uplink {
   #sayStatus(remote: Remote, status: 'online' | 'offline'): void {
     const { statusTopic } = this.#options;
     if (statusTopic === null) return;
-    const payload = Buffer.from(status);
-    remote.publish({ topic: statusTopic, payload, qos: 1, retain: true, properties: {} }, () => {});
+    remote.publish(plain(statusTopic, status, 1, true), () => {});
   }
 
   /** Brings the retained messages of the announced topics through the rules once more. */
@@ -289,7 +324,7 @@ export class Uplink {
 
   #bringIn(message: RemoteMessage): void {
     const { properties, payload, qos, retain } = message;
-    const { local, clock, isActive } = this.#parts;
+    const { local, isActive } = this.#parts;
     if (!isActive()) return;
     if ([properties.userProperties?.[VIA] ?? []].flat().includes(this.#options.gatewayId)) return;
     const routed = this.#in.route(message.topic, payload);
@@ -304,7 +339,7 @@ export class Uplink {
       retain: routed.rule.retain === 'keep' && retain,
       sender: { clientId: this.#clientId, user: '', address: this.#node() },
       ...(bytes.length === 0 ? {} : { properties: bytes }),
-      ...(expiryS === undefined ? {} : { expiresAtMs: clock.nowMs() + expiryS * 1000 }),
+      ...(expiryS === undefined ? {} : { expiresAtMs: this.#steady.nowMs() + expiryS * 1000 }),
     });
     this.#bringing = null;
   }

@@ -3,8 +3,10 @@ import { test } from 'node:test';
 import { SimulatedPlant } from '../../src/simulator/plant.js';
 import { Daemon } from '../support/daemon.js';
 import { FarSide } from '../support/farside.js';
+import { MqttClient } from '../support/mqttclient.js';
 import { socketOf } from '../support/plant.js';
 import { until } from '../support/wait.js';
+import * as wire from '../support/wire.js';
 
 test('every sample reaches the far side, in order, though it dies and the gateway is killed', async (t) => {
   const cleanups: (() => unknown)[] = [];
@@ -58,6 +60,54 @@ test('every sample reaches the far side, in order, though it dies and the gatewa
     [...distinct].sort((a, b) => a - b),
     'first deliveries are in order',
   );
+});
+
+test('what a publisher was acknowledged reaches the far side, though the gateway is killed again and again', async (t) => {
+  const cleanups: (() => unknown)[] = [];
+  t.after(async () => {
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  });
+  const far = await FarSide.create(cleanups);
+  const daemon = new Daemon(`version: 1
+gateway: { id: p7 }
+broker: { anonymous: true, store: memory, listeners: [{ protocol: mqtt, host: 127.0.0.1, port: 0 }] }
+uplinks:
+  cloud: { nodes: ["${far.url}"], announce: [], out: [{ from: "a/#" }] }
+`);
+  cleanups.push(() => daemon.remove());
+  const acknowledged: number[] = [];
+  let next = 0;
+  for (let life = 0; life < 4; life++) {
+    await daemon.start();
+    const client = await MqttClient.open({ host: '127.0.0.1', port: daemon.port() }, 4);
+    await client.handshake({ clientId: 'plant' });
+    client.socket.removeAllListeners('data');
+    const first = next;
+    client.socket.on('data', (bytes: Buffer) => {
+      // Acknowledgements of four bytes each, in their order.
+      for (let at = 0; at + 4 <= bytes.length; at += 4)
+        acknowledged.push(first + bytes.readUInt16BE(at + 2) - 1);
+    });
+    const before = acknowledged.length;
+    while (acknowledged.length < before + 2000) {
+      const underWay = next - first - (acknowledged.length - before);
+      for (let i = underWay; i < 200; i++, next++)
+        client.socket.write(
+          wire.publish(4, { topic: 'a/b', payload: String(next), qos: 1, id: next - first + 1 }),
+        );
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    client.socket.destroy();
+  }
+  await far.start();
+  const got = new Set<number>();
+  const client = await far.client();
+  client.on('message', (_topic, payload) => got.add(Number(payload.toString())));
+  await client.subscribeAsync('a/#', { qos: 1 });
+  await daemon.start();
+  await until('all that was acknowledged', () => acknowledged.every((value) => got.has(value)), 20_000);
 });
 
 const COUNTER = {

@@ -1,24 +1,11 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test, type TestContext } from 'node:test';
+import { test } from 'node:test';
+import { smallDisk } from '../support/smalldisk.js';
 import { until } from '../support/wait.js';
 import { Publisher, Subscriber } from './client.js';
 import { startHost, type HostProcess } from './process.js';
-
-/** A small disk of its own; null where that cannot be had. */
-function smallDisk(context: TestContext, size: string): string | null {
-  const folder = mkdtempSync(join(tmpdir(), 'holdfast-disk-'));
-  const options = `size=${size},mode=0700`;
-  const isMounted = spawnSync('mount', ['-t', 'tmpfs', '-o', options, 'tmpfs', folder]).status === 0;
-  context.after(() => {
-    if (isMounted) spawnSync('umount', ['-l', folder]);
-    rmSync(folder, { recursive: true, force: true });
-  });
-  return isMounted ? folder : null;
-}
 
 class LargePublisher extends Publisher {
   protected override compose(sequence: number): { topic: string; payload: string; retain: boolean } {

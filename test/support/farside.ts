@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { connectAsync, type MqttClient } from 'mqtt';
 import { until } from './wait.js';
@@ -22,17 +22,22 @@ export class FarSide {
   readonly port: number;
   readonly #cleanups: (() => unknown)[];
   readonly #folder = mkdtempSync(join(tmpdir(), 'holdfast-farside-'));
+  readonly #more: readonly string[];
   #process: ChildProcess | null = null;
 
-  private constructor(port: number, cleanups: (() => unknown)[]) {
+  private constructor(port: number, cleanups: (() => unknown)[], more: readonly string[]) {
     this.port = port;
     this.#cleanups = cleanups;
+    this.#more = more;
     cleanups.push(() => this.#remove());
   }
 
-  /** Not started yet. What it needs cleaned up is added to the list, to be called last first. */
-  static async create(cleanups: (() => unknown)[]): Promise<FarSide> {
-    return new FarSide(await freePort(), cleanups);
+  /**
+   * Not started yet. What it needs cleaned up is added to the list, to be called last first; `more` are further lines of
+   * mosquitto.conf.
+   */
+  static async create(cleanups: (() => unknown)[], more: readonly string[] = []): Promise<FarSide> {
+    return new FarSide(await freePort(), cleanups, more);
   }
 
   get url(): string {
@@ -45,7 +50,10 @@ export class FarSide {
       `listener ${this.port} 127.0.0.1`,
       'allow_anonymous true',
       'persistence false',
+      // Started by root it would become somebody who may not read the test's keys.
+      `user ${userInfo().username}`,
       'max_queued_messages 0',
+      ...this.#more,
     ];
     writeFileSync(config, `${lines.join('\n')}\n`);
     this.#process = spawn('mosquitto', ['-c', config], { stdio: 'ignore' });

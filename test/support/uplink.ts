@@ -30,9 +30,9 @@ export async function startUplink(
   queueFolder: string,
   options: Partial<UplinkOptions> & { nodes: readonly string[] },
   cleanups: (() => unknown)[],
-  { log = silentLog, ...queueOptions }: Partial<QueueOptions> & { log?: Log } = {},
+  { log = silentLog, clock = systemClock, ...queueOptions }: Partial<QueueOptions> & { log?: Log } = {},
 ): Promise<Gateway> {
-  const broker = new Broker({ store: new MemoryStore(), systemIntervalMs: 0 });
+  const broker = new Broker({ store: new MemoryStore(), systemIntervalMs: 0, clock });
   await broker.open();
   const queue = new UplinkQueue({
     folder: queueFolder,
@@ -41,7 +41,7 @@ export async function startUplink(
     drop: 'oldest',
     sync: 'interval',
     files: systemFiles,
-    clock: systemClock,
+    clock,
     log,
     metrics: new Metrics(),
     ...queueOptions,
@@ -60,6 +60,7 @@ export async function startUplink(
       drainPerS: Infinity,
       order: 'oldest-first',
       perTopic: 1,
+      tls: () => null,
       ...options,
       remote: {
         version: '5',
@@ -69,14 +70,13 @@ export async function startUplink(
         keepAliveS: 10,
         cleanStart: options.in === undefined,
         sessionExpiryS: 60,
-        tls: null,
         ...options.remote,
       },
     },
     {
       local: broker,
       queue,
-      clock: systemClock,
+      clock,
       log,
       placeOf: () => null,
       isActive: () => true,

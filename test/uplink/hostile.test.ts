@@ -1,10 +1,15 @@
 /** Far sides that misbehave: what an uplink owes them stays owed, arrives in the end, and holds up nothing else. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, describe, test } from 'node:test';
+import { silentLog } from '../../src/log.js';
+import { freePort } from '../support/farside.js';
 import { OddBroker, type OddOptions } from '../support/oddbroker.js';
+import { ShiftedClock } from '../support/shiftedclock.js';
 import { startUplink } from '../support/uplink.js';
 import { until } from '../support/wait.js';
 import * as wire from '../support/wire.js';
@@ -16,12 +21,13 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-async function setUp(options: OddOptions, count = 20) {
+async function setUp(options: OddOptions, queueOptions: Parameters<typeof startUplink>[3] = {}, count = 20) {
   const far = await OddBroker.start(options, cleanups);
   const { broker, uplink } = await startUplink(
     mkdtempSync(join(root, 'queue-')),
     { nodes: [far.url] },
     cleanups,
+    queueOptions,
   );
   for (let i = 0; i < count; i++) {
     const topic = `p7/data/meter${i % 4}/power`;
@@ -49,17 +55,105 @@ describe('a far side that', () => {
     );
   });
 
-  test('disconnects after each publication that it acknowledged gets everything', async () => {
-    const got = new Set<number>();
-    const { uplink } = await setUp({
+  test('disconnects after each publication that it acknowledged gets everything, and none of those again', async () => {
+    const acknowledged: number[] = [];
+    const { far, uplink } = await setUp({
       take: (packet, socket) => {
-        got.add(valueOf(packet));
+        // What was under way beside the one that it acknowledged.
+        if (socket.writableEnded) return;
+        acknowledged.push(valueOf(packet));
         socket.end(wire.acknowledge('PUBACK', packet.id));
       },
     });
     await until('an empty queue', () => uplink.about().queuedMessages === 0, 60_000);
-    assert.equal(got.size, 20);
+    assert.deepEqual(
+      acknowledged.sort((a, b) => a - b),
+      numbers(20),
+    );
+    assert.equal(far.connections, 20);
     assert.equal(uplink.about().refused, 0);
+  });
+
+  test('acknowledges many at once and disconnects is never sent one of those again', async () => {
+    const acknowledged: number[] = [];
+    let waiting: wire.Packet[] = [];
+    const { far, uplink } = await setUp({
+      take: (packet, socket) => {
+        if (socket.writableEnded) return;
+        waiting.push(packet);
+        if (waiting.length < 4) return;
+        acknowledged.push(...waiting.map(valueOf));
+        socket.end(Buffer.concat(waiting.map(({ id }) => wire.acknowledge('PUBACK', id))));
+        waiting = [];
+      },
+    });
+    await until('an empty queue', () => uplink.about().queuedMessages === 0, 60_000);
+    assert.deepEqual(
+      acknowledged.sort((a, b) => a - b),
+      numbers(20),
+    );
+    assert.equal(far.connections, 5);
+  });
+
+  test('takes everything and acknowledges nothing is given more time with each connection, and nothing is lost', async () => {
+    const clock = new ShiftedClock();
+    const told: string[] = [];
+    const log = { ...silentLog, warn: (_text: string, fields?: object) => told.push(JSON.stringify(fields)) };
+    const got: number[][] = [];
+    let isMute = true;
+    const { far, uplink } = await setUp(
+      {
+        take: (packet, socket, connection) => {
+          (got[connection - 1] ??= []).push(valueOf(packet));
+          if (!isMute) socket.write(wire.acknowledge('PUBACK', packet.id));
+        },
+      },
+      { clock, log },
+    );
+    for (const seconds of [10, 20, 40]) {
+      const connection = told.length;
+      await until('what may be under way', () => (got[connection]?.length ?? 0) >= (connection < 3 ? 4 : 1));
+      clock.pass(seconds * 1000 + 500);
+      await until('its end', () => told.length > connection);
+      assert.match(told.at(-1) ?? '', new RegExp(`did not come within ${seconds} s`));
+    }
+    assert.equal(uplink.about().queuedMessages, 20);
+    for (const values of got) assert.equal(new Set(values).size, values.length, 'none twice on a connection');
+    isMute = false;
+    await until('an empty queue', () => uplink.about().queuedMessages === 0, 20_000);
+    const last = got.at(-1) ?? [];
+    assert.deepEqual(
+      last.toSorted((a, b) => a - b),
+      numbers(20),
+    );
+    for (let topic = 0; topic < 4; topic++) {
+      const values = last.filter((value) => value % 4 === topic);
+      assert.deepEqual(
+        values,
+        values.toSorted((a, b) => a - b),
+      );
+    }
+    assert.equal(far.connections, 4);
+    assert.equal(uplink.about().refused, 0);
+  });
+
+  test('takes the connection and says nothing is left after three seconds for the next node', async () => {
+    const mute = createServer(() => {}).listen(0, '127.0.0.1');
+    await once(mute, 'listening');
+    cleanups.push(() => mute.close());
+    const url = `mqtt://127.0.0.1:${(mute.address() as AddressInfo).port}`;
+    const far = await OddBroker.start({ take: () => {} }, cleanups);
+    const nobody = `mqtt://127.0.0.1:${await freePort()}`;
+    const startedMs = performance.now();
+    const { uplink } = await startUplink(
+      mkdtempSync(join(root, 'queue-')),
+      { nodes: [url, nobody, far.url] },
+      cleanups,
+    );
+    await until('the last node', () => uplink.about().isConnected);
+    const tookMs = performance.now() - startedMs;
+    assert.equal(uplink.about().node, far.url);
+    assert.ok(tookMs > 2900 && tookMs < 6000, `${tookMs} ms`);
   });
 
   test('has a Receive Maximum of 1 never has two under way', async () => {

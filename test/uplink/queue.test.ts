@@ -7,6 +7,7 @@ import { silentLog } from '../../src/log.js';
 import { Metrics } from '../../src/metrics.js';
 import { systemFiles } from '../../src/store/files.js';
 import { systemClock } from '../../src/clock.js';
+import { ShiftedClock } from '../support/shiftedclock.js';
 import { UplinkQueue, type QueueOptions } from '../../src/uplink/queue.js';
 
 const root = mkdtempSync(join(tmpdir(), 'holdfast-queue-'));
@@ -135,6 +136,57 @@ test('past its limit the oldest are dropped and counted, or the newest', async (
   assert.equal((await newest.read(0, 1)).length, 1);
   assert.equal((await readAll(newest))[0], 0);
   await newest.close();
+});
+
+const DAY_MS = 86_400_000;
+
+test('what is older than its limit is dropped and counted, from blocks and tail', async () => {
+  const clock = new ShiftedClock();
+  const queue = await openQueue(newFolder(), { clock, maxAgeMs: DAY_MS });
+  await pushMany(queue, 0, 20_000);
+  clock.pass(DAY_MS - 60_000);
+  await pushMany(queue, 20_000, 100);
+  assert.deepEqual(await readAll(queue), numbers(0, 20_100));
+  clock.pass(90_000);
+  assert.deepEqual(await readAll(queue), numbers(20_000, 100));
+  assert.equal(queue.figures().dropped, 20_000);
+});
+
+for (const [way, jumpMs] of [
+  ['forth', 400 * DAY_MS],
+  ['back', -400 * DAY_MS],
+] as const) {
+  test(`a clock that jumps ${way} makes nothing older, and what is older goes all the same`, async () => {
+    const clock = new ShiftedClock();
+    const queue = await openQueue(newFolder(), { clock, maxAgeMs: DAY_MS });
+    await pushMany(queue, 0, 20_000);
+    clock.jump(jumpMs);
+    await pushMany(queue, 20_000, 20_000);
+    clock.pass(DAY_MS / 2);
+    clock.jump(-jumpMs);
+    await pushMany(queue, 40_000, 100);
+    assert.deepEqual(await readAll(queue), numbers(0, 40_100));
+    assert.equal(queue.figures().dropped, 0);
+    clock.pass(DAY_MS / 2 + 1000);
+    assert.deepEqual(await readAll(queue), numbers(40_000, 100));
+    assert.equal(queue.figures().dropped, 40_000);
+  });
+}
+
+test('what was queued before the clock was ever set has no age', async () => {
+  const clock = new ShiftedClock(0);
+  const folder = newFolder();
+  const queue = await openQueue(folder, { clock, maxAgeMs: DAY_MS });
+  await pushMany(queue, 0, 20_000);
+  clock.jump(1_795_376_000_000);
+  await pushMany(queue, 20_000, 100);
+  assert.deepEqual(await readAll(queue), numbers(0, 20_100));
+  await queue.close();
+  const again = await openQueue(folder, { clock, maxAgeMs: DAY_MS });
+  assert.deepEqual(await readAll(again), numbers(0, 20_100));
+  clock.pass(DAY_MS + 1000);
+  assert.deepEqual(await readAll(again), numbers(0, 20_000));
+  assert.equal(again.figures().dropped, 100);
 });
 
 test('telemetry takes less than 27 bytes a message on the disk', async () => {

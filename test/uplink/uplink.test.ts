@@ -8,6 +8,7 @@ import type { Broker } from '../../src/broker/broker.js';
 import type { UplinkOptions } from '../../src/uplink/uplink.js';
 import { Cable } from '../support/cable.js';
 import { FarSide, freePort } from '../support/farside.js';
+import { ShiftedClock } from '../support/shiftedclock.js';
 import { type Gateway, ruleOf, startUplink } from '../support/uplink.js';
 import { until } from '../support/wait.js';
 
@@ -69,12 +70,82 @@ test('a connection cut again and again costs nothing: each message arrives at le
   }
   await until('an empty queue', () => uplink.about().queuedMessages === 0, 20_000);
   const values = got.map(({ text }) => Number(text));
+  // Of one topic one message is under way, so no more than that one comes again.
+  assert.ok(values.length - sent <= 4, `${values.length - sent} came twice`);
   const first = values.filter((value, index) => values.indexOf(value) === index);
   assert.deepEqual(
     first,
     Array.from({ length: sent }, (_none, i) => i),
   );
 });
+
+test('an uplink that is stopped in good order sends nothing again', async () => {
+  const far = await FarSide.create(cleanups);
+  await far.start();
+  const folder = join(root, 'ordered');
+  const got = await listen(await far.client(), 'plants/#');
+  let sent = 0;
+  for (let life = 0; life < 3; life++) {
+    const { broker, uplink } = await startUplink(folder, { nodes: [far.url] }, cleanups);
+    await until('the uplink', () => uplink.about().isConnected);
+    const seen = got.length;
+    for (let i = 0; i < 2000; i++) say(broker, `p7/data/meter${i % 5}/power`, String(sent++));
+    await until('some of them', () => got.length > seen + 300);
+    await uplink.stop();
+  }
+  const { uplink } = await startUplink(folder, { nodes: [far.url] }, cleanups);
+  await until('an empty queue', () => uplink.about().queuedMessages === 0);
+  assert.deepEqual(
+    got.map(({ text }) => Number(text)).toSorted((a, b) => a - b),
+    Array.from({ length: sent }, (_none, i) => i),
+  );
+});
+
+for (const [way, jumpMs] of [
+  ['forth', 400 * 86_400_000],
+  ['back', -400 * 86_400_000],
+] as const) {
+  test(`a clock that jumps ${way} lets nothing expire, nor live longer`, async () => {
+    const far = await FarSide.create(cleanups);
+    const clock = new ShiftedClock();
+    const { broker, uplink } = await startUplink(
+      join(root, String(++folders)),
+      { nodes: [far.url] },
+      cleanups,
+      { clock, maxAgeMs: 86_400_000 },
+    );
+    let jumpedMs = 0;
+    const sayFor = (seconds: number, text: string): void =>
+      broker.publish({
+        topic: 'p7/data/a/x',
+        payload: Buffer.from(text),
+        qos: 1,
+        retain: false,
+        sender: null,
+        expiresAtMs: clock.nowMs() - jumpedMs + seconds * 1000,
+      });
+    sayFor(60, 'short');
+    sayFor(3600, 'long');
+    clock.jump((jumpedMs = jumpMs));
+    sayFor(3600, 'later');
+    clock.pass(120_000);
+    await far.start();
+    const got: [string, number | undefined][] = [];
+    const client = await far.client();
+    client.on('message', (_topic, payload, { properties }) =>
+      got.push([payload.toString(), properties?.messageExpiryInterval]),
+    );
+    await client.subscribeAsync('plants/#', { qos: 1 });
+    await until('an empty queue', () => uplink.about().queuedMessages === 0);
+    await until('both', () => got.length >= 2);
+    assert.deepEqual(
+      got.map(([text]) => text),
+      ['long', 'later'],
+    );
+    for (const [, leftS = 0] of got) assert.ok(leftS > 3400 && leftS <= 3480, `${leftS} s left`);
+    assert.equal(uplink.about().dropped, 1);
+  });
+}
 
 test('nodes are tried in turn until one answers', async () => {
   const far = await FarSide.create(cleanups);

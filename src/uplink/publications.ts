@@ -1,0 +1,171 @@
+/**
+ * The hot path of an uplink: PUBLISH packets of QoS 0 and 1 written with the broker's codec straight to the stream of the
+ * connection, those of one turn in one write, and their PUBACKs. Everything else is left to the client library.
+ */
+import { PublishWriter, type Publication } from '../broker/codec.js';
+
+/** How a publication ended: 0 kept by the far side, a reason code from 0x80 refused, -1 unknown (still queued). */
+export type PublishOutcome = number;
+export const UNKNOWN = -1;
+
+/** A message for the far side. */
+export interface Outgoing {
+  readonly topic: string;
+  readonly payload: Uint8Array;
+  readonly qos: 0 | 1 | 2;
+  readonly retain: boolean;
+  /** As the broker keeps them, without the expiry; left out with MQTT 3.1.1. */
+  readonly properties: Uint8Array;
+  /** Seconds until nobody wants it any more; -1: none. Left out with MQTT 3.1.1. */
+  readonly expiryS: number;
+}
+
+/** A message without properties. */
+export function plain(
+  topic: string,
+  payload: Uint8Array | string,
+  qos: 0 | 1 | 2,
+  retain: boolean,
+): Outgoing {
+  return { topic, payload: Buffer.from(payload), qos, retain, properties: NO_BYTES, expiryS: -1 };
+}
+
+type Done = (outcome: PublishOutcome) => void;
+type Write = (bytes: Uint8Array, written?: (error?: Error | null) => void) => void;
+
+/** Packet identifiers up to here are the library's, those above are ours. */
+const LAST_FOREIGN = 1023;
+const LAST = 65_535;
+/** Room for the packets of one turn; one that is larger has a write for itself. */
+const BATCH_BYTES = 16 << 10;
+/** A matching subscriber is no condition: the far side has it. */
+const NO_MATCHING_SUBSCRIBERS = 0x10;
+
+/** Hands out the library's packet identifiers, which keep clear of ours. */
+export class ForeignIdentifiers {
+  #next = 1;
+
+  allocate(): number {
+    const identifier = this.#next;
+    this.#next = (identifier % LAST_FOREIGN) + 1;
+    return identifier;
+  }
+
+  getLastAllocated(): number {
+    return this.#next === 1 ? LAST_FOREIGN : this.#next - 1;
+  }
+
+  register(): boolean {
+    return true;
+  }
+
+  deallocate(): void {}
+
+  clear(): void {}
+}
+
+export class Publications {
+  readonly #write: Write;
+  readonly #writer = new PublishWriter();
+  readonly #version: 4 | 5;
+  readonly #pending = new Map<number, Done>();
+  #identifier = LAST_FOREIGN;
+  #batch = NO_BYTES;
+  #used = 0;
+  /** Of QoS 0 in this batch: told when it is written. */
+  #unanswered: Done[] = [];
+  #isFlushDue = false;
+  #settled = (): void => {};
+  #isOver = false;
+
+  constructor(version: 4 | 5, write: Write) {
+    this.#version = version;
+    this.#write = write;
+  }
+
+  /** done is called exactly once, and never before this returns. False: larger than `maximumBytes`, and not sent. */
+  publish(message: Outgoing & { readonly qos: 0 | 1 }, maximumBytes: number, done: Done): boolean {
+    const publication = publicationOf(message);
+    const writer = this.#writer;
+    writer.reset(this.#version, message.qos, message.retain);
+    if (this.#version === 5) writer.expiryS = message.expiryS;
+    const length = writer.length(publication);
+    if (length > maximumBytes) return false;
+    if (this.#isOver) {
+      queueMicrotask(() => done(UNKNOWN));
+      return true;
+    }
+    if (this.#used + length > this.#batch.length) {
+      this.#flush();
+      this.#batch = Buffer.allocUnsafe(Math.max(BATCH_BYTES, length));
+    }
+    if (message.qos === 1) this.#pending.set((writer.packetIdentifier = this.#free()), done);
+    else this.#unanswered.push(done);
+    this.#used = writer.write(this.#batch, this.#used, publication);
+    if (!this.#isFlushDue) queueMicrotask(() => this.#flush());
+    this.#isFlushDue = true;
+    return true;
+  }
+
+  /** Resolves when nothing is under way any more. */
+  settled(): Promise<void> {
+    this.#flush();
+    return this.#pending.size === 0 ? Promise.resolve() : new Promise((resolve) => (this.#settled = resolve));
+  }
+
+  /** The next packet identifier that nothing under way has. */
+  #free(): number {
+    do this.#identifier = this.#identifier === LAST ? LAST_FOREIGN + 1 : this.#identifier + 1;
+    while (this.#pending.has(this.#identifier));
+    return this.#identifier;
+  }
+
+  #flush(): void {
+    this.#isFlushDue = false;
+    if (this.#used === 0) return;
+    const unanswered = this.#unanswered;
+    const written =
+      unanswered.length === 0
+        ? undefined
+        : (error?: Error | null): void => unanswered.forEach((done) => done(error ? UNKNOWN : 0));
+    this.#write(this.#batch.subarray(0, this.#used), written);
+    this.#batch = NO_BYTES;
+    this.#used = 0;
+    this.#unanswered = [];
+  }
+
+  /** A PUBACK has come. */
+  acknowledged(identifier: number, reason: number): void {
+    const done = this.#pending.get(identifier);
+    if (done === undefined) return;
+    this.#pending.delete(identifier);
+    done(reason === NO_MATCHING_SUBSCRIBERS ? 0 : reason);
+    if (this.#pending.size === 0) this.#settled();
+  }
+
+  /** The connection is gone: nobody knows what became of those under way. */
+  end(): void {
+    this.#isOver = true;
+    const pending = [...this.#pending.values()];
+    this.#pending.clear();
+    for (const done of pending) done(UNKNOWN);
+    this.#settled();
+  }
+}
+
+const NO_BYTES = Buffer.alloc(0);
+
+function publicationOf({ topic, payload, properties }: Outgoing): Publication {
+  const topicBytes = Buffer.from(topic);
+  return {
+    topic: topicBytes,
+    topicStart: 0,
+    topicEnd: topicBytes.length,
+    properties,
+    propertiesStart: 0,
+    propertiesEnd: properties.length,
+    payload,
+    payloadStart: 0,
+    payloadEnd: payload.length,
+  };
+}
