@@ -32,6 +32,8 @@ const WINDOW = 200;
 /** Messages read from the queue that wait for their topic's turn, at most. */
 const AHEAD = 1000;
 const AHEAD_BYTES = 4 << 20;
+/** Bytes sent and not acknowledged above which nothing more is sent. */
+const IN_FLIGHT_BYTES = 4 << 20;
 const TICK_MS = 100;
 /** An acknowledgement is overdue after this; twice as long after each connection on which none came. */
 const PATIENCE_MIN_MS = 10_000;
@@ -66,6 +68,7 @@ export class Sender {
   #backlogEnd = 0;
   #liveAt = 1;
   readonly #inFlight = new Map<number, number>();
+  #bytesInFlight = 0;
   readonly #lanes: Lanes;
   #isPumping = false;
   #wantsPump = false;
@@ -90,6 +93,7 @@ export class Sender {
     this.#generation++;
     this.#acknowledged = 0;
     this.#inFlight.clear();
+    this.#bytesInFlight = 0;
     this.#lanes.clear();
     this.#backlogAt = 1;
     this.#liveAt = queue.nextSequence;
@@ -111,6 +115,7 @@ export class Sender {
     const isUnderWay = this.#inFlight.size > 0;
     this.#convict();
     this.#inFlight.clear();
+    this.#bytesInFlight = 0;
     if (this.#suspect !== null) return;
     if (this.#acknowledged > 0) this.#failures = 0;
     else if (isUnderWay) this.#failures++;
@@ -227,7 +232,7 @@ export class Sender {
   /** Whatever its topic's turn and the window permit. */
   #sendReady(remote: Remote): void {
     const window = Math.min(WINDOW, remote.receiveMaximum);
-    while (this.#inFlight.size < window) {
+    while (this.#inFlight.size < window && this.#bytesInFlight < IN_FLIGHT_BYTES) {
       const entry = this.#lanes.next();
       if (entry === undefined) return;
       this.#send(remote, entry);
@@ -272,6 +277,7 @@ export class Sender {
     }
     const generation = this.#generation;
     this.#inFlight.set(entry.sequence, clock.monotonicMs());
+    this.#bytesInFlight += entry.payload.length;
     const properties =
       entry.properties.length === 0 ? this.#via : Buffer.concat([entry.properties, this.#via]);
     const expiryS = leftMs === Infinity ? -1 : Math.min(0xffffffff, Math.ceil(leftMs / 1000));
@@ -289,6 +295,7 @@ export class Sender {
     const sentMs = this.#inFlight.get(entry.sequence) ?? 0;
     if (this.#options.clock.monotonicMs() - sentMs < PATIENCE_MIN_MS / 2) this.#patienceMs = PATIENCE_MIN_MS;
     this.#inFlight.delete(entry.sequence);
+    this.#bytesInFlight -= entry.payload.length;
     this.#lanes.done(entry.topic);
     this.#acknowledged++;
     if (this.#suspect === null || entry.sequence === this.#suspect.entry.sequence) this.#acquit();
