@@ -21,6 +21,7 @@ const PEERS = [
   ['libc6-dev', '/usr/include/stdlib.h'],
   ['libmodbus-dev', '/usr/include/modbus/modbus.h'],
   ['openssl', '/usr/bin/openssl'],
+  ['iproute2', '/usr/sbin/ip'],
   ['faketime', '/usr/bin/faketime'],
   ['systemd', '/usr/bin/systemd-notify'],
   ['python3', '/usr/bin/python3'],

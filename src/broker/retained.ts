@@ -4,6 +4,7 @@
  */
 import { Slab } from '../slab.js';
 import { copyBytes, type Publication } from './codec.js';
+import { levelCount } from './topic.js';
 import { TopicTree } from './topictree.js';
 
 /** What a publication says that is kept beside its bytes. */
@@ -34,6 +35,9 @@ export interface Place {
 /** A block: lengths of payload, topic, properties and publisher, expiry, QoS and flag, then their bytes. */
 const HEADER_BYTES = 32;
 const STORED = 4;
+/** What the tree keeps for a level of a topic, beside its name; a topic of many levels is mostly that. */
+const LEVEL_BYTES = 48;
+const DOLLAR = 0x24;
 const EMPTY = new Uint8Array(0);
 const encoder = new TextEncoder();
 const NONE = -1;
@@ -66,8 +70,11 @@ export class RetainedMessages {
   readonly #view = new View();
   readonly #countMax: number;
   readonly #bytesMax: number;
+  /** Of clients and of the gateway, which the limits are for. */
   #count = 0;
   #bytes = 0;
+  /** Topics under `$`, which nobody but the broker writes: they are few, and are not to go for want of room. */
+  #systemCount = 0;
 
   constructor(countMax: number, bytesMax: number) {
     this.#countMax = countMax;
@@ -75,7 +82,7 @@ export class RetainedMessages {
   }
 
   get count(): number {
-    return this.#count;
+    return this.#count + this.#systemCount;
   }
 
   get bytes(): number {
@@ -94,13 +101,13 @@ export class RetainedMessages {
 
   /** Whether a message of this size may be kept for the topic. */
   hasRoom(topic: Uint8Array, bytes: number): boolean {
-    // Only near a limit it matters what goes away.
-    if (this.#count < this.#countMax && this.#bytes + topic.length + bytes <= this.#bytesMax) return true;
+    const most = topic.length + bytes + (topic.length + 1) * LEVEL_BYTES;
+    // Only near a limit it matters what there will be, and what goes away.
+    if (this.#count < this.#countMax && this.#bytes + most <= this.#bytesMax) return true;
+    if (topic[0] === DOLLAR) return true;
     const old = this.get(topic);
-    return (
-      (old !== null || this.#count < this.#countMax) &&
-      this.#bytes + topic.length + bytes - (old === null ? 0 : sizeOf(old)) <= this.#bytesMax
-    );
+    const change = topic.length + bytes + (old === null ? placeBytes(topic) : -sizeOf(old));
+    return (old !== null || this.#count < this.#countMax) && this.#bytes + change <= this.#bytesMax;
   }
 
   /** The topic's place, made if there is none: set() must follow. */
@@ -123,17 +130,18 @@ export class RetainedMessages {
     const size = topicLength + propertiesLength + payloadLength;
     let block = this.#tree.valueOf(node);
     let wasStored = false;
-    if (block === NONE) this.#count++;
+    const isSystem = message.topic[message.topicStart] === DOLLAR;
+    if (block === NONE) this.#counted(message.topic, message.topicStart, message.topicEnd, 1);
     else {
       const old = this.#fill(block);
       wasStored = old.isStored;
-      this.#bytes -= sizeOf(old);
+      if (!isSystem) this.#bytes -= sizeOf(old);
       if (!this.#slab.fits(block, HEADER_BYTES + size + publisherLength)) {
         this.#slab.giveBack(block);
         block = NONE;
       }
     }
-    this.#bytes += size;
+    if (!isSystem) this.#bytes += size;
     if (block === NONE) {
       block = this.#slab.take(HEADER_BYTES + size + publisherLength);
       this.#tree.setValue(node, block);
@@ -160,8 +168,8 @@ export class RetainedMessages {
     const block = this.#tree.valueOf(node);
     if (block === NONE) return null;
     const old = this.#fill(block);
-    this.#count--;
-    this.#bytes -= sizeOf(old);
+    this.#counted(topic, 0, topic.length, -1);
+    if (topic[0] !== DOLLAR) this.#bytes -= sizeOf(old);
     this.#slab.giveBack(block);
     this.#tree.clear(node);
     return old;
@@ -188,6 +196,15 @@ export class RetainedMessages {
     return places.subarray(0, length);
   }
 
+  /** A topic's place comes or goes. */
+  #counted(topic: Uint8Array, start: number, end: number, change: 1 | -1): void {
+    if (topic[start] === DOLLAR) this.#systemCount += change;
+    else {
+      this.#count += change;
+      this.#bytes += change * levelCount(topic, start, end) * LEVEL_BYTES;
+    }
+  }
+
   #at(node: number): Retained | null {
     const block = this.#tree.valueOf(node);
     return block === NONE ? null : this.#fill(block);
@@ -211,6 +228,10 @@ export class RetainedMessages {
     view.position = 0;
     return view;
   }
+}
+
+function placeBytes(topic: Uint8Array): number {
+  return levelCount(topic, 0, topic.length) * LEVEL_BYTES;
 }
 
 function sizeOf({ topicStart, payloadEnd }: Retained): number {

@@ -9,6 +9,9 @@ import { type ParsedFilter, parseFilter } from './topic.js';
 const NOT_AUTHORIZED = 0x87;
 const QUOTA_EXCEEDED = 0x97;
 const FAILURE = 0x80;
+/** A filter of more levels than anybody needs; and how many levels all such filters of a client may have. */
+const DEEP = 128;
+const DEEP_LEVELS_MAX = 131_072;
 const NO_SUBSCRIPTION_EXISTED = 0x11;
 
 /** False: the client was failed. */
@@ -66,7 +69,8 @@ function subscribeOne(
   const known = session.subscriptions?.get(text);
   if (!session.rights.maySubscribe(parsed.filter)) return NOT_AUTHORIZED;
   const isFull = (session.subscriptions?.size ?? 0) >= core.limits.maxSubscriptionsPerClient;
-  if (known === undefined && (isFull || core.isShort)) return QUOTA_EXCEEDED;
+  if (known === undefined && (isFull || core.isShort || isTooDeep(session, parsed.filter)))
+    return QUOTA_EXCEEDED;
   if (session.isKept && !core.store.isHealthy) return QUOTA_EXCEEDED;
   const entry = entryOf(session, parsed, options, identifier);
   core.subscribe(session, text, entry);
@@ -115,6 +119,18 @@ function answer(
 ): void {
   if (session.isKept && isChange) client.awaitCommit((isKept) => client.send(encode(isKept)));
   else client.send(encode(true));
+}
+
+/** Each level costs memory, which a filter of tens of thousands has for a few bytes: all of them are bounded together. */
+function isTooDeep(session: Session, filter: string): boolean {
+  const levels = levelsOf(filter);
+  if (levels <= DEEP) return false;
+  let sum = levels;
+  for (const { filter: other } of session.subscriptions?.values() ?? []) {
+    const more = levelsOf(other);
+    if (more > DEEP) sum += more;
+  }
+  return sum > DEEP_LEVELS_MAX;
 }
 
 function levelsOf(filter: string): number {

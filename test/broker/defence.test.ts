@@ -9,7 +9,6 @@ import { test, type TestContext } from 'node:test';
 import { connect as connectTls } from 'node:tls';
 import { Broker, type BrokerOptions } from '../../src/broker/broker.js';
 import { held } from '../../src/broker/held.js';
-import { systemClock } from '../../src/clock.js';
 import { MemoryStore } from '../../src/store/memory.js';
 import { startBroker, type TestBroker } from '../support/broker.js';
 import { MqttClient } from '../support/mqttclient.js';
@@ -118,35 +117,29 @@ test('readers who do not keep up are bounded together, not only each', async (co
   await until('all of it to be let go', () => held.bytes <= before, 5000);
 });
 
-test('one who sends without end leaves the turn to others', async (context) => {
-  // Every look at the clock takes longer than a turn may.
-  let nowMs = 0;
-  const clock = { ...systemClock, monotonicMs: () => (nowMs += 10) };
-  const { broker, mqtt } = await start(context, { clock, systemIntervalMs: 0 });
-  assert.ok(broker !== null);
-  let bytes = 0;
-  let bytesBefore = -1;
-  broker.subscribe('a', { deliver: ({ payload }) => (bytes += payload.length) });
-  broker.subscribe('b', { deliver: () => (bytesBefore = bytes) });
-  const [loud, quiet] = await Promise.all(
-    ['loud', 'quiet'].map(async (clientId) => {
-      const socket = connectSocket(mqtt.port, mqtt.host);
-      context.after(() => socket.destroy());
-      socket.write(wire.connect({ version: 4, clientId, keepAliveS: 0 }));
-      await new Promise((resolve) => socket.once('data', resolve));
-      return socket;
-    }),
-  );
-  const many = Buffer.concat(
-    Array.from({ length: 400 }, () => wire.publish(4, { topic: 'a', payload: 'x'.repeat(1000) })),
-  );
-  for (let round = 1; round <= 10; round += 1) {
-    [bytes, bytesBefore] = [0, -1];
-    loud?.write(many);
-    quiet?.write(wire.publish(4, { topic: 'b', payload: 'x' }));
-    await until('all of it', () => bytes === 400_000 && bytesBefore >= 0);
-    assert.ok(bytesBefore <= 100_000, `${bytesBefore} bytes of the other came first`);
+test('topics of many levels cost what they take: retained by their levels, filters in all', async (context) => {
+  const limits = { maxRetainedBytes: 1_000_000, maxRetainedMessages: 3 };
+  const broker = await start(context, { limits });
+  const client = await enter(context, broker, 'deep');
+  const keep = async (topic: string): Promise<number | undefined> => {
+    client.send(wire.publish(5, { topic, payload: 'x', qos: 1, retain: true, id: 1 }));
+    return (await client.next('PUBACK')).codes[0];
+  };
+  const deep = '/'.repeat(10_000);
+  assert.notEqual(await keep(`a${deep}`), QUOTA_EXCEEDED);
+  assert.notEqual(await keep(`b${deep}`), QUOTA_EXCEEDED);
+  assert.equal(await keep(`c${deep}`), QUOTA_EXCEEDED, 'its levels are beyond the bytes');
+  assert.notEqual(await keep('d'), QUOTA_EXCEEDED, 'what $SYS has does not count');
+  assert.equal(await keep('e'), QUOTA_EXCEEDED);
+  client.send(wire.publish(5, { topic: `b${deep}`, payload: '', qos: 1, retain: true, id: 1 }));
+  await client.next('PUBACK');
+  assert.notEqual(await keep(`c${deep}`), QUOTA_EXCEEDED, 'there is room again');
+  const codes: number[] = [];
+  for (const name of ['a', 'b', 'c']) {
+    client.send(wire.subscribe(5, 1, [[`${name}${'/'.repeat(60_000)}`, 0], [`${name}/+`, 0]])); // prettier-ignore
+    codes.push(...(await client.next('SUBACK')).codes);
   }
+  assert.deepEqual(codes, [0, 0, 0, 0, QUOTA_EXCEEDED, 0]);
 });
 
 /** A TLS certificate of nobody in particular. */

@@ -5,7 +5,7 @@ import { connect as connectSocket, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { connect, connectAsync, type MqttClient } from 'mqtt';
-import { Daemon, type DaemonOptions } from '../support/daemon.js';
+import { Daemon, script, type DaemonOptions } from '../support/daemon.js';
 import { TcpDevice } from '../support/tcpdevice.js';
 import { until } from '../support/wait.js';
 
@@ -160,4 +160,40 @@ test('SIGTERM under load ends within five seconds, and what was acknowledged is 
   const back = await enter(context, daemon, 'away', false);
   back.on('message', (_topic, payload) => acknowledged.delete(payload.toString()));
   await until('every one of them', () => acknowledged.size === 0, 20_000);
+});
+
+test('a listener whose address comes after the start is opened then; everything else runs meanwhile', async (context) => {
+  // In a network of its own the address can be missing, and come.
+  const comes =
+    'ip link set lo up; (while [ ! -e "$COMES" ]; do sleep 0.05; done; ip addr add 192.0.2.7/32 dev lo) &';
+  const daemon = new Daemon(
+    `version: 1
+gateway: { id: gw }
+broker:
+  listeners: [{ protocol: mqtt, host: 192.0.2.7, port: 1883 }, { protocol: unix, path: mqtt.sock }]
+  anonymous: true
+  anonymous_beyond_loopback: true
+  store: memory
+buses: { plc: { protocol: tcp, host: 127.0.0.1, port: 502 } }
+devices: { dut: { bus: plc, unit_id: 1, rate: 100ms, tags: { t0: { holding: 0 } } } }
+`,
+    { machine: ['unshare', '-rn', ...script(comes)] },
+  );
+  daemon.env['COMES'] = join(daemon.folder, 'comes');
+  context.after(() => daemon.remove());
+  daemon.spawn();
+  const complaint = await until('the complaint', () => daemon.logged('listener cannot be opened')[0]);
+  assert.match(String(complaint['error']), /EADDRNOTAVAIL/);
+  const client = connect(`mqtt+unix://${join(daemon.folder, 'mqtt.sock')}`, { reconnectPeriod: 100 });
+  context.after(() => client.endAsync(true));
+  const seen: string[] = [];
+  client.on('message', (_topic, payload) => seen.push(payload.toString()));
+  client.on('error', () => {});
+  client.on('connect', () => client.subscribe(['holdfast/gw/data/dut/t0', 'x']));
+  // Nobody answers there: that is told, too.
+  await until('what the poller says', () => seen.some((one) => one.includes('"q":"bad"')));
+  assert.deepEqual(daemon.logged('ready'), []);
+  writeFileSync(join(daemon.folder, 'comes'), '');
+  await until('the listener', () => daemon.logged('listener is open now').length === 1, 15_000);
+  await until('the ready line', () => daemon.listeners.includes('mqtt://192.0.2.7:1883'));
 });

@@ -25,6 +25,9 @@ export const REMOVALS: readonly Removal[] = [
   without('R2', 'broker/framer', 'if (this.isMinimal && bytes[body - 1] === 0)', 'if (false)'),
   without('R3', 'broker/connection', "if (this.#state !== 'new')", 'if (false)'),
   without('R4', 'broker/routing', 'if (levelsMax < end - start &&', 'if (false &&'),
+  without('R4b', 'broker/retained', 'change * levelCount(topic, start, end) * LEVEL_BYTES', '0'),
+  without('R4b', 'broker/retained', 'if (topic[start] === DOLLAR)', 'if (false)'),
+  without('R4b', 'broker/subscribe', 'return sum > DEEP_LEVELS_MAX;', 'return false;'),
   without('R5', 'broker/publish', '(session.incoming?.size ?? 0) + client.unfinishedCount >=', '0 >'),
   without('R6', 'broker/connection', 'return this.#hasUnsent(this.#core.outboxBytes);', 'return false;'),
   without(
@@ -116,6 +119,7 @@ export const REMOVALS: readonly Removal[] = [
   without('R26b', 'poller/report', 'timeMs < CLOCK_SET_AFTER_MS', 'false'),
   without('R27', 'cli/effective', "SECRET.test(key) && typeof value === 'string'", 'false'),
   without('R28', 'cli/wipe', 'rmSync(folder, { recursive: true, force: true });', ''),
+  without('R29b', 'gateway/entrances', ", 'EADDRNOTAVAIL'", ''),
   without('R29', 'gateway/entrances', "new Set(['EADDRINUSE', 'EADDRNOTAVAIL'])", 'new Set()'),
   without('R30', 'gateway/commands', "user: sender?.user ?? '',", "user: '',"),
 ];

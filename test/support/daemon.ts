@@ -20,7 +20,12 @@ export interface DaemonOptions {
   readonly nodeArgs?: readonly string[];
   /** The most file descriptors that it may have. */
   readonly descriptors?: number;
+  /** A command that makes the machine what it is to be, and runs what is put behind it. */
+  readonly machine?: readonly string[];
 }
+
+/** What runs a line of shell, and then what is put behind it. */
+export const script = (line: string): readonly string[] => ['/bin/sh', '-c', `${line}\nexec "$@"`, 'sh'];
 
 export class Daemon {
   readonly folder: string;
@@ -77,12 +82,10 @@ export class Daemon {
   }
 
   spawn(): void {
-    const { nodeArgs = [], args = [], descriptors } = this.#options;
+    const { nodeArgs = [], args = [], descriptors, machine } = this.#options;
     const command = [process.execPath, ...nodeArgs, mainFile, 'run', '--config', this.configFile, ...args];
-    const [program = '', ...words] =
-      descriptors === undefined
-        ? command
-        : ['/bin/sh', '-c', `ulimit -n ${descriptors}; exec "$@"`, 'sh', ...command];
+    const before = machine ?? (descriptors === undefined ? [] : script(`ulimit -n ${descriptors}`));
+    const [program = '', ...words] = [...before, ...command];
     const child = spawn(program, words, {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { ...process.env, ...this.env },
