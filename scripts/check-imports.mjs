@@ -37,7 +37,7 @@ const ROOMS = {
     'modbus/pcap.ts',
   ],
   simulator: ['modbus', 'config'],
-  poller: ['modbus', 'config/plant.ts', 'config/sharing.ts', 'config/signature.ts'],
+  poller: ['modbus', 'config/plant.ts', 'config/leantag.ts', 'config/signature.ts'],
   broker: ['store/store.ts'],
   store: [],
   config: ['modbus/values.ts', 'modbus/protocol.ts'],

@@ -2,6 +2,7 @@
  * What the verbs read and write say on the command line -> a plant of one bus and its tags: names of a gateway file, or
  * the URL of a device with registers.
  */
+import { tagWith } from '../config/leantag.js';
 import { plantOfText } from '../config/loadplant.js';
 import type { Plant, Tag } from '../config/plant.js';
 import { formatProblem } from '../config/problems.js';
@@ -242,7 +243,7 @@ export function partOf({ plant, wanted }: Target): Plant {
   const devices = new Map([...tags].map(({ device }) => [device, { ...device, bus }] as const));
   const own = [...tags].flatMap((tag) => {
     const device = devices.get(tag.device);
-    return device === undefined ? [] : [{ ...tag, device }];
+    return device === undefined ? [] : [tagWith(tag, { device })];
   });
   return { ...plant, workers: 1, buses: [bus], devices: [...devices.values()], tags: own, batches: [] };
 }

@@ -4,14 +4,21 @@
  */
 import { entryUrl, startThread } from '../entry.js';
 import { messageOf } from '../errors.js';
+import { type PackedTags, unpackTags } from './leantag.js';
 import { type Errand, type Loaded, type Signatures, freeze } from './loaded.js';
-import { shareEquals } from './sharing.js';
+import type { Plant } from './plant.js';
+import type { Problem } from './problems.js';
+
+/** A plant as it comes from the worker. */
+export type LoadedAside = { readonly problems: readonly Problem[] } & (
+  | { readonly plant: null; readonly tags: null }
+  | { readonly plant: Omit<Plant, 'tags' | 'batches'>; readonly tags: PackedTags }
+);
 
 export async function loadAside(file: string, environment: NodeJS.ProcessEnv = process.env): Promise<Loaded> {
   try {
-    const { plant, problems } = (await run({ kind: 'plant', place: file, environment })) as Loaded;
-    shareEquals(plant?.tags ?? []);
-    return { plant: freeze(plant), problems };
+    const { plant, tags, problems } = (await run({ kind: 'plant', place: file, environment })) as LoadedAside;
+    return { plant: plant === null ? null : freeze({ ...plant, ...unpackTags(tags) }), problems };
   } catch (thrown) {
     const text = `could not be loaded: ${messageOf(thrown)}`;
     return {

@@ -44,6 +44,14 @@ export interface GatewayTopics {
   readonly tracePrefix: string;
   /** Filters of command topics (set and get): never retained, denied unless a rule allows. */
   readonly commandFilters: readonly string[];
+  readonly tags: TagPatterns;
+}
+
+/** What the topics of a tag's commands are made of; `{device}` and `{tag}` are still to be filled in. */
+export interface TagPatterns {
+  readonly set: string;
+  readonly get: string;
+  readonly ack: string;
 }
 
 export interface BrokerSettings {

@@ -4,7 +4,7 @@
  */
 import type { Source } from './load.js';
 import type { Path } from './problems.js';
-import type { GatewayTopics } from './plant.js';
+import type { GatewayTopics, TagPatterns } from './plant.js';
 import type { GatewayInput } from './schema/gateway.js';
 
 const DEFAULTS = {
@@ -67,7 +67,14 @@ export class TopicPatterns {
       responsePrefix: prefix('res'),
       tracePrefix: prefix('trace'),
       commandFilters: [...filters],
+      tags: this.#tagPatterns(),
     };
+  }
+
+  #tagPatterns(): TagPatterns {
+    const { set, get, ack } = this.#patterns;
+    const plain = (pattern: string): string => fillPlain(pattern, this.#base, this.#gateway);
+    return { set: plain(set), get: plain(get), ack: plain(ack) };
   }
 
   /** All that may be a command: everything below, when nothing but placeholders follows. */
@@ -91,6 +98,11 @@ export class TopicPatterns {
         .join('/'),
     );
   }
+}
+
+/** One pass, so that nothing in a name is taken for a placeholder. */
+export function fillPattern(pattern: string, device: string, tag: string): string {
+  return pattern.replace(/\{(device|tag)\}/g, (placeholder) => (placeholder === '{device}' ? device : tag));
 }
 
 function fillPlain(pattern: string, base: string, gateway: string): string {

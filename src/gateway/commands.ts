@@ -10,6 +10,7 @@ import type { Plant, Tag } from '../config/plant.js';
 import type { Counter, Metrics } from '../metrics.js';
 import { type ParcelReader, RESULT_CODES, RESULT_EXCEPTION_BASE, type ResultCode } from '../poller/parcel.js';
 import type { PoolApi } from '../poller/pool.js';
+import { type CommandKind, CommandTopics } from './commandtopics.js';
 import { type CommandText, readCommand } from './payload.js';
 import { type MayPublish, type Reply, replyOf } from './reply.js';
 import type { Status } from './status.js';
@@ -25,13 +26,13 @@ const SWEEP_MS = 1000;
 type Code = ResultCode | `EXC_${number}`;
 
 /** What a command is for: a tag, or several that are written at once. */
-type Commandable = Pick<Tag, 'index' | 'name' | 'device' | 'setTopic' | 'ackTopic'> & {
+type Commandable = Pick<Tag, 'index' | 'name' | 'device' | 'ackTopic'> & {
   readonly write: object | null;
 };
 
 interface Target {
   readonly tag: Commandable;
-  readonly kind: 'write' | 'read';
+  readonly kind: CommandKind;
 }
 
 interface Waiting {
@@ -59,8 +60,9 @@ export class Commands implements Subscriber {
   readonly #waitingOfBus = new Map<string, number>();
   readonly #accepted: Counter;
   readonly #refused: Counter;
-  /** By the topics that their commands come on: two for each tag. */
-  #tags = new Map<string, Commandable>();
+  #topics = new CommandTopics([]);
+  /** Tags that are written at once, by the topic of that. */
+  #recipes = new Map<string, Target>();
   #filters: readonly string[] = [];
   #prefix = '';
   #correlation = 0;
@@ -79,11 +81,12 @@ export class Commands implements Subscriber {
     const { broker } = this.#options;
     const { id, baseTopic, topics } = plant.gateway;
     this.#prefix = `${baseTopic}/${id}/`;
-    this.#tags = new Map();
-    for (const tag of plant.tags) this.#tags.set(tag.setTopic, tag).set(tag.getTopic, tag);
+    this.#topics = new CommandTopics(plant.tags);
+    this.#recipes = new Map();
     for (const { index, device, group, recipe } of plant.batches) {
       if (recipe === null || group === null) continue;
-      this.#tags.set(recipe.setTopic, { index, name: group, device, write: recipe, ...recipe });
+      const tag = { index, name: group, device, write: recipe, ackTopic: recipe.ackTopic };
+      this.#recipes.set(recipe.setTopic, { tag, kind: 'write' });
     }
     const old = this.#filters;
     this.#filters = topics.commandFilters;
@@ -93,7 +96,11 @@ export class Commands implements Subscriber {
 
   /** An answer must not become the next command. */
   takes(topic: string): boolean {
-    return this.#tags.has(topic);
+    return this.#targetOf(topic) !== null;
+  }
+
+  #targetOf(topic: string): Target | null {
+    return this.#recipes.get(topic) ?? this.#topics.find(topic);
   }
 
   close(): void {
@@ -105,8 +112,8 @@ export class Commands implements Subscriber {
 
   deliver(message: Message): void {
     const { clock, mayPublish } = this.#options;
-    const tag = this.#tags.get(message.topic);
-    const reply = replyOf(message, tag?.ackTopic ?? this.#ackTopicOf(message.topic), mayPublish);
+    const target = this.#targetOf(message.topic);
+    const reply = replyOf(message, target?.tag.ackTopic ?? this.#ackTopicOf(message.topic), mayPublish);
     const text = readCommand(message.payload);
     const nowMs = clock.nowMs();
     const expiresAtMs = Math.min(
@@ -116,12 +123,11 @@ export class Commands implements Subscriber {
         : nowMs + (text.ttlMs ?? TTL_DEFAULT_MS),
     );
     const { sender } = message;
-    if (tag === undefined) {
+    if (target === null) {
       this.#refused.value += 1;
       this.#send(reply, text.id, 'UNKNOWN_TAG', 'no tag has this topic', null);
       return;
     }
-    const target: Target = { tag, kind: message.topic === tag.setTopic ? 'write' : 'read' };
     const waiting: Waiting = { target, text, reply, sender, expiresAtMs };
     const refusal = this.#refusalOf(waiting, message.retain, nowMs);
     if (refusal === null) this.#hand(waiting);

@@ -3,7 +3,8 @@
  * alone, with the very objects and indexes it had; everything else gets indexes that were never used, so that what is
  * still under way keeps its meaning.
  */
-import type { Batch, Bus, Device, Plant, Tag } from '../config/plant.js';
+import { leanTags, plainTag, tagWith } from '../config/leantag.js';
+import type { Batch, Bus, Device, Plant, Tag, TagPatterns } from '../config/plant.js';
 
 export interface Change {
   /** The new plant, with the old one's objects wherever a bus stayed. */
@@ -16,9 +17,9 @@ export interface Change {
 
 interface BusPart {
   readonly bus: Bus;
-  readonly devices: Device[];
-  readonly tags: Tag[];
-  readonly batches: Batch[];
+  readonly devices: readonly Device[];
+  readonly tags: readonly Tag[];
+  readonly batches: readonly Batch[];
 }
 
 /** Gives out indexes; none twice as long as it lives. */
@@ -36,7 +37,7 @@ export class Indexes {
     this.#topic = Math.max(after(tags), after(batches));
   }
 
-  renumber({ bus: oldBus, devices, tags, batches }: BusPart): BusPart {
+  renumber({ bus: oldBus, devices, tags, batches }: BusPart, patterns: TagPatterns): BusPart {
     const bus: Bus = Object.freeze({ ...oldBus, index: this.#bus++ });
     const deviceOf = new Map(
       devices.map((device) => [device, Object.freeze({ ...device, bus, index: this.#device++ })]),
@@ -45,8 +46,7 @@ export class Indexes {
     const tagOf = new Map(
       tags.map((tag) => {
         const { scaleFrom, formula } = tag;
-        const fresh: Tag = {
-          ...tag,
+        const fresh = tagWith(tag, {
           index: numbers.get(tag.index) ?? 0,
           device: deviceOf.get(tag.device) ?? tag.device,
           formula:
@@ -54,23 +54,18 @@ export class Indexes {
               ? null
               : { ...formula, inputs: formula.inputs.map((index) => numbers.get(index) ?? 0) },
           scaleFrom: scaleFrom === null ? null : { ...scaleFrom, tag: numbers.get(scaleFrom.tag) ?? 0 },
-        };
-        return [tag, Object.freeze(fresh)];
+        });
+        return [tag, fresh];
       }),
     );
-    return {
-      bus,
-      devices: [...deviceOf.values()],
-      tags: [...tagOf.values()],
-      batches: batches.map((batch) =>
-        Object.freeze({
-          ...batch,
-          index: this.#topic++,
-          device: deviceOf.get(batch.device) ?? batch.device,
-          tags: batch.tags.map((tag) => tagOf.get(tag) ?? tag),
-        }),
-      ),
-    };
+    const numbered = batches.map((batch) => ({
+      ...batch,
+      index: this.#topic++,
+      device: deviceOf.get(batch.device) ?? batch.device,
+      tags: batch.tags.map((tag) => tagOf.get(tag) ?? tag),
+    }));
+    const lean = leanTags({ tags: [...tagOf.values()], batches: numbered }, patterns);
+    return { bus, devices: [...deviceOf.values()], ...lean };
   }
 }
 
@@ -84,7 +79,7 @@ export function compare(old: Plant, fresh: Plant, indexes: Indexes): Change {
       removed.delete(known.bus);
       return known;
     }
-    const numbered = indexes.renumber(part);
+    const numbered = indexes.renumber(part, fresh.gateway.topics.tags);
     added.push(numbered.bus);
     return numbered;
   });
@@ -106,7 +101,12 @@ export function isSameServer(old: Plant, fresh: Plant): boolean {
 }
 
 function partsOf({ buses, devices, tags, batches }: Plant): BusPart[] {
-  const parts = new Map<Bus, BusPart>(buses.map((bus) => [bus, { bus, devices: [], tags: [], batches: [] }]));
+  const parts = new Map(
+    buses.map((bus) => [
+      bus,
+      { bus, devices: [] as Device[], tags: [] as Tag[], batches: [] as Batch[] } satisfies BusPart,
+    ]),
+  );
   for (const device of devices) parts.get(device.bus)?.devices.push(device);
   for (const tag of tags) parts.get(tag.device.bus)?.tags.push(tag);
   for (const batch of batches) parts.get(batch.device.bus)?.batches.push(batch);
@@ -119,7 +119,8 @@ function textOf({ bus, devices, tags, batches }: BusPart): string {
   const scaled = tags.map(({ scaleFrom }) =>
     scaleFrom === null ? null : [scaleFrom.kind, names.get(scaleFrom.tag)],
   );
-  return JSON.stringify([bus, devices, tags, batches, scaled], present);
+  const joined = batches.map((batch) => ({ ...batch, tags: batch.tags.map(({ name }) => name) }));
+  return JSON.stringify([bus, devices, tags.map(plainTag), joined, scaled], present);
 }
 
 function present(key: string, value: unknown): unknown {

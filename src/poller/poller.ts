@@ -85,7 +85,6 @@ export class Poller {
   readonly #events: PollerEvents;
   readonly #client: Client;
   readonly #units: readonly Unit[];
-  readonly #byTag = new Map<number, Target>();
   readonly #statistics: Statistics;
   readonly #agenda: Agenda;
   readonly #desk: Desk;
@@ -210,6 +209,14 @@ export class Poller {
     await this.#client.close();
   }
 
+  #targetOf(tagIndex: number): Target | undefined {
+    for (const unit of this.#units) {
+      const state = unit.stateOf(tagIndex);
+      if (state !== undefined) return { unit, state };
+    }
+    return undefined;
+  }
+
   /** Tags of a group that are written at once. */
   #recipeOf(batchIndex: number): Target | undefined {
     for (const unit of this.#units) {
@@ -239,7 +246,7 @@ export class Poller {
   /** Queues a command; exactly one result follows. */
   command(command: Omit<Command, 'sequence' | 'state' | 'recipe'>, tagIndex: number): void {
     const { correlation } = command;
-    const target = this.#byTag.get(tagIndex) ?? this.#recipeOf(tagIndex);
+    const target = this.#targetOf(tagIndex) ?? this.#recipeOf(tagIndex);
     if (target === undefined) return this.#desk.answer(tagIndex, 'UNKNOWN_TAG', correlation, 'no such tag');
     const { unit, state, recipe = null } = target;
     if (this.#isStopped || this.#link.isDown)
@@ -469,7 +476,7 @@ export class Poller {
       rider.isUnderWay = true;
     }
     block.isUnderWay = true;
-    if (!block.isTransient) this.#statistics.lateness.add(Math.max(0, nowMs - block.gridMs));
+    if (!block.isTransient) this.#statistics.late(block, Math.max(0, nowMs - block.gridMs));
     const quantity = end - address;
     const reading: Reading = { block, riders, address, quantity, mark: this.#mark };
     const { unitId } = unit.device;
@@ -502,11 +509,11 @@ export class Poller {
   // Units, link and housekeeping
 
   #unitOf(device: Device, options: PollerOptions): Unit {
-    const states = options.tags.filter((tag) => tag.device === device).map((tag) => new TagState(tag));
+    const tags = options.tags.filter((tag) => tag.device === device).sort((a, b) => a.index - b.index);
+    const states = tags.map((tag) => new TagState(tag));
     const batches = options.batches.filter((batch) => batch.device === device);
     const knowledge = Knowledge.fromRecord(options.knowledgeOf(device), device, options.clock.nowMs());
     const unit = new Unit(device, states, batches, knowledge, options.random);
-    for (const state of states) this.#byTag.set(state.tag.index, { unit, state });
     return unit;
   }
 

@@ -57,6 +57,7 @@ export class Block implements Work {
   isUnplaced = true;
   isUnderWay = false;
   readonly hasScale: boolean;
+  #wasted: number | null = null;
   /** Tags that are calculated from its own, those that come first first. */
   readonly dependents: readonly TagState[];
 
@@ -72,6 +73,7 @@ export class Block implements Work {
   split: Split | null = null;
   /** What is read instead of it this time. */
   detour: Span | null = null;
+  readonly tally = new Tally();
   /** Read once and dropped: a read-back, a read that somebody asked for, a second try of a refused tag. */
   isTransient = false;
   /** Correlations of commands that asked for this read. */
@@ -155,6 +157,11 @@ export class Block implements Work {
 
   /** Registers or bits read only because that is cheaper than reading around them. */
   get wasted(): number {
+    if (this.#wasted === null) this.#wasted = this.#countWasted();
+    return this.#wasted;
+  }
+
+  #countWasted(): number {
     let used = 0;
     let end = 0;
     for (const { tag } of this.states) {
@@ -275,6 +282,18 @@ export class Unit {
       arrived: new Set(),
       hasNews: false,
     }));
+  }
+
+  /** By the index of its tag. States lie in the order of those; nobody needs a table of them but commands. */
+  stateOf(tagIndex: number): TagState | undefined {
+    let [low, high] = [0, this.states.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.states[middle]?.tag.index ?? 0) < tagIndex) low = middle + 1;
+      else high = middle;
+    }
+    const state = this.states[low];
+    return state?.tag.index === tagIndex ? state : undefined;
   }
 
   /** Its own response times are known well enough for timeouts. */

@@ -89,6 +89,11 @@ test('the public contract loads as it is written', () => {
     responsePrefix: 'holdfast/plant-7/res/',
     tracePrefix: 'holdfast/plant-7/trace/',
     commandFilters: ['holdfast/plant-7/set/#', 'holdfast/plant-7/get/#'],
+    tags: {
+      set: 'holdfast/plant-7/set/{device}/{tag}',
+      get: 'holdfast/plant-7/get/{device}/{tag}',
+      ack: 'holdfast/plant-7/ack/{device}/{tag}',
+    },
   });
   assert.equal(plant.devices[0]?.topic, 'holdfast/plant-7/device/press1');
 });

@@ -103,6 +103,11 @@ export function plantOf(tags: readonly Tag[]): Plant {
         responsePrefix: 'holdfast/gw/res/',
         tracePrefix: 'holdfast/gw/trace/',
         commandFilters: ['holdfast/gw/set/+/+', 'holdfast/gw/get/+/+'],
+        tags: {
+          set: 'holdfast/gw/set/{device}/{tag}',
+          get: 'holdfast/gw/get/{device}/{tag}',
+          ack: 'holdfast/gw/ack/{device}/{tag}',
+        },
       },
     },
     buses: [BUS],
