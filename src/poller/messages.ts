@@ -1,5 +1,6 @@
 /** The messages between pool and workers: parcels, and a few small typed ones; and what the pool makes of them. */
 import type { MessagePort } from 'node:worker_threads';
+import type { PackedTags } from '../config/leantag.js';
 import type { Batch, Bus, Device, Tag } from '../config/plant.js';
 import type { TracedFrame } from '../modbus/frames.js';
 import type { KnowledgeRecord } from './knowledge.js';
@@ -18,7 +19,9 @@ export interface Shard {
 }
 
 /** Buses for a worker, with what it needs to poll them. */
-export interface Work extends Shard {
+export interface Work extends Pick<Shard, 'buses' | 'devices'> {
+  /** With their batches, without their topics. */
+  readonly tags: PackedTags;
   /** What devices taught in an earlier life, by device index; not checked yet. */
   readonly knowledge: ReadonlyMap<number, unknown>;
   /** The worker's ends of serial lines, by bus index. */
@@ -52,8 +55,6 @@ export type ToWorker =
 
 export type FromWorker =
   | { readonly kind: 'ready' }
-  /** The buffer of the ring with this index holds samples. */
-  | { readonly kind: 'samples'; readonly index: number }
   /** Results, or samples that no buffer of the ring could hold. */
   | { readonly kind: 'parcel'; readonly buffer: ArrayBuffer }
   | {
@@ -88,7 +89,7 @@ export interface PoolListener {
   deviceChanged(deviceIndex: number, state: DeviceState, sinceMs: number, error: string): void;
   busChanged(busIndex: number, isUp: boolean, error: string): void;
   /** Statistics of one bus, every 10 s: a BusStatistics of statistics.ts. */
-  statistics(busIndex: number, statistics: unknown): void;
+  statistics(busIndex: number, statistics: BusStatistics): void;
   /** A frame of a bus that is traced. */
   frame?(busIndex: number, frame: TracedFrame): void;
   /** A readable line about something the field did (desync, breaker, learned hole), for the log and event topics. */

@@ -19,8 +19,6 @@ export interface Sink {
 export interface OutboxOptions {
   readonly clock: Clock;
   readonly ring: Ring;
-  /** Hands over a parcel in a buffer of the ring. */
-  postSamples(index: number): void;
   /** Hands over a parcel in a buffer of its own. */
   post(buffer: ArrayBuffer): void;
   /** Calls back once, at the end of this turn of the loop or a little later. */
@@ -147,7 +145,7 @@ export class Outbox implements Sink {
     if (writer === null || writer.count === 0) return;
     this.#samples = null;
     writer.finish();
-    this.#options.postSamples(this.#index);
+    this.#options.ring.post(this.#index);
   }
 
   #postResults(): void {

@@ -4,6 +4,7 @@
  */
 import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads';
 import type { Cancel, Clock } from '../clock.js';
+import { packTags } from '../config/leantag.js';
 import type { Bus } from '../config/plant.js';
 import { entryUrl, startThread } from '../entry.js';
 import { messageOf } from '../errors.js';
@@ -185,7 +186,9 @@ export class Seat {
       fence: fence?.buffer ?? null,
       ring: ringMemory(Math.min(32, 4 + Math.ceil(shard.tags.length / 2000)), BUFFER_BYTES),
     };
-    this.#ring = new Ring(workerData.ring);
+    const ring = new Ring(workerData.ring);
+    this.#ring = ring;
+    ring.onPosted(() => this.#receiveSamples());
     const worker = startThread(this.#options.entry ?? entryUrl('poller/worker.js'), {
       workerData,
       transferList: [...work.serialPorts.values()],
@@ -210,8 +213,14 @@ export class Seat {
 
   #workOf(shard: Shard): Work {
     const knowledge = this.#options.knowledge.of(shard.devices);
-    const { tags, batches } = withoutTopics(shard);
-    return { ...shard, tags, batches, knowledge, serialPorts: this.#openSerial(shard.buses) };
+    const { buses, devices } = shard;
+    return {
+      buses,
+      devices,
+      tags: packTags(shard, null),
+      knowledge,
+      serialPorts: this.#openSerial(buses),
+    };
   }
 
   /** serial.ts reads the ports in this thread; their bytes go straight to the worker. */
@@ -233,9 +242,9 @@ export class Seat {
   #receive(message: FromWorker): void {
     const { listener, knowledge } = this.#options;
     this.#heardAtMs = this.#options.clock.monotonicMs();
+    // What was posted before this message was said is heard before it, too.
+    this.#receiveSamples();
     switch (message.kind) {
-      case 'samples':
-        return this.#receiveSamples(message.index);
       case 'parcel':
         return this.#receiveParcel(message.buffer);
       case 'ready':
@@ -272,12 +281,14 @@ export class Seat {
     this.#scans.delete(number);
   }
 
-  #receiveSamples(index: number): void {
+  #receiveSamples(): void {
     const ring = this.#ring;
     if (ring === null) return;
-    this.#options.listener.samples(new ParcelReader(ring.bufferAt(index)));
-    // The worker may fill it again.
-    if (ring.give(index)) this.#tell({ kind: 'released' });
+    for (let index = ring.read(); index >= 0; index = ring.read()) {
+      this.#options.listener.samples(new ParcelReader(ring.bufferAt(index)));
+      // The worker may fill it again.
+      if (ring.give(index)) this.#tell({ kind: 'released' });
+    }
   }
 
   #receiveParcel(buffer: ArrayBuffer): void {
@@ -297,6 +308,8 @@ export class Seat {
     if (this.#worker !== worker) return;
     const { log, clock, died } = this.#options;
     this.#worker = null;
+    this.#receiveSamples();
+    this.#ring?.close();
     for (const end of this.#endSerial.values()) end();
     this.#endSerial.clear();
     this.#removed();
@@ -328,16 +341,5 @@ function without({ buses, devices, tags, batches }: Shard, gone: ReadonlySet<num
     devices: devices.filter(({ bus }) => !gone.has(bus.index)),
     tags: tags.filter(({ device }) => !gone.has(device.bus.index)),
     batches: batches.filter(({ device }) => !gone.has(device.bus.index)),
-  };
-}
-
-/** Workers know no topics, and four texts a tag are half of what it takes. */
-function withoutTopics({ tags, batches }: Shard): Pick<Shard, 'tags' | 'batches'> {
-  const bare = new Map(
-    tags.map((tag) => [tag, { ...tag, topic: '', setTopic: '', getTopic: '', ackTopic: '' }]),
-  );
-  return {
-    tags: [...bare.values()],
-    batches: batches.map((batch) => ({ ...batch, tags: batch.tags.flatMap((tag) => bare.get(tag) ?? []) })),
   };
 }

@@ -4,8 +4,9 @@
  */
 import { MessageChannel, type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../clock.js';
+import { unpackTags } from '../config/leantag.js';
 import type { Bus, Device, ShareSettings } from '../config/plant.js';
-import { shareEquals } from '../config/sharing.js';
+
 import { collectGarbage } from '../entry.js';
 import { messageOf } from '../errors.js';
 import {
@@ -28,6 +29,8 @@ import { Share } from './share.js';
 const FLUSH_MS = 10;
 const FLUSHES_AT_ONCE = 10;
 const STATISTICS_MS = 10_000;
+/** The first ones come sooner: whoever has just started it wants to see how it does. */
+const FIRST_STATISTICS_MS = 2000;
 /** A scan waits so long for its link. */
 const CONNECT_MS = 1500;
 
@@ -43,7 +46,6 @@ let paidUntilMs = 0;
 const outbox = new Outbox({
   clock: systemClock,
   ring: new Ring(shard.ring),
-  postSamples: (index) => tell({ kind: 'samples', index }),
   post: (buffer) => port.postMessage({ kind: 'parcel', buffer } satisfies FromWorker, [buffer]),
   defer: (flush) => {
     const nowMs = systemClock.monotonicMs();
@@ -78,11 +80,12 @@ function fenced(listener: LinkListener): LinkListener {
 
 /** By bus index. */
 const pollers = new Map<number, Poller>();
-const pollerOfTag = new Map<number, Poller>();
+/** By the index of a tag or batch. */
+const pollerOfTag: (Poller | undefined)[] = [];
 const shares = new Map<number, Share>();
 
-async function add({ buses, devices, tags, batches, serialPorts, knowledge }: Work): Promise<void> {
-  shareEquals(tags);
+async function add({ buses, devices, tags: packed, serialPorts, knowledge }: Work): Promise<void> {
+  const { tags, batches } = unpackTags(packed);
   for (const bus of buses) {
     const own = tags.filter((tag) => tag.device.bus === bus);
     const poller = new Poller({
@@ -103,8 +106,8 @@ async function add({ buses, devices, tags, batches, serialPorts, knowledge }: Wo
       knowledgeOf: (device) => knowledge.get(device.index),
     });
     pollers.set(bus.index, poller);
-    for (const tag of own) pollerOfTag.set(tag.index, poller);
-    for (const batch of batches) if (batch.device.bus === bus) pollerOfTag.set(batch.index, poller);
+    for (const tag of own) pollerOfTag[tag.index] = poller;
+    for (const batch of batches) if (batch.device.bus === bus) pollerOfTag[batch.index] = poller;
     if (bus.share !== null) {
       const own = devices.filter((device) => device.bus === bus);
       shares.set(bus.index, shareOf(bus, bus.share, own, poller));
@@ -132,7 +135,8 @@ async function remove(busIndexes: readonly number[]): Promise<void> {
     pollers.delete(index);
     shares.delete(index);
   }
-  for (const [tag, poller] of pollerOfTag) if (gone.includes(poller)) pollerOfTag.delete(tag);
+  for (const [index, poller] of pollerOfTag.entries())
+    if (poller !== undefined && gone.includes(poller)) pollerOfTag[index] = undefined;
   await Promise.all([...gone.map((poller) => poller.stop()), ...closed]);
   outbox.flush();
   tell({ kind: 'removed' });
@@ -143,7 +147,7 @@ function takeCommands(buffer: ArrayBuffer): void {
   const nowMs = systemClock.monotonicMs();
   const wallMs = systemClock.nowMs();
   while (reader.next()) {
-    const poller = pollerOfTag.get(reader.index);
+    const poller = pollerOfTag[reader.index];
     if (poller === undefined) {
       const text = Buffer.from('its bus was taken away');
       outbox.result(reader.index, RESULT_CODES.indexOf('UNKNOWN_TAG'), reader.correlation, text);
@@ -225,7 +229,7 @@ function trace(busIndex: number, isOn: boolean): void {
 
 async function stop(): Promise<void> {
   scans.clear();
-  clearInterval(statisticsTimer);
+  for (const timer of statisticsTimers) clearTimeout(timer);
   await Promise.all([
     ...[...shares.values()].map((share) => share.close()),
     ...[...pollers.values()].map((poller) => poller.stop()),
@@ -259,9 +263,13 @@ port.on('message', (message: ToWorker) => {
   }
 });
 
-const statisticsTimer = setInterval(() => {
+const tellStatistics = (): void => {
   for (const poller of pollers.values()) tell({ kind: 'statistics', statistics: poller.statistics() });
-}, STATISTICS_MS);
+};
+const statisticsTimers = [
+  setTimeout(tellStatistics, FIRST_STATISTICS_MS),
+  setInterval(tellStatistics, STATISTICS_MS),
+];
 
 await add(shard);
 collectGarbage();

@@ -15,10 +15,10 @@ function outboxOf(bufferCount: number, bufferBytes: number) {
   const posted: number[] = [];
   const parcels: ArrayBuffer[] = [];
   const flushes: (() => void)[] = [];
+  ring.post = (index) => void posted.push(index);
   const outbox = new Outbox({
     clock: new ManualClock(1_800_000_000_000),
     ring,
-    postSamples: (index) => void posted.push(index),
     post: (buffer) => void parcels.push(buffer),
     defer: (flush) => flushes.push(flush),
   });

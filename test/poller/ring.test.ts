@@ -16,6 +16,21 @@ test('each buffer is with one side at a time, and who found none is told when th
   assert.deepEqual([filler.take(), filler.take()], [0, 1]);
 });
 
+test('what is posted is read in its order, and the count of posts may wrap', () => {
+  const memory = ringMemory(3, 8);
+  // As after four thousand million posts, less two.
+  new Int32Array(memory.states)[4] = -2;
+  const [filler, reader] = [new Ring(memory), new Ring(memory)];
+  for (let i = 0; i < 10; i++) {
+    const [one, other] = [filler.take(), filler.take()];
+    filler.post(one);
+    filler.post(other);
+    assert.deepEqual([reader.read(), reader.read(), reader.read()], [one, other, -1]);
+    reader.give(one);
+    reader.give(other);
+  }
+});
+
 test('two threads that fill and read as fast as they can lose nothing and never wait for ever', async () => {
   const ROUNDS = 50_000;
   const memory = ringMemory(3, 8);
@@ -30,7 +45,7 @@ test('two threads that fill and read as fast as they can lose nothing and never 
            const index = ring.take();
            if (index < 0) return;
            new Uint32Array(ring.bufferAt(index))[0] = sent++;
-           parentPort.postMessage(index);
+           ring.post(index);
          }
          parentPort.close();
        };
@@ -40,10 +55,15 @@ test('two threads that fill and read as fast as they can lose nothing and never 
     { eval: true, workerData: { memory, ring: new URL('../../src/poller/ring.js', import.meta.url).href } },
   );
   let next = 0;
-  worker.on('message', (index: number) => {
-    assert.equal(new Uint32Array(ring.bufferAt(index))[0], next++);
-    if (ring.give(index)) worker.postMessage('released');
-  });
+  const read = (): void => {
+    for (let index = ring.read(); index >= 0; index = ring.read()) {
+      assert.equal(new Uint32Array(ring.bufferAt(index))[0], next++);
+      if (ring.give(index)) worker.postMessage('released');
+    }
+  };
+  ring.onPosted(read);
   await once(worker, 'exit');
+  read();
+  ring.close();
   assert.equal(next, ROUNDS);
 });
