@@ -5,6 +5,8 @@ import { loadExplained } from '../config/loadplant.js';
 import type { Device, Plant, Tag } from '../config/plant.js';
 import { formatProblem, suggestion } from '../config/problems.js';
 import { durationText } from '../config/units.js';
+import type { Table } from '../modbus/protocol.js';
+import type { ReadRequest } from '../poller/readplan.js';
 import { linkText, requestsOf } from './plan.js';
 import { type Context, EXIT, UsageError, type Verb, textOption } from './verb.js';
 
@@ -19,7 +21,10 @@ export const verb: Verb = {
   ],
   examples: [
     { command: 'explain meter1 -c holdfast.yaml', meaning: 'the requests that read it' },
-    { command: 'explain meter1/power -c holdfast.yaml', meaning: 'settings, and where they stand' },
+    {
+      command: 'explain meter1/power -c holdfast.yaml',
+      meaning: 'its settings, where they stand, and what reads it',
+    },
   ],
   run: explain,
 };
@@ -74,20 +79,7 @@ function find(plant: Plant, what: string): { readonly device: Device } | { reado
 
 function deviceAnswer(plant: Plant, device: Device): Answer {
   const { requests, unreadable } = requestsOf(plant, device);
-  const rows = requests.map(({ table, address, quantity, intervalMs, costMs, tags }) => {
-    const used = new Set(
-      tags.flatMap((tag) => Array.from({ length: tag.quantity }, (_, index) => tag.address + index)),
-    ).size;
-    return {
-      table,
-      address,
-      quantity,
-      every: everyText(intervalMs),
-      ms: Number(costMs.toFixed(1)),
-      filler: quantity - used,
-      tags: tags.map(({ name }) => name),
-    };
-  });
+  const rows = requests.map(rowOf);
   const { limits } = device;
   return {
     json: {
@@ -103,13 +95,40 @@ function deviceAnswer(plant: Plant, device: Device): Answer {
       `Device ${device.name}: unit ${device.unitId} of bus ${device.bus.name} (${linkText(device.bus)})${device.map === null ? '' : `, map ${device.map}`}`,
       `At most ${limits.registers} registers or ${limits.bits} bits a read${limits.align > 1 ? `, aligned to ${limits.align}` : ''}; state on ${device.topic}`,
       `${rows.length} request${rows.length === 1 ? '' : 's'}:`,
-      ...rows.map(
-        (row) =>
-          `  ${row.every.padEnd(6)} ${addressText(row.table, row.address)} x ${row.quantity}, ${row.ms} ms${row.filler > 0 ? `, ${row.filler} read over` : ''}: ${row.tags.join(' ')}`,
-      ),
+      ...rows.map((row) => `  ${row.every.padEnd(6)} ${rowText(row)}`),
       ...unreadable.map((tag) => `  not readable within the limits: ${tag.name}`),
     ],
   };
+}
+
+interface Row {
+  readonly table: Table;
+  readonly address: number;
+  readonly quantity: number;
+  readonly every: string;
+  /** What it costs on the line. */
+  readonly ms: number;
+  readonly filler: number;
+  readonly tags: readonly string[];
+}
+
+function rowOf({ table, address, quantity, intervalMs, costMs, tags }: ReadRequest): Row {
+  const used = new Set(
+    tags.flatMap((tag) => Array.from({ length: tag.quantity }, (_, index) => tag.address + index)),
+  ).size;
+  return {
+    table,
+    address,
+    quantity,
+    every: everyText(intervalMs),
+    ms: Number(costMs.toFixed(1)),
+    filler: quantity - used,
+    tags: tags.map(({ name }) => name),
+  };
+}
+
+function rowText({ table, address, quantity, ms, filler, tags }: Row): string {
+  return `${addressText(table, address)} x ${quantity}, ${ms} ms${filler > 0 ? `, ${filler} read over` : ''}: ${tags.join(' ')}`;
 }
 
 function everyText(intervalMs: number): string {
@@ -160,7 +179,17 @@ const ADDRESS_KEYS = new Set(['coil', 'discrete', 'input', 'holding', 'at', 'val
 /** Settings that mean nothing where there are no registers. */
 const OF_REGISTERS = new Set(['type', 'order', 'scale', 'offset', 'write']);
 
-function tagAnswer({ origins }: Built, tag: Tag): Answer {
+/** Which request brings the tag; a calculated one comes with what it is calculated from. */
+function readText(row: Row | null, tag: Tag): string {
+  if (row !== null) return `Read ${row.every === 'once' ? 'once' : `every ${row.every}`}: ${rowText(row)}`;
+  return tag.formula === null
+    ? 'Not readable within the limits of the device'
+    : 'Calculated whenever one of its inputs is read';
+}
+
+function tagAnswer({ plant, origins }: Built, tag: Tag): Answer {
+  const request = requestsOf(plant, tag.device).requests.find(({ tags }) => tags.includes(tag));
+  const row = request === undefined ? null : rowOf(request);
   const byKey = new Map((origins[tag.index] ?? []).map((origin) => [settingOf(origin.key), origin]));
   const rows = SHOWN.flatMap(([key, value]) => {
     if (tag.formula !== null && OF_REGISTERS.has(key)) return [];
@@ -169,12 +198,13 @@ function tagAnswer({ origins }: Built, tag: Tag): Answer {
   });
   const width = Math.max(...rows.map(({ value }) => String(value).length));
   return {
-    json: { device: tag.device.name, tag: tag.name, settings: rows },
+    json: { device: tag.device.name, tag: tag.name, request: row, settings: rows },
     lines: [
       `Tag ${tag.device.name}/${tag.name}:`,
       ...rows.map(
         ({ key, value, from }) => `  ${key.padEnd(10)} ${String(value).padEnd(Math.min(width, 44))}  ${from}`,
       ),
+      readText(row, tag),
     ],
   };
 }

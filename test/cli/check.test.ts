@@ -79,27 +79,37 @@ test('--json gives problems and plan as one document', async () => {
   assert.ok((answer.plan.buses[0]?.load ?? 0) > 0);
 });
 
-test('a line that cannot keep the asked rates is a warning at its key, with what would make it fit', async () => {
-  const file = write(
-    'slow.yaml',
-    `version: 1
+const slow = (rate: string): string => `version: 1
 broker: { anonymous: true }
 buses:
   line1: { protocol: rtu, path: /dev/ttyS9, baud: 2400, timeout: 2s }
 devices:
-  "meter-{unit_id}": { bus: line1, unit_id: 1-4, map: eastron-sdm120, rate: 1s }
-`,
-  );
-  const { code, out } = await call('check', '--config', file);
-  assert.equal(code, 0);
-  assert.match(
-    out,
-    /slow\.yaml:4:3 {2}HF3302 warning {2}buses\.line1: planned load \d+ % of \/dev\/ttyS9 2400 8N1/,
-  );
+  "meter-{unit_id}": { bus: line1, unit_id: 1-4, map: eastron-sdm120, rate: ${rate} }
+`;
+
+test('a line that cannot carry the asked rates is an error at its key, with what would make it fit', async () => {
+  const { code, out } = await call('check', '--config', write('slow.yaml', slow('1s')));
+  assert.equal(code, 3);
+  assert.match(out, /slow\.yaml:4:3 {2}HF3302 {2}buses\.line1: planned load \d+ % of \/dev\/ttyS9 2400 8N1/);
   assert.match(
     out,
     /the fastest rate that fits instead of 1s is [\d.]+s; cheapest fixes: 9600 baud \(\d+ %\)/,
   );
+  assert.match(out, /Bus line1 .* requests per cycle, \d+ ms on the wire, \d+ % load/);
+});
+
+test('a line with little time left is a warning, and so is a network that may be too slow', async () => {
+  const { out: all } = await call('check', '--config', write('slow.yaml', slow('1s')), '--json');
+  const { plan } = JSON.parse(all) as { plan: { buses: readonly { load: number }[] } };
+  // Just below what the line can carry.
+  const rate = `${Math.ceil((plan.buses[0]?.load ?? 0) * 1000 * 1.1)}ms`;
+  const { code, out } = await call('check', '--config', write('busy.yaml', slow(rate)));
+  assert.equal(code, 0);
+  assert.match(out, /busy\.yaml:4:3 {2}HF3302 warning {2}buses\.line1: planned load 9\d %/);
+  const network = slow('1ms').replace(/\{ protocol: rtu.*\}/, '{ protocol: tcp, host: 127.0.0.1 }');
+  const assumed = await call('check', '--config', write('network.yaml', network));
+  assert.equal(assumed.code, 0);
+  assert.match(assumed.out, /HF3302 warning {2}buses\.line1: planned load \d{3,} %/);
 });
 
 test('--map checks a device map alone', async () => {
@@ -144,6 +154,7 @@ test('explain shows where each setting of a tag stands', async () => {
   assert.match(out, new RegExp(`rate +1s +device, config/demo.yaml:${lineOf('rate: 1s')}`));
   assert.match(out, new RegExp(`scale +0.1 +tag, config/demo.yaml:${lineOf('temperature:')}`));
   assert.match(out, /qos +1 +default/);
+  assert.match(out, /Read every 1s: input register 0 \(30001\) x \d+, [\d.]+ ms.*: .*\btemperature\b/);
   const unknown = await call('explain', 'press2', '-c', 'config/demo.yaml');
   assert.equal(unknown.code, 2);
   assert.match(unknown.err, /there is no device press2; did you mean press1\?/);
