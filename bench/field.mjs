@@ -1,24 +1,42 @@
 #!/usr/bin/env node
 // The field benchmark: the gateway as users run it (dist/main.js run) on a simulated field with line physics, one MQTT
-// subscriber behind it. Prints one row a figure with its target. `npm run bench:field [-- NAME...]`, see README.md.
+// subscriber behind it. Prints the thirteen targets, then every figure. `npm run bench:field [-- NAME...]`, see README.md.
+import { cpus } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { burst, latency, resets } from './field/commands.mjs';
 import { faults, holes } from './field/faults.mjs';
-import { fleet, sustained, yardstick } from './field/fleet.mjs';
-import { rows } from './field/report.mjs';
+import { fleet, sustained } from './field/fleet.mjs';
+import { isQuick, rows, rowTable, targetTable } from './field/report.mjs';
 import { rtu } from './field/rtu.mjs';
 
-const scenarios = { rtu, burst, latency, fleet, sustained, yardstick, holes, resets, faults };
-
-const names = process.argv.slice(2).length === 0 ? Object.keys(scenarios) : process.argv.slice(2);
-for (const name of names) {
-  if (scenarios[name] === undefined) {
-    process.stderr.write(`no scenario "${name}"; there are ${Object.keys(scenarios).join(', ')}\n`);
-    process.exit(2);
-  }
-  await scenarios[name]();
+const scenarios = { rtu, burst, latency, fleet, sustained, holes, resets, faults };
+const args = process.argv.slice(2);
+const asked = args.filter((arg) => !arg.startsWith('--'));
+const wrong =
+  args.find((arg) => arg.startsWith('--') && arg !== '--quick' && arg !== '--write') ??
+  asked.find((name) => scenarios[name] === undefined);
+if (wrong !== undefined) {
+  const known = Object.keys(scenarios).join(', ');
+  process.stderr.write(`no scenario "${wrong}"; there are ${known}, and --quick and --write\n`);
+  process.exit(2);
 }
-const met = rows.filter(({ isMet }) => isMet !== false).length;
-process.stdout.write(`| | what | figure | target |\n| --- | --- | --- | --- |\n`);
-for (const { what, figure, target, isMet } of rows) {
-  process.stdout.write(`| ${isMet === false ? 'no' : 'yes'} | ${what} | ${figure} | ${target} |\n`);
+for (const name of asked.length === 0 ? Object.keys(scenarios) : asked) await scenarios[name]();
+
+const tables = `${targetTable()}\n\n### Every figure\n\n${rowTable()}\n`;
+process.stdout.write(`\n${tables}`);
+if (args.includes('--write')) write(tables);
+process.exitCode = rows.every(({ isMet }) => isMet !== false) ? 0 : 1;
+
+/** The page between its marks is what was measured; the rest of it is written by hand. */
+function write(text) {
+  const page = fileURLToPath(new URL('../docs/performance.md', import.meta.url));
+  const whole = readFileSync(page, 'utf8');
+  const [begin, end] = ['<!-- field measured -->', '<!-- field end -->'];
+  const [from, to] = [whole.indexOf(begin), whole.indexOf(end)];
+  if (from < 0 || to < from) throw new Error(`${page} lost its marks`);
+  const { length, 0: cpu } = cpus();
+  const day = new Date().toISOString().slice(0, 10);
+  const head = `${day}${isQuick ? ', --quick' : ''}, ${length} x ${cpu.model.trim()}, Node ${process.versions.node}.`;
+  writeFileSync(page, `${whole.slice(0, from + begin.length)}\n\n${head}\n\n${text}\n${whole.slice(to)}`);
 }

@@ -1,7 +1,7 @@
 // Targets 5 to 8: faults on real sockets and pseudo-terminals; masses of exchanges are npm run accept:faults.
 import { gatewayYaml, linkOf, startGateway } from './gateway.mjs';
 import { stampAgeMs, stampUnit, startPlant } from './plant.mjs';
-import { nowMs, row, sleep } from './report.mjs';
+import { isQuick, nowMs, row, sleep } from './report.mjs';
 import { client } from './subscriber.mjs';
 
 /** Target 8. */
@@ -39,16 +39,19 @@ export async function holes() {
     `${good.size} in ${tookMs.toFixed(0)} ms`,
     '280 in 10 s',
     good.size === 280 && tookMs <= 10_000,
+    8,
   );
   await sleep(5000);
   await plant.call('clear');
-  await sleep(20_000);
-  const { exceptions } = await plant.call('counts', 'plc');
+  const watchMs = isQuick ? 10_000 : 20_000;
+  await sleep(watchMs);
+  const perS = ((await plant.call('counts', 'plc')).exceptions * 1000) / watchMs;
   row(
     'one illegal tag: exceptions a second afterwards',
-    (exceptions / 20).toFixed(2),
+    `${perS.toFixed(2)} exceptions/s`,
     '< 0.1',
-    exceptions / 20 < 0.1,
+    perS < 0.1,
+    8,
   );
   subscriber.close();
   await gateway.stop();
@@ -60,6 +63,7 @@ export async function faults() {
   for (const kind of ['rtu', 'tcp']) await faultsOn(kind);
 }
 
+const QUICK_FAULTS = ['late', 'bad-crc', 'wrong-unit'];
 const ANSWER_FAULTS = [
   'slow', 'late', 'silent', 'busy', 'exception', 'bad-crc', 'truncated', 'over-long', 'split', 'garbage-prefix',
   'duplicate', 'wrong-unit', 'wrong-function', 'wrong-tid', 'wrong-protocol-id', 'wrong-count', 'cut', 'rst', 'close',
@@ -112,7 +116,8 @@ async function faultsOn(kind) {
   const quiet = neighbours();
   await sleep(3000);
   const usual = neighbours() - quiet;
-  for (const name of ANSWER_FAULTS) {
+  const worst = { backMs: 0, share: Infinity };
+  for (const name of isQuick ? QUICK_FAULTS : ANSWER_FAULTS) {
     if (kind === 'rtu' && /^(wrong-tid|wrong-protocol-id|rst|close|cut)$/.test(name)) continue;
     const fault = [{ name, probability: 0.5, ...(name === 'late' ? { ms: 400 } : {}) }];
     const wrongBefore = wrong;
@@ -135,8 +140,20 @@ async function faultsOn(kind) {
     const isMet = wrong === wrongBefore && backMs <= 1200 && share >= 0.9;
     const figure = `wrong ${wrong - wrongBefore}, right again ${backMs.toFixed(0)} ms, neighbours ${share.toFixed(2)}`;
     row(`${kind} ${name}`, figure, '0, 1200 ms, 0.9', isMet);
+    worst.backMs = Math.max(worst.backMs, backMs);
+    worst.share = Math.min(worst.share, share);
     if (wrong !== wrongBefore) process.stderr.write(`     ${example}\n`);
   }
+  row(`${kind} faults: wrong values in all`, wrong, 0, wrong === 0, 5);
+  const { backMs, share } = worst;
+  row(
+    `${kind} faults: right again, slowest`,
+    `${kind} ${backMs.toFixed(0)} ms`,
+    '1200 ms',
+    backMs <= 1200,
+    6,
+  );
+  row(`${kind} faults: neighbours, least`, `${kind} ${share.toFixed(2)}`, 0.9, share >= 0.9, 7);
   const busCounts = await plant.call('counts', 'bus1');
   if (kind === 'rtu')
     row('rtu faults: silence violations', busCounts.silenceViolations, 0, busCounts.silenceViolations === 0);
