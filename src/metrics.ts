@@ -32,6 +32,7 @@ export class Counter implements Metric {
 
 export class Metrics {
   readonly #metrics = new Map<string, Metric>();
+  readonly #families: (() => Iterable<Metric>)[] = [];
 
   /** A counter by name and labels; asking twice gives the same one. Names are snake_case and end in the unit or _total. */
   counter(name: string, help: string, labels: Readonly<Record<string, string>> = {}): Counter {
@@ -53,8 +54,14 @@ export class Metrics {
     this.#metrics.delete(keyOf(name, labels));
   }
 
-  list(): IterableIterator<Metric> {
-    return this.#metrics.values();
+  /** Metrics of what comes and goes (buses, devices), made when somebody looks. */
+  family(read: () => Iterable<Metric>): void {
+    this.#families.push(read);
+  }
+
+  *list(): IterableIterator<Metric> {
+    yield* this.#metrics.values();
+    for (const read of this.#families) yield* read();
   }
 }
 

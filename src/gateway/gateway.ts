@@ -24,6 +24,7 @@ import { Commands } from './commands.js';
 import { ConfigFile } from './configfile.js';
 import { doorsOf } from './doors.js';
 import { Entrances } from './entrances.js';
+import { fieldMetrics } from './fieldmetrics.js';
 import { Fieldwork } from './fieldwork.js';
 import { History } from './history.js';
 import { HomeAssistant } from './homeassistant.js';
@@ -103,6 +104,7 @@ export class Gateway {
       !this.#commands.takes(topic) && !this.#requests.takes(topic) && this.#broker.mayPublish(sender, topic);
     this.#telemetry = new Telemetry(this.#broker, metrics);
     this.#status = new Status(plant, { broker: this.#broker, clock });
+    metrics.family(() => fieldMetrics([...this.#status.figures()]));
     this.#redundancy = new Redundancy({
       settings: plant.redundancy,
       pool: () => this.#pool,

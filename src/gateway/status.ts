@@ -6,6 +6,7 @@ import type { BrokerApi } from '../broker/broker.js';
 import type { Clock } from '../clock.js';
 import type { Bus, Device, Plant } from '../config/plant.js';
 import type { DeviceState } from '../poller/pool.js';
+import type { BusStatistics, DeviceStatistics } from '../poller/statistics.js';
 
 const STATISTICS_TOPIC = '$SYS/gateway';
 const PROCESS_MS = 10_000;
@@ -13,6 +14,14 @@ const PROCESS_MS = 10_000;
 export interface StatusOptions {
   readonly broker: BrokerApi;
   readonly clock: Clock;
+}
+
+/** What is known of a bus and its devices, by name. */
+export interface BusReport {
+  readonly name: string;
+  readonly isUp: boolean;
+  readonly figures: BusStatistics;
+  readonly devices: readonly { readonly name: string; readonly figures: DeviceStatistics }[];
 }
 
 interface DeviceEntry {
@@ -27,7 +36,7 @@ export class Status {
   readonly #startedMs: number;
   readonly #devices = new Map<number, DeviceEntry>();
   readonly #busesDown = new Map<number, string>();
-  readonly #statistics = new Map<number, unknown>();
+  readonly #statistics = new Map<number, BusStatistics>();
   #plant: Plant;
   #deviceOf = new Map<number, Device>();
   #busOf = new Map<number, Bus>();
@@ -58,7 +67,11 @@ export class Status {
     const old = this.#plant;
     this.#plant = plant;
     this.#index(plant);
-    for (const { topic } of old.devices) if (!topics.has(topic)) this.#retain(topic, '');
+    for (const { topic, name } of old.devices) {
+      if (topics.has(topic)) continue;
+      this.#retain(topic, '');
+      this.#retain(deviceTopic(name), '');
+    }
     for (const { name } of old.buses) if (!buses.has(name)) this.#retain(busTopic(name), '');
     const { status } = plant.gateway.topics;
     if (old.gateway.topics.status !== status) this.#retain(old.gateway.topics.status, '');
@@ -83,16 +96,37 @@ export class Status {
     this.event('bus', { t: this.#clock.nowMs(), bus: bus.name, state, ...(isUp ? {} : { error }) });
   }
 
-  statistics(index: number, statistics: unknown): void {
+  statistics(index: number, statistics: BusStatistics): void {
     const bus = this.#busOf.get(index);
     if (bus === undefined) return;
     this.#statistics.set(index, statistics);
-    this.#retain(busTopic(bus.name), JSON.stringify(statistics));
+    const { busIndex, devices, ...figures } = statistics;
+    this.#retain(busTopic(bus.name), JSON.stringify(figures));
+    for (const { deviceIndex, ...own } of devices) {
+      const device = this.#deviceOf.get(deviceIndex);
+      if (device !== undefined) this.#retain(deviceTopic(device.name), JSON.stringify(own));
+    }
   }
 
   /** What is known of a bus: why it is down (null: it is up), and its latest statistics. */
-  busFigures({ index }: Bus): { readonly error: string | null; readonly statistics: unknown } {
+  busFigures({ index }: Bus): {
+    readonly error: string | null;
+    readonly statistics: BusStatistics | undefined;
+  } {
     return { error: this.#busesDown.get(index) ?? null, statistics: this.#statistics.get(index) };
+  }
+
+  /** Latest statistics by name; what has none yet is left out. */
+  *figures(): Generator<BusReport> {
+    for (const { name, index } of this.#plant.buses) {
+      const statistics = this.#statistics.get(index);
+      if (statistics === undefined) continue;
+      const devices = statistics.devices.flatMap((figures) => {
+        const device = this.#deviceOf.get(figures.deviceIndex);
+        return device === undefined ? [] : [{ name: device.name, figures }];
+      });
+      yield { name, isUp: !this.#busesDown.has(index), figures: statistics, devices };
+    }
   }
 
   /** One line of news on event/<kind>; not retained. */
@@ -168,4 +202,8 @@ export class Status {
 
 function busTopic(name: string): string {
   return `${STATISTICS_TOPIC}/bus/${name}`;
+}
+
+function deviceTopic(name: string): string {
+  return `${STATISTICS_TOPIC}/device/${name}`;
 }

@@ -43,6 +43,7 @@ export class Health {
   settle(unit: Unit, answer: Answer, transferredMs: number): boolean {
     const ms = tookMs(answer);
     this.#parts.statistics.took(ms);
+    unit.statistics.busyMs += ms;
     if (!answer.ok) {
       this.#parts.statistics.failed(answer.error);
       unit.statistics.failed(answer.error);

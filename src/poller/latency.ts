@@ -46,7 +46,8 @@ const BUCKET_COUNT = 21 * BUCKETS_PER_OCTAVE;
 
 /** Counts of times from 0.05 ms to 100 s, each bucket 9 % wider than the one before. */
 export class Histogram {
-  readonly #counts = new Uint32Array(BUCKET_COUNT);
+  /** There are many, and most of a large plant's requests fall due once in a while. */
+  #counts: Uint32Array | null = null;
   #count = 0;
 
   get count(): number {
@@ -56,7 +57,8 @@ export class Histogram {
   add(ms: number): void {
     const bucket = Math.floor(Math.log2(Math.max(ms, LEAST_MS) / LEAST_MS) * BUCKETS_PER_OCTAVE);
     const at = Math.min(bucket, BUCKET_COUNT - 1);
-    this.#counts[at] = (this.#counts[at] ?? 0) + 1;
+    const counts = (this.#counts ??= new Uint32Array(BUCKET_COUNT));
+    counts[at] = (counts[at] ?? 0) + 1;
     this.#count += 1;
   }
 
@@ -65,14 +67,14 @@ export class Histogram {
     let left = Math.ceil(this.#count * share);
     if (left === 0) return 0;
     for (let at = 0; at < BUCKET_COUNT; at += 1) {
-      left -= this.#counts[at] ?? 0;
+      left -= this.#counts?.[at] ?? 0;
       if (left <= 0) return LEAST_MS * 2 ** ((at + 1) / BUCKETS_PER_OCTAVE);
     }
     return LEAST_MS * 2 ** (BUCKET_COUNT / BUCKETS_PER_OCTAVE);
   }
 
   clear(): void {
-    this.#counts.fill(0);
+    if (this.#count > 0) this.#counts?.fill(0);
     this.#count = 0;
   }
 }

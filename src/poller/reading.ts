@@ -67,8 +67,14 @@ export class Reader {
     if (this.#isEnded) return;
     this.#parts.statistics.reads += 1;
     unit.statistics.reads += 1;
+    block.tally.reads += 1;
+    for (const rider of riders) rider.tally.reads += 1;
     const nowMs = this.#parts.clock.monotonicMs();
-    if (!answer.ok) return this.#failed(reading, answer, nowMs);
+    if (!answer.ok) {
+      block.tally.failed(answer.error);
+      return this.#failed(reading, answer, nowMs);
+    }
+    block.tally.response.add(tookMs(answer));
     const expected = block.bytesOf(quantity);
     if (answer.data.length !== expected) {
       const text = `answer of ${answer.data.length} bytes instead of ${expected}`;

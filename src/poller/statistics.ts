@@ -20,16 +20,24 @@ export interface RequestStatistics {
   readonly quantity: number;
   readonly intervalMs: number;
   readonly tagCount: number;
+  /** Registers or bits of each read that no tag asked for. */
   readonly wasted: number;
+  readonly reads: number;
+  readonly errors: Readonly<Partial<Record<ErrorKind, number>>>;
+  readonly response: Times;
+  readonly lateness: Times;
 }
 
 export interface DeviceStatistics {
   readonly deviceIndex: number;
   readonly state: string;
+  /** Share of the last period in which a request to it was under way. */
+  readonly utilisation: number;
   readonly reads: number;
   readonly errors: Readonly<Partial<Record<ErrorKind, number>>>;
   readonly exceptions: Readonly<Record<number, number>>;
   readonly response: Times;
+  readonly lateness: Times;
   readonly refusedTags: number;
   readonly waitingCommands: number;
   readonly requests: readonly RequestStatistics[];
@@ -85,6 +93,13 @@ export class Statistics {
     this.#busyMs += ms;
   }
 
+  /** A read went on the line so long after it fell due. */
+  late({ unit, tally }: Block, ms: number): void {
+    this.lateness.add(ms);
+    unit.statistics.lateness.add(ms);
+    tally.lateness.add(ms);
+  }
+
   failed(error: ModbusError): void {
     this.errors[error.kind] = (this.errors[error.kind] ?? 0) + 1;
   }
@@ -114,7 +129,7 @@ export class Statistics {
       response: timesOf(this.response),
       resets: this.resets,
       waitingCommands: list.reduce((sum, unit) => sum + unit.commands.length, 0),
-      devices: list.map(deviceSnapshot),
+      devices: list.map((unit) => deviceSnapshot(unit, periodMs)),
     };
     this.#busyMs = 0;
     this.#sinceMs = nowMs;
@@ -124,26 +139,41 @@ export class Statistics {
   }
 }
 
-function deviceSnapshot(unit: Unit): DeviceStatistics {
+function deviceSnapshot(unit: Unit, periodMs: number): DeviceStatistics {
   const { statistics } = unit;
   const snapshot: DeviceStatistics = {
     deviceIndex: unit.device.index,
     state: unit.state,
+    utilisation: Math.min(1, statistics.busyMs / periodMs),
     reads: statistics.reads,
     errors: { ...statistics.errors },
     exceptions: { ...statistics.exceptions },
     response: timesOf(statistics.response),
+    lateness: timesOf(statistics.lateness),
     refusedTags: unit.knowledge.refusals.size,
     waitingCommands: unit.commands.length,
     requests: unit.blocks.map(requestSnapshot),
   };
-  statistics.response.clear();
+  statistics.clear();
   return snapshot;
 }
 
 function requestSnapshot(block: Block): RequestStatistics {
-  const { table, address, quantity, intervalMs, states, wasted } = block;
-  return { table, address, quantity, intervalMs, tagCount: states.length, wasted };
+  const { table, address, quantity, intervalMs, states, wasted, tally } = block;
+  const snapshot: RequestStatistics = {
+    table,
+    address,
+    quantity,
+    intervalMs,
+    tagCount: states.length,
+    wasted,
+    reads: tally.reads,
+    errors: { ...tally.errors },
+    response: timesOf(tally.response),
+    lateness: timesOf(tally.lateness),
+  };
+  tally.clear();
+  return snapshot;
 }
 
 function demandOf(units: readonly Unit[]): number {
