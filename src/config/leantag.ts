@@ -7,7 +7,9 @@ import { freeze } from './loaded.js';
 import type { Batch, Device, Tag, TagPatterns } from './plant.js';
 import { fillPattern } from './topics.js';
 
-type OwnKey = 'index' | 'name' | 'device' | 'address' | 'topic' | 'setTopic' | 'getTopic' | 'ackTopic';
+const OWN = ['index', 'name', 'device', 'address', 'topic', 'setTopic', 'getTopic', 'ackTopic'] as const;
+type OwnKey = (typeof OWN)[number];
+const OWN_KEYS: ReadonlySet<string> = new Set(OWN);
 /** What tags have in common. */
 type Kind = Omit<Tag, OwnKey>;
 
@@ -251,18 +253,9 @@ export function plainTag(tag: Tag): Tag {
   return { ...kindOfTag(tag), index, name, device, address, topic, setTopic, getTopic, ackTopic };
 }
 
-function kindOfTag({
-  index,
-  name,
-  device,
-  address,
-  topic,
-  setTopic,
-  getTopic,
-  ackTopic,
-  ...kind
-}: Tag): Kind {
-  return kind;
+function kindOfTag(tag: Tag): Kind {
+  // A Tag without its own keys is a Kind.
+  return Object.fromEntries(Object.entries(tag).filter(([key]) => !OWN_KEYS.has(key))) as unknown as Kind;
 }
 
 /** What JSON would make equal stays apart. */

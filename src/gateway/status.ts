@@ -100,7 +100,7 @@ export class Status {
     const bus = this.#busOf.get(index);
     if (bus === undefined) return;
     this.#statistics.set(index, statistics);
-    const { busIndex, devices, ...figures } = statistics;
+    const { busIndex: _index, devices, ...figures } = statistics;
     this.#retain(busTopic(bus.name), JSON.stringify(figures));
     for (const { deviceIndex, ...own } of devices) {
       const device = this.#deviceOf.get(deviceIndex);
