@@ -81,6 +81,8 @@ export interface BrokerPolicy {
   readonly access: readonly AccessRule[] | null;
   /** Filters of topics whose publications are never kept as retained, such as commands. */
   readonly neverRetained: readonly string[];
+  /** Names in lower case that pages with WebSockets may come from, beside addresses, localhost and the machine's own. */
+  readonly hostNames?: readonly string[];
 }
 
 export interface BrokerOptions extends Partial<BrokerPolicy> {
@@ -169,6 +171,7 @@ export class Broker implements BrokerApi, SystemSource {
       usersFile: options.usersFile ?? null,
       access: options.access ?? null,
       neverRetained: options.neverRetained ?? [],
+      hostNames: options.hostNames ?? [],
     };
     this.#core = new Core({
       clock: this.#clock,
@@ -223,6 +226,7 @@ export class Broker implements BrokerApi, SystemSource {
       hasRoom: (host, address) => this.#hasRoom(host, address),
       arrived: (socket, host, address) => this.#arrived(socket, host, address),
       opened: (connection) => this.#opened(connection),
+      hostNames: () => this.#policy.hostNames ?? [],
       closed: (connection) => this.#closed(connection),
       isAnonymousAllowed: (settings, host) => this.#isAnonymousAllowed(settings.anonymous, host),
     };

@@ -4,6 +4,7 @@ import { constants } from 'node:crypto';
 import { readFileSync, unlinkSync } from 'node:fs';
 import { createServer as createHttpServer, type IncomingMessage, type Server as HttpServer } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
+import { hostname } from 'node:os';
 import type { Duplex } from 'node:stream';
 import { createServer as createTlsServer, type SecureContextOptions, TLSSocket } from 'node:tls';
 import { type RawData, type WebSocket, WebSocketServer } from 'ws';
@@ -41,6 +42,8 @@ export interface ListenerHost extends ConnectionHost {
   /** A socket that must speak TLS or HTTP before it can be a client; it takes a place from its first moment on. */
   arrived(socket: Socket, host: string, address: string): void;
   opened(connection: Connection): void;
+  /** Names that pages may have reached us by, beside addresses, localhost and the machine's own. */
+  hostNames(): readonly string[];
   isAnonymousAllowed(settings: ListenerSettings, host: string): boolean;
 }
 
@@ -232,7 +235,7 @@ export function webSocketUpgrade(
   return (request, socket, head) => {
     const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
     if (!offered.includes('mqtt')) return refuseUpgrade(socket, '400 Bad Request');
-    if (!isSameSite(request)) return refuseUpgrade(socket, '403 Forbidden');
+    if (!isSameSite(request, host.hostNames())) return refuseUpgrade(socket, '403 Forbidden');
     const from = plainAddress(request.socket.remoteAddress);
     const address = `${from}:${request.socket.remotePort ?? 0}`;
     if (!host.hasRoom(from, address)) return refuseUpgrade(socket, '503 Service Unavailable');
@@ -315,15 +318,24 @@ function refuseUpgrade(socket: Duplex, status: string): void {
   socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }
 
-/** A browser says which site a page came from; only pages of this host may speak to the broker in its user's name. */
-function isSameSite(request: IncomingMessage): boolean {
+/**
+ * A browser says which site a page came from; only pages of this host may speak to the broker in its user's name, and the
+ * name must be ours: anybody can make a name of his point here.
+ */
+function isSameSite(request: IncomingMessage, hostNames: readonly string[]): boolean {
   const { origin, host } = request.headers;
   if (origin === undefined) return true;
   try {
-    return new URL(origin).hostname === new URL(`http://${host ?? ''}`).hostname;
+    const name = new URL(`http://${host ?? ''}`).hostname;
+    return new URL(origin).hostname === name && isOwnName(name.replace(/^\[|\]$/g, ''), hostNames);
   } catch {
     return false;
   }
+}
+
+/** Whether a machine's name in lower case, or address, is one that we are reached by. */
+export function isOwnName(name: string, hostNames: readonly string[]): boolean {
+  return isIP(name) !== 0 || ['localhost', hostname().toLowerCase(), ...hostNames].includes(name);
 }
 
 function pathOf(url: string | undefined): string {

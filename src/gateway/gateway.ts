@@ -366,11 +366,12 @@ export class Gateway {
   }
 }
 
-function policyOf({ broker, gateway }: Plant): BrokerPolicy {
+function policyOf({ broker, gateway, web }: Plant): BrokerPolicy {
   const { anonymous, anonymousBeyondLoopback, usersFile, access } = broker;
   return {
     anonymous,
     anonymousBeyondLoopback,
+    hostNames: web?.hostNames ?? [],
     usersFile,
     access,
     neverRetained: [...gateway.topics.commandFilters, `${gateway.topics.requestPrefix}+`],

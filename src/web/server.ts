@@ -6,10 +6,10 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer as createTlsServer } from 'node:https';
-import { isIP, type AddressInfo } from 'node:net';
-import { hostname } from 'node:os';
+import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import sirv from 'sirv';
+import { isOwnName } from '../broker/listener.js';
 import { HoldfastError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Metrics } from '../metrics.js';
@@ -181,10 +181,7 @@ export class WebServer {
 
   /** A name that is not ours means DNS rebinding: a foreign page that made its own name point here. */
   #isOurHost(request: IncomingMessage): boolean {
-    const name = hostOf(request.headers.host ?? '');
-    return (
-      isIP(name) !== 0 || ['localhost', hostname().toLowerCase(), ...this.#options.hostNames].includes(name)
-    );
+    return isOwnName(hostOf(request.headers.host ?? ''), this.#options.hostNames);
   }
 }
 

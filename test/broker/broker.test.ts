@@ -258,6 +258,12 @@ describe('listeners', () => {
     assert.match(await outcome(url.replace('/mqtt', '/other'), ['mqtt']), /404/);
     assert.match(await outcome(url, ['mqtt'], { origin: 'http://elsewhere.example' }), /403/);
     assert.equal(await outcome(url, ['x', 'mqtt'], { origin: 'http://127.0.0.1:8080' }), 'closed 1003');
+    // A foreign name that was made to point here.
+    const rebound = { origin: 'http://elsewhere.example', host: 'elsewhere.example' };
+    assert.match(await outcome(url, ['mqtt'], rebound), /403/);
+    const named = await start({ hostNames: ['gateway.lan'] }, { protocol: 'ws', path: '/mqtt' });
+    const known = { origin: 'http://gateway.lan:8080', host: 'gateway.lan:9001' };
+    assert.equal(await outcome(named.url, ['mqtt'], known), 'closed 1003');
   });
 
   test('a port that is taken is told by the system error', async () => {
