@@ -41,6 +41,9 @@ const DOLLAR = 0x24;
 const EMPTY = new Uint8Array(0);
 const encoder = new TextEncoder();
 const NONE = -1;
+const NOWHERE = new Int32Array(0);
+/** Where placesOf() has its filter as bytes; none is longer. */
+const filterBytes = Buffer.allocUnsafeSlow(65_536);
 
 class View implements Retained {
   topic: Uint8Array = EMPTY;
@@ -75,6 +78,8 @@ export class RetainedMessages {
   #bytes = 0;
   /** Topics under `$`, which nobody but the broker writes: they are few, and are not to go for want of room. */
   #systemCount = 0;
+  #lastPublisher = '';
+  #lastPublisherBytes: Uint8Array = EMPTY;
 
   constructor(countMax: number, bytesMax: number) {
     this.#countMax = countMax;
@@ -112,7 +117,7 @@ export class RetainedMessages {
 
   /** The topic's place, made if there is none: set() must follow. */
   placeOf(topic: Uint8Array): Place {
-    const node = this.#tree.make(topic, 0, topic.length);
+    const node = this.#tree.make(topic);
     return { node, generation: this.#tree.generationOf(node) };
   }
 
@@ -126,7 +131,8 @@ export class RetainedMessages {
     const topicLength = message.topicEnd - message.topicStart;
     const propertiesLength = message.propertiesEnd - message.propertiesStart;
     const payloadLength = message.payloadEnd - message.payloadStart;
-    const publisherLength = publisher === '' ? 0 : Buffer.byteLength(publisher);
+    const publisherBytes = this.#publisherBytesOf(publisher);
+    const publisherLength = publisherBytes.length;
     const size = topicLength + propertiesLength + payloadLength;
     let block = this.#tree.valueOf(node);
     let wasStored = false;
@@ -157,8 +163,17 @@ export class RetainedMessages {
     let at = copyBytes(bytes, start + HEADER_BYTES, message.topic, message.topicStart, message.topicEnd);
     at = copyBytes(bytes, at, message.properties, message.propertiesStart, message.propertiesEnd);
     at = copyBytes(bytes, at, message.payload, message.payloadStart, message.payloadEnd);
-    if (publisherLength > 0) bytes.write(publisher, at, publisherLength, 'utf8');
+    copyBytes(bytes, at, publisherBytes, 0, publisherLength);
     return wasStored;
+  }
+
+  /** Publishers come in runs: the one before is encoded already. */
+  #publisherBytesOf(publisher: string): Uint8Array {
+    if (publisher !== this.#lastPublisher) {
+      this.#lastPublisher = publisher;
+      this.#lastPublisherBytes = encoder.encode(publisher);
+    }
+    return this.#lastPublisherBytes;
   }
 
   /** Lets go of a topic's message; answers what it was. */
@@ -177,16 +192,18 @@ export class RetainedMessages {
 
   /** Every kept message whose topic matches the filter [MQTT-4.7.1-2] [MQTT-4.7.2-1]. */
   match(filter: string, found: (message: Retained) => void): void {
-    this.#tree.match(encoder.encode(filter), (node) => found(this.#fill(this.#tree.valueOf(node))));
+    // Of its own: `found` may come back here.
+    const bytes = encoder.encode(filter);
+    this.#tree.match(bytes, bytes.length, (node) => found(this.#fill(this.#tree.valueOf(node))));
   }
 
   /** The places of what matches now, each as node and generation: what is kept there can be asked for later. */
   placesOf(filter: string): Int32Array {
-    let places = new Int32Array(16);
+    let places = NOWHERE;
     let length = 0;
-    this.#tree.match(encoder.encode(filter), (node) => {
+    this.#tree.match(filterBytes, filterBytes.write(filter), (node) => {
       if (length === places.length) {
-        const longer = new Int32Array(length * 2);
+        const longer = new Int32Array(Math.max(16, length * 2));
         longer.set(places);
         places = longer;
       }

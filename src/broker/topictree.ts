@@ -35,18 +35,43 @@ export class TopicTree {
   readonly #names = new Slab();
   /** Nobody outside can choose names that all fall into one bucket. */
   readonly #seed = randomInt(0x7fffffff);
+  /** The levels above the topic that was made last, with their slashes, and the node they lead to. */
+  #lastLevels: Uint8Array = new Uint8Array(0);
+  #lastParent = ROOT;
+  #lastGeneration = NONE;
 
   /** The node of a topic, made if there is none: setValue() must follow. */
-  make(topic: Uint8Array, start: number, end: number): number {
-    let node = ROOT;
-    for (let at = start; at <= end; at++) {
-      const nameEnd = endOfLevel(topic, at, end);
-      const hash = this.#hash(node, topic, at, nameEnd);
-      const child = this.#child(node, topic, at, nameEnd, hash);
-      node = child === NONE ? this.#add(node, topic, at, nameEnd, hash) : child;
-      at = nameEnd;
+  make(topic: Uint8Array): number {
+    const isBeside = this.#isBesideLast(topic);
+    let parent = isBeside ? this.#lastParent : ROOT;
+    let at = isBeside ? this.#lastLevels.length : 0;
+    for (;;) {
+      const end = endOfLevel(topic, at, topic.length);
+      const hash = this.#hash(parent, topic, at, end);
+      const child = this.#child(parent, topic, at, end, hash);
+      const node = child === NONE ? this.#add(parent, topic, at, end, hash) : child;
+      if (end === topic.length) {
+        if (!isBeside || parent !== this.#lastParent) this.#noteLast(topic.slice(0, at), parent);
+        return node;
+      }
+      parent = node;
+      at = end + 1;
     }
-    return node;
+  }
+
+  /** Whether it has the same levels above as the topic before, as thousands in a row have. */
+  #isBesideLast(topic: Uint8Array): boolean {
+    const levels = this.#lastLevels;
+    if (topic.length < levels.length || this.#get(this.#lastParent, GENERATION) !== this.#lastGeneration)
+      return false;
+    for (let i = levels.length - 1; i >= 0; i--) if (topic[i] !== levels[i]) return false;
+    return true;
+  }
+
+  #noteLast(levels: Uint8Array, parent: number): void {
+    this.#lastLevels = levels;
+    this.#lastParent = parent;
+    this.#lastGeneration = this.#get(parent, GENERATION);
   }
 
   /** The node of a topic; -1: there is none. */
@@ -86,11 +111,11 @@ export class TopicTree {
     }
   }
 
-  /** Every node with a number whose topic matches the filter [MQTT-4.7.1-2] [MQTT-4.7.2-1]. */
-  match(filter: Uint8Array, found: (node: number) => void): void {
+  /** Every node with a number whose topic matches the filter in filter[0..length) [MQTT-4.7.1-2] [MQTT-4.7.2-1]. */
+  match(filter: Uint8Array, length: number, found: (node: number) => void): void {
     let current = [ROOT];
-    for (let at = 0; at <= filter.length; at++) {
-      const end = endOfLevel(filter, at, filter.length);
+    for (let at = 0; at <= length; at++) {
+      const end = endOfLevel(filter, at, length);
       const only = end === at + 1 ? filter[at] : 0;
       if (only === POUND) {
         for (const node of current) this.#visit(node, found);

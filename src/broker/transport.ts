@@ -117,7 +117,7 @@ export class SocketTransport implements Transport {
   }
 
   get pendingBytes(): number {
-    return this.#pendingBytes + this.#socket.writableLength;
+    return this.#isDirect ? this.#pendingBytes : this.#socket.writableLength;
   }
 
   pause(): void {

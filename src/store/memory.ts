@@ -3,7 +3,7 @@
  * kept sessions live here: a message lies once in a slab, as long as some queue names it, and a queue is a few numbers
  * a message. Nothing of it is an object, so a long queue does not keep the garbage collector busy.
  */
-import { Slab } from '../slab.js';
+import { type Page, Slab } from '../slab.js';
 import { Queue, type QueueEntry } from './queue.js';
 import type {
   Position,
@@ -94,16 +94,41 @@ export class MemoryStore implements Store {
       length += entry.size;
       return entries.length < Math.min(limit, READ_MAX) && length < READ_BYTES_MAX;
     });
-    // A copy: a block may be let go while its message waits for its turn.
-    const bytes = Buffer.allocUnsafeSlow(length);
-    let at = 0;
-    const found = entries.map((entry) => {
-      const message = this.#copy(entry, bytes, at);
-      message.identifiers = waiting.identifiers?.get(entry.position) ?? NO_IDENTIFIERS;
-      at += entry.size;
-      return message;
-    });
+    const found: StoredMessage[] = [];
+    for (let from = 0; from < entries.length;)
+      from = this.#copyRun(entries, from, waiting.identifiers, found);
     return Promise.resolve(found);
+  }
+
+  /**
+   * Copies messages, because a block may be let go while its message waits for its turn. What was queued one after the
+   * other lies so in its page, and is copied as one. Answers the index behind the last.
+   */
+  #copyRun(
+    entries: readonly QueueEntry[],
+    from: number,
+    identifiers: Waiting['identifiers'],
+    into: StoredMessage[],
+  ): number {
+    const first = entries[from] as QueueEntry; // the caller checked
+    const page = this.#slab.pageOf(first.segment);
+    const start = this.#slab.startOf(first.segment);
+    let to = from + 1;
+    for (let next = entries[to]; next !== undefined; next = entries[++to]) {
+      const isNext = this.#slab.startOf(next.segment) === start + (to - from) * page.blockBytes;
+      if (!isNext || this.#slab.pageOf(next.segment) !== page) break;
+    }
+    const last = entries[to - 1] as QueueEntry; // to is behind from
+    const end = this.#slab.startOf(last.segment) + HEADER_BYTES + last.size;
+    const bytes = new Uint8Array(end - start);
+    bytes.set(new Uint8Array(page.bytes.buffer, start, end - start));
+    for (let index = from; index < to; index++) {
+      const entry = entries[index] as QueueEntry; // in range
+      const message = this.#messageOf(entry, page, bytes, start);
+      message.identifiers = identifiers?.get(entry.position) ?? NO_IDENTIFIERS;
+      into.push(message);
+    }
+    return to;
   }
 
   oldest(session: SessionNumber, after: Position): QueuedMessage | null {
@@ -141,26 +166,30 @@ export class MemoryStore implements Store {
     if (named === 0) this.#slab.giveBack(block);
   }
 
-  /** The message of an entry, its bytes copied to `into`. */
-  #copy({ position, segment, offset, size, qos }: QueueEntry, into: Buffer, at: number): StoredMessage {
-    const { bytes, words, doubles } = this.#slab.pageOf(segment);
+  /** The message of an entry, whose page from `copiedFrom` on was copied to `bytes`. */
+  #messageOf(
+    { position, segment, offset, size, qos }: QueueEntry,
+    { words, doubles }: Page,
+    bytes: Uint8Array,
+    copiedFrom: number,
+  ): StoredMessage {
     const start = this.#slab.startOf(segment);
     const word = start >>> 2;
-    bytes.copy(into, at, start + HEADER_BYTES, start + HEADER_BYTES + size);
+    const topicStart = start + HEADER_BYTES - copiedFrom;
     // The words of a block are always there.
-    const payloadStart = at + (words[word + TOPIC] as number);
+    const payloadStart = topicStart + (words[word + TOPIC] as number);
     const payloadEnd = payloadStart + (words[word + PAYLOAD] as number);
     return {
       position,
-      topic: into,
-      topicStart: at,
+      topic: bytes,
+      topicStart,
       topicEnd: payloadStart,
-      payload: into,
+      payload: bytes,
       payloadStart,
       payloadEnd,
-      properties: into,
+      properties: bytes,
       propertiesStart: payloadEnd,
-      propertiesEnd: at + size,
+      propertiesEnd: topicStart + size,
       expiresAtMs: doubles[start >>> 3] as number,
       qos,
       retain: offset === 1,
