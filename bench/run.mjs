@@ -11,7 +11,7 @@ import { cpus, release, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { buildIfStale, fail, install, root, run } from '../scripts/prepare.mjs';
+import { buildIfStale, fail, install, launcher, root, run } from '../scripts/prepare.mjs';
 import { compare, tell } from './compare.mjs';
 import { detailTable, targetTable } from './report.mjs';
 import { QUICK } from './scenarios.mjs';
@@ -39,6 +39,8 @@ devices:
     unit_id: 1
     tags: { power: { holding: 0, type: uint16, rate: 1s } }
 `;
+/** The launcher hands no flags to Node. */
+const TRACED = ['node', '--trace-gc', join(root, 'dist/main.js')];
 const here = dirname(fileURLToPath(import.meta.url));
 const rounds = Number(options.rounds ?? (options.quick ? 1 : 5));
 const runs = options.report === undefined ? await measure() : readRuns(options.report);
@@ -90,10 +92,10 @@ async function brokersIn(folder) {
     const lines = `listener ${port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 0\nmax_inflight_messages 100\nlog_type error\n${extra}`;
     return { port, argv: ['mosquitto', '-c', file(`${name}.conf`, lines)] };
   };
-  const holdfast = async (name, store, flags = [], more = '') => {
+  const holdfast = async (name, store, more = '', program = [launcher]) => {
     const port = await freePort();
     const config = file(`${name}.yaml`, configOf(port, store, more));
-    return { port, argv: ['node', ...flags, join(root, 'dist/main.js'), 'run', '--config', config] };
+    return { port, argv: [...program, 'run', '--config', config] };
   };
   const aedes = await freePort();
   return {
@@ -101,8 +103,8 @@ async function brokersIn(folder) {
     'mosquitto-nodelay': await mosquitto('nodelay', 'set_tcp_nodelay true\n'),
     holdfast: await holdfast('memory', 'memory'),
     'holdfast-commit': await holdfast('commit', '{ path: data, sync: commit }'),
-    'holdfast-gc': { ...(await holdfast('gc', 'memory', ['--trace-gc'])), isTraced: true },
-    'holdfast-gateway': await holdfast('gateway', '{ path: data, sync: commit }', [], GATEWAY),
+    'holdfast-gc': { ...(await holdfast('gc', 'memory', '', TRACED)), isTraced: true },
+    'holdfast-gateway': await holdfast('gateway', '{ path: data, sync: commit }', GATEWAY),
     aedes: { port: aedes, argv: ['node', join(here, 'aedes.mjs'), String(aedes)] },
   };
 }

@@ -6,7 +6,7 @@ import { build } from 'esbuild';
 import { cpSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildPage } from './build-page.mjs';
-import { BANNER, ENTRIES, withoutSerialport } from './build.mjs';
+import { BANNER, ENTRIES, withNodesStreams, withoutSerialport } from './build.mjs';
 import { install, requireNode, root } from './prepare.mjs';
 
 export const bundleFolder = join(root, 'build/bundle/holdfast');
@@ -48,7 +48,7 @@ export async function bundle() {
     legalComments: 'eof',
     define: { IS_ONE_FILE: 'true' },
     external: ['@lydell/node-pty'],
-    plugins: [withoutSerialport, binariesBeside],
+    plugins: [withoutSerialport, withNodesStreams, binariesBeside],
     banner: { js: `${BANNER} const __bundleFolder = import.meta.dirname;` },
     logLevel: 'warning',
   });

@@ -7,6 +7,9 @@ import { fileURLToPath } from 'node:url';
 
 export const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
+/** Starts the built program as users do, with what only the environment of a process can set. */
+export const launcher = join(root, 'packaging/holdfast.sh');
+
 /** Runs a command with our terminal; ends this process with its exit code when it fails. */
 export function run(command, args, options = {}) {
   const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options });

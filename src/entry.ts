@@ -23,9 +23,11 @@ export function entryUrl(path: string): URL {
 /**
  * Keeps this thread's young generation at the size it has: a gateway makes little garbage that lives, and on a small
  * router tens of megabytes are worth more than some rarer collections. V8 takes the flag back whenever a thread gets
- * its heap, so it is set again then; threads have limits of their own.
+ * its heap, so it is set again then; threads have limits of their own. So little is collected by one thread: to wake
+ * helpers takes longer than they save.
  */
 export function keepYoungGeneration(): void {
+  setFlagsFromString('--no-parallel-scavenge');
   setFlagsFromString('--semi-space-growth-factor=1');
 }
 
@@ -37,7 +39,11 @@ export function collectGarbage(): void {
   setFlagsFromString('--expose-gc');
   const collect: unknown = runInNewContext('gc');
   setFlagsFromString('--no-expose-gc');
-  if (typeof collect === 'function') collect();
+  if (typeof collect !== 'function') return;
+  // Most functions of a start are never called again: their code goes, too.
+  setFlagsFromString('--stress-flush-code');
+  collect();
+  setFlagsFromString('--no-stress-flush-code');
 }
 
 /**

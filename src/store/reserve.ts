@@ -2,7 +2,7 @@
  * A file that only takes up room, given back when the disk is full: deletions, the snapshot and compaction can then
  * still be written, and so make room. Until it could be made again the disk counts as full.
  */
-import { randomBytes } from 'node:crypto';
+import { randomFillSync } from 'node:crypto';
 import { join } from 'node:path';
 import type { Cancel, Clock } from '../clock.js';
 import { messageOf, StoreError } from '../errors.js';
@@ -108,8 +108,10 @@ export class Reserve {
   async #take(): Promise<void> {
     if (this.#isHeld) return;
     const file = await this.#options.files.open(this.#path, 'create');
+    // One buffer for all steps: what a start allocates stays with the process.
+    const bytes = Buffer.allocUnsafeSlow(Math.min(this.#bytes, STEP_BYTES));
     try {
-      for (let at = 0; at < this.#bytes; at += STEP_BYTES) await file.write(randomBytes(STEP_BYTES), at);
+      for (let at = 0; at < this.#bytes; at += STEP_BYTES) await file.write(randomFillSync(bytes), at);
       await file.sync();
       this.#isHeld = true;
     } finally {
