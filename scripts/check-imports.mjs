@@ -26,7 +26,7 @@ const ROOMS = {
     'config/template.ts',
     'config/filter.ts',
   ],
-  web: ['broker/listener.ts'],
+  web: ['broker/door.ts'],
   'web/page': [
     'broker/framer.ts',
     'broker/codec.ts',
@@ -49,7 +49,7 @@ const PACKAGES = {
   'modbus-serial': ['modbus/codec.ts'],
   serialport: ['modbus/serial.ts'],
   'mqtt-packet': ['broker/packets.ts'],
-  ws: ['broker/listener.ts'],
+  ws: ['broker/websocket.ts'],
   jsep: ['config/formula.ts'],
   yaml: ['config/load.ts'],
   zod: ['config/schema'],

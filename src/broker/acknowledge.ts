@@ -40,6 +40,6 @@ export function receiveAcknowledgement(
       session.completed(packetIdentifier);
   }
   // What was acknowledged is a fact for the store, though nobody waits for it.
-  if (session.isKept) core.schedule();
+  if (session.isKept) core.turns.schedule();
   return true;
 }

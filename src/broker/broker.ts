@@ -1,46 +1,33 @@
 /**
  * The one door of the broker: listeners let clients in, and the gateway uses publish(), publishSample() and
- * subscribe(). It joins the parts of this room and owns the connections; what happens to a message is in core.ts.
+ * subscribe(). It joins the parts of this room and owns the connections; what happens to a message is in delivery.ts.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import type { IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import { type Clock, steadyClock, systemClock } from '../clock.js';
 import { type Log, silentLog } from '../log.js';
 import { Metrics } from '../metrics.js';
 import type { Store } from '../store/store.js';
 import { type AccessRule, Rights } from './access.js';
 import type { AuthenticationMethod } from './authentication.js';
-import { copyOf } from './codec.js';
 import { Admission } from './connect.js';
 import type { Connection } from './connection.js';
-import { Core, type Incoming } from './core.js';
+import { Connections } from './connections.js';
+import { Core } from './core.js';
 import { brokerCounters, type BrokerCounters } from './counters.js';
-import { descriptorRoom } from './descriptors.js';
+import { Figures } from './figures.js';
+import { Insiders, type TopicHandle } from './insiders.js';
 import { Wheel } from './keepalive.js';
 import { type BrokerLimits, DEFAULT_LIMITS } from './limits.js';
-import {
-  isLoopback,
-  Listener,
-  type ListenerHost,
-  type ListenerSettings,
-  webSocketUpgrade,
-} from './listener.js';
+import { isLoopback, type ListenerHost, type ListenerSettings } from './door.js';
+import { Listener } from './listener.js';
 import { MemoryWatch, processMemory } from './memory.js';
 import type { Message, QoS, Sender, Subscriber } from './message.js';
 import { Publishing } from './publish.js';
-import { Insider, Route } from './route.js';
 import type { Session } from './session.js';
-import { SystemTopics, type SystemSource } from './system.js';
-import { parseFilter } from './topic.js';
+import { SystemTopics } from './system.js';
 import { Scram } from './scram.js';
 import { parseUsers, Users } from './users.js';
-
-/** A topic the gateway publishes to again and again: found once, kept by the caller. Opaque outside this room. */
-export interface TopicHandle {
-  readonly topic: string;
-}
+import type { Upgrade } from './websocket.js';
 
 /** What the rest of the gateway may ask of the broker; implemented by the Broker class of this file. */
 export interface BrokerApi {
@@ -100,26 +87,6 @@ export interface BrokerOptions extends Partial<BrokerPolicy> {
   readonly onOverflow?: (clientId: string, dropped: number) => void;
 }
 
-/** One client, as management sees it. */
-export interface ClientInfo {
-  readonly clientId: string;
-  readonly user: string;
-  /** Empty: not connected. */
-  readonly address: string;
-  readonly listener: string;
-  readonly isConnected: boolean;
-  readonly version: 4 | 5;
-  readonly keepAliveS: number;
-  /** 0 while it is away. */
-  readonly connectedAtMs: number;
-  readonly sessionExpiryS: number;
-  readonly subscriptions: readonly string[];
-  readonly inFlight: number;
-  readonly queuedMessages: number;
-  readonly queuedBytes: number;
-  readonly dropped: number;
-}
-
 /** An open listener. */
 export interface OpenListener {
   /** Such as mqtt://127.0.0.1:1883. */
@@ -131,13 +98,10 @@ const SERVER_SHUTTING_DOWN = 0x8b;
 const NOT_AUTHORIZED = 0x87;
 const ADMINISTRATIVE_ACTION = 0x98;
 const QUOTA_EXCEEDED = 0x97;
-const EMPTY = new Uint8Array(0);
 const encoder = new TextEncoder();
-const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
-export class Broker implements BrokerApi, SystemSource {
+export class Broker implements BrokerApi {
   readonly counters: BrokerCounters;
-  readonly version: string;
   readonly #core: Core;
   readonly #log: Log;
   readonly #clock: Clock;
@@ -146,24 +110,18 @@ export class Broker implements BrokerApi, SystemSource {
   readonly #host: ListenerHost;
   readonly #system: SystemTopics;
   readonly #memory: MemoryWatch;
-  readonly #connections = new Set<Connection>();
-  /** Sockets that are no clients yet, by address and port. */
-  readonly #arrivals = new Set<string>();
-  /** Connections and arrivals of each host. */
-  readonly #addresses = new Map<string, number>();
+  readonly #connections: Connections;
   readonly #listeners = new Set<Listener>();
-  readonly #insiders = new Map<Subscriber, Insider>();
+  readonly #insiders: Insiders;
+  /** What there is of everything, for management. */
+  readonly figures: Figures;
   #policy: BrokerPolicy;
-  #connectedMaximum = 0;
-  readonly #descriptorRoom = descriptorRoom();
   #isClosing = false;
-  readonly #upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
   constructor(options: BrokerOptions) {
     const metrics = options.metrics ?? new Metrics();
     this.#log = options.log ?? silentLog;
     this.#clock = steadyClock(options.clock ?? systemClock);
-    this.version = options.version ?? '0';
     this.counters = brokerCounters(metrics);
     this.#policy = {
       anonymous: options.anonymous ?? false,
@@ -182,36 +140,38 @@ export class Broker implements BrokerApi, SystemSource {
       neverRetained: this.#policy.neverRetained,
       onOverflow: options.onOverflow ?? (() => {}),
     });
-    this.#core.access = this.#policy.access;
+    this.#core.lifecycle.access = this.#policy.access;
+    this.#connections = new Connections(this.#core.limits);
+    this.#insiders = new Insiders(this.#core);
+    this.figures = new Figures(options.version ?? '0', this.#core, this.#connections);
     this.#wheel = new Wheel(this.#clock, (lateMs) => this.#stalled(lateMs));
     this.#users = new Users(this.#clock);
     this.#host = this.#listenerHost(options.authenticationMethods ?? []);
-    this.#upgrade = webSocketUpgrade(
-      this.#host,
-      () => 'web',
-      (host) => this.#isAnonymousAllowed(null, host),
-    );
-    this.#system = new SystemTopics(this, this.#clock, options.systemIntervalMs ?? 10_000, (topic, value) =>
-      this.publish({
-        topic,
-        payload: encoder.encode(value),
-        qos: 0,
-        retain: true,
-        sender: null,
-        stored: false,
-      }),
+    this.#system = new SystemTopics(
+      this.figures,
+      this.#clock,
+      options.systemIntervalMs ?? 10_000,
+      (topic, value) =>
+        this.publish({
+          topic,
+          payload: encoder.encode(value),
+          qos: 0,
+          retain: true,
+          sender: null,
+          stored: false,
+        }),
     );
     this.#memory = new MemoryWatch(
       {
         ...processMemory(),
         setShort: (isShort) => (this.#core.isShort = isShort),
-        cutSlowest: () => this.#cutSlowest(),
+        cutSlowest: () => this.#connections.slowest?.giveUp(QUOTA_EXCEEDED),
       },
       this.#core.limits.maxMemoryBytes,
       this.#clock,
       this.#log,
     );
-    this.#gauges(metrics);
+    this.figures.tell(metrics);
   }
 
   #listenerHost(methods: readonly AuthenticationMethod[]): ListenerHost {
@@ -224,10 +184,10 @@ export class Broker implements BrokerApi, SystemSource {
       wheel: this.#wheel,
       maxPacketBytes: core.limits.maxPacketBytes,
       hasRoom: (host, address) => this.#hasRoom(host, address),
-      arrived: (socket, host, address) => this.#arrived(socket, host, address),
+      arrived: (socket, host, address) => this.#connections.arrived(socket, host, address),
       opened: (connection) => this.#opened(connection),
       hostNames: () => this.#policy.hostNames ?? [],
-      closed: (connection) => this.#closed(connection),
+      closed: (connection) => this.#connections.delete(connection),
       isAnonymousAllowed: (settings, host) => this.#isAnonymousAllowed(settings.anonymous, host),
     };
   }
@@ -245,14 +205,6 @@ export class Broker implements BrokerApi, SystemSource {
     this.#log.warn('the loop stood still: the machine is too busy, or something took too long', {
       lateMs: Math.round(lateMs),
     });
-  }
-
-  #cutSlowest(): void {
-    let slowest: Connection | null = null;
-    for (const connection of this.#connections) {
-      if (connection.pendingBytes > (slowest?.pendingBytes ?? 0)) slowest = connection;
-    }
-    slowest?.giveUp(QUOTA_EXCEEDED);
   }
 
   // ---------------------------------------------------------------- listeners
@@ -276,9 +228,14 @@ export class Broker implements BrokerApi, SystemSource {
     return [...this.#listeners].map((listener) => listener.url);
   }
 
-  /** Takes over a WebSocket upgrade that another HTTP server received. */
-  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    this.#upgrade(request, socket, head);
+  /** For WebSocket upgrades that another HTTP server receives. */
+  async webSocketUpgrade(): Promise<Upgrade> {
+    const { webSocketUpgrade } = await import('./websocket.js');
+    return webSocketUpgrade(
+      this.#host,
+      () => 'web',
+      (host) => this.#isAnonymousAllowed(null, host),
+    );
   }
 
   /** Certificates were renewed on disk. */
@@ -287,44 +244,14 @@ export class Broker implements BrokerApi, SystemSource {
   }
 
   #hasRoom(host: string, address: string): boolean {
-    const isRefused =
-      this.#isClosing || this.#core.isShort || (!this.#arrivals.has(address) && this.#isCrowded(host));
+    const isRefused = this.#isClosing || this.#core.isShort || !this.#connections.hasRoom(host, address);
     if (isRefused) this.counters.refused.value++;
     return !isRefused;
-  }
-
-  #isCrowded(host: string): boolean {
-    const { maxConnections, maxConnectionsPerAddress } = this.#core.limits;
-    return (
-      this.#connections.size + this.#arrivals.size >= Math.min(maxConnections, this.#descriptorRoom) ||
-      (this.#addresses.get(host) ?? 0) >= maxConnectionsPerAddress
-    );
-  }
-
-  #arrived(socket: Socket, host: string, address: string): void {
-    this.#arrivals.add(address);
-    this.#count(host, 1);
-    socket.once('close', () => {
-      if (this.#arrivals.delete(address)) this.#count(host, -1);
-    });
-  }
-
-  #count(host: string, change: 1 | -1): void {
-    const count = (this.#addresses.get(host) ?? 0) + change;
-    if (count > 0) this.#addresses.set(host, count);
-    else this.#addresses.delete(host);
   }
 
   #opened(connection: Connection): void {
     this.counters.connections.value++;
     this.#connections.add(connection);
-    // Who arrived was counted then.
-    if (!this.#arrivals.delete(connection.address)) this.#count(connection.host, 1);
-    this.#connectedMaximum = Math.max(this.#connectedMaximum, this.#connections.size);
-  }
-
-  #closed(connection: Connection): void {
-    if (this.#connections.delete(connection)) this.#count(connection.host, -1);
   }
 
   #isAnonymousAllowed(ofListener: boolean | null, host: string): boolean {
@@ -352,7 +279,7 @@ export class Broker implements BrokerApi, SystemSource {
         : parseUsers(readFileSync(policy.usersFile, 'utf8'), policy.usersFile);
     this.#users.set(users);
     this.#policy = policy;
-    for (const session of this.#core.sessions.values()) {
+    for (const session of this.#core.lifecycle.sessions.values()) {
       session.identity = { ...session.identity, groups: this.#users.groupsOf(session.identity.user) };
     }
     this.#core.setAccess(policy.access, policy.neverRetained);
@@ -367,17 +294,17 @@ export class Broker implements BrokerApi, SystemSource {
             (connection.certificateName !== null || this.#users.has(user)));
       if (!mayStay) connection.giveUp(NOT_AUTHORIZED);
     }
-    for (const session of this.#core.sessions.values()) this.#dropDenied(session);
+    for (const session of this.#core.lifecycle.sessions.values()) this.#dropDenied(session);
   }
 
   /** Subscriptions that the new rules do not give. */
   #dropDenied(session: Session): void {
     for (const [filter, entry] of session.subscriptions ?? []) {
       if (session.rights.maySubscribe(entry.filter)) continue;
-      this.#core.unsubscribe(session, filter);
+      this.#core.lifecycle.unsubscribe(session, filter);
       if (session.isKept) {
         this.#core.store.append({ type: 'Unsubscribed', session: session.number, filter });
-        this.#core.schedule();
+        this.#core.turns.schedule();
       }
     }
   }
@@ -389,63 +316,22 @@ export class Broker implements BrokerApi, SystemSource {
       groups: this.#users.groupsOf(sender.user),
       clientId: sender.clientId,
     };
-    return new Rights(this.#core.access, identity).mayWrite(topic);
+    return new Rights(this.#core.lifecycle.access, identity).mayWrite(topic);
   }
 
-  // ---------------------------------------------------------------- publications of the gateway
+  // ---------------------------------------------------------------- the gateway's own messages
 
-  readonly #incoming: Incoming = {
-    topic: EMPTY,
-    topicStart: 0,
-    topicEnd: 0,
-    properties: EMPTY,
-    propertiesStart: 0,
-    propertiesEnd: 0,
-    payload: EMPTY,
-    payloadStart: 0,
-    payloadEnd: 0,
-    expiresAtMs: 0,
-    position: 0,
-    qos: 0,
-    retain: false,
-    from: null,
-    address: 'gateway',
-    isStored: true,
-    packetIdentifier: 0,
-  };
   /** Publishers are acknowledged once this resolves too; null: nothing to wait for. Asked once a turn. */
   acknowledgeAfter(also: () => Promise<void> | null): void {
-    this.#core.commits.also = also;
+    this.#core.turns.acknowledgeAfter(also);
   }
 
-  /** Whether #incoming is in use: a subscriber may publish while it is handed a message. */
-  #isPublishing = false;
-
   publish(message: Message): void {
-    const bytes = encoder.encode(message.topic);
-    const route = this.#core.routing.find(bytes, 0, bytes.length);
-    if (route === null) return;
-    const properties = message.properties ?? EMPTY;
-    const incoming: Incoming = {
-      ...this.#incoming,
-      topic: bytes,
-      topicEnd: bytes.length,
-      properties,
-      propertiesStart: 0,
-      propertiesEnd: properties.length,
-      payload: message.payload,
-      payloadStart: 0,
-      payloadEnd: message.payload.length,
-      expiresAtMs: message.expiresAtMs ?? 0,
-      qos: message.qos,
-      retain: message.retain,
-      isStored: message.stored ?? true,
-    };
-    this.#core.publish(incoming, route);
+    this.#insiders.publish(message);
   }
 
   handleOf(topic: string): TopicHandle {
-    return this.#core.routing.ownRoute(topic) ?? { topic };
+    return this.#insiders.handleOf(topic);
   }
 
   publishSample(
@@ -457,171 +343,35 @@ export class Broker implements BrokerApi, SystemSource {
     retain: boolean,
     stored: boolean,
   ): void {
-    if (!(handle instanceof Route)) return;
-    const core = this.#core;
-    core.routing.refresh(handle);
-    const incoming = this.#isPublishing ? { ...this.#incoming } : this.#incoming;
-    incoming.topic = handle.bytes;
-    incoming.topicEnd = handle.bytes.length;
-    incoming.payload = bytes;
-    incoming.payloadStart = start;
-    incoming.payloadEnd = end;
-    incoming.qos = qos;
-    incoming.retain = retain;
-    incoming.isStored = stored;
-    this.#isPublishing = true;
-    try {
-      core.publish(incoming, handle);
-    } finally {
-      this.#isPublishing = false;
-    }
+    this.#insiders.publishSample(handle, bytes, start, end, qos, retain, stored);
   }
 
   subscribe(filter: string, subscriber: Subscriber): void {
-    const parsed = parseFilter(filter);
-    if (parsed === null) throw new Error(`not a topic filter: ${filter}`);
-    let owner = this.#insiders.get(subscriber);
-    if (owner === undefined) {
-      owner = new Insider(subscriber);
-      this.#insiders.set(subscriber, owner);
-    }
-    this.#core.subscriptions.add({
-      owner,
-      filter: parsed.filter,
-      share: '',
-      qos: 2,
-      noLocal: false,
-      retainAsPublished: true,
-      identifier: 0,
-    });
-    this.#core.routing.changed();
+    this.#insiders.subscribe(filter, subscriber);
   }
 
   unsubscribe(filter: string, subscriber: Subscriber): void {
-    const owner = this.#insiders.get(subscriber);
-    if (owner === undefined) return;
-    this.#core.subscriptions.remove(owner, filter, '');
-    this.#core.routing.changed();
+    this.#insiders.unsubscribe(filter, subscriber);
   }
 
-  // ---------------------------------------------------------------- management
-
-  /** Every session, connected or not. */
-  *clients(): IterableIterator<ClientInfo> {
-    for (const session of this.#core.sessions.values()) yield this.#infoOf(session);
-  }
-
-  #infoOf(session: Session): ClientInfo {
-    // A holder is a connection of ours.
-    const connection = session.holder as Connection | null;
-    return {
-      clientId: session.clientId,
-      user: session.identity.user,
-      address: connection?.address ?? '',
-      listener: connection?.listener ?? '',
-      isConnected: session.link !== null,
-      version: session.version,
-      keepAliveS: connection?.keepAliveS ?? 0,
-      connectedAtMs: connection?.connectedAtMs ?? 0,
-      sessionExpiryS: session.expiryS,
-      subscriptions: [...(session.subscriptions?.keys() ?? [])],
-      inFlight: session.inFlight.count,
-      queuedMessages: session.queuedMessages,
-      queuedBytes: session.queuedBytes,
-      dropped: session.droppedCount,
-    };
-  }
-
-  /** Cuts a client's connection; with `forget` its session ends, too. Answers whether there was such a client. */
-  disconnect(clientId: string, forget = false): boolean {
-    const session = this.#core.sessions.get(clientId);
-    if (session === undefined) return false;
-    session.holder?.giveUp(ADMINISTRATIVE_ACTION);
-    if (forget) this.#core.endSession(session);
-    return true;
-  }
-
-  retained(filter: string, found: (topic: string, payload: Uint8Array, qos: 0 | 1 | 2) => void): void {
-    this.#core.retained.match(
-      filter,
-      ({ topic, topicStart, topicEnd, payload, payloadStart, payloadEnd, qos }) =>
-        found(
-          decoder.decode(topic.subarray(topicStart, topicEnd)),
-          copyOf(payload, payloadStart, payloadEnd),
-          qos,
-        ),
-    );
+  retained(filter: string, found: (topic: string, payload: Uint8Array, qos: QoS) => void): void {
+    this.#insiders.retained(filter, found);
   }
 
   /** Lets go of a retained message; answers whether there was one. */
   dropRetained(topic: string): boolean {
-    return this.#core.dropRetained(topic);
+    return this.#core.retaining.drop(topic);
   }
 
-  // ---------------------------------------------------------------- numbers
+  // ---------------------------------------------------------------- management
 
-  get connectedCount(): number {
-    return this.#connections.size;
-  }
-
-  get connectedMaximum(): number {
-    return this.#connectedMaximum;
-  }
-
-  get sessionCount(): number {
-    return this.#core.sessions.size;
-  }
-
-  get subscriptionCount(): number {
-    return this.#core.subscriptions.count;
-  }
-
-  get sharedSubscriptionCount(): number {
-    return this.#sum((session) => {
-      let count = 0;
-      for (const entry of session.subscriptions?.values() ?? []) if (entry.share !== '') count++;
-      return count;
-    });
-  }
-
-  get retainedCount(): number {
-    return this.#core.retained.count;
-  }
-
-  get retainedBytes(): number {
-    return this.#core.retained.bytes;
-  }
-
-  get queuedCount(): number {
-    return this.#sum((session) => session.queuedMessages);
-  }
-
-  get queuedBytes(): number {
-    return this.#sum((session) => session.queuedBytes);
-  }
-
-  get inFlightCount(): number {
-    return this.#sum((session) => session.inFlight.count);
-  }
-
-  #sum(of: (session: Session) => number): number {
-    let sum = 0;
-    for (const session of this.#core.sessions.values()) sum += of(session);
-    return sum;
-  }
-
-  #gauges(metrics: Metrics): void {
-    metrics.gauge('mqtt_clients_connected', 'Connections open now.', () => this.connectedCount);
-    metrics.gauge('mqtt_sessions', 'Sessions, connected or kept.', () => this.sessionCount);
-    metrics.gauge('mqtt_subscriptions', 'Subscriptions of all sessions.', () => this.subscriptionCount);
-    metrics.gauge('mqtt_retained_messages', 'Retained messages.', () => this.retainedCount);
-    metrics.gauge('mqtt_retained_bytes', 'Bytes of retained messages.', () => this.retainedBytes);
-    metrics.gauge('mqtt_queued_messages', 'Messages that wait for their session.', () => this.queuedCount);
-    metrics.gauge(
-      'mqtt_queued_bytes',
-      'Bytes of messages that wait for their session.',
-      () => this.queuedBytes,
-    );
+  /** Cuts a client's connection; with `forget` its session ends, too. Answers whether there was such a client. */
+  disconnect(clientId: string, forget = false): boolean {
+    const session = this.#core.lifecycle.sessions.get(clientId);
+    if (session === undefined) return false;
+    session.holder?.giveUp(ADMINISTRATIVE_ACTION);
+    if (forget) this.#core.lifecycle.end(session);
+    return true;
   }
 
   // ---------------------------------------------------------------- the end
@@ -639,7 +389,7 @@ export class Broker implements BrokerApi, SystemSource {
       if (connection.session !== null) connection.session.will = null;
       connection.giveUp(SERVER_SHUTTING_DOWN);
     }
-    this.#core.flush();
+    this.#core.turns.flush();
     this.#core.stop();
     await this.#core.store.close();
   }

@@ -118,13 +118,13 @@ export class Admission {
     }
     const clientId = request.clientId === '' ? `auto-${randomBytes(12).toString('hex')}` : request.clientId;
     const identity = { user: verdict.user, groups: verdict.groups, clientId };
-    const known = this.#core.sessions.get(clientId);
+    const known = this.#core.lifecycle.sessions.get(clientId);
     // A session belongs to the user that made it: nobody gets another's messages by his client identifier.
     if (known !== undefined && known.identity.user !== identity.user) {
       refuse(client, request, CLIENT_IDENTIFIER_NOT_VALID, 'the client identifier belongs to another user');
       return;
     }
-    if (known === undefined && this.#core.sessions.size >= this.#core.limits.maxSessions) {
+    if (known === undefined && this.#core.lifecycle.sessions.size >= this.#core.limits.maxSessions) {
       refuse(client, request, QUOTA_EXCEEDED, 'there are too many sessions');
       return;
     }
@@ -141,38 +141,38 @@ export class Admission {
     const { version } = request;
     const expiryS = this.#expiryOf(request);
     // What the store has already is resumed on a full disk too: fetching the queue is what makes room.
-    const isResumed = !request.cleanStart && core.sessions.get(clientId)?.isKept === true;
+    const isResumed = !request.cleanStart && core.lifecycle.sessions.get(clientId)?.isKept === true;
     if (expiryS > 0 && !isResumed && !core.store.isHealthy) {
       refuse(client, request, QUOTA_EXCEEDED, 'the store takes nothing now, so no session can be kept');
       return;
     }
-    core.sessions.get(clientId)?.holder?.giveUp(TAKEN_OVER);
-    let session: Session | undefined = core.sessions.get(clientId);
+    core.lifecycle.sessions.get(clientId)?.holder?.giveUp(TAKEN_OVER);
+    let session: Session | undefined = core.lifecycle.sessions.get(clientId);
     let isChange = expiryS > 0;
     if (session !== undefined && request.cleanStart) {
       isChange ||= session.isKept;
-      core.endSession(session);
+      core.lifecycle.end(session);
       session = undefined;
     }
     const isPresent = session !== undefined;
     if (session !== undefined) {
-      core.resumeSession(session, identity, version, expiryS);
+      core.lifecycle.resume(session, identity, version, expiryS);
       isChange = true;
-    } else session = core.openSession(clientId, identity, version, expiryS);
+    } else session = core.lifecycle.open(clientId, identity, version, expiryS);
     const { will } = request;
     if (will !== null && !this.#mayLeave(session, decoder.decode(will.topic))) {
-      if (isPresent) core.leaveSession(session);
-      else core.endSession(session);
+      if (isPresent) core.lifecycle.leave(session);
+      else core.lifecycle.end(session);
       core.counters.denied.value++;
       refuse(client, request, NOT_AUTHORIZED, 'no right to publish the will');
       return;
     }
-    core.setWill(session, will);
+    core.lifecycle.setWill(session, will);
     const owner = session;
     // The will of a connection that is refused is not published, and a session made for it ends with it.
     const withdraw = (): void => {
       owner.will = null;
-      if (!isPresent) core.endSession(owner);
+      if (!isPresent) core.lifecycle.end(owner);
     };
     const keepAliveS = this.#keepAliveOf(request);
     client.hold(session, request, keepAliveS);

@@ -4,6 +4,7 @@
  */
 import { messageOf } from '../errors.js';
 import { receiveAcknowledgement } from './acknowledge.js';
+import { Aliases } from './aliases.js';
 import type { Authentication } from './authentication.js';
 import type { DoorPolicy, Newcomer } from './client.js';
 import { acknowledgementLength, PUBACK, PUBCOMP, type Publication, writeAcknowledgement } from './codec.js';
@@ -29,6 +30,7 @@ import {
 } from './packets.js';
 import { PROTOCOL_ERROR } from './properties.js';
 import type { Publishing } from './publish.js';
+import { Rates } from './rates.js';
 import type { Route } from './route.js';
 import type { Session } from './session.js';
 import { receiveSubscribe, receiveUnsubscribe } from './subscribe.js';
@@ -55,6 +57,10 @@ export interface Peer {
 }
 
 const KEEP_ALIVE_TIMEOUT = 0x8d;
+/** However far a client is over its rate, it is read from again after this. */
+const RATE_WAIT_MAX_MS = 10_000;
+/** Topic aliases set towards one client. */
+const ALIASES_MAX = 256;
 
 export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   readonly #host: ConnectionHost;
@@ -83,15 +89,13 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   /** `pending` while a CONNECT or an AUTH before CONNACK is thought about, `asked` while the answer to AUTH is out. */
   #state: 'new' | 'pending' | 'asked' | 'open' | 'closed' = 'new';
   #wantsReasons = true;
-  #aliasMaximum = 0;
-  #aliasesOut: Map<string, number> | null = null;
-  /** Topic of the alias that was proposed last. */
-  #proposed = '';
+  /** Towards the client; null: it takes none. */
+  #aliasesOut: Aliases | null = null;
   #isPaused = false;
   /** It sent more than its rates allow. */
   #isSlowed = false;
-  /** Tokens left of the client's rates; null: no rate is limited. */
-  #rates: { messages: number; bytes: number; atMs: number } | null = null;
+  /** Null: it may send as fast as it can. */
+  #rates: Rates | null = null;
 
   constructor(host: ConnectionHost, transport: Transport, peer: Peer) {
     this.#host = host;
@@ -100,7 +104,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     this.#peer = peer;
     const { limits } = host.core;
     this.#framer = new Framer(this, CONNECT_ONLY, limits.maxConnectBytes);
-    this.outbox = new Outbox(transport, host.core.arena, this);
+    this.outbox = new Outbox(transport, host.core.turns.arena, this);
     this.lastTick = host.wheel.now;
     this.dueTicks = Wheel.ticksOf(limits.connectTimeoutMs);
     host.wheel.watch(this);
@@ -145,7 +149,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   receive(bytes: Uint8Array, start: number, end: number): void {
     if (this.#state === 'closed') return;
     this.#core.counters.bytesReceived.value += end - start;
-    this.#core.beginReading();
+    this.#core.turns.beginReading();
     try {
       const refused = this.#framer.push(bytes, start, end);
       this.#host.publishing.flush();
@@ -180,33 +184,14 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     if (this.#framer.isStopped) this.pause();
     else if (this.#hasUnsent(this.#core.readStopBytes)) this.pause();
     else if (this.#waitsForDisk) this.pause();
-    else if (this.#core.isTurnOver) this.#waitForTurn();
+    else if (this.#core.turns.isTurnOver) this.#waitForTurn();
     const rates = this.#rates;
     if (rates === null || this.#state !== 'open') return;
-    rates.bytes -= bytes;
-    this.#obeyRates(rates);
-  }
-
-  #obeyRates(rates: { messages: number; bytes: number; atMs: number }): void {
-    const { limits, clock } = this.#core;
-    const nowMs = clock.monotonicMs();
-    const passedS = (nowMs - rates.atMs) / 1000;
-    rates.atMs = nowMs;
-    const { messagesPerSecond, bytesPerSecond } = limits;
-    let waitS = 0;
-    // A burst of five seconds is free.
-    if (messagesPerSecond < Infinity) {
-      rates.messages = Math.min(rates.messages + passedS * messagesPerSecond, messagesPerSecond * 5);
-      waitS = -rates.messages / messagesPerSecond;
-    }
-    if (bytesPerSecond < Infinity) {
-      rates.bytes = Math.min(rates.bytes + passedS * bytesPerSecond, bytesPerSecond * 5);
-      waitS = Math.max(waitS, -rates.bytes / bytesPerSecond);
-    }
+    const waitS = rates.waitS(bytes);
     if (waitS <= 0) return;
     this.#isSlowed = true;
     this.#transport.pause();
-    clock.after(Math.min(waitS * 1000, 10_000), () => {
+    this.#core.clock.after(Math.min(waitS * 1000, RATE_WAIT_MAX_MS), () => {
       this.#isSlowed = false;
       this.#readOn();
     });
@@ -215,7 +200,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   /** One who sends without end must not have the loop to itself. */
   #waitForTurn(): void {
     this.#transport.pause();
-    this.#core.afterTurn(() => this.#readOn());
+    this.#core.turns.afterTurn(() => this.#readOn());
   }
 
   /** Reads again, unless there is another reason not to. */
@@ -225,7 +210,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
 
   /** It has put off more than the disk takes: nothing more is read from it until that is kept. */
   get #waitsForDisk(): boolean {
-    return this.#owedCount > 0 && this.#core.isBacklogged;
+    return this.#owedCount > 0 && this.#core.turns.isBacklogged;
   }
 
   /** Bytes that the kernel has not taken. */
@@ -251,7 +236,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   }
 
   becameDirty(outbox: Outbox): void {
-    this.#core.markDirty(outbox);
+    this.#core.turns.markDirty(outbox);
   }
 
   /** Called by the outbox before it writes: what waits in the session goes along. */
@@ -269,7 +254,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     const type = (bytes[start] ?? 0) >> 4;
     this.#core.counters.packetsReceived.value++;
     if (type === 3) {
-      if (this.#rates !== null) this.#rates.messages--;
+      this.#rates?.countMessage();
       return this.#host.publishing.receive(this, bytes, start, body, end);
     }
     // Runs are handed on before anything else happens, in the order of the packets.
@@ -347,7 +332,8 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     this.keepAliveS = keepAliveS;
     this.maxPacketBytes = request.maximumPacketBytes;
     this.receiveMaximum = Math.min(request.receiveMaximum, limits.maxInflight);
-    this.#aliasMaximum = Math.min(request.topicAliasMaximum, 256);
+    if (request.topicAliasMaximum > 0)
+      this.#aliasesOut = new Aliases(Math.min(request.topicAliasMaximum, ALIASES_MAX));
     this.#wantsReasons = request.wantsProblemInformation;
   }
 
@@ -360,10 +346,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     this.#framer.firstBytes = CLIENT_PACKETS;
     this.#framer.maxBytes = limits.maxPacketBytes;
     this.#framer.isMinimal = this.version === 5;
-    if (limits.messagesPerSecond < Infinity || limits.bytesPerSecond < Infinity) {
-      const { messagesPerSecond, bytesPerSecond } = limits;
-      this.#rates = { messages: messagesPerSecond * 5, bytes: bytesPerSecond * 5, atMs: clock.monotonicMs() };
-    }
+    this.#rates = Rates.of(limits, clock);
     this.send(connack);
     session.attach(this);
     this.lastTick = this.#host.wheel.now;
@@ -471,7 +454,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     this.#transport.end();
     if (session !== null && session.holder === this) {
       session.holder = null;
-      this.#core.leaveSession(session);
+      this.#core.lifecycle.leave(session);
     }
     this.#host.closed(this);
   }
@@ -490,13 +473,13 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     if (isOwed || this.#owedCount > 0) {
       this.#owedCount++;
       if (isLast(first, reason)) this.unfinishedCount++;
-      this.#core.owe(this, owedAcknowledgement(first, packetIdentifier, reason));
+      this.#core.turns.owe(this, owedAcknowledgement(first, packetIdentifier, reason));
     } else this.#sendAcknowledgement(first, packetIdentifier, reason);
   }
 
   awaitCommit(then: (isKept: boolean) => void): void {
     this.#owedCount++;
-    this.#core.owe(this, (isKept) => {
+    this.#core.turns.owe(this, (isKept) => {
       this.#owedCount--;
       if (this.#owedCount === 0 && this.#isPaused) this.drained();
       then(isKept);
@@ -543,25 +526,11 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   }
 
   aliasOf(publication: Publication): number {
-    if (this.#aliasMaximum === 0) return 0;
-    const topic = Buffer.from(
-      publication.topic.buffer,
-      publication.topic.byteOffset + publication.topicStart,
-      publication.topicEnd - publication.topicStart,
-    ).toString('latin1');
-    // An alias costs three bytes each time and saves the topic.
-    if (topic.length <= 3) return 0;
-    const aliases = (this.#aliasesOut ??= new Map());
-    const known = aliases.get(topic);
-    if (known !== undefined) return known;
-    if (aliases.size >= this.#aliasMaximum) return 0;
-    this.#proposed = topic;
-    return -(aliases.size + 1);
+    return this.#aliasesOut === null ? 0 : this.#aliasesOut.of(publication);
   }
 
   noteAlias(): void {
-    const aliases = this.#aliasesOut;
-    if (aliases !== null) aliases.set(this.#proposed, aliases.size + 1);
+    this.#aliasesOut?.note();
   }
 }
 

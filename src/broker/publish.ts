@@ -5,7 +5,8 @@
  */
 import type { Client } from './client.js';
 import { PUBACK, PUBCOMP, PUBREC, PublishWriter } from './codec.js';
-import type { Core, Incoming } from './core.js';
+import type { Core } from './core.js';
+import { emptyIncoming } from './incoming.js';
 import { IN, MALFORMED, PROPERTY, PROTOCOL_ERROR, PropertyWalk, withoutHopProperties } from './properties.js';
 import type { Receiver, Route } from './route.js';
 import type { Session } from './session.js';
@@ -37,25 +38,7 @@ export class Publishing {
   readonly #walk = new PropertyWalk();
   readonly #writer = new PublishWriter();
   readonly #run: Run = { client: null, route: null, bytes: EMPTY, start: 0, end: 0, count: 0, longest: 0 };
-  readonly #incoming: Incoming = {
-    topic: EMPTY,
-    topicStart: 0,
-    topicEnd: 0,
-    properties: EMPTY,
-    propertiesStart: 0,
-    propertiesEnd: 0,
-    payload: EMPTY,
-    payloadStart: 0,
-    payloadEnd: 0,
-    expiresAtMs: 0,
-    position: 0,
-    qos: 0,
-    retain: false,
-    from: null,
-    address: '',
-    isStored: true,
-    packetIdentifier: 0,
-  };
+  readonly #incoming = emptyIncoming();
 
   constructor(core: Core) {
     this.#core = core;
@@ -162,7 +145,7 @@ export class Publishing {
         link.outbox.appendSlice(other.buffer, other.start, other.end);
       } else if (receivers.length === 1) link.outbox.append(run.bytes, run.start, run.end);
       else {
-        const { arena } = this.#core;
+        const { arena } = this.#core.turns;
         if (sharedAt < 0) {
           sharedAt = arena.reserve(run.end - run.start);
           arena.buffer.set(run.bytes.subarray(run.start, run.end), sharedAt);
@@ -180,7 +163,7 @@ export class Publishing {
   /** The run for clients of the other version: the empty property length is put in, or taken out. */
   #translate(version: 4 | 5): Translated {
     const { bytes, start, end, count } = this.#run;
-    const { arena } = this.#core;
+    const { arena } = this.#core.turns;
     const most = end - start + count * 2;
     const to = arena.reserve(most);
     const { buffer } = arena;
@@ -334,8 +317,8 @@ export class Publishing {
 
   /** Nobody acknowledges it, but its retained copy waits for the disk: the sender must not outrun that. */
   #publishOnce(client: Client, route: Route): void {
-    const outcome = this.#core.publish(this.#incoming, route);
-    if (outcome === 'owed' && this.#core.isBacklogged) client.awaitCommit(() => {});
+    const outcome = this.#core.delivery.publish(this.#incoming, route);
+    if (outcome === 'owed' && this.#core.turns.isBacklogged) client.awaitCommit(() => {});
   }
 
   #receiveOnce(client: Client, session: Session, route: Route): boolean {
@@ -349,7 +332,7 @@ export class Publishing {
       client.acknowledge(PUBACK, packetIdentifier, NOT_AUTHORIZED, false);
       return true;
     }
-    const outcome = this.#core.publish(incoming, route);
+    const outcome = this.#core.delivery.publish(incoming, route);
     if (outcome === 'refused') {
       if (client.version === 5) client.acknowledge(PUBACK, packetIdentifier, QUOTA_EXCEEDED, false);
       return true;
@@ -381,7 +364,7 @@ export class Publishing {
       client.acknowledge(PUBREC, packetIdentifier, NOT_AUTHORIZED, false);
       return true;
     }
-    const outcome = this.#core.publish(incoming, route);
+    const outcome = this.#core.delivery.publish(incoming, route);
     if (outcome === 'refused') {
       if (client.version === 5) client.acknowledge(PUBREC, packetIdentifier, QUOTA_EXCEEDED, false);
       return true;
@@ -415,7 +398,7 @@ export class Publishing {
     }
     if (session.isKept) {
       this.#core.store.append({ type: 'Released', session: session.number, packetIdentifier });
-      this.#core.schedule();
+      this.#core.turns.schedule();
     }
     client.acknowledge(PUBCOMP, packetIdentifier, 0, session.isKept);
   }

@@ -2,6 +2,7 @@
  * What one topic leads to: receivers, shared groups, in-process subscribers. Found by the topic's bytes, in a bounded
  * table where a newcomer takes the place of whoever has its slot; built again when subscriptions or rights changed.
  */
+import type { Receiver as KeptReceiver } from '../store/store.js';
 import type { Subscriber, Subscription } from './message.js';
 import type { Place } from './retained.js';
 import type { Session } from './session.js';
@@ -52,6 +53,8 @@ export class Route {
   isPlain = true;
   /** Some receiver is, or may be, a kept session at QoS 1 or 2. */
   hasKept = false;
+  /** Kept receivers by the publication's QoS, once they were asked for. */
+  #kept: (readonly KeptReceiver[] | undefined)[] | null = null;
   /** Commands and the like: never kept as retained. */
   isNeverRetained = false;
   /** Clients never write here. */
@@ -70,10 +73,26 @@ export class Route {
     this.receivers = receivers.length === 0 ? NOBODY : receivers;
     this.groups = groups.length === 0 ? NO_GROUPS : groups;
     this.insiders = insiders.length === 0 ? NO_INSIDERS : insiders;
+    this.#kept = null;
     this.isPlain = groups.length === 0 && insiders.length === 0;
     this.hasKept =
       receivers.some((receiver) => receiver.session.isKept && receiver.qos > 0) ||
       groups.some((group) => group.members.some(({ session, entry }) => session.isKept && entry.qos > 0));
+  }
+
+  /**
+   * The receivers that are kept, as the store names them, for a publication without RETAIN and to a topic without shared
+   * subscriptions; null: it depends on who publishes (No Local).
+   */
+  keptReceivers(qos: 1 | 2): readonly KeptReceiver[] | null {
+    const known = this.#kept?.[qos];
+    if (known !== undefined) return known;
+    if (this.receivers.some(({ own }) => own !== undefined)) return null;
+    const kept = this.receivers
+      .filter((receiver) => receiver.session.isKept && receiver.qos > 0)
+      .map((receiver) => keptReceiverOf(receiver, qos, false));
+    (this.#kept ??= [])[qos] = kept;
+    return kept;
   }
 
   /** Whether a message to it goes anywhere. */
@@ -88,6 +107,21 @@ export class Route {
     for (let i = own.length - 1; i >= 0; i--) if (own[i] !== bytes[start + i]) return false;
     return true;
   }
+}
+
+/** A receiver at QoS 1 or 2 as the store names it. */
+export function keptReceiverOf(
+  { session, qos, retainAsPublished, identifiers }: Receiver,
+  publishedQos: 1 | 2,
+  retain: boolean,
+): KeptReceiver {
+  return {
+    session: session.number,
+    // The caller looked.
+    qos: (qos < publishedQos ? qos : publishedQos) as 1 | 2,
+    retain: retain && retainAsPublished,
+    identifiers,
+  };
 }
 
 const SLOTS_MIN = 1024;

@@ -1,9 +1,10 @@
 /** SUBSCRIBE and UNSUBSCRIBE: each filter of a packet in turn, as if it had come alone [MQTT-3.8.4-5]. */
 import type { Client } from './client.js';
-import { type Core, entryOf } from './core.js';
+import type { Core } from './core.js';
 import { decodeSubscribe, decodeUnsubscribe, encodeSuback, encodeUnsuback } from './packets.js';
 import { MALFORMED, PROTOCOL_ERROR } from './properties.js';
 import type { Session } from './session.js';
+import { entryOf } from './subscriptions.js';
 import { type ParsedFilter, parseFilter } from './topic.js';
 
 const NOT_AUTHORIZED = 0x87;
@@ -73,13 +74,13 @@ function subscribeOne(
     return QUOTA_EXCEEDED;
   if (session.isKept && !core.store.isHealthy) return QUOTA_EXCEEDED;
   const entry = entryOf(session, parsed, options, identifier);
-  core.subscribe(session, text, entry);
+  core.lifecycle.subscribe(session, text, entry);
   if (session.isKept) {
     core.store.append({ type: 'Subscribed', session: session.number, filter: text, options, identifier });
   }
   const handling = options >> 4;
   if (parsed.share === '' && (handling === 0 || (handling === 1 && known === undefined))) {
-    core.feedRetained(session, entry);
+    core.retaining.feed(session, entry);
   }
   return entry.qos;
 }
@@ -100,7 +101,7 @@ export function receiveUnsubscribe(
     return fail(client, MALFORMED, 'a topic filter of UNSUBSCRIBE is not valid');
   }
   const codes = request.filters.map((filter) => {
-    if (!core.unsubscribe(session, filter)) return NO_SUBSCRIPTION_EXISTED;
+    if (!core.lifecycle.unsubscribe(session, filter)) return NO_SUBSCRIPTION_EXISTED;
     if (session.isKept) core.store.append({ type: 'Unsubscribed', session: session.number, filter });
     return 0;
   });

@@ -16,6 +16,25 @@ export interface Entry<Owner> {
   readonly identifier: number;
 }
 
+/** Options byte of a subscription, as in SUBSCRIBE, as an entry of the trie. */
+export function entryOf<Owner>(
+  owner: Owner,
+  parsed: { readonly share: string; readonly filter: string },
+  options: number,
+  identifier: number,
+): Entry<Owner> {
+  return {
+    owner,
+    filter: parsed.filter,
+    share: parsed.share,
+    // Two bits, checked not to be 3.
+    qos: (options & 3) as 0 | 1 | 2,
+    noLocal: (options & 4) !== 0,
+    retainAsPublished: (options & 8) !== 0,
+    identifier,
+  };
+}
+
 class Level<Owner> {
   children: Map<string, Level<Owner>> | null = null;
   plus: Level<Owner> | null = null;

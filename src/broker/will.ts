@@ -1,5 +1,5 @@
 /**
- * Will messages: what a client leaves behind, published when it is lost. When that is, connect.ts and core.ts decide.
+ * Will messages: what a client leaves behind, published when it is lost. When that is, connect.ts and lifecycle.ts decide.
  * A will is kept from CONNECT on, of clean sessions too: when the process dies, all its clients have lost it.
  */
 import type { Clock } from '../clock.js';

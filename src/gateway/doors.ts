@@ -55,7 +55,7 @@ function webDoor(
           anonymous: plant.broker.anonymous,
         },
         setup,
-        upgrade: (request, socket, head) => broker.upgrade(request, socket, head),
+        upgrade: await broker.webSocketUpgrade(),
       });
       return { url: await server.listen(), close: () => server.close() };
     },

@@ -151,7 +151,7 @@ export class Gateway {
       reload: () => this.reload(),
       plant: () => plantView(this.#plant, version),
       statistics: () => statisticsView(this.#plant, (bus) => this.#status.busFigures(bus)),
-      clients: () => [...this.#broker.clients()],
+      clients: () => [...this.#broker.figures.clients()],
       disconnect: ({ fields }) => ({ found: this.#broker.disconnect(String(fields.get('client'))) }),
       uplinks: () => ({ uplinks: this.#uplinks.about() }),
       history: ({ fields }) => historyView(this.#plant, this.#history, fields.get('topics')),

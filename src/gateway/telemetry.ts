@@ -2,7 +2,8 @@
  * Samples on their way from the field to the broker: a parcel's records, each to the topic its index names. One array
  * look-up a sample and no object; what is made once per topic is made when the plant is taken.
  */
-import type { BrokerApi, TopicHandle } from '../broker/broker.js';
+import type { BrokerApi } from '../broker/broker.js';
+import type { TopicHandle } from '../broker/insiders.js';
 import type { Plant, Tag } from '../config/plant.js';
 import type { Counter, Metrics } from '../metrics.js';
 import type { ParcelReader } from '../poller/parcel.js';

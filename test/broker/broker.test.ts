@@ -8,7 +8,7 @@ import { after, describe, test } from 'node:test';
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import { WebSocket } from 'ws';
 import { Broker, type BrokerOptions } from '../../src/broker/broker.js';
-import type { ListenerSettings } from '../../src/broker/listener.js';
+import type { ListenerSettings } from '../../src/broker/door.js';
 import type { Message, Subscriber } from '../../src/broker/message.js';
 import { userLine } from '../../src/broker/users.js';
 import { MemoryStore } from '../../src/store/memory.js';
@@ -222,7 +222,7 @@ describe('listeners', () => {
     await two.subscribeAsync('t', { qos: 2 });
     await one.publishAsync('t', 'y'.repeat(200_000), { qos: 2 });
     await until('the message', () => two.got.length === 1 && two.got[0]?.text.length === 200_000);
-    assert.deepEqual([...broker.clients()].map(({ user }) => user), ['anna', 'anna']); // prettier-ignore
+    assert.deepEqual([...broker.figures.clients()].map(({ user }) => user), ['anna', 'anna']); // prettier-ignore
     await assert.rejects(joinAs(url, { ca: mutual.ca }));
     const before = await serial(url);
     leaf('server');
@@ -288,7 +288,7 @@ describe('listeners', () => {
     await until('the silent one is closed', () => second.closed(), 3000);
     assert.equal(second.received().length, 0);
     assert.ok(!first.closed());
-    assert.equal(broker.connectedCount, 2);
+    assert.equal(broker.figures.connectedCount, 2);
   });
 });
 
@@ -366,7 +366,7 @@ describe('who may do what', () => {
     });
     await until('our own', () => client.got.length > 0);
     assert.deepEqual(client.got, [{ topic: '$SYS/broker/x', text: 'ours', retain: false }]);
-    assert.equal(broker.retainedCount, 1);
+    assert.equal(broker.figures.retainedCount, 1);
   });
 });
 
@@ -388,7 +388,7 @@ describe('the gateway in the same process', () => {
     assert.equal(seen[0]?.sender?.clientId, 'operator');
     assert.ok((seen[0]?.expiresAtMs ?? 0) > Date.now());
     assert.deepEqual([...(seen[0]?.properties ?? [])], [0x26, 0, 1, 107, 0, 1, 118]);
-    assert.equal(broker.retainedCount, 0);
+    assert.equal(broker.figures.retainedCount, 0);
     broker.unsubscribe('gw/set/#', subscriber);
     await client.subscribeAsync('gw/data/#', { qos: 1 });
     const handle = broker.handleOf('gw/data/t');
@@ -408,16 +408,16 @@ describe('the gateway in the same process', () => {
     const { broker, url, port } = await start();
     const client = await joinAs(url, { clientId: 'one', properties: { sessionExpiryInterval: 100 } });
     await client.subscribeAsync('a/#');
-    const [info] = [...broker.clients()];
+    const [info] = [...broker.figures.clients()];
     assert.deepEqual(
       [info?.clientId, info?.isConnected, info?.version, info?.subscriptions],
       ['one', true, 5, ['a/#']],
     );
     assert.ok(broker.disconnect('one'));
     await until('it is cut', () => !client.connected);
-    assert.equal([...broker.clients()][0]?.isConnected, false);
+    assert.equal([...broker.figures.clients()][0]?.isConnected, false);
     assert.ok(broker.disconnect('one', true));
-    assert.equal(broker.sessionCount, 0);
+    assert.equal(broker.figures.sessionCount, 0);
     const last = await raw(port, CONNECT5('last'));
     await until('CONNACK', () => last.received().length > 0);
     await broker.close();
@@ -454,7 +454,7 @@ describe('limits', () => {
     const stuck = await raw(port, CONNECT5('stuck'));
     await until('CONNACK', () => stuck.received().length > 0);
     stuck.socket.write(Uint8Array.from([0x82, 7, 0, 2, 0, 0, 1, 116, 0]));
-    await until('subscribed', () => broker.subscriptionCount > 0);
+    await until('subscribed', () => broker.figures.subscriptionCount > 0);
     stuck.socket.pause();
     const reader = await joinAs(url);
     await reader.subscribeAsync('t');
@@ -483,7 +483,7 @@ describe('limits', () => {
     }
     await until('it is told', () => told.reduce((sum, [, dropped]) => sum + dropped, 0) === 7);
     assert.equal(told[0]?.[0], 'kept');
-    assert.equal(broker.queuedCount, 5);
+    assert.equal(broker.figures.queuedCount, 5);
     const back = await joinAs(url, options);
     await until('the newest', () => back.got.length === 5);
     assert.deepEqual(back.got.map(({ text }) => text), ['7', '8', '9', '10', '11']); // prettier-ignore

@@ -102,7 +102,7 @@ test('readers who do not keep up are bounded together, not only each', async (co
     context.after(() => slow.destroy());
     slow.write(wire.connect({ version: 4, clientId: `slow${index}`, keepAliveS: 0 }));
     slow.write(wire.subscribe(4, 1, [['a', 1]]));
-    await until('the subscription', () => broker.subscriptionCount === index + 1);
+    await until('the subscription', () => broker.figures.subscriptionCount === index + 1);
     slow.pause();
   }
   const payload = Buffer.alloc(100_000);

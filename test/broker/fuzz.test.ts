@@ -84,9 +84,9 @@ test(`${COUNT} mutated packets harm nobody`, async () => {
     connection.receive(bytes, 0, bytes.length);
   };
   const settle = async (): Promise<void> => {
-    core.flush();
+    core.turns.flush();
     await new Promise((resolve) => setImmediate(resolve));
-    core.flush();
+    core.turns.flush();
   };
 
   const got: number[] = [];

@@ -3,11 +3,13 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import mqttPacket, { type Packet } from 'mqtt-packet';
 import type { Owed } from '../../src/broker/commits.js';
-import { Core, entryOf, type Incoming } from '../../src/broker/core.js';
+import { Core } from '../../src/broker/core.js';
 import { brokerCounters } from '../../src/broker/counters.js';
+import { incomingOf } from '../../src/broker/incoming.js';
 import { DEFAULT_LIMITS, type BrokerLimits } from '../../src/broker/limits.js';
 import { Outbox } from '../../src/broker/outbox.js';
 import type { Link, Session } from '../../src/broker/session.js';
+import { entryOf } from '../../src/broker/subscriptions.js';
 import { silentLog } from '../../src/log.js';
 import { Metrics } from '../../src/metrics.js';
 import { MemoryStore } from '../../src/store/memory.js';
@@ -58,8 +60,8 @@ class TestLink implements Link {
       end: () => {},
       destroy: () => {},
     };
-    this.outbox = new Outbox(transport, core.arena, {
-      becameDirty: (outbox) => core.markDirty(outbox),
+    this.outbox = new Outbox(transport, core.turns.arena, {
+      becameDirty: (outbox) => core.turns.markDirty(outbox),
       beforeFlush: () => {
         if (session.link === this) session.pump();
       },
@@ -87,19 +89,14 @@ function publish(core: Core, topic: string, payload: string, qos: 0 | 1 | 2, exp
   const bytes = encoder.encode(topic);
   const content = encoder.encode(payload);
   const route = core.routing.find(bytes, 0, bytes.length) ?? assert.fail(topic);
-  const incoming: Incoming = {
-    topic: bytes, topicStart: 0, topicEnd: bytes.length,
-    properties: new Uint8Array(0), propertiesStart: 0, propertiesEnd: 0,
-    payload: content, payloadStart: 0, payloadEnd: content.length,
-    expiresAtMs, position: 0, qos, retain: false, from: null, address: '', isStored: true, packetIdentifier: 0,
-  }; // prettier-ignore
-  core.publish(incoming, route);
+  const incoming = incomingOf(bytes, content, new Uint8Array(0), { expiresAtMs, qos });
+  core.delivery.publish(incoming, route);
 }
 
 /** Lets commits and slices come in until nothing moves any more. */
 async function settle(core: Core): Promise<void> {
   for (let i = 0; i < 8; i++) {
-    core.flush();
+    core.turns.flush();
     await Promise.resolve();
     await Promise.resolve();
     await Promise.resolve();
@@ -107,8 +104,8 @@ async function settle(core: Core): Promise<void> {
 }
 
 function kept(core: Core, expiryS: number): Session {
-  const session = core.openSession('c', { user: '', groups: [], clientId: 'c' }, 4, expiryS);
-  core.subscribe(session, 't', entryOf(session, { share: '', filter: 't' }, 2, 0));
+  const session = core.lifecycle.open('c', { user: '', groups: [], clientId: 'c' }, 4, expiryS);
+  core.lifecycle.subscribe(session, 't', entryOf(session, { share: '', filter: 't' }, 2, 0));
   return session;
 }
 
@@ -203,13 +200,13 @@ describe('a kept session', () => {
         const receiver = new Receiver();
         const qosOf: number[] = [];
         const cut = (): void => {
-          if (session.link !== null) core.leaveSession(session);
+          if (session.link !== null) core.lifecycle.leave(session);
           receiver.open.clear();
         };
         const connect = (receiveMaximum: number): void => {
           cut();
           receiver.receiveMaximum = receiveMaximum;
-          core.resumeSession(session, session.identity, 4, 1000);
+          core.lifecycle.resume(session, session.identity, 4, 1000);
           const link: TestLink = new TestLink(core, session, receiveMaximum, (packet) => {
             if (session.link === link) receiver.take(packet);
           });

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { connectAsync } from 'mqtt';
 import { SimulatedPlant } from '../../src/simulator/plant.js';
 import { Daemon } from '../support/daemon.js';
 import { FarSide } from '../support/farside.js';
@@ -108,6 +109,58 @@ uplinks:
   await client.subscribeAsync('a/#', { qos: 1 });
   await daemon.start();
   await until('all that was acknowledged', () => acknowledged.every((value) => got.has(value)), 20_000);
+});
+
+test('a command from the far side is told with the uplink as its author, who gets no right to answers elsewhere', async (t) => {
+  const cleanups: (() => unknown)[] = [];
+  t.after(async () => {
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  });
+  const plant = await SimulatedPlant.start({
+    buses: [{ name: 'plc', link: { kind: 'tcp' }, units: [{ unitId: 1, values: [COUNTER] }] }],
+  });
+  cleanups.push(() => plant.stop());
+  const { port } = await socketOf(plant, 'plc');
+  const far = await FarSide.create(cleanups);
+  await far.start();
+  const daemon = new Daemon(
+    configOf(port, far.url).replace('report: always', 'report: always, write: true').replace(
+      'anonymous: true',
+      'anonymous: true\n  access: [{ allow: [read], topic: "#" }, { allow: [write], topic: "answers/#" }]',
+    ) + '    in: [{ from: "orders/press/count", to: "holdfast/p7/set/press/count" }]\n', // prettier-ignore
+  );
+  cleanups.push(async () => {
+    await daemon.stop();
+    await daemon.remove();
+  });
+  await daemon.start();
+  const here = await connectAsync(`mqtt://127.0.0.1:${daemon.port()}`, { protocolVersion: 5 });
+  cleanups.push(() => here.endAsync(true));
+  const got: { topic: string; text: string }[] = [];
+  here.on('message', (topic, payload) => got.push({ topic, text: payload.toString() }));
+  await here.subscribeAsync('#', { qos: 1 });
+  await until('the uplink and a value', () => got.some(({ topic }) => topic.endsWith('data/press/count')));
+  const there = await far.client();
+  const order = async (responseTopic: string): Promise<void> => {
+    const properties = { responseTopic };
+    await there.publishAsync('orders/press/count', '55', { qos: 1, properties });
+  };
+  await until('the subscription of the uplink', () => daemon.logged(/uplink connected/).length > 0);
+
+  await order('answers/press');
+  const answers = (topic: string) => got.filter((one) => one.topic === topic);
+  await until('an answer where the uplink may publish', () => answers('answers/press').length === 1);
+  await order('plant/secret');
+  await until('an answer where answers go', () => answers('holdfast/p7/ack/press/count').length === 1);
+  assert.equal(answers('plant/secret').length, 0);
+  const told = await until('both orders to be told', () => {
+    const events = answers('holdfast/p7/event/write');
+    return events.length === 2 ? events : null;
+  });
+  for (const { text } of told) {
+    const { client, address } = JSON.parse(text) as { client: string; address: string };
+    assert.deepEqual([client, address], ['uplink:cloud', far.url]);
+  }
 });
 
 const COUNTER = {

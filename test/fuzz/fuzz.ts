@@ -40,7 +40,7 @@ export async function fuzz(broker: TestBroker, packetCount: number, seed: number
 
 /** Sessions of the fuzz have expired, and only the healthy ones are left. */
 async function settled(broker: TestBroker): Promise<void> {
-  await until('the sessions to expire', () => (broker.broker?.sessionCount ?? 0) <= 2, 30_000);
+  await until('the sessions to expire', () => (broker.broker?.figures.sessionCount ?? 0) <= 2, 30_000);
 }
 
 function heapBytes(): number {

@@ -1,0 +1,235 @@
+/**
+ * Who gets a publication, and what of it is kept before. It is handed parts and the route of their topic; it knows
+ * nothing of sockets and packets.
+ */
+import { messageOf as messageOfError } from '../errors.js';
+import type { Log } from '../log.js';
+import type { Receiver as KeptReceiver, Store } from '../store/store.js';
+import type { BrokerCounters } from './counters.js';
+import { type Incoming, messageOf, outgoingOf, publishedOf } from './incoming.js';
+import { keepFor, type Retaining } from './retaining.js';
+import { type Group, keptReceiverOf, type Route } from './route.js';
+import type { Routing } from './routing.js';
+import type { Outgoing, Session } from './session.js';
+import { type Member, Shares } from './shares.js';
+import type { Entry } from './subscriptions.js';
+import type { Turns } from './turns.js';
+
+/** How a publication was taken. */
+export type Outcome =
+  /** Done; nothing needs to be kept first. */
+  | 'done'
+  /** To be acknowledged once it is kept. */
+  | 'owed'
+  /** Nobody subscribed. */
+  | 'unmatched'
+  /** The store refuses now, or a limit is reached. */
+  | 'refused';
+
+export interface DeliveryParts {
+  readonly log: Log;
+  readonly store: Store;
+  readonly counters: BrokerCounters;
+  readonly turns: Turns;
+  readonly routing: Routing;
+  readonly retaining: Retaining;
+}
+
+const NONE: readonly number[] = [];
+
+export class Delivery {
+  readonly #log: Log;
+  readonly #store: Store;
+  readonly #counters: BrokerCounters;
+  readonly #turns: Turns;
+  readonly #routing: Routing;
+  readonly #retaining: Retaining;
+  readonly #shares = new Shares();
+  /** Position of the publication that is being handed out. */
+  #position = 0;
+  /** Memory is short: no topic gets a retained message that has none. */
+  isShort = false;
+
+  constructor({ log, store, counters, turns, routing, retaining }: DeliveryParts) {
+    this.#log = log;
+    this.#store = store;
+    this.#counters = counters;
+    this.#turns = turns;
+    this.#routing = routing;
+    this.#retaining = retaining;
+  }
+
+  /** Takes a publication: keeps what must be kept and hands it to everybody who gets it. Rights were checked. */
+  publish(incoming: Incoming, route: Route): Outcome {
+    const { qos, from } = incoming;
+    const store = this.#store;
+    const isRetained = incoming.retain && !route.isNeverRetained;
+    const mustKeep =
+      (route.hasKept && qos > 0) ||
+      (isRetained && incoming.isStored && store.isLasting) ||
+      (qos === 2 && from !== null && from.isKept);
+    // A client is told, or waits; the gateway's own goes on to who is there.
+    const isUnkept = mustKeep && qos > 0 && from === null && (!store.isHealthy || this.#turns.isBacklogged);
+    if (mustKeep && qos > 0 && !isUnkept && !store.isHealthy) return 'refused';
+    if (isRetained && incoming.payloadEnd > incoming.payloadStart) {
+      if (!this.#retaining.hasRoom(incoming, route, this.isShort)) {
+        this.#counters.dropped.value++;
+        // 3.1.1 cannot be told; its subscribers get the message all the same.
+        if (qos > 0 && from?.version === 5) return 'refused';
+        incoming.retain = false;
+        return this.publish(incoming, route);
+      }
+    }
+    const isRetainedKept = isRetained && this.#retaining.take(incoming, route);
+    const isKept = mustKeep && !isUnkept && this.#keep(incoming, route, isRetainedKept);
+    const count = this.#handOut(incoming, route, isUnkept);
+    const isTaken = route.insiders.length > 0 && this.#tellInsiders(incoming, route);
+    if (isKept || isTaken || (isRetained && store.isLasting && store.isDirty)) return 'owed';
+    return count === 0 ? 'unmatched' : 'done';
+  }
+
+  /** Answers to how many it went. */
+  #handOut(incoming: Incoming, route: Route, isUnkept: boolean): number {
+    const { qos, from } = incoming;
+    const { receivers, groups } = route;
+    let count = 0;
+    incoming.position = 0;
+    for (let i = 0; i < receivers.length; i++) {
+      let receiver = receivers[i];
+      if (receiver === undefined) continue;
+      if (receiver.own !== undefined && receiver.session === from) {
+        if (receiver.own === null) continue;
+        receiver = receiver.own;
+      }
+      count++;
+      const { session } = receiver;
+      const retain = incoming.retain && receiver.retainAsPublished;
+      const deliveredQos = qos < receiver.qos ? qos : receiver.qos;
+      if (deliveredQos === 0) session.sendAtMostOnce(incoming, retain, receiver.identifiers);
+      else if (isUnkept && session.isKept) this.#sendUnkept(session, incoming, retain, receiver.identifiers);
+      else {
+        incoming.position = session.isKept ? this.#position : 0;
+        session.deliver(incoming, deliveredQos, retain, receiver.identifiers);
+      }
+    }
+    for (const group of groups) if (this.#deliverShared(incoming, group, isUnkept)) count++;
+    this.#shares.forgetChosen();
+    return count + route.insiders.length;
+  }
+
+  /** Answers whether one of them keeps it. */
+  #tellInsiders(incoming: Incoming, { insiders, topic }: Route): boolean {
+    const message = messageOf(incoming, topic);
+    let isTaken = false;
+    for (const { subscriber, subscription } of insiders) {
+      isTaken ||= subscriber.isKeeping === true;
+      try {
+        subscriber.deliver(message, subscription);
+      } catch (error) {
+        // A fault of the gateway's own subscriber is not the publisher's.
+        this.#log.error('a subscriber broke', { topic, error: messageOfError(error) });
+      }
+    }
+    return isTaken;
+  }
+
+  /** While the disk takes nothing, a kept session gets what can be had without it: at most once, while it is there. */
+  #sendUnkept(session: Session, incoming: Incoming, retain: boolean, identifiers: readonly number[]): void {
+    if (session.link === null) this.#counters.dropped.value++;
+    else session.sendAtMostOnce(incoming, retain, identifiers);
+  }
+
+  /** Appends one record that names all receivers that are kept; false when there was nothing to keep. */
+  #keep(incoming: Incoming, route: Route, isRetainedKept: boolean): boolean {
+    const { qos, from } = incoming;
+    const receivers = qos === 0 ? [] : this.#keptReceivers(incoming, route, qos);
+    const isIdentifierKept = qos === 2 && from !== null && from.isKept;
+    if (receivers.length === 0 && !isRetainedKept && !isIdentifierKept) return false;
+    this.#position = this.#turns.takePosition();
+    this.#store.append({
+      type: 'Published',
+      position: this.#position,
+      message: publishedOf(incoming, route.bytes),
+      receivers,
+      retained: isRetainedKept,
+      ...(isIdentifierKept
+        ? { from: { session: from.number, packetIdentifier: incoming.packetIdentifier } }
+        : undefined),
+    });
+    this.#turns.appended(this.#position);
+    return this.#store.isLasting;
+  }
+
+  #keptReceivers({ from, retain }: Incoming, route: Route, qos: 1 | 2): readonly KeptReceiver[] {
+    const usual = retain || route.groups.length > 0 ? null : route.keptReceivers(qos);
+    if (usual !== null) return usual;
+    const receivers: KeptReceiver[] = [];
+    for (const one of route.receivers) {
+      const receiver = one.own !== undefined && one.session === from ? one.own : one;
+      if (receiver === null || !receiver.session.isKept || receiver.qos === 0) continue;
+      receivers.push(keptReceiverOf(receiver, qos, retain));
+    }
+    if (route.groups.length === 0) return receivers;
+    for (const chosen of this.#shares.chooseAll(route.groups)) {
+      if (chosen === null || !chosen.session.isKept || chosen.entry.qos === 0) continue;
+      receivers.push({
+        session: chosen.session.number,
+        qos: qos < chosen.entry.qos ? qos : chosen.entry.qos,
+        retain: retain && chosen.entry.retainAsPublished,
+        identifiers: identifiersOf(chosen.entry),
+      });
+    }
+    return receivers;
+  }
+
+  // ---------------------------------------------------------------- shared subscriptions
+
+  #deliverShared(incoming: Incoming, group: Group, isUnkept: boolean): boolean {
+    const member = this.#shares.memberOf(group);
+    if (member === null) return false;
+    const { session, entry } = member;
+    const retain = incoming.retain && entry.retainAsPublished;
+    const qos = incoming.qos < entry.qos ? incoming.qos : entry.qos;
+    const identifiers = identifiersOf(entry);
+    if (qos === 0) session.sendAtMostOnce(incoming, retain, identifiers);
+    else if (isUnkept && session.isKept) this.#sendUnkept(session, incoming, retain, identifiers);
+    else {
+      incoming.position = session.isKept ? this.#position : 0;
+      const id = session.deliver(incoming, qos, retain, identifiers);
+      if (id !== 0 && qos === 1) session.noteShared(id, entry, outgoingOf(incoming));
+    }
+    return true;
+  }
+
+  /** Gives to another member of a shared subscription what a session that ended left behind. */
+  redistribute(session: Session, entry: Entry<unknown>, message: Outgoing, messageQos: 1 | 2): void {
+    const route = this.#routing.find(message.topic, message.topicStart, message.topicEnd);
+    const group = route?.groups.find((one) => one.key === `${entry.share}/${entry.filter}`);
+    if (route === null || group === undefined) return;
+    const others = { key: group.key, members: group.members.filter((member) => member.session !== session) };
+    const heir = this.#shares.choose(others);
+    if (heir === null) return;
+    this.#log.debug('message of a shared subscription goes to another member', {
+      topic: route.topic,
+      client: heir.session.clientId,
+    });
+    this.#inherit(heir, message, messageQos);
+  }
+
+  #inherit({ session, entry }: Member, message: Outgoing, messageQos: 1 | 2): void {
+    const qos = messageQos < entry.qos ? messageQos : entry.qos;
+    const identifiers = identifiersOf(entry);
+    if (qos === 0) {
+      session.sendAtMostOnce(message, false, identifiers);
+      return;
+    }
+    if (session.isKept)
+      keepFor(this.#store, this.#turns, session, message, { messageQos, publisher: '', qos, retain: false, identifiers }); // prettier-ignore
+    const id = session.deliver(message, qos, false, identifiers);
+    if (id !== 0 && qos === 1) session.noteShared(id, entry, message);
+  }
+}
+
+function identifiersOf({ identifier }: Entry<unknown>): readonly number[] {
+  return identifier === 0 ? NONE : [identifier];
+}

@@ -1,0 +1,70 @@
+/** What all kinds of listeners have in common: their settings, what they ask of the broker, and who it is that comes. */
+import { isIP, type Socket } from 'node:net';
+import { hostname } from 'node:os';
+import type { TLSSocket } from 'node:tls';
+import type { Log } from '../log.js';
+import type { Connection, ConnectionHost } from './connection.js';
+
+export interface ListenerSettings {
+  readonly protocol: 'mqtt' | 'mqtts' | 'ws' | 'wss' | 'unix';
+  readonly host: string;
+  readonly port: number;
+  /** URL path of ws and wss, file path of unix. */
+  readonly path: string;
+  readonly tls: TlsSettings | null;
+  /** null: as the broker's settings say. */
+  readonly anonymous: boolean | null;
+}
+
+/** Paths of PEM files. */
+export interface TlsSettings {
+  readonly cert: string;
+  readonly key: string;
+  readonly clientCa: string | null;
+  readonly requireClientCert: boolean;
+}
+
+/** What listeners need to know of the broker. */
+export interface ListenerHost extends ConnectionHost {
+  readonly log: Log;
+  readonly maxPacketBytes: number;
+  /** Whether one more connection is taken now from this host; one that arrived() has its place already. */
+  hasRoom(host: string, address: string): boolean;
+  /** A socket that must speak TLS or HTTP before it can be a client; it takes a place from its first moment on. */
+  arrived(socket: Socket, host: string, address: string): void;
+  opened(connection: Connection): void;
+  /** Names that pages may have reached us by, beside addresses, localhost and the machine's own. */
+  hostNames(): readonly string[];
+  isAnonymousAllowed(settings: ListenerSettings, host: string): boolean;
+}
+
+/** How long the other end has to take what is pending before a close is forced. */
+export const LINGER_MS = 2000;
+
+/** IPv4 addresses of a socket that listens on both are written as such. */
+export function plainAddress(address: string | undefined): string {
+  return address === undefined ? 'unknown' : address.startsWith('::ffff:') ? address.slice(7) : address;
+}
+
+export function isLoopback(host: string): boolean {
+  return host === 'unix' || host === '::1' || host === 'localhost' || /^127\./.test(host);
+}
+
+/** Whether a machine's name in lower case, or address, is one that we are reached by. */
+export function isOwnName(name: string, hostNames: readonly string[]): boolean {
+  return isIP(name) !== 0 || ['localhost', hostname().toLowerCase(), ...hostNames].includes(name);
+}
+
+/** The subject's common name of a certificate that an authority of ours signed. */
+export function certificateName(socket: Socket): string | null {
+  if (!isTls(socket) || !socket.authorized) return null;
+  const { subject } = socket.getPeerCertificate();
+  // Without a certificate the object is empty.
+  const name = (subject as { CN?: string | string[] } | undefined)?.CN;
+  return typeof name === 'string' && name !== '' ? name : null;
+}
+
+/** As Node tells it; its class would have to be loaded. */
+function isTls(socket: Socket): socket is TLSSocket {
+  return 'encrypted' in socket && socket.encrypted === true;
+}

@@ -1,0 +1,122 @@
+/**
+ * A publication as it came in, from a client, the gateway or an uplink: its parts lie where they were read, and one
+ * object is filled again and again. Whoever keeps something of it takes a copy here.
+ */
+import type { PublishedMessage } from '../store/store.js';
+import { copyOf, viewOf } from './codec.js';
+import type { Message, QoS, Sender } from './message.js';
+import type { Outgoing, Session } from './session.js';
+
+export interface Incoming extends Outgoing {
+  qos: QoS;
+  retain: boolean;
+  /** The session of the client that sent it; null: it comes from inside this process. */
+  from: Session | null;
+  /** Address of that client. */
+  address: string;
+  /** Whom a publication from inside speaks for, such as an uplink; null: the gateway itself. */
+  sender: Sender | null;
+  /** Its retained copy is to survive a restart. */
+  isStored: boolean;
+  /** QoS 2 from a kept session: its packet identifier, kept with it. */
+  packetIdentifier: number;
+}
+
+const EMPTY = new Uint8Array(0);
+
+/** One to be filled. */
+export function emptyIncoming(): Incoming {
+  return {
+    topic: EMPTY,
+    topicStart: 0,
+    topicEnd: 0,
+    properties: EMPTY,
+    propertiesStart: 0,
+    propertiesEnd: 0,
+    payload: EMPTY,
+    payloadStart: 0,
+    payloadEnd: 0,
+    expiresAtMs: 0,
+    position: 0,
+    qos: 0,
+    retain: false,
+    from: null,
+    address: '',
+    sender: null,
+    isStored: true,
+    packetIdentifier: 0,
+  };
+}
+
+/** One that stands alone, from parts that are whole. */
+export function incomingOf(
+  topic: Uint8Array,
+  payload: Uint8Array,
+  properties: Uint8Array,
+  rest: Partial<Incoming>,
+): Incoming {
+  return {
+    ...emptyIncoming(),
+    topic,
+    topicEnd: topic.length,
+    properties,
+    propertiesEnd: properties.length,
+    payload,
+    payloadEnd: payload.length,
+    ...rest,
+  };
+}
+
+/** As subscribers inside this process get it, who may keep it. */
+export function messageOf(incoming: Incoming, topic: string): Message {
+  return {
+    topic,
+    payload: copyOf(incoming.payload, incoming.payloadStart, incoming.payloadEnd),
+    qos: incoming.qos,
+    retain: incoming.retain,
+    ...(incoming.propertiesStart === incoming.propertiesEnd
+      ? undefined
+      : { properties: copyOf(incoming.properties, incoming.propertiesStart, incoming.propertiesEnd) }),
+    sender: senderOf(incoming),
+    ...(incoming.expiresAtMs === 0 ? undefined : { expiresAtMs: incoming.expiresAtMs }),
+    stored: incoming.isStored,
+  };
+}
+
+function senderOf({ from, address, sender }: Incoming): Sender | null {
+  return from === null
+    ? sender
+    : { clientId: from.clientId, user: from.identity.user, address: address || 'unknown' };
+}
+
+/** As the store takes it, which copies what it keeps. */
+export function publishedOf(incoming: Incoming, topic: Uint8Array): PublishedMessage {
+  return {
+    topic,
+    payload: viewOf(incoming.payload, incoming.payloadStart, incoming.payloadEnd),
+    properties:
+      incoming.propertiesStart === incoming.propertiesEnd
+        ? EMPTY
+        : viewOf(incoming.properties, incoming.propertiesStart, incoming.propertiesEnd),
+    qos: incoming.qos,
+    expiresAtMs: incoming.expiresAtMs,
+    publisher: incoming.from?.clientId ?? '',
+  };
+}
+
+/** As a shared subscription keeps it until it is acknowledged. */
+export function outgoingOf(incoming: Incoming): Outgoing {
+  return {
+    topic: copyOf(incoming.topic, incoming.topicStart, incoming.topicEnd),
+    topicStart: 0,
+    topicEnd: incoming.topicEnd - incoming.topicStart,
+    properties: copyOf(incoming.properties, incoming.propertiesStart, incoming.propertiesEnd),
+    propertiesStart: 0,
+    propertiesEnd: incoming.propertiesEnd - incoming.propertiesStart,
+    payload: copyOf(incoming.payload, incoming.payloadStart, incoming.payloadEnd),
+    payloadStart: 0,
+    payloadEnd: incoming.payloadEnd - incoming.payloadStart,
+    expiresAtMs: incoming.expiresAtMs,
+    position: 0,
+  };
+}

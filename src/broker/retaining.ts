@@ -1,0 +1,163 @@
+/** What becomes of publications with the RETAIN flag, and how a new subscription gets what was retained. */
+import type { Clock } from '../clock.js';
+import type { PublishedMessage, Store, StoredState } from '../store/store.js';
+import type { Incoming } from './incoming.js';
+import type { Retained, RetainedMessages } from './retained.js';
+import type { Owner, Route } from './route.js';
+import type { Outgoing, Session } from './session.js';
+import type { Entry } from './subscriptions.js';
+import type { Turns } from './turns.js';
+
+const NONE: readonly number[] = [];
+const encoder = new TextEncoder();
+
+export interface RetainingParts {
+  readonly clock: Clock;
+  readonly store: Store;
+  readonly turns: Turns;
+  readonly retained: RetainedMessages;
+}
+
+export class Retaining {
+  readonly #clock: Clock;
+  readonly #store: Store;
+  readonly #turns: Turns;
+  readonly #retained: RetainedMessages;
+
+  constructor({ clock, store, turns, retained }: RetainingParts) {
+    this.#clock = clock;
+    this.#store = store;
+    this.#turns = turns;
+    this.#retained = retained;
+  }
+
+  /** Whether there is room for it. While memory is short clients replace what is there and bring nothing new. */
+  hasRoom(incoming: Incoming, route: Route, isShort: boolean): boolean {
+    if (isShort && incoming.from !== null && this.#retained.get(route.bytes) === null) return false;
+    const { payloadStart, payloadEnd, propertiesStart, propertiesEnd } = incoming;
+    return this.#retained.hasRoom(route.bytes, payloadEnd - payloadStart + propertiesEnd - propertiesStart);
+  }
+
+  /** Takes a message as its topic's retained one, or clears that; answers whether it is to be stored, too. */
+  take(incoming: Incoming, route: Route): boolean {
+    if (incoming.payloadEnd === incoming.payloadStart) {
+      if (this.#retained.delete(route.bytes)?.isStored === true) this.#clearStored(route.bytes);
+      return false;
+    }
+    let { place } = route;
+    if (place === null || !this.#retained.isHere(place))
+      place = route.place = this.#retained.placeOf(route.bytes);
+    const isStored = incoming.isStored && this.#store.isLasting;
+    const wasStored = this.#retained.set(place, incoming, incoming.from?.clientId ?? '', isStored);
+    if (wasStored && !isStored) this.#clearStored(route.bytes);
+    return isStored;
+  }
+
+  #clearStored(topic: Uint8Array): void {
+    this.#store.append({ type: 'RetainedCleared', topic });
+    this.#turns.schedule();
+  }
+
+  /** Lets go of a topic's retained message; answers whether there was one. */
+  drop(topic: string): boolean {
+    return this.#drop(encoder.encode(topic));
+  }
+
+  #drop(topic: Uint8Array): boolean {
+    const old = this.#retained.delete(topic);
+    if (old?.isStored === true) this.#clearStored(topic);
+    return old !== null;
+  }
+
+  /** Gives a session the retained messages of a new subscription, as fast as it takes them. */
+  feed(session: Session, entry: Entry<Owner>): void {
+    if (this.#retained.count === 0) return;
+    const places = this.#retained.placesOf(entry.filter);
+    if (places.length === 0) return;
+    let index = 0;
+    session.addFeed(() => {
+      // What was replaced meanwhile is sent as it is now; what was deleted is not sent.
+      const message = this.#retained.at(places[index] ?? 0, places[index + 1] ?? 0);
+      index += 2;
+      if (message !== null) this.#send(session, entry, message);
+      return index < places.length;
+    });
+  }
+
+  #send(session: Session, entry: Entry<Owner>, message: Retained): void {
+    if (!session.rights.mayReadAt(message.topic, message.topicStart, message.topicEnd)) return;
+    if (message.expiresAtMs > 0 && message.expiresAtMs <= this.#clock.nowMs()) {
+      this.#drop(message.topic.slice(message.topicStart, message.topicEnd));
+      return;
+    }
+    if (entry.noLocal && message.publisher !== '' && message.publisher === session.clientId) return;
+    const qos = message.qos < entry.qos ? message.qos : entry.qos;
+    const identifiers = entry.identifier === 0 ? NONE : [entry.identifier];
+    if (qos === 0) {
+      session.sendAtMostOnce(message, true, identifiers);
+      return;
+    }
+    if (session.isKept) {
+      const { publisher } = message;
+      keepFor(this.#store, this.#turns, session, message, { messageQos: message.qos, publisher, qos, retain: true, identifiers }); // prettier-ignore
+    }
+    session.deliver(message, qos, true, identifiers);
+  }
+
+  /** Takes over what the store kept. */
+  restore(state: StoredState['retained']): void {
+    const nowMs = this.#clock.nowMs();
+    for (const { message } of state) {
+      if (message.expiresAtMs > 0 && message.expiresAtMs <= nowMs) {
+        this.#store.append({ type: 'RetainedCleared', topic: message.topic });
+        continue;
+      }
+      const { topic, payload, properties, qos, expiresAtMs, publisher } = message;
+      const parts = { topicStart: 0, topicEnd: topic.length, payloadStart: 0, payloadEnd: payload.length };
+      const ends = { propertiesStart: 0, propertiesEnd: properties.length };
+      const retainable = { topic, payload, properties, qos, expiresAtMs, ...parts, ...ends };
+      this.#retained.set(this.#retained.placeOf(topic), retainable, publisher, true);
+    }
+  }
+}
+
+/** How one kept session gets a message that went to nobody else. */
+interface Delivered {
+  readonly messageQos: 0 | 1 | 2;
+  readonly publisher: string;
+  readonly qos: 1 | 2;
+  readonly retain: boolean;
+  readonly identifiers: readonly number[];
+}
+
+/** Keeps a message for one kept session alone, and notes its position. */
+export function keepFor(
+  store: Store,
+  turns: Turns,
+  session: Session,
+  outgoing: Outgoing,
+  { messageQos, publisher, qos, retain, identifiers }: Delivered,
+): void {
+  outgoing.position = turns.takePosition();
+  store.append({
+    type: 'Published',
+    position: outgoing.position,
+    message: storedOf(outgoing, messageQos, publisher),
+    receivers: [{ session: session.number, qos, retain, identifiers }],
+    retained: false,
+  });
+  turns.appended(outgoing.position);
+}
+
+/** A message as the store takes it, which copies what it keeps. */
+function storedOf(message: Outgoing, qos: 0 | 1 | 2, publisher: string): PublishedMessage {
+  const { expiresAtMs } = message;
+  return {
+    topic: message.topic.subarray(message.topicStart, message.topicEnd),
+    payload: message.payload.subarray(message.payloadStart, message.payloadEnd),
+    properties: message.properties.subarray(message.propertiesStart, message.propertiesEnd),
+    qos,
+    expiresAtMs,
+    publisher,
+  };
+}

@@ -1,0 +1,49 @@
+/** Shared subscriptions: whose turn it is in a group, and who was chosen for the publication under way. */
+import type { Group, Owner } from './route.js';
+import type { Session } from './session.js';
+import type { Entry } from './subscriptions.js';
+
+/** A member of a group. */
+export interface Member {
+  readonly session: Session;
+  readonly entry: Entry<Owner>;
+}
+
+export class Shares {
+  readonly #turns = new Map<string, number>();
+  /** Who gets the publication of each group, by its key, chosen before it was appended. */
+  #chosen: Map<string, Member | null> | null = null;
+
+  /** The member whose turn it is: one that can take it now, else one whose queue is kept. */
+  choose({ members, key }: Group): Member | null {
+    const turn = this.#turns.get(key) ?? 0;
+    this.#turns.set(key, (turn + 1) % 0x40000000);
+    let away: Member | null = null;
+    let busy: Member | null = null;
+    for (let i = 0; i < members.length; i++) {
+      const member = members[(turn + i) % members.length];
+      if (member === undefined) continue;
+      if (member.session.hasRoom) return member;
+      if (member.session.link !== null) busy ??= member;
+      else if (member.session.isKept) away ??= member;
+    }
+    return busy ?? away;
+  }
+
+  /** Chooses for all groups of a publication, so that its record can name them. */
+  chooseAll(groups: readonly Group[]): Iterable<Member | null> {
+    this.#chosen = new Map(groups.map((group) => [group.key, this.choose(group)]));
+    return this.#chosen.values();
+  }
+
+  /** Who was chosen for a group, or is now; null: nobody can take it. */
+  memberOf(group: Group): Member | null {
+    const already = this.#chosen?.get(group.key);
+    return already === undefined ? this.choose(group) : already;
+  }
+
+  /** The publication was handed out. */
+  forgetChosen(): void {
+    this.#chosen = null;
+  }
+}
