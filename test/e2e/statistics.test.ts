@@ -32,9 +32,9 @@ function valueOf(all: Scrape, name: string, labels: Readonly<Record<string, stri
 }
 
 describe('statistics of a daemon that polls', () => {
-  let plant: PlantProcess;
-  let daemon: Daemon;
-  let client: MqttClient;
+  let plant: PlantProcess | undefined;
+  let daemon: Daemon | undefined;
+  let client: MqttClient | undefined;
   const retained = new Map<string, Record<string, unknown>>();
 
   before(async () => {
@@ -60,13 +60,14 @@ uplinks: { cloud: { nodes: ["mqtt://127.0.0.1:1"], out: [{ from: "holdfast/#" }]
     await client.subscribeAsync('$SYS/gateway/#');
   });
   after(async () => {
-    await client.endAsync();
-    await daemon.remove();
-    await plant.stop();
+    // Whatever there is, so that a start that failed ends here.
+    await client?.endAsync();
+    await daemon?.remove();
+    await plant?.stop();
   });
 
   async function scrape(): Promise<Scrape> {
-    const answer = await fetch(`http://127.0.0.1:${daemon.port('http')}/metrics`);
+    const answer = await fetch(`http://127.0.0.1:${daemon?.port('http')}/metrics`);
     const lines = (await answer.text()).split('\n').filter((line) => line !== '' && !line.startsWith('#'));
     return new Map(
       lines.map((line) => [
