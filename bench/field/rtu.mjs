@@ -89,7 +89,7 @@ const COMMANDS = isQuick ? 8 : 24;
 export async function rtu() {
   for (const { baud, turnaroundMs, timeoutMs, target, windowMs } of LINES) {
     const line = await saturatedLine(baud, turnaroundMs, timeoutMs);
-    await sleep(6000);
+    await sleep(isQuick ? 3000 : 6000);
     await line.plant.call('clear');
     const share = await line.share(ALL, windowMs);
     row(`RTU ${baud} flat out, of the physics`, share.toFixed(3), target, share >= target, 3);
