@@ -62,9 +62,11 @@ export class Agenda {
 
   /** Everything of a unit is due now, and has its own place in the period again afterwards. */
   allDue(unit: Unit, nowMs: number): void {
+    // On a line that cannot keep up it would else wait for everything that is due already.
+    const sinceMs = nowMs - this.schedule.sumOfCostsMs;
     for (const block of unit.blocks) {
       if (block.slot >= 0 || block.isUnderWay) continue;
-      block.dueMs = nowMs;
+      block.dueMs = sinceMs;
       block.gridMs = nowMs;
       block.isUnplaced = true;
       this.schedule.add(block);

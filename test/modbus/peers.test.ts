@@ -8,6 +8,7 @@ import { ModbusServer, mbpoll } from '../support/modbusserver.js';
 import type { Maker } from '../support/modbusserver.js';
 import { PtyPair } from '../support/ptypair.js';
 import { Master } from '../support/rawslave.js';
+import { until } from '../support/wait.js';
 import { seeded } from '../support/virtualline.js';
 import { NUMBER_TYPES, ORDERS, textOf } from '../support/values.js';
 import type { NumberType } from '../support/values.js';
@@ -36,7 +37,7 @@ async function connect(maker: Maker, kind: Kind): Promise<{ server: ModbusServer
     closers.push(() => server.kill());
     const master = new Master({ kind, host: '127.0.0.1', port: server.port, tls: null }, { timeoutMs: 2000 });
     closers.push(() => master.client.close());
-    return { server, master: await master.up() };
+    return { server, master: await answering(master) };
   }
   const pair = await new PtyPair().plugIn();
   closers.push(() => pair.remove());
@@ -47,7 +48,14 @@ async function connect(maker: Maker, kind: Kind): Promise<{ server: ModbusServer
   const line = { baud: 115_200, dataBits: 8, parity: 'none', stopBits: 1, echo: false } as const;
   const master = new Master({ kind, path: pair.near, ...line }, { timeoutMs: 2000 }, () => port2);
   closers.push(() => master.client.close());
-  return { server, master: await master.up() };
+  return { server, master: await answering(master) };
+}
+
+/** A server says that it is ready before it reads from its port. */
+async function answering(master: Master): Promise<Master> {
+  await master.up();
+  await until('the server to answer', async () => typeof (await master.values(0, 1)) !== 'string');
+  return master;
 }
 
 /** Reads the same numbers in every type and order, and compares with what a DataView makes of what the server holds. */

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Random } from '../../src/simulator/random.js';
+import type { FaultSpec } from '../../src/simulator/spec.js';
 import type { Tag } from '../../src/config/plant.js';
 import { fieldOf, type VirtualField } from '../support/virtualfield.js';
 
@@ -39,6 +40,11 @@ function longestMs({ baud, silenceMs, turnaroundMs }: (typeof LINES)[number], fi
     .since(0)
     .flatMap(({ functionCode, quantity }) => (functionCode === 3 ? [quantity] : []));
   return (13 + 2 * Math.max(...quantities)) * (10_000 / baud) + 2 * silenceMs + turnaroundMs;
+}
+
+function setFaults(field: VirtualField, unitId: number, faults: readonly FaultSpec[]): void {
+  const unit = field.station.units.get(unitId);
+  if (unit !== undefined) unit.faults = faults;
 }
 
 const COMMANDS = process.env['HOLDFAST_LONG'] === '1' ? 2000 : 60;
@@ -154,5 +160,23 @@ test('a probe of a dead unit that waits longer than usual gives way to a command
     await field.clock.run(field.clock.monotonicMs() + 12);
     const tookMs = await commandMs(field, target, correlation);
     assert.ok(tookMs < 10, `${tookMs.toFixed(1)} ms`);
+  }
+});
+
+test('three units of a saturated line of 9600 baud that were dead are read again within 5 s', async () => {
+  const shape = { kind: 'rtu', units: UNITS, addresses: ADDRESSES, rate: '100ms', timeout: '500ms' } as const;
+  const field = fieldOf({ ...shape, turnaroundMs: 3, line: { baud: 9600 } }, 24);
+  await field.clock.run(6000);
+  for (const deadMs of [20_000, 23_000, 27_000]) {
+    for (const unitId of DEAD) setFaults(field, unitId, [{ name: 'dead' }]);
+    await field.clock.run(field.clock.monotonicMs() + deadMs);
+    for (const unitId of DEAD) setFaults(field, unitId, []);
+    const revivedAtMs = field.clock.monotonicMs();
+    const isBack = (unitId: number): boolean =>
+      field.tags.some(
+        ({ device, index }) => device.unitId === unitId && (field.goodAtMs[index] ?? 0) > revivedAtMs,
+      );
+    await field.clock.run(revivedAtMs + 5000, () => DEAD.every(isBack));
+    assert.ok(DEAD.every(isBack), `after ${deadMs} ms`);
   }
 });
