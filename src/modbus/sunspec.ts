@@ -18,6 +18,8 @@ export type SunSpecWalk =
       /** Holding register of the mark. */
       readonly base: number;
       readonly models: readonly SunSpecModel[];
+      /** Maker and model, as the common model says; empty: it does not. */
+      readonly title: string;
       /** Why it ended before the end mark; null: it did not. */
       readonly broken: string | null;
     }
@@ -27,6 +29,7 @@ export type SunSpecWalk =
 const BASES = [40_000, 50_000, 0];
 const MARK = [0x5375, 0x6e53];
 const END = 0xffff;
+const COMMON = 1;
 /** No device has so many; who says so would be read for ever. */
 const MODELS_MAX = 200;
 
@@ -34,12 +37,21 @@ const MODELS_MAX = 200;
 export type SunSpecRead = (address: number, quantity: number) => Promise<Answer>;
 
 export async function walkSunSpec(read: SunSpecRead): Promise<SunSpecWalk> {
-  const { base, error } = await findSunSpec(read);
-  return base === null ? { kind: 'nothing', error } : walkModels(base, read);
+  const { base, error } = await findMark(read);
+  if (base === null) return { kind: 'nothing', error };
+  const { models, broken } = await walkModels(base, read);
+  const common = models.find(({ id }) => id === COMMON);
+  return {
+    kind: 'found',
+    base,
+    models,
+    broken,
+    title: common === undefined ? '' : await titleOf(common, read),
+  };
 }
 
-/** The mark. A device that refuses an address is asked for the next one, one that is silent is not. */
-export async function findSunSpec(
+/** A device that refuses an address is asked for the next one, one that is silent is not. */
+async function findMark(
   read: SunSpecRead,
 ): Promise<{ readonly base: number | null; readonly error: ModbusError | null }> {
   let error: ModbusError | null = null;
@@ -54,9 +66,9 @@ export async function findSunSpec(
   return { base: null, error };
 }
 
-/** Maker and model: the first points of the common model, 16 registers each. Empty when they are not answered. */
-export async function sunSpecTitle(firstPoint: number, read: SunSpecRead): Promise<string> {
-  const answer = await read(firstPoint, 32);
+/** Its first points, 16 registers each. Empty when they are not answered. */
+async function titleOf({ address }: SunSpecModel, read: SunSpecRead): Promise<string> {
+  const answer = await read(address + 2, 32);
   if (!answer.ok) return '';
   const text = Buffer.from(answer.data).toString('latin1');
   const part = (from: number): string =>
@@ -67,9 +79,12 @@ export async function sunSpecTitle(firstPoint: number, read: SunSpecRead): Promi
   return `${part(0)} ${part(32)}`.trim();
 }
 
-async function walkModels(base: number, read: SunSpecRead): Promise<SunSpecWalk> {
+async function walkModels(
+  base: number,
+  read: SunSpecRead,
+): Promise<{ models: readonly SunSpecModel[]; broken: string | null }> {
   const models: SunSpecModel[] = [];
-  const ended = (broken: string | null): SunSpecWalk => ({ kind: 'found', base, models, broken });
+  const ended = (broken: string | null) => ({ models, broken });
   let address = base + 2;
   while (models.length < MODELS_MAX) {
     if (address + 2 > 65_536) return ended('the models reach beyond the last register');

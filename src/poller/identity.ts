@@ -1,18 +1,15 @@
 /** What a unit says that it is: read device identification (43/14), report server ID (17), the common model of SunSpec. */
-import type { Answer, Client } from '../modbus/client.js';
+import type { Client } from '../modbus/client.js';
 import { FUNCTION } from '../modbus/protocol.js';
-import { findSunSpec, sunSpecTitle } from '../modbus/sunspec.js';
+import type { SunSpecWalk } from '../modbus/sunspec.js';
 
 export const IDENTITY_TIMEOUT_MS = 500;
 
 /** Empty: nothing. */
-export async function identityOf(client: Client, unitId: number): Promise<string> {
-  return (
-    (await deviceIdentification(client, unitId)) ??
-    (await serverId(client, unitId)) ??
-    (await sunSpec(client, unitId)) ??
-    ''
-  );
+export async function identityOf(client: Client, unitId: number, sunSpec: SunSpecWalk): Promise<string> {
+  const said = (await deviceIdentification(client, unitId)) ?? (await serverId(client, unitId));
+  const models = sunSpec.kind === 'found' ? [said === null ? sunSpec.title : '', 'SunSpec'] : [];
+  return joined([said ?? '', ...models]) ?? '';
 }
 
 async function deviceIdentification(client: Client, unitId: number): Promise<string | null> {
@@ -36,18 +33,6 @@ async function serverId(client: Client, unitId: number): Promise<string | null> 
   );
   // A byte count before the text.
   return answer.ok ? joined([printable(answer.data.subarray(1))]) : null;
-}
-
-async function sunSpec(client: Client, unitId: number): Promise<string | null> {
-  const read = (address: number, quantity: number): Promise<Answer> =>
-    client.request(
-      { kind: 'read', unitId, table: 'holding-register', address, quantity },
-      IDENTITY_TIMEOUT_MS,
-    );
-  const mark = await findSunSpec(read);
-  if (mark.base === null) return null;
-  // The common model comes first: its number, its length, then maker and model.
-  return joined([await sunSpecTitle(mark.base + 4, read), 'SunSpec']);
 }
 
 function printable(bytes: Uint8Array): string {

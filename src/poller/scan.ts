@@ -6,7 +6,8 @@ import type { Bus, SerialLink } from '../config/plant.js';
 import type { Signature } from '../config/signature.js';
 import type { Answer, Client } from '../modbus/client.js';
 import type { Table } from '../modbus/protocol.js';
-import { identityOf } from './identity.js';
+import { type SunSpecWalk, walkSunSpec } from '../modbus/sunspec.js';
+import { IDENTITY_TIMEOUT_MS, identityOf } from './identity.js';
 import { recognise } from './recognise.js';
 
 export interface ScanOptions {
@@ -36,6 +37,8 @@ export interface FoundUnit {
   readonly tables: readonly { readonly table: Table; readonly answer: string }[];
   /** What it says that it is; empty: nothing. */
   readonly identity: string;
+  /** Its SunSpec models. */
+  readonly sunSpec: SunSpecWalk;
   /** Device maps that fit, the best first. */
   readonly maps: readonly string[];
 }
@@ -144,8 +147,14 @@ async function describe(
     const answer = table === 'holding-register' ? first : await ask(client, unit, table, timeoutMs);
     tables.push({ table, answer: answer.ok ? 'ok' : textOf(answer) });
   }
-  const identity = await identityOf(client, unit);
-  return { unit, setting, tables, identity, maps: await recognise(client, unit, identity, maps) };
+  const sunSpec = await walkSunSpec((address, quantity) =>
+    client.request(
+      { kind: 'read', unitId: unit, table: 'holding-register', address, quantity },
+      Math.max(timeoutMs, IDENTITY_TIMEOUT_MS),
+    ),
+  );
+  const identity = await identityOf(client, unit, sunSpec);
+  return { unit, setting, tables, identity, sunSpec, maps: await recognise(client, unit, identity, maps) };
 }
 
 function textOf(answer: Answer & { ok: false }): string {

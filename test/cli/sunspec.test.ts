@@ -7,8 +7,9 @@ import { test, type TestContext } from 'node:test';
 import { loadPlantOfMap } from '../../src/config/loadplant.js';
 import { packageFolder } from '../../src/entry.js';
 import type { UnitSpec, ValueSpec } from '../../src/simulator/spec.js';
+import { Daemon } from '../support/daemon.js';
 import { holdfast } from '../support/holdfast.js';
-import { pathOf, startPlantProcess, startTcp } from '../support/plant.js';
+import { pathOf, startLine, startPlantProcess, startTcp } from '../support/plant.js';
 
 interface Model {
   readonly id: number;
@@ -109,13 +110,31 @@ test('a device of a gateway file is walked on its own line', async (t) => {
   assert.deepEqual([title, base, models.length], ['Acme Sun 10', 40_000, 2]);
 });
 
+test('a running gateway walks a device on the line that it holds', async (t) => {
+  const { path } = await startLine(t, [sunSpecUnit(3, 40_000, [COMMON, { id: 103, length: 50 }])], { baud: 115_200 });
+  const daemon = new Daemon(`
+version: 1
+gateway: { id: gw }
+broker: { listeners: [{ unix: ./mqtt.sock }], anonymous: true, store: memory }
+buses: { line: { protocol: rtu, path: "${path}", baud: 115200, format: 8N1 } }
+devices: { pv: { bus: line, unit_id: 3, tags: { mark: { holding: 40000, rate: 1s } } } }
+`);
+  t.after(() => daemon.remove());
+  await daemon.start();
+  const { stdout, stderr, code } = await holdfast(['sunspec', '-c', daemon.configFile, 'pv']);
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /^Acme Sun 10: SunSpec at 40000, 2 models$/m);
+  const onWire = await holdfast(['sunspec', `rtu://${path}?baud=115200`, '--unit', '999']);
+  assert.equal(onWire.code, 2, onWire.stderr);
+}); // prettier-ignore
+
 test('what is no SunSpec device, is silent or breaks off is told as such', async (t) => {
   const plain: UnitSpec = { unitId: 1, values: [] };
   const refusing: UnitSpec = { unitId: 2, only: [{ table: 'holding-register', address: 7, quantity: 1 }] };
   const broken = sunSpecUnit(3, 0, [COMMON], '00000000');
   const dead: UnitSpec = { unitId: 4, faults: [{ name: 'dead' }] };
   const { host, port } = await startTcp(t, [plain, refusing, broken, dead]);
-  const run = (unit: number) => holdfast(['sunspec', `${host}:${port}`, '-u', String(unit)]);
+  const run = (unit: number) => holdfast(['sunspec', `${host}:${port}`, '--unit', String(unit)]);
   const [none, refused, brokenOff, silent] = await Promise.all([run(1), run(2), run(3), run(4)]);
   assert.deepEqual([none.code, refused.code, brokenOff.code, silent.code], [1, 5, 0, 4]);
   assert.match(none.stderr, /no SunSpec mark/);
