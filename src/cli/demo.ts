@@ -84,14 +84,16 @@ function gatewayOn(plant: Plant): Gateway {
 
 /** The plant with every taken port replaced by a free one. */
 async function onFreePorts(plant: Plant, note: (text: string) => void): Promise<Plant> {
-  const copy = structuredClone(plant);
-  for (const door of [...copy.broker.listeners, ...(copy.web === null ? [] : [copy.web])]) {
+  const freed = async <Door extends { readonly port: number }>(door: Door, name: string): Promise<Door> => {
     const port = await freePort(door.port);
-    if (port === door.port) continue;
-    note(`port ${door.port} is taken; ${'protocol' in door ? door.protocol : 'the web page'} is on ${port}`);
-    Object.assign(door, { port });
-  }
-  return copy;
+    if (port !== door.port) note(`port ${door.port} is taken; ${name} is on ${port}`);
+    return { ...door, port };
+  };
+  // One after the other: two doors must not be given one port.
+  const listeners = [];
+  for (const listener of plant.broker.listeners) listeners.push(await freed(listener, listener.protocol));
+  const web = plant.web === null ? null : await freed(plant.web, 'the web page');
+  return { ...plant, broker: { ...plant.broker, listeners }, web };
 }
 
 /** The port itself when nobody listens there, else one that the system picks. */

@@ -17,7 +17,7 @@ const PROBLEMS_SHOWN = 20;
 
 export const verb: Verb = {
   name: 'import',
-  summary: 'make a device map of a register list (CSV), or uplinks of the bridges in a mosquitto.conf',
+  summary: 'make a map of a register list, or uplinks of a mosquitto.conf',
   arguments: 'FILE',
   argumentHelp: [{ name: 'FILE', description: 'CSV as Kepware, Neuron, Ignition or a maker writes it, or mosquitto.conf; - is stdin' }],
   options: [

@@ -3,6 +3,7 @@
  * kind does, so that any map simulates without a word more. What a master writes stays as written.
  */
 import { existsSync, lstatSync } from 'node:fs';
+import { leanTags, tagWith } from '../config/leantag.js';
 import type { Bus, Device, Plant, SerialLink, Tag } from '../config/plant.js';
 import { isBitTable } from '../modbus/protocol.js';
 import type { Address } from './endpoint.js';
@@ -48,13 +49,29 @@ export function simulationOf(plant: Plant, options: SimulationOptions): PlantSpe
 
 /** The plant as a gateway finds it once the simulation runs: the same, with the simulation's addresses. */
 export function relinked(plant: Plant, addresses: Readonly<Record<string, Address>>): Plant {
-  // A structured clone keeps who shares what: devices go on pointing at the buses of the copy.
-  const copy = structuredClone(plant);
-  for (const bus of copy.buses) {
-    const address = addresses[bus.name];
-    if (address !== undefined) Object.assign(bus, { link: linkTo(bus, address) });
-  }
-  return copy;
+  const busOf = new Map(
+    plant.buses.map((bus) => {
+      const address = addresses[bus.name];
+      return [bus, address === undefined ? bus : { ...bus, link: linkTo(bus, address) }];
+    }),
+  );
+  const deviceOf = new Map(
+    plant.devices.map((device) => [device, { ...device, bus: busOf.get(device.bus) ?? device.bus }]),
+  );
+  const tagOf = new Map(
+    plant.tags.map((tag) => [tag, tagWith(tag, { device: deviceOf.get(tag.device) ?? tag.device })]),
+  );
+  const batches = plant.batches.map((batch) => ({
+    ...batch,
+    device: deviceOf.get(batch.device) ?? batch.device,
+    tags: batch.tags.map((tag) => tagOf.get(tag) ?? tag),
+  }));
+  return {
+    ...plant,
+    buses: [...busOf.values()],
+    devices: [...deviceOf.values()],
+    ...leanTags({ tags: [...tagOf.values()], batches }, plant.gateway.topics.tags),
+  };
 }
 
 function linkTo({ link }: Bus, address: Address): Bus['link'] {

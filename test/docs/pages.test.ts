@@ -15,7 +15,15 @@ import { blocksOf, PAGES, root, textOf } from './pages.js';
  */
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-docs-'));
 after(() => rmSync(folder, { recursive: true }));
-for (const name of ['users.passwd', 'server.crt', 'server.key', 'ca.crt'])
+for (const name of [
+  'users.passwd',
+  'server.crt',
+  'server.key',
+  'ca.crt',
+  'cloud-ca.crt',
+  'plant-7.crt',
+  'plant-7.key',
+])
   writeFileSync(join(folder, name), '');
 
 test('every file that a page links to or shows is there', () => {
