@@ -58,8 +58,11 @@ export class Subscriptions<Owner> {
     return this.#count;
   }
 
-  /** Adds a subscription, or replaces the one of the same owner, filter and share; answers whether it is new. */
-  add(entry: Entry<Owner>): boolean {
+  /**
+   * Adds a subscription, or replaces the one of the same owner, filter and share; answers whether it is new. Who knows
+   * which one that is, or that there is none, says so: thousands may end at one level.
+   */
+  add(entry: Entry<Owner>, known?: Entry<Owner> | null): boolean {
     const { filter } = entry;
     const isHash = filter === '#' || filter.endsWith('/#');
     const last = isHash ? filter.length - 2 : filter.length;
@@ -72,7 +75,7 @@ export class Subscriptions<Owner> {
     }
     const list = isHash ? level.hash : level.here;
     const before = sizeOf(list);
-    const replaced = put(list, entry);
+    const replaced = put(list, entry, known);
     if (isHash) level.hash = replaced;
     else level.here = replaced;
     const isNew = sizeOf(replaced) > before;
@@ -174,12 +177,21 @@ function sizeOf<Owner>(list: List<Owner>): number {
 }
 
 /** Puts an entry into a list, in place of the one with the same owner and share. */
-function put<Owner>(list: List<Owner>, entry: Entry<Owner>): List<Owner> {
+function put<Owner>(
+  list: List<Owner>,
+  entry: Entry<Owner>,
+  known: Entry<Owner> | null | undefined,
+): List<Owner> {
   if (list === null) return entry;
   if (!Array.isArray(list)) {
     return list.owner === entry.owner && list.share === entry.share ? entry : [list, entry];
   }
-  const index = list.findIndex((other) => other.owner === entry.owner && other.share === entry.share);
+  const index =
+    known === undefined
+      ? list.findIndex((other) => other.owner === entry.owner && other.share === entry.share)
+      : known === null
+        ? -1
+        : list.indexOf(known);
   if (index < 0) list.push(entry);
   else list[index] = entry;
   return list;
