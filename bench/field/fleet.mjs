@@ -29,14 +29,14 @@ const startTheirs = (plant, periodMs) =>
   startStack({ ports: NAMES.map((name) => plant.addresses[name].port), periodMs });
 
 /** What one subscriber gets, how old it is then, and what that costs. */
-async function measure({ port, pids }, periodMs, windowMs, settleMs = 6000) {
+async function measure({ port, pids }, periodMs, windowMs) {
   let count = 0;
   const ages = [];
   const subscriber = await client(port, 'holdfast/bench/data/#', (bytes, _s, mid, end, atMs) => {
     count++;
     if (count % 101 === 0) ages.push(atMs - JSON.parse(bytes.latin1Slice(mid, end)).t);
   });
-  await sleep(settleMs);
+  await sleep(6000);
   const cpuS = () => pids.reduce((sum, pid) => sum + usageOf(pid).cpuS, 0);
   const before = cpuS();
   const startMs = nowMs();
@@ -71,8 +71,7 @@ export async function fleet() {
       [startTheirs, theirs],
     ]) {
       const stack = await start(plant, 1000);
-      // Both are compiled for what they do by then; before, half of the time goes there.
-      figures.push(await measure(stack, 1000, isQuick ? 6000 : 10_000, isQuick ? 10_000 : 16_000));
+      figures.push(await measure(stack, 1000, isQuick ? 6000 : 10_000));
       await stack.stop();
     }
   }
