@@ -1,6 +1,5 @@
-/** What comes from the table of verbs: help, completions, the man page; and schemas. */
+/** What comes from the table of verbs: help, the man page; and schemas. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -20,23 +19,6 @@ test('every verb has help within 80 columns that begins with examples of that ve
   }
   for (const line of helpOfAll(VERBS, verbs).split('\n')) assert.ok(line.length <= 80, line);
   assert.deepEqual(VERBS.map(({ name }) => name), verbs.map(({ name }) => name)); // prettier-ignore
-});
-
-test('bash completes verbs and options, and reads all of the script', async () => {
-  const { stdout: script } = await holdfast(['completion', 'bash']);
-  const complete = (line: string): string[] => {
-    const words = line.split(' ');
-    const text = `${script}\nCOMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _holdfast; printf '%s\\n' "\${COMPREPLY[@]}"`;
-    return execFileSync('bash', ['-c', text]).toString().trim().split('\n');
-  };
-  assert.deepEqual(complete('holdfast sc'), ['scan', 'schema']);
-  assert.ok(complete('holdfast scan --b').includes('--baud'));
-  for (const shell of ['zsh', 'fish']) {
-    const { stdout, code } = await holdfast(['completion', shell]);
-    assert.equal(code, 0);
-    for (const { name } of verbs) assert.ok(stdout.includes(name));
-  }
-  assert.equal((await holdfast(['completion', 'tcsh'])).code, 2);
 });
 
 test('the man page names every verb and option, and is the one that is kept', () => {
