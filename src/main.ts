@@ -50,6 +50,11 @@ async function dispatch(argv: string[]): Promise<number> {
   if (first === 'help') return dispatch([argv[1] ?? '', '--help']);
   // A config and nothing else means the daemon.
   if (/^(-c|--config(=.*)?)$/.test(first)) return dispatch(['run', ...argv]);
+  if (!first.startsWith('-') && !VERBS.some(({ name }) => name === first)) {
+    const { nearest } = await import('./cli/target.js');
+    const names = [...VERBS.map(({ name }) => name), 'help'];
+    throw new UsageError(`there is no verb ${first}${nearest(first, names)}; 'holdfast --help' lists them`);
+  }
   return parse(argv);
 }
 
@@ -65,9 +70,7 @@ async function parse(argv: string[]): Promise<number> {
     }
   }
   // "did you mean" comes from commander, the next step from us.
-  const next = VERBS.some(({ name }) => name === argv[0])
-    ? `holdfast ${argv[0] ?? ''} --help`
-    : 'holdfast --help';
+  const next = argv[0]?.startsWith('-') === true ? 'holdfast --help' : `holdfast ${argv[0] ?? ''} --help`;
   program.configureOutput({ outputError: (text, write) => write(`${text}Try '${next}'.\n`) });
   for (const command of program.commands) command.copyInheritedSettings(program);
   await program.parseAsync(argv, { from: 'user' });

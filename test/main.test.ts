@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { test } from 'node:test';
 import { VERBS } from '../src/cli/verbs.js';
+import { packageFolder } from '../src/entry.js';
 import { holdfast } from './support/holdfast.js';
+import { Typist } from './support/verb.js';
+
+const run = promisify(execFile);
 
 test('help goes to stdout, lists every verb, and fits 80 columns', async () => {
   const { code, stdout, stderr } = await holdfast(['--help']);
@@ -37,9 +43,16 @@ test('the help of each verb begins with an example and fits 80 columns', async (
 });
 
 test('a misspelt verb or option gets a suggestion, a next step and exit code 2', async () => {
-  const verb = await holdfast(['verison']);
-  assert.equal(verb.code, 2);
-  assert.match(verb.stderr, /unknown command 'verison'\n\(Did you mean version\?\)\nTry 'holdfast --help'/);
+  for (const [typed, meant] of [
+    [['verison'], 'version'],
+    [['hepl'], 'help'],
+    [['help', 'chek'], 'check'],
+  ] as const) {
+    const verb = await holdfast(typed);
+    assert.equal(verb.code, 2);
+    assert.equal(verb.stdout, '');
+    assert.match(verb.stderr, new RegExp(`did you mean ${meant}\\?\\); 'holdfast --help' lists them`));
+  }
   const option = await holdfast(['version', '--jsno']);
   assert.equal(option.code, 2);
   assert.match(option.stderr, /\(Did you mean --json\?\)\nTry 'holdfast version --help'/);
@@ -51,4 +64,21 @@ test('version is one line, and with --json a document', async () => {
   assert.equal((await holdfast(['--version'])).stdout, line.stdout);
   const document = JSON.parse((await holdfast(['version', '--json'])).stdout) as Record<string, unknown>;
   assert.equal(`holdfast ${String(document['version'])}\n`, line.stdout);
+});
+
+test('a reader that goes away early, as head does, is no failure', async () => {
+  for (const verb of ['schema', '--help', 'completion bash', 'check --config config/demo.yaml']) {
+    const script = `node dist/main.js ${verb} | head -n 1; echo "\${PIPESTATUS[0]}"`;
+    const { stdout, stderr } = await run('bash', ['-c', script], { cwd: packageFolder() });
+    assert.match(stdout, /\n0\n$/, verb);
+    assert.equal(stderr, '', verb);
+  }
+});
+
+test('on a terminal there is colour, and none where NO_COLOR says so or nobody looks', async (t) => {
+  const args = ['check', '--config', 'config/demo.yaml'];
+  const plain = new Typist(t, args, { cwd: packageFolder(), env: { NO_COLOR: '1' } });
+  assert.equal(await plain.ended, 0);
+  assert.ok(!plain.shown.includes('\x1b['), plain.shown);
+  assert.ok(!(await holdfast(args, { cwd: packageFolder() })).stdout.includes('\x1b['));
 });

@@ -3,6 +3,8 @@ import type { Option, Verb } from './verb.js';
 import type { VerbEntry } from './verbs.js';
 
 const WIDTH = 80;
+/** `holdfast check --config holdfast.yaml` fits. */
+const LEFT_MAX = 37;
 const PROGRAM = 'holdfast';
 
 /** The text of `holdfast VERB --help`. */
@@ -51,7 +53,7 @@ function descriptionOf({ description, default: value }: Option): string {
 /** Two columns; a left cell too long for its column puts its right cell on the next line. */
 function table(rows: readonly (readonly [string, string])[]): string {
   const longest = Math.max(0, ...rows.map(([left]) => left.length));
-  const column = Math.min(longest, 36) + 4;
+  const column = Math.min(longest, LEFT_MAX) + 4;
   return rows
     .map(([left, right]) => {
       const lines = wrap(right, 0, WIDTH - column).split('\n');

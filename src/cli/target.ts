@@ -5,7 +5,7 @@
 import { tagWith } from '../config/leantag.js';
 import { plantOfText } from '../config/loadplant.js';
 import type { Plant, Tag } from '../config/plant.js';
-import { formatProblem } from '../config/problems.js';
+import { formatProblem, nearest as nearestWord } from '../config/problems.js';
 import { VALUE_TYPES } from '../modbus/values.js';
 import { UsageError } from './verb.js';
 
@@ -201,32 +201,10 @@ export function some(names: readonly string[]): string {
   return names.length === 0 ? 'none' : names.slice(0, 8).join(', ') + (names.length > 8 ? ' ...' : '');
 }
 
-/** ", did you mean X?" when a name is only a letter or two away. */
+/** " (did you mean X?)" when a known name is near, else "". */
 export function nearest(word: string, names: readonly string[]): string {
-  const [best] = names
-    .map((name) => ({ name, distance: distance(word, name) }))
-    .toSorted((a, b) => a.distance - b.distance);
-  return best !== undefined && best.distance <= Math.max(1, word.length / 3)
-    ? ` (did you mean ${best.name}?)`
-    : '';
-}
-
-/** Letters to change, insert or leave out (Levenshtein). */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, at) => at);
-  for (let i = 1; i <= a.length; i += 1) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j += 1)
-      next.push(
-        Math.min(
-          (next[j - 1] ?? 0) + 1,
-          (row[j] ?? 0) + 1,
-          (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1),
-        ),
-      );
-    row = next;
-  }
-  return row[b.length] ?? 0;
+  const near = nearestWord(word, names);
+  return near === null ? '' : ` (did you mean ${near}?)`;
 }
 
 /** The part of a plant that one bus's verbs need: only these tags are polled, with what scales them. */

@@ -153,7 +153,9 @@ class SerialServer {
   #close(text: string): void {
     const opening = this.#opening;
     this.#release();
-    void this.#released.then(() => this.#report({ kind: 'closed', opening, text }));
+    // The binding puts the word before what it says.
+    const reason = text.replace(/^Error:? /, '');
+    void this.#released.then(() => this.#report({ kind: 'closed', opening, text: reason }));
   }
 
   #release(): void {

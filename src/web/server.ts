@@ -85,9 +85,10 @@ export class WebServer {
     );
     this.#server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
     this.#server.on('clientError', (_error, socket) => socket.destroy());
-    this.#server.on('error', (error) =>
-      options.log.error('web server', { listener: 'web', error: error.message }),
-    );
+    this.#server.on('error', (error) => {
+      // Why it cannot listen is said by whoever asked for it.
+      if (this.#server.listening) options.log.error('web server', { listener: 'web', error: error.message });
+    });
   }
 
   /** Resolves with the address to show, such as "http://127.0.0.1:8080/". */
