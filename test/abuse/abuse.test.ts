@@ -12,6 +12,7 @@ import { after, before, describe, test, type TestContext } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { userLine } from '../../src/broker/users.js';
+import { packageFolder } from '../../src/entry.js';
 import { Daemon } from '../support/daemon.js';
 import { until } from '../support/wait.js';
 import { ATTACKS, type Attack, type Target } from './attacks.js';
@@ -31,12 +32,12 @@ const P99_MAX_MS = IS_LONG ? 250 : 2000;
 const JITTER_MAX_MS = IS_LONG ? 20 : 500;
 const HEALTHY = { username: 'plant', password: 'by-daylight' } as const;
 
-/** As packaging/holdfast.sh sets it: without, glibc keeps what was freed. */
-const MALLOC = {
-  MALLOC_ARENA_MAX: '2',
-  MALLOC_MMAP_THRESHOLD_: '32768',
-  MALLOC_TRIM_THRESHOLD_: '131072',
-};
+/** What the package's start script sets: without, glibc keeps what was freed. */
+const MALLOC = Object.fromEntries(
+  [
+    ...readFileSync(join(packageFolder(), 'packaging/holdfast.sh'), 'utf8').matchAll(/(MALLOC_\w+)=(\d+)/g),
+  ].map(([, name = '', value = '']) => [name, value]),
+);
 
 /** What docs/security.md proposes for a router with 128 MB. */
 const LIMITS = `{ max_memory: 96MiB, max_queued_bytes: 1MiB, max_retained_bytes: 16MiB, max_retained_messages: 20000, max_subscriptions_per_client: 10000, max_topic_levels: 128, max_outbox_size: 1MiB }`;

@@ -1,19 +1,13 @@
 /** Other masters through a bus's shared port: mbpoll and pymodbus beside a gateway that polls the line flat out. */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { connect, type Socket } from 'node:net';
-import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { promisify } from 'node:util';
 import { connectAsync } from 'mqtt';
-import { packageFolder } from '../../src/entry.js';
 import type { UnitSpec } from '../../src/simulator/spec.js';
 import { Daemon } from '../support/daemon.js';
+import { mbpoll, pymodbus, PYMODBUS_SEES, PYMODBUS_UNIT } from '../support/masters.js';
 import { startLine, startTcp } from '../support/plant.js';
 import { until, within } from '../support/wait.js';
-
-const run = promisify(execFile);
-const peers = join(packageFolder(), 'test/support/peers');
 
 /** What pymodbus_master.py expects, and registers for pymodbus_reader.py. */
 function unitOf(unitId: number): UnitSpec {
@@ -21,18 +15,14 @@ function unitOf(unitId: number): UnitSpec {
     (1000 * unitId + 600 + index).toString(16).padStart(4, '0'),
   );
   return {
+    ...PYMODBUS_UNIT,
     unitId,
     turnaroundMs: 5,
     values: [
-      { table: 'holding-register', address: 0, quantity: 4, script: 'fixed', hex: '000100021234ffff' },
-      { table: 'input-register', address: 10, quantity: 2, script: 'fixed', hex: '42280000' },
-      { table: 'coil', address: 3, quantity: 3, script: 'fixed', hex: '05' },
-      { table: 'discrete-input', address: 0, quantity: 8, script: 'fixed', hex: 'a5' },
+      ...(PYMODBUS_UNIT.values ?? []),
       { table: 'holding-register', address: 100, quantity: 200, script: 'stamp' },
       { table: 'holding-register', address: 600, quantity: 20, script: 'fixed', hex: counted.join('') },
     ],
-    holes: [{ table: 'holding-register', address: 500, quantity: 2 }],
-    identity: ['Acme', 'M7', '2.1', 'https://acme.example'],
   };
 }
 
@@ -78,10 +68,7 @@ async function counterOf(t: TestContext, daemon: Daemon): Promise<() => number> 
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-async function mbpoll(port: number, ...args: string[]): Promise<string> {
-  const { stdout } = await run('mbpoll', ['-m', 'tcp', '-p', String(port), '-0', '-1', '-q', ...args], { timeout: 20_000 }); // prettier-ignore
-  return stdout.replaceAll('\t', ' ');
-}
+const overTcp = (port: number): string[] => ['-m', 'tcp', '-p', String(port)];
 
 async function reader(
   port: number,
@@ -90,10 +77,7 @@ async function reader(
   seconds: number,
 ): Promise<Record<string, number>> {
   const args = ['127.0.0.1', port, unitId, 600, count, seconds].map(String);
-  const { stdout } = await run('/usr/bin/python3', [join(peers, 'pymodbus_reader.py'), ...args], {
-    timeout: 60_000,
-  });
-  return JSON.parse(stdout) as Record<string, number>;
+  return pymodbus('pymodbus_reader.py', ...args);
 }
 
 test('mbpoll and pymodbus read and write a saturated line through the port, and polls keep 80 % of their rate', async (t) => {
@@ -118,27 +102,16 @@ test('mbpoll and pymodbus read and write a saturated line through the port, and 
   // The readers start and end within a window that is a little longer than theirs.
   assert.ok(beside >= 0.8 * alone, `${beside} samples beside other masters, ${alone} without`);
 
-  const { stdout } = await run('/usr/bin/python3', [join(peers, 'pymodbus_master.py'), 'tcp', '127.0.0.1', String(port)], { timeout: 60_000 }); // prettier-ignore
-  assert.deepEqual(JSON.parse(stdout), {
-    holding: [1, 2, 0x1234, 0xffff],
-    input: [0x4228, 0],
-    coils: [true, false, true],
-    discrete: [true, false, true, false, false, true, false, true],
-    afterWrite: [77],
-    afterWrites: [5, 6, 7],
-    afterCoils: [true, true, false, true, true],
-    afterMask: [(77 & 0x00f2) | (0x2500 & ~0x00f2)],
-    readWrite: [9, 8],
-    vendor: 'Acme',
-    illegal: 2,
-    tooMany: 3,
-  });
-  await mbpoll(port, '-a', '8', '-t', '4', '-r', '20', '127.0.0.1', '11', '12', '13');
+  assert.deepEqual(await pymodbus('pymodbus_master.py', 'tcp', '127.0.0.1', String(port)), PYMODBUS_SEES);
+  await mbpoll(...overTcp(port), '-a', '8', '-t', '4', '-r', '20', '127.0.0.1', '11', '12', '13');
   assert.match(
-    await mbpoll(port, '-a', '8', '-t', '4', '-r', '20', '-c', '3', '127.0.0.1'),
+    await mbpoll(...overTcp(port), '-a', '8', '-t', '4', '-r', '20', '-c', '3', '127.0.0.1'),
     /11[^]*12[^]*13/,
   );
-  assert.match(await mbpoll(port, '-a', '7', '-t', '3:float', '-B', '-r', '10', '127.0.0.1'), /\[10\]: +42/);
+  assert.match(
+    await mbpoll(...overTcp(port), '-a', '7', '-t', '3:float', '-B', '-r', '10', '127.0.0.1'),
+    /\[10\]: +42/,
+  );
   const writes = daemon.logged('shared-write');
   assert.ok(writes.some((line) => line['device'] === 'u8' && line['address'] === 20 && line['ok'] === true));
 });

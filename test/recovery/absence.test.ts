@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import type { IConnectPacket } from 'mqtt-packet';
 import { temporaryFolder } from '../support/stores.js';
 import { until } from '../support/wait.js';
-import { Publisher, Subscriber } from './client.js';
+import { Publisher, settle, Subscriber } from './client.js';
 import { startHost } from './process.js';
 
 /** A subscriber whose session ends a second after its connection, or whose will waits for a second. */
@@ -20,15 +20,6 @@ class Fleeting extends Subscriber {
   protected override options(): Partial<IConnectPacket> {
     return this.#more;
   }
-}
-
-/** Resolves when everything the broker did so far is on the disk: an acknowledgement says so. */
-async function settle(port: number, clientId: string): Promise<void> {
-  const publisher = new Publisher(clientId, 4, 1, 1);
-  publisher.limit = 1;
-  await publisher.connect(port);
-  await until('an acknowledgement', () => publisher.isDone);
-  publisher.cut();
 }
 
 test('session expiry, message expiry and will delay go on counting while the broker is dead', async (context) => {

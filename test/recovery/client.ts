@@ -4,6 +4,7 @@
  */
 import { connect, type Socket } from 'node:net';
 import mqtt, { type IConnectPacket, type Packet, type QoS } from 'mqtt-packet';
+import { until } from '../support/wait.js';
 
 export type Version = 4 | 5;
 
@@ -323,4 +324,13 @@ export class Switcher extends Client {
     }
     if (this.isSwitching) this.switch();
   }
+}
+
+/** Resolves when everything the broker did so far is on the disk: an acknowledgement says so. */
+export async function settle(port: number, clientId: string): Promise<void> {
+  const publisher = new Publisher(clientId, 4, 1, 1);
+  publisher.limit = 1;
+  await publisher.connect(port);
+  await until('an acknowledgement', () => publisher.isDone);
+  publisher.cut();
 }

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import type { IConnectPacket } from 'mqtt-packet';
 import { temporaryFolder } from '../support/stores.js';
 import { until } from '../support/wait.js';
-import { Publisher, Subscriber, type Version } from './client.js';
+import { settle, Subscriber, type Version } from './client.js';
 import { startHost } from './process.js';
 import { troubleFileOf } from './troubledfiles.js';
 
@@ -30,14 +30,6 @@ class Mortal extends Subscriber {
       },
     };
   }
-}
-
-async function settle(port: number, clientId: string): Promise<void> {
-  const publisher = new Publisher(clientId, 4, 1, 1);
-  publisher.limit = 1;
-  await publisher.connect(port);
-  await until('an acknowledgement', () => publisher.isDone);
-  publisher.cut();
 }
 
 test('who was connected when the process died has left a will, unless it comes back in time', async (context) => {
