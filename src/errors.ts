@@ -50,11 +50,11 @@ export function describe(subject: Subject): string {
 /** What stands where a secret was. */
 export const MASK = '********';
 /** Up to the last @ of the word: a password may hold one. Both parts are bounded, so that no text takes long to search. */
-const IN_ADDRESS = /(:\/\/[^\s"'/@:]{0,256}:)[^\s"']{1,256}@/g;
+export const IN_ADDRESS = /(?<=:\/\/[^\s"'/@:]{0,256}:)[^\s"']{1,256}(?=@)/g;
 
 /** A text without the passwords of the addresses in it, as in mqtt://user:password@host. */
 export function withoutPasswords(text: string): string {
-  return text.includes('://') ? text.replaceAll(IN_ADDRESS, `$1${MASK}@`) : text;
+  return text.includes('://') ? text.replaceAll(IN_ADDRESS, MASK) : text;
 }
 
 /** The message of anything that was thrown. */

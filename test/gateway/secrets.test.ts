@@ -11,12 +11,16 @@ const text = `uplinks:
   fourth: { password: !file secret.txt }
   fifth: { password: 'it''s' }
   sixth: { password: $tart }
+  seventh: { nodes: ["mqtt://gw:in-address@a.example:1883", mqtts://gw:second@b.example, mqtt://gw@c.example] }
+  eighth: { nodes: ["mqtt://gw:\${NODE_PASSWORD}@a.example"] }
 `;
 
 test('passwords are masked, references are not, and the masks come back as what they hide', () => {
   const shown = masked(text);
-  for (const secret of ['s3cret', 'plain word', "it''s", '$tart']) assert.ok(!shown.includes(secret), shown);
-  for (const kept of ['${CLOUD_PASSWORD}', '!file secret.txt', 'mqtts://b']) assert.ok(shown.includes(kept));
+  for (const secret of ['s3cret', 'plain word', "it''s", '$tart', 'in-address', 'second'])
+    assert.ok(!shown.includes(secret), shown);
+  for (const kept of ['${CLOUD_PASSWORD}', '!file secret.txt', 'mqtts://b', '${NODE_PASSWORD}'])
+    assert.ok(shown.includes(kept));
   assert.equal(unmasked(shown, text), text);
   assert.equal(
     unmasked(shown.replace('user: gw', 'user: other'), text),
@@ -25,6 +29,14 @@ test('passwords are masked, references are not, and the masks come back as what 
   assert.equal(
     unmasked(shown.replace('"********"', '"new"'), text),
     text.replace('"s3cret, with } all"', '"new"'),
+  );
+});
+
+test('a password in an address is changed without touching the others', () => {
+  const shown = masked(text);
+  assert.equal(
+    unmasked(shown.replace('gw:********@b', 'gw:third@b'), text),
+    text.replace('gw:second@b', 'gw:third@b'),
   );
 });
 

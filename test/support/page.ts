@@ -1,5 +1,7 @@
-/** The page in Debian's Chromium. */
-import { chromium, type Browser } from 'playwright-core';
+/** The page in Debian's Chromium, on a gateway of its own. */
+import { after, before } from 'node:test';
+import { chromium, type Browser, type Page } from 'playwright-core';
+import { Daemon } from './daemon.js';
 
 const CHROMIUM = '/usr/bin/chromium';
 /** Nothing but the page: no sandbox (tests run as root too), no GPU, none of the browser's own connections. */
@@ -15,6 +17,50 @@ const FLAGS = [
 
 export const VIEWS = ['tags', 'devices', 'buses', 'broker', 'uplinks', 'trend', 'log', 'config'] as const;
 
-export function launchBrowser(): Promise<Browser> {
-  return chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+/** How the gateway files of these tests begin, with what the broker lets in. */
+export function withPage(who = 'anonymous: true'): string {
+  return `version: 1
+gateway: { id: p7 }
+broker: { listeners: [{ protocol: mqtt, host: 127.0.0.1, port: 0 }], ${who}, store: memory }
+web: { host: 127.0.0.1, port: 0 }
+`;
+}
+
+export interface PageSite {
+  readonly daemon: Daemon;
+  /** The page as somebody sees it who just came, at one of its views. */
+  open(view: string, options?: Parameters<Browser['newPage']>[0]): Promise<Page>;
+}
+
+/** A gateway and a browser for all tests of a file; the config is asked for when they begin. */
+export function pageSite(configOf: () => string | Promise<string>): PageSite {
+  let daemon: Daemon;
+  let browser: Browser;
+  let begun: Promise<void> | undefined;
+  const begin = async (): Promise<void> => {
+    daemon = await new Daemon(await configOf()).start();
+    browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+  };
+  before(() => (begun = begin()));
+  after(async () => {
+    await browser?.close();
+    await daemon?.remove();
+  });
+  return {
+    get daemon() {
+      return daemon;
+    },
+    async open(view, options = {}) {
+      // Hooks of a file run beside each other.
+      await begun;
+      const page = await browser.newPage(options);
+      await page.goto(`http://127.0.0.1:${daemon.port('http')}/#${view}`);
+      return page;
+    },
+  };
+}
+
+/** Until values are live. */
+export async function isLive(page: Page): Promise<void> {
+  await page.getByRole('status').getByText('live').waitFor();
 }

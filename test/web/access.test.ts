@@ -2,10 +2,9 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import type { Browser, Page } from 'playwright-core';
-import { Daemon } from '../support/daemon.js';
-import { launchBrowser, VIEWS } from '../support/page.js';
+import { isLive, pageSite, VIEWS, withPage } from '../support/page.js';
 
 interface Finding {
   readonly id: string;
@@ -16,31 +15,18 @@ interface Finding {
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 // A bus without a device: every tag is bad, and every colour of the page is seen.
-const CONFIG = `version: 1
-gateway: { id: p7 }
-broker: { listeners: [{ protocol: mqtt, host: 127.0.0.1, port: 0 }], anonymous: true, store: memory }
-web: { host: 127.0.0.1, port: 0 }
+const CONFIG = `${withPage()}
 buses: { plc: { protocol: tcp, host: 127.0.0.1, port: 1 } }
 devices:
   press1: { bus: plc, unit_id: 1, rate: 200ms, tags: { level: { holding: 0 }, setpoint: { holding: 1, write: true } } }
 uplinks: { cloud: { nodes: ["mqtt://127.0.0.1:1"], out: [{ from: "holdfast/#" }] } }
 `;
 
-let daemon: Daemon;
-let browser: Browser;
-before(async () => {
-  daemon = await new Daemon(CONFIG).start();
-  browser = await launchBrowser();
-});
-after(async () => {
-  await browser.close();
-  await daemon.remove();
-});
+const site = pageSite(() => CONFIG);
 
 async function open(view: string, options: Parameters<Browser['newPage']>[0] = {}): Promise<Page> {
-  const page = await browser.newPage(options);
-  await page.goto(`http://127.0.0.1:${daemon.port('http')}/#${view}`);
-  await page.getByRole('status').getByText('live').waitFor();
+  const page = await site.open(view, options);
+  await isLive(page);
   await page.locator('main').locator('h2, table, p, details, textarea').first().waitFor();
   return page;
 }

@@ -1,11 +1,10 @@
 /** The page in Debian's Chromium, on a running gateway with a simulated device. */
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import type { Browser, Page } from 'playwright-core';
+import { after, test } from 'node:test';
+import type { Page } from 'playwright-core';
 import { SimulatedPlant } from '../../src/simulator/plant.js';
 import type { ValueSpec } from '../../src/simulator/spec.js';
-import { Daemon } from '../support/daemon.js';
-import { launchBrowser, VIEWS } from '../support/page.js';
+import { isLive, pageSite, VIEWS, withPage } from '../support/page.js';
 import { socketOf } from '../support/plant.js';
 import { until } from '../support/wait.js';
 import { dissected } from '../support/wireshark.js';
@@ -23,20 +22,11 @@ const STROKES: ValueSpec = {
 };
 
 let plant: SimulatedPlant;
-let daemon: Daemon;
-let browser: Browser;
 let port = 0;
 const faults: string[] = [];
 
-function configOf(extra = ''): string {
-  return `version: 1
-gateway: { id: p7 }
-broker:
-  listeners: [{ protocol: mqtt, host: 127.0.0.1, port: 0 }]
-  anonymous: true
-  store: memory
-web: { host: 127.0.0.1, port: 0 }
-buses:
+function configOf(): string {
+  return `${withPage()}buses:
   plc: { protocol: tcp, host: 127.0.0.1, port: ${port}, timeout: 300ms }
 devices:
   press1:
@@ -47,41 +37,27 @@ devices:
       strokes: { input: 0, type: uint16 }
       setpoint: { holding: 10, type: uint16, scale: 0.1, unit: bar, write: { min: 0, max: 50 } }
       note: { holding: 20, count: 8, type: string }
-${extra}`;
+`;
 }
 
-before(async () => {
+const site = pageSite(async () => {
   plant = await SimulatedPlant.start({
-    buses: [
-      {
-        name: 'plc',
-        link: { kind: 'tcp' },
-        units: [{ unitId: 1, values: [STROKES] }],
-      },
-    ],
+    buses: [{ name: 'plc', link: { kind: 'tcp' }, units: [{ unitId: 1, values: [STROKES] }] }],
   });
   port = (await socketOf(plant, 'plc')).port;
   // What a device says must never become part of the page.
   await plant.poke('plc', 1, 'holding-register', 20, 8, Buffer.from('<img src=x>\0\0\0\0\0').toString('hex'));
-  daemon = await new Daemon(configOf()).start();
-  browser = await launchBrowser();
+  return configOf();
 });
-
-after(async () => {
-  await browser?.close();
-  await daemon?.stop();
-  await daemon?.remove();
-  await plant?.stop();
-});
+after(() => plant?.stop());
 
 async function open(view: string): Promise<Page> {
-  const page = await browser.newPage();
+  const page = await site.open(view);
   page.on('pageerror', (error) => faults.push(error.message));
   page.on('console', (message) => {
     if (message.type() === 'error') faults.push(message.text());
   });
-  await page.goto(`${daemon.listeners.find((url) => url.startsWith('http'))}#${view}`);
-  await page.getByRole('status').getByText('live').waitFor();
+  await isLive(page);
   return page;
 }
 
@@ -183,23 +159,6 @@ test('every view draws, in both languages, without an error', async () => {
     }
   }
   assert.equal(await page.locator('html').getAttribute('lang'), 'zh-CN');
-  await page.close();
-});
-
-test('the config is checked with places, refused while it is wrong, and applied without a restart', async () => {
-  const page = await open('config');
-  const editor = page.getByRole('textbox', { name: 'Running configuration' });
-  await until('the file', async () => (await editor.inputValue()) === configOf());
-  await editor.fill(configOf('      dor: { discreet: 1 }\n'));
-  await page.getByRole('button', { name: 'Apply' }).click();
-  await page.getByText('did you mean discrete?').waitFor();
-  await editor.fill(configOf('      door: { discrete: 1 }\n'));
-  await page.getByRole('button', { name: 'Apply' }).click();
-  await page.getByText('Applied.').waitFor();
-  const tags = await open('tags');
-  await row(tags, 'press1/door').getByText('good').waitFor();
-  assert.equal(daemon.log.filter(({ msg }) => msg === 'ready').length, 1);
-  await tags.close();
   await page.close();
 });
 

@@ -26,6 +26,7 @@ export const ConfigView: FunctionComponent = () => {
   const problems = useSignal<readonly Problem[]>([]);
   const status = useSignal<string | null>(null);
   const failure = useSignal<string | null>(null);
+  const top = useSignal(0);
   const editor = useRef<HTMLTextAreaElement>(null);
 
   const ask = <T,>(verb: string, body: Record<string, unknown>, then: (answer: T) => void): void => {
@@ -60,6 +61,11 @@ export const ConfigView: FunctionComponent = () => {
       running.value = text.value;
       status.value = say('config_applied');
     });
+  const revert = (): void => {
+    text.value = running.value;
+    problems.value = [];
+    status.value = null;
+  };
   const goTo = ({ line, column }: Problem): void => {
     const before = text.value.split('\n').slice(0, line - 1);
     const at = before.join('\n').length + (before.length > 0 ? 1 : 0) + column - 1;
@@ -76,11 +82,7 @@ export const ConfigView: FunctionComponent = () => {
         <button type="button" class="primary" disabled={text.value === running.value} onClick={apply}>
           {say('apply')}
         </button>
-        <button
-          type="button"
-          disabled={text.value === running.value}
-          onClick={() => (text.value = running.value)}
-        >
+        <button type="button" disabled={text.value === running.value} onClick={revert}>
           {say('revert')}
         </button>
         <span role="status">
@@ -99,14 +101,33 @@ export const ConfigView: FunctionComponent = () => {
           </li>
         ))}
       </ul>
-      <textarea
-        ref={editor}
-        class="editor"
-        aria-label={say('running_config')}
-        spellcheck={false}
-        value={text.value}
-        onInput={(event) => (text.value = event.currentTarget.value)}
-      />
+      <div class="editor">
+        <Gutter text={text.value} problems={problems.value} top={top.value} />
+        <textarea
+          ref={editor}
+          aria-label={say('running_config')}
+          spellcheck={false}
+          value={text.value}
+          onInput={(event) => (text.value = event.currentTarget.value)}
+          onScroll={(event) => (top.value = event.currentTarget.scrollTop)}
+        />
+      </div>
     </>
+  );
+};
+
+/** Line numbers, and which lines have problems; for eyes only, as the list of problems says all of it. */
+const Gutter: FunctionComponent<{ text: string; problems: readonly Problem[]; top: number }> = (props) => {
+  const marks = new Map(props.problems.map(({ line, severity }) => [line, severity]));
+  const count = props.text.split('\n').length;
+  return (
+    <div class="gutter" aria-hidden="true">
+      <pre style={{ transform: `translateY(-${props.top}px)` }}>
+        {Array.from({ length: count }, (_none, index) => {
+          const mark = marks.get(index + 1);
+          return mark === undefined ? `${index + 1}\n` : <b key={index} class={mark}>{`${index + 1}\n`}</b>;
+        })}
+      </pre>
+    </div>
   );
 };

@@ -77,14 +77,17 @@ let isScheduled = false;
 
 setInterval(() => (nowMs.value = Date.now()), 1000);
 
+/** Tags that were there before keep what is known of them. */
 export function setPlant(about: PlantAbout): void {
+  const before = new Map(byTopic);
   byTopic.clear();
   deviceByTopic.clear();
   const tags: LiveTag[] = [];
   for (const device of about.devices) {
     deviceByTopic.set(device.topic, device.name);
     for (const tag of device.tags) {
-      const live: LiveTag = { about: tag, device: device.name, sample: signal(null), recent: [] };
+      const { sample = signal(null), recent = [] } = before.get(tag.topic) ?? {};
+      const live: LiveTag = { about: tag, device: device.name, sample, recent };
       byTopic.set(tag.topic, live);
       tags.push(live);
     }

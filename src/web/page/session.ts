@@ -56,6 +56,7 @@ export async function start(): Promise<void> {
     return;
   }
   gatewayName.value = about.gateway;
+  subscribe(topicOf('event', 'config'), askPlant);
   document.title = `${about.gateway} – holdfast`;
   if (about.needsSetup === true) link.value = { ...link.value, state: 'setup' };
   else if (!about.anonymous && credentials === null) link.value = { ...link.value, state: 'sign-in' };
@@ -165,6 +166,11 @@ function opened(): void {
   link.value = { state: 'live', sinceMs: 0, isSignedIn: credentials !== null };
   client?.subscribe(responseTopic);
   for (const filter of subscriptions.keys()) client?.subscribe(filter);
+  askPlant();
+}
+
+/** When it connects, and whenever another config was applied: its tags may be others. */
+function askPlant(): void {
   request<PlantAbout>('plant', {})
     .then((answer) => {
       setPlant(answer);

@@ -1,0 +1,92 @@
+/** The config view in a browser: marks, apply, revert, and secrets that stay where they are. */
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { before, test } from 'node:test';
+import type { Locator, Page } from 'playwright-core';
+import { holdfast } from '../support/holdfast.js';
+import { pageSite, withPage } from '../support/page.js';
+import { until } from '../support/wait.js';
+
+const CONFIG = `${withPage()}buses: { plc: { protocol: tcp, host: 127.0.0.1, port: 1 } }
+devices:
+  press1: { bus: plc, unit_id: 1, tags: { level: { holding: 0 } } } # the hydraulic one
+uplinks:
+  # It was mqtt://gw:in-address@127.0.0.1:1 before.
+  other: { nodes: ["mqtt://127.0.0.1:1"], user: gw, password: "of a key", out: [{ from: "holdfast/#" }] }
+`;
+
+const site = pageSite(() => CONFIG);
+let page: Page;
+let editor: Locator;
+before(async () => {
+  page = await site.open('config');
+  editor = page.getByRole('textbox', { name: 'Running configuration' });
+  await until('the file', async () => (await editor.inputValue()).startsWith('version: 1'));
+});
+
+const fileText = (): string => readFileSync(site.daemon.configFile, 'utf8');
+const change = async (from: string, to: string): Promise<void> =>
+  editor.fill((await editor.inputValue()).replace(from, to));
+const press = (name: string): Promise<void> => page.getByRole('button', { name, exact: true }).click();
+test('a mistake is marked with the words and the place of check, nothing is applied, and the mark leads there', async () => {
+  await change('unit_id: 1', 'unit_idd: 999');
+  const wrong = (await editor.inputValue())
+    .replace('gw:********@', 'gw:in-address@')
+    .replace('"********"', '"of a key"');
+  const draft = join(site.daemon.folder, 'draft.yaml');
+  writeFileSync(draft, wrong);
+  const { stdout } = await holdfast(['check', draft]);
+  const expected = stdout
+    .split('\n')
+    .filter((line) => line.startsWith(draft))
+    .map((line) => line.slice(draft.length + 1).replace(/ (error|warning)/, '').replaceAll(/\s+/g, ' ').trim());
+  assert.ok(expected.length > 0, stdout);
+  for (const button of ['Check', 'Apply']) {
+    await press(button);
+    const marks = page.locator('.problems li');
+    await marks.first().waitFor();
+    assert.deepEqual(
+      (await marks.allInnerTexts()).map((text) => text.replaceAll(/\s+/g, ' ').trim()).sort(),
+      [...expected].sort(),
+    );
+  }
+  assert.equal(fileText(), CONFIG);
+  const mark = page.locator('.problems li button').first();
+  const [line, column] = (await mark.innerText()).split(':').map(Number);
+  await mark.click();
+  const at = Number(await editor.evaluate('document.activeElement.selectionStart'));
+  const before = (await editor.inputValue()).slice(0, at).split('\n');
+  assert.deepEqual([before.length, (before.at(-1)?.length ?? 0) + 1], [line, column]);
+}); // prettier-ignore
+
+test('what was typed is taken back by revert', async () => {
+  await press('Revert');
+  assert.match(await editor.inputValue(), /unit_id: 1,/);
+  assert.ok(await page.getByRole('button', { name: 'Apply', exact: true }).isDisabled());
+});
+
+test('secrets are masked, in addresses too, and a mask that was left alone keeps its secret when the file is applied', async () => {
+  const shown = await editor.inputValue();
+  assert.doesNotMatch(shown, /in-address|of a key/);
+  assert.match(shown, /mqtt:\/\/gw:\*+@127/);
+  await change('level: { holding: 0 }', 'level: { holding: 0 }, door: { coil: 3 }');
+  await press('Apply');
+  await page.getByText('Applied.').waitFor();
+  const tags = 'level: { holding: 0 }';
+  assert.equal(fileText(), CONFIG.replace(tags, `${tags}, door: { coil: 3 }`));
+  // It is there without a restart, and without loading the page again.
+  await page.getByRole('link', { name: 'Tags' }).click();
+  await page.getByRole('rowheader', { name: 'press1/door' }).waitFor();
+  await page.getByRole('link', { name: 'Config' }).click();
+  await until('the file', async () => (await editor.inputValue()).includes('door'));
+  assert.equal(site.daemon.logged('ready').length, 1);
+});
+
+test('a secret that was typed anew replaces its own and no other', async () => {
+  await change('gw:********@', 'gw:fresh@');
+  await press('Apply');
+  await page.getByText('Applied.').waitFor();
+  assert.match(fileText(), /gw:fresh@/);
+  assert.match(fileText(), /"of a key"/);
+});
