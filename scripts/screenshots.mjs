@@ -1,6 +1,7 @@
 /**
  * `npm run screenshots [FOLDER]`: every view of the page, in both languages and themes and on a phone, as the demo
- * shows it, in build/screenshots unless another folder is named. Needs Debian's Chromium.
+ * shows it, in build/screenshots unless another folder is named. Needs Debian's Chromium, and a Chinese font such as
+ * fonts-wqy-microhei.
  */
 import { spawn } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
@@ -25,15 +26,26 @@ const demo = spawn(process.execPath, [join(root, 'dist/main.js'), 'demo'], {
 const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: FLAGS });
 try {
   const url = await pageOf(demo);
+  const page = await browser.newPage({ viewport: { width: 1200, height: 760 } });
+  await page.goto(url);
+  // Lines worth looking at need some values.
+  await page.locator('main tbody tr').nth(1).locator('polyline').waitFor();
+  await page.waitForFunction(isDrawn, null, { timeout: 60_000 });
   for (const theme of THEMES) {
     for (const language of LANGUAGES) {
-      for (const view of VIEWS) await shoot(`${view}-${language}-${theme}`, url, { view, language, theme });
+      for (const view of VIEWS) await shoot(page, `${view}-${language}-${theme}`, { view, language, theme });
     }
   }
-  await shoot('tags-phone', url, { view: 'tags', language: 'en', theme: 'light', width: 390, height: 800 });
+  await page.setViewportSize({ width: 390, height: 800 });
+  for (const view of VIEWS) await shoot(page, `${view}-phone`, { view, language: 'en', theme: 'light' });
 } finally {
   await browser.close();
   demo.kill('SIGINT');
+}
+
+/** Runs in the page: the first sparkline has this many points. */
+function isDrawn() {
+  return (document.querySelector('polyline')?.getAttribute('points')?.split(' ').length ?? 0) >= 20;
 }
 
 /** The address that the demo prints, once values come. */
@@ -46,21 +58,18 @@ async function pageOf({ stdout }) {
   throw new Error('the demo ended before it showed values');
 }
 
-async function shoot(name, url, { view, language, theme, width = 1200, height = 760 }) {
-  const page = await browser.newPage({ viewport: { width, height }, colorScheme: theme });
-  await page.goto(`${url}#${view}`);
+async function shoot(page, name, { view, language, theme }) {
+  await page.getByRole('combobox', { name: /Theme|主题/ }).selectOption(theme);
   await page.getByRole('combobox', { name: /Language|语言/ }).selectOption(language);
-  await page
-    .getByRole('status')
-    .first()
-    .filter({ hasNotText: /connecting/ })
-    .waitFor();
-  if (view === 'trend')
-    for (const box of (await page.getByRole('checkbox').all()).slice(0, 2)) await box.check();
-  await page.locator('main').locator('td, dd, p, textarea, canvas').first().waitFor();
-  // A sparkline needs two values.
-  if (view === 'tags') await page.locator('polyline').first().waitFor();
+  await page.evaluate(`location.hash = '${view}'`);
+  if (view === 'trend') {
+    for (const name of ['press1/temperature', 'press1/oil_level'])
+      await page.getByRole('checkbox', { name }).check();
+    await page.locator('canvas').waitFor();
+  }
+  await page.locator('main').locator('td, dd, p, textarea').first().waitFor();
+  // Figures are asked for when a view opens.
+  if (view === 'buses') await page.locator('meter[value]:not([value="0"])').first().waitFor();
   await page.screenshot({ path: join(folder, `${name}.png`) });
-  await page.close();
   process.stdout.write(`${name}\n`);
 }

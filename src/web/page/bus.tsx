@@ -4,7 +4,7 @@ import type { FunctionComponent } from 'preact';
 import { framingOf } from '../../modbus/frames.js';
 import { FrameLog } from './frames.js';
 import { say } from './language.js';
-import { Failure, useAnswer } from './parts.js';
+import { Fact, Facts, Failure, useAnswer } from './parts.js';
 import { plant } from './plant.js';
 import { percent } from './texts.js';
 
@@ -33,25 +33,21 @@ export const BusView: FunctionComponent = () => {
             <h2>
               {name} <small>{link}</small>
             </h2>
-            <dl>
-              <dt>{say('state')}</dt>
-              <dd class={figures?.isUp === false ? 'offline' : 'online'}>
+            <Facts>
+              <Fact name={say('state')} state={figures?.isUp === false ? 'offline' : 'online'}>
                 {figures === undefined
                   ? say('unknown')
                   : figures.isUp
                     ? say('online')
                     : `${say('offline')} ${figures.error}`}
-              </dd>
-              <dt>{say('utilisation')}</dt>
-              <dd>
+              </Fact>
+              <Fact name={say('utilisation')}>
                 <meter min={0} max={1} low={0.7} high={0.9} value={figures?.utilisation ?? 0} />{' '}
                 {percent(figures?.utilisation)}
-              </dd>
-              <dt>{say('transactions')}</dt>
-              <dd>{figures?.transactions ?? '–'}</dd>
-              <dt>{say('late')}</dt>
-              <dd>{figures?.late ?? '–'}</dd>
-            </dl>
+              </Fact>
+              <Fact name={say('transactions')}>{figures?.transactions ?? '–'}</Fact>
+              <Fact name={say('late')}>{figures?.late ?? '–'}</Fact>
+            </Facts>
             <button
               type="button"
               aria-expanded={traced.value === name}

@@ -1,9 +1,9 @@
 /** Each device: state since when, response times, errors by kind, and the requests its tags became. */
 import type { FunctionComponent } from 'preact';
 import { say } from './language.js';
-import { Failure, Table, useAnswer } from './parts.js';
+import { Fact, Facts, Failure, Table, useAnswer } from './parts.js';
 import { deviceStates, plant, type DeviceAbout } from './plant.js';
-import { clockText, milliseconds } from './texts.js';
+import { clockText, intervalText, milliseconds } from './texts.js';
 
 export interface DeviceFigures {
   readonly name: string;
@@ -44,26 +44,22 @@ const Device: FunctionComponent<{ device: DeviceAbout; figures: DeviceFigures | 
   return (
     <section class="card">
       <h2>{device.name}</h2>
-      <dl>
-        <dt>{say('state')}</dt>
-        <dd class={state?.state ?? 'unknown'}>
+      <Facts>
+        <Fact name={say('state')} state={state?.state ?? 'unknown'}>
           {say(state?.state ?? 'unknown')}{' '}
           {state !== undefined && <small>{say('since', { time: clockText(state.since) })}</small>}{' '}
           {state?.error}
-        </dd>
-        <dt>{say('bus')}</dt>
-        <dd>
+        </Fact>
+        <Fact name={say('bus')}>
           {device.bus}, {say('unit')} {device.unitId}
-        </dd>
-        <dt>{say('response')}</dt>
-        <dd>
+        </Fact>
+        <Fact name={say('response')}>
           {milliseconds(figures?.p50Ms)} / {milliseconds(figures?.p95Ms)} / {milliseconds(figures?.p99Ms)}
-        </dd>
-        <dt>{say('errors')}</dt>
-        <dd>
+        </Fact>
+        <Fact name={say('errors')}>
           {errors.length === 0 ? say('none') : errors.map(([kind, count]) => `${kind}: ${count}`).join(', ')}
-        </dd>
-      </dl>
+        </Fact>
+      </Facts>
       {(figures?.requests.length ?? 0) > 0 && (
         <Table
           caption={say('requests')}
@@ -74,7 +70,7 @@ const Device: FunctionComponent<{ device: DeviceAbout; figures: DeviceFigures | 
               <th scope="row">{request.table}</th>
               <td>{request.address}</td>
               <td>{request.quantity}</td>
-              <td>{milliseconds(request.intervalMs)}</td>
+              <td>{intervalText(request.intervalMs)}</td>
             </tr>
           ))}
         </Table>

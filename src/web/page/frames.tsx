@@ -16,6 +16,7 @@ import { PcapWriter } from '../../modbus/pcap.js';
 import { say, type Key } from './language.js';
 import { download, Failure, Search, Table } from './parts.js';
 import { parse } from './plant.js';
+import { momentText } from './texts.js';
 import { link, request, subscribe, topicOf } from './session.js';
 
 interface Shown extends TracedFrame {
@@ -101,7 +102,7 @@ export const FrameLog: FunctionComponent<{ bus: string; framing: Framing }> = ({
 
 const Row: FunctionComponent<{ frame: Shown }> = ({ frame: { timeMs, direction, parts, afterMs, hex } }) => (
   <tr class={parts?.exceptionCode === null ? undefined : 'odd'}>
-    <td>{timeText(timeMs)}</td>
+    <td class="number">{momentText(timeMs)}</td>
     <td>{directionText(direction)}</td>
     <td class="number">{parts?.unitId ?? '–'}</td>
     <td>{parts === null ? say('broken_frame') : functionText(parts)}</td>
@@ -142,10 +143,6 @@ function isFound({ hex, parts, direction }: Shown, filter: string): boolean {
   const exception = parts?.exceptionCode == null ? '' : exceptionText(parts.exceptionCode);
   const words = `${directionText(direction)} ${parts === null ? say('broken_frame') : functionText(parts)} ${exception}`;
   return words.toLowerCase().includes(wanted);
-}
-
-function timeText(ms: number): string {
-  return new Date(ms).toISOString().slice(11, 23);
 }
 
 function directionText(direction: Direction): string {

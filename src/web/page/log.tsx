@@ -5,6 +5,7 @@ import { useEffect } from 'preact/hooks';
 import { say } from './language.js';
 import { Failure, Search, Table } from './parts.js';
 import { parse } from './plant.js';
+import { momentText } from './texts.js';
 import { link, request, subscribe, topicOf } from './session.js';
 
 interface Line {
@@ -61,10 +62,10 @@ export const LogView: FunctionComponent = () => {
         </button>
       </div>
       <Failure text={failure.value} />
-      <Table caption={say('log')} heads={[say('age'), say('level'), say('log')]}>
+      <Table caption={say('log')} heads={[say('time'), say('level'), say('message')]}>
         {shown.map((line, index) => (
           <tr key={`${line.time} ${index}`} class={line.level}>
-            <td>{new Date(line.time).toISOString().slice(11, 23)}</td>
+            <td class="number">{momentText(line.time)}</td>
             <td>{line.level}</td>
             <td>{textOf(line)}</td>
           </tr>

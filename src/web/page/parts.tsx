@@ -68,6 +68,8 @@ export const Sparkline: FunctionComponent<{ tag: LiveTag }> = ({ tag }) => {
 export const Table: FunctionComponent<{
   caption: string;
   heads: readonly string[];
+  /** The children are bodies, not rows. */
+  isGrouped?: boolean;
   children: ComponentChildren;
 }> = (props) => (
   <div class="scroll" tabIndex={0} role="region" aria-label={props.caption}>
@@ -82,8 +84,18 @@ export const Table: FunctionComponent<{
           ))}
         </tr>
       </thead>
-      <tbody>{props.children}</tbody>
+      {props.isGrouped === true ? props.children : <tbody>{props.children}</tbody>}
     </table>
+  </div>
+);
+
+/** Figures side by side, each under its name. */
+export const Facts: FunctionComponent = ({ children }) => <dl class="facts">{children}</dl>;
+
+export const Fact: FunctionComponent<{ name: string; state?: string }> = ({ name, state, children }) => (
+  <div>
+    <dt>{name}</dt>
+    <dd class={state}>{children}</dd>
   </div>
 );
 

@@ -4,7 +4,16 @@ import type { FunctionComponent } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { say } from './language.js';
 import { Quality, Search, Sparkline, Table } from './parts.js';
-import { isFound, liveTags, nowMs, qualityNow, type LiveTag } from './plant.js';
+import {
+  deviceStates,
+  isFound,
+  liveTags,
+  nameOf,
+  nowMs,
+  qualityNow,
+  type LiveTag,
+  type QualityWord,
+} from './plant.js';
 import { link } from './session.js';
 import { ageText, valueText } from './texts.js';
 import { WriteDialog } from './write.js';
@@ -20,10 +29,34 @@ const shown = computed(() => {
   });
 });
 
+/** Those shown, by device, in the order of the config. */
+const groups = computed(() => {
+  const found = new Map<string, LiveTag[]>();
+  for (const tag of shown.value) {
+    const tags = found.get(tag.device);
+    if (tags === undefined) found.set(tag.device, [tag]);
+    else tags.push(tag);
+  }
+  return [...found];
+});
+
+/** How many tags are how good, once a second. */
+const counts = computed(() => {
+  void nowMs.value;
+  const found = new Map<QualityWord | 'waiting', number>();
+  for (const tag of liveTags.value) {
+    const sample = tag.sample.peek();
+    const word = sample === null ? 'waiting' : qualityNow(sample, link.value.state === 'live');
+    found.set(word, (found.get(word) ?? 0) + 1);
+  }
+  return [...found];
+});
+
 export const TagsView: FunctionComponent = () => (
-  <>
+  <div class="tags">
     <div class="tools">
       <Search text={search} hint="search" />
+      <Counts />
       <label>
         <input
           type="checkbox"
@@ -36,14 +69,41 @@ export const TagsView: FunctionComponent = () => (
     <Table
       caption={say('tags')}
       heads={[say('name'), say('value'), say('quality'), say('age'), say('recent'), say('write')]}
+      isGrouped
     >
-      {shown.value.map((tag) => (
-        <Row key={tag.about.topic} tag={tag} />
+      {groups.value.map(([device, tags]) => (
+        <tbody key={device}>
+          <Head device={device} />
+          {tags.map((tag) => (
+            <Row key={tag.about.topic} tag={tag} />
+          ))}
+        </tbody>
       ))}
     </Table>
     {writing.value !== null && <WriteDialog tag={writing.value} onClose={() => (writing.value = null)} />}
-  </>
+  </div>
 );
+
+const Counts: FunctionComponent = () => (
+  <p class="counts">
+    {counts.value.map(([word, count]) => (
+      <span key={word}>
+        {count} <Quality word={word} />
+      </span>
+    ))}
+  </p>
+);
+
+const Head: FunctionComponent<{ device: string }> = ({ device }) => {
+  const state = deviceStates.value.get(device)?.state ?? 'unknown';
+  return (
+    <tr class="group">
+      <th scope="rowgroup" colSpan={6}>
+        {device} <small class={state}>{say(state)}</small>
+      </th>
+    </tr>
+  );
+};
 
 /** Rows out of sight are not kept up to date: with thousands of tags that is most of the work. */
 const observed = new WeakMap<Element, (isVisible: boolean) => void>();
@@ -66,8 +126,7 @@ const Row: FunctionComponent<{ tag: LiveTag }> = ({ tag }) => {
   }, [isVisible]);
   return (
     <tr ref={row}>
-      <th scope="row">
-        <small>{tag.device}/</small>
+      <th scope="row" aria-label={nameOf(tag)}>
         {tag.about.name}
       </th>
       {isVisible.value ? <Live tag={tag} /> : <td colSpan={5} />}
@@ -80,15 +139,15 @@ const Live: FunctionComponent<{ tag: LiveTag }> = ({ tag }) => {
   const word = sample === null ? 'waiting' : qualityNow(sample, link.value.state === 'live');
   return (
     <>
-      <td class="value">
+      <td class="value" title={sample?.value ?? ''}>
         {sample?.value == null ? '–' : valueText(sample.value, tag.about.type)}{' '}
         {sample?.value != null && <small>{tag.about.unit}</small>}
       </td>
       <td>
         <Quality word={word} reason={sample?.reason ?? ''} />
       </td>
-      <td class="age">{sample === null ? '' : ageText(nowMs.value - sample.timeMs)}</td>
-      <td>
+      <td class="age wide">{sample === null ? '' : ageText(nowMs.value - sample.timeMs)}</td>
+      <td class="wide">
         <Sparkline tag={tag} />
       </td>
       <td>

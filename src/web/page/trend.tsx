@@ -5,6 +5,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import type { AlignedData, Options, default as UPlot } from 'uplot';
 import { say } from './language.js';
 import { download, Failure, Search, useAnswer } from './parts.js';
+import { timeText } from './texts.js';
 import { isFound, liveTags, nameOf, type LiveTag } from './plant.js';
 
 const TAGS_MAX = 6;
@@ -102,16 +103,16 @@ function shapeOf(element: Element, tags: readonly LiveTag[]): Options {
   const style = getComputedStyle(element);
   const axis = {
     stroke: style.getPropertyValue('--soft'),
-    grid: { stroke: style.getPropertyValue('--line') },
-    ticks: { stroke: style.getPropertyValue('--line') },
+    grid: { stroke: style.getPropertyValue('--line'), width: 1 },
+    ticks: { stroke: style.getPropertyValue('--line'), width: 1 },
   };
   const colourOf = (index: number): string => COLOURS[index % COLOURS.length] ?? '#000';
   return {
     width: element.clientWidth,
     height: 360,
-    axes: [axis, axis],
+    axes: [{ ...axis, values: (_plot, splits) => splits.map((s) => timeText(s * 1000)) }, axis],
     series: [
-      {},
+      { value: (_plot, s) => (s === null ? '' : timeText(s * 1000)) },
       ...tags.flatMap((tag, index) => [
         { label: `${nameOf(tag)} max`, stroke: colourOf(index), width: 1.5, spanGaps: true },
         { label: `${nameOf(tag)} min`, stroke: colourOf(index), width: 0.5, spanGaps: true },
@@ -126,13 +127,17 @@ function shapeOf(element: Element, tags: readonly LiveTag[]): Options {
 }
 
 function dataOf({ times, series }: History, tags: readonly LiveTag[]): AlignedData {
+  const found = tags.map(({ about }) => series[about.topic]);
+  // What was before the first value of any of them is left out.
+  const isThere = (at: number): boolean => found.some((one) => one?.max[at] != null);
+  const from = Math.max(
+    0,
+    times.findIndex((_time, at) => isThere(at)),
+  );
   const nothing = times.map(() => null);
   return [
-    [...times],
-    ...tags.flatMap(({ about }) => {
-      const found = series[about.topic];
-      return [[...(found?.max ?? nothing)], [...(found?.min ?? nothing)]];
-    }),
+    times.slice(from),
+    ...found.flatMap((one) => [(one?.max ?? nothing).slice(from), (one?.min ?? nothing).slice(from)]),
   ];
 }
 
