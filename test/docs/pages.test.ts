@@ -85,6 +85,16 @@ test('every JSON line of a page is JSON', () => {
   }
 });
 
+test('both languages of the README show the same commands, files, codes and links', () => {
+  const shown = (page: string): unknown => ({
+    blocks: blocksOf(page).map(({ language, text }) => [language, text.replaceAll(/ *#.*$/gm, '')]),
+    // What stands in the first cell of tables, and the long runs.
+    codes: textOf(page).match(/^\| (\d+|`[^`]+`) \|/gm),
+    links: [...textOf(page).matchAll(/\]\(((?!README)[^)]+\.md)/g)].map(([, target]) => target).sort(),
+  });
+  assert.deepEqual(shown('README.zh-CN.md'), shown('README.md'));
+});
+
 for (const page of PAGES) {
   const blocks = blocksOf(page).filter(({ language }) => language === 'yaml');
   if (blocks.length === 0) continue;
