@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { silentLog } from '../../src/log.js';
 import { Metrics } from '../../src/metrics.js';
-import { WebServer } from '../../src/web/server.js';
+import { WebServer, type WebOptions } from '../../src/web/server.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-web-'));
 writeFileSync(join(folder, 'index.html'), '<!doctype html><title>holdfast</title>');
@@ -19,7 +19,7 @@ let isSetUp = false;
 const made: string[] = [];
 let upgrades = 0;
 const metrics = new Metrics();
-const server = new WebServer({
+const options: WebOptions = {
   host: '127.0.0.1',
   port: 0,
   tls: null,
@@ -42,7 +42,8 @@ const server = new WebServer({
     upgrades += 1;
     socket.end('HTTP/1.1 101 Switching Protocols\r\n\r\n');
   },
-});
+};
+const server = new WebServer(options);
 const base = new URL(await server.listen());
 after(() => server.close());
 
@@ -152,4 +153,12 @@ test('a WebSocket upgrade needs the path and, from a browser, the same origin', 
   assert.match(await upgrade('/mqtt', `${host}\r\norigin: http://evil.example`), /403/);
   assert.match(await upgrade('/other', host), /403/);
   assert.equal(upgrades, 2);
+});
+
+test('a port that is taken is told to whoever listens, with the address, and not in the log beside', async () => {
+  const logged: string[] = [];
+  const log = { ...silentLog, error: (text: string) => logged.push(text) };
+  const second = new WebServer({ ...options, port: Number(base.port), log });
+  await assert.rejects(second.listen(), new RegExp(`web 127.0.0.1:${base.port}.*cannot listen.*EADDRINUSE`));
+  assert.deepEqual(logged, []);
 });
