@@ -2,20 +2,11 @@ import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
   {
-    ignores: [
-      'node_modules/',
-      'dist/',
-      'build/',
-      'coverage/',
-      'scripts/',
-      'bench/',
-      'src/web/page/',
-      'eslint.config.js',
-    ],
+    ignores: ['node_modules/', 'dist/', 'build/', 'coverage/', 'scripts/', 'bench/', 'eslint.config.js'],
   },
   tseslint.configs.base,
   {
-    files: ['src/**/*.ts', 'test/**/*.ts'],
+    files: ['src/**/*.{ts,tsx}', 'test/**/*.ts'],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
       // Unawaited promises are what kills gateways.

@@ -106,7 +106,7 @@ const Row: FunctionComponent<{ frame: Shown }> = ({ frame: { timeMs, direction, 
     <td>{directionText(direction)}</td>
     <td class="number">{parts?.unitId ?? '–'}</td>
     <td>{parts === null ? say('broken_frame') : functionText(parts)}</td>
-    <td>{parts?.exceptionCode == null ? parts?.data : exceptionText(parts.exceptionCode)}</td>
+    <td>{(parts?.exceptionCode ?? null) === null ? parts?.data : exceptionText(parts)}</td>
     <td class="number">{afterMs?.toFixed(1)}</td>
     <td>
       <code>{hex.replaceAll(/(..)(?!$)/g, '$1 ')}</code>
@@ -140,7 +140,7 @@ function toldOf(payload: Uint8Array): readonly TracedFrame[] {
 function isFound({ hex, parts, direction }: Shown, filter: string): boolean {
   const wanted = filter.trim().toLowerCase();
   if (hex.includes(wanted.replaceAll(/\s/g, ''))) return true;
-  const exception = parts?.exceptionCode == null ? '' : exceptionText(parts.exceptionCode);
+  const exception = exceptionText(parts);
   const words = `${directionText(direction)} ${parts === null ? say('broken_frame') : functionText(parts)} ${exception}`;
   return words.toLowerCase().includes(wanted);
 }
@@ -154,8 +154,9 @@ function functionText({ functionCode }: FrameParts): string {
   return `${functionCode} ${name}`.trim();
 }
 
-function exceptionText(code: number): string {
-  return say('exception', { code });
+function exceptionText(parts: FrameParts | null): string {
+  const code = parts?.exceptionCode ?? null;
+  return code === null ? '' : say('exception', { code });
 }
 
 function csv(frames: readonly Shown[]): string {

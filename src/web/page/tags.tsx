@@ -140,8 +140,8 @@ const Live: FunctionComponent<{ tag: LiveTag }> = ({ tag }) => {
   return (
     <>
       <td class="value" title={sample?.value ?? ''}>
-        {sample?.value == null ? '–' : valueText(sample.value, tag.about.type)}{' '}
-        {sample?.value != null && <small>{tag.about.unit}</small>}
+        {(sample?.value ?? null) === null ? '–' : valueText(sample?.value ?? '', tag.about.type)}{' '}
+        {(sample?.value ?? null) !== null && <small>{tag.about.unit}</small>}
       </td>
       <td>
         <Quality word={word} reason={sample?.reason ?? ''} />

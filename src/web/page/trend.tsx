@@ -129,7 +129,7 @@ function shapeOf(element: Element, tags: readonly LiveTag[]): Options {
 function dataOf({ times, series }: History, tags: readonly LiveTag[]): AlignedData {
   const found = tags.map(({ about }) => series[about.topic]);
   // What was before the first value of any of them is left out.
-  const isThere = (at: number): boolean => found.some((one) => one?.max[at] != null);
+  const isThere = (at: number): boolean => found.some((one) => (one?.max[at] ?? null) !== null);
   const from = Math.max(
     0,
     times.findIndex((_time, at) => isThere(at)),
