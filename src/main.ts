@@ -21,6 +21,9 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 
 const code = await main(process.argv.slice(2));
 process.exitCode = code;
+// Nothing is left to do or to write. Node's own tidying of handles at such an end now and then turns for ever (seen with
+// a pipe on stdin), and an explicit exit leaves it out.
+process.once('beforeExit', () => process.exit(code));
 // What a verb left open does not keep the process.
 setTimeout(() => process.exit(code), 1000).unref();
 
