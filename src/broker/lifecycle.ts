@@ -60,7 +60,7 @@ export class Lifecycle {
 
   /** Answers whether it is a new one. */
   subscribe(session: Session, text: string, entry: Entry<Session>): boolean {
-    const isNew = this.#parts.subscriptions.add(entry);
+    const isNew = this.#parts.subscriptions.add(entry, session.subscriptions?.get(text) ?? null);
     (session.subscriptions ??= new Map()).set(text, entry);
     this.#parts.routing.changed();
     return isNew;
