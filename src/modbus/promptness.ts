@@ -15,6 +15,10 @@ const LONGEST_DECAY = 0.9;
 const LATENESS = 1.5;
 const LATENESS_MS = 2;
 
+/** So many answers in a row in their time show a line after all, and so many times more when that was wrong. */
+const UNHURRIED_MIN = 16;
+const UNHURRIED_GROWTH = 4;
+
 interface Response {
   count: number;
   /** From the end of the request to the beginning of the answer. */
@@ -74,7 +78,7 @@ export class Promptness {
     response.unhurriedCount = tookMs > 0 ? response.unhurriedCount + 1 : 0;
     if (response.unhurriedCount < response.unhurriedMin) return;
     response.isInstant = false;
-    response.unhurriedMin *= 2;
+    response.unhurriedMin *= UNHURRIED_GROWTH;
     forget(response);
   }
 
@@ -87,7 +91,7 @@ export class Promptness {
         longestMs: Infinity,
         isInstant: false,
         unhurriedCount: 0,
-        unhurriedMin: 1,
+        unhurriedMin: UNHURRIED_MIN,
       };
       this.#responses.set(unitId, response);
     }

@@ -84,7 +84,7 @@ test('a broker that is not there is exit 6, a wrong command line exit 2, each wi
     assert.equal((await holdfast(args)).code, 2, args.join(' '));
   const typo = await holdfast(['stauts']);
   assert.equal(typo.code, 2);
-  assert.match(typo.stderr, /Did you mean status/);
+  assert.match(typo.stderr, /did you mean status/);
 });
 
 test('users come in by environment or file; no user is exit 6, no right exit 7', async (t) => {
