@@ -43,15 +43,14 @@ async function run(context: Context): Promise<number> {
   if (file === undefined || rest.length > 0) throw new UsageError("which list? 'holdfast import press.csv -o devices/press.yaml'");
   const bytes = file === '-' ? await buffer(stdin) : readFileSync(file);
   if (isMosquittoConf(bytes.toString())) return importConf(context, bytes.toString(), file);
-  const list = readList(bytes, file, textOption(options, 'encoding'));
   const base = numberOption(options, 'base', 0, 1);
   const reading: Reading = {
     base: base === 0 || base === 1 ? base : null,
     order: textOption(options, 'order')?.toUpperCase() ?? null,
     table: textOption(options, 'table') ?? null,
   };
-  const tags = tagsOf(list, file, reading, numberOption(options, 'unit', 0, 255) ?? null);
-  check(file, tags);
+  const list = readList(bytes, file, textOption(options, 'encoding'));
+  const tags = importedTags(list, file, reading, numberOption(options, 'unit', 0, 255) ?? null);
   stderr.write(`${understood(file, list, tags).join('\n')}\n`);
   const text = mapText(file, list, tags);
   const output = textOption(options, 'output');
@@ -74,10 +73,22 @@ function importConf({ options, stdout, stderr }: Context, conf: string, file: st
   return EXIT.ok;
 } // prettier-ignore
 
-interface Imported {
+export interface Imported {
   readonly name: string;
   readonly settings: TagSettings;
   readonly cells: ListRow;
+}
+
+/** Every row as a tag that the config accepts; throws with all that is wrong or left open. */
+export function importedTags(
+  list: RegisterList,
+  file: string,
+  reading: Reading,
+  unit: number | null,
+): Imported[] {
+  const tags = tagsOf(list, file, reading, unit);
+  check(file, tags);
+  return tags;
 }
 
 function tagsOf(list: RegisterList, file: string, reading: Reading, unit: number | null): Imported[] {
@@ -123,7 +134,7 @@ function check(file: string, tags: readonly Imported[]): void {
   throw new ConfigError('IMPORT', {}, `nothing was written\n${texts.slice(0, PROBLEMS_SHOWN).join('\n')}`);
 } // prettier-ignore
 
-function understood(
+export function understood(
   file: string,
   { origin, encoding, ignored }: RegisterList,
   tags: readonly Imported[],
@@ -145,7 +156,7 @@ function understood(
   ];
 }
 
-function mapText(file: string, { origin }: RegisterList, tags: readonly Imported[]): string {
+export function mapText(file: string, { origin }: RegisterList, tags: readonly Imported[]): string {
   const title = file === '-' ? 'Register list' : basename(file).replace(/\.\w+$/, '');
   return [
     'version: 1',

@@ -1,5 +1,5 @@
 /** `holdfast init`: a gateway file for one's own devices, asked for at a terminal and tried before it is written. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { userLine } from '../broker/users.js';
@@ -8,7 +8,8 @@ import { packageFolder } from '../entry.js';
 import { askHidden, askUntil, endQuestions } from './ask.js';
 import { verb as check } from './check.js';
 import { askBus } from './initbus.js';
-import { askDevices } from './initdevices.js';
+import { askDevices, type AskedDevice } from './initdevices.js';
+import type { OwnMap } from './initlist.js';
 import { flowText, keyText } from './taginput.js';
 import { EXIT, UsageError, type Context, type Verb, VerbError } from './verb.js';
 
@@ -57,17 +58,33 @@ async function converse(file: string, context: Context): Promise<number> {
   const { stderr } = context;
   stderr.write('Enter takes what stands in brackets, Ctrl-C ends it and writes nothing.\n\n');
   const id = await askUntil('name of this gateway', slugOf(hostname()), (answer) => SLUG.test(answer) ? null : 'A-Z a-z 0-9 _ -, at most 64', context);
-  const bus = await askBus(context);
-  const devices = await askDevices(bus, context);
+  const { bus, devices } = await askDevices(await askBus(context), context);
   const users = await askUser(file, context);
   // Ctrl-C may have come while a device was read.
   context.interrupted.throwIfAborted();
+  for (const map of ownMaps(devices)) writeMap(file, map, context);
   writeFileSync(file, textOf({ id, bus, devices, hasUsers: users !== null }), { mode: 0o600 });
   if (users !== null) writeFileSync(join(dirname(file), USERS_FILE), users, { mode: 0o600 });
   stderr.write(`\nwrote ${file}${users === null ? '' : ` and ${USERS_FILE}`}\n\n`);
   const code = await check.run({ ...context, args: [file], options: {} });
   stderr.write(`\nNext:  holdfast run --config ${file}\n       holdfast watch --config ${file}${users === null ? '' : ' --user operator'}\n`);
   return code;
+} // prettier-ignore
+
+/** One of each name: several devices may have one list. */
+function ownMaps(devices: readonly AskedDevice[]): OwnMap[] {
+  return [
+    ...new Map(devices.flatMap(({ ownMap }) => (ownMap === null ? [] : [[ownMap.name, ownMap]]))).values(),
+  ];
+}
+
+/** Beside the gateway file, where it is looked for; a map that is there already stays. */
+function writeMap(file: string, { name, text }: OwnMap, { stderr, options }: Context): void {
+  const folder = join(dirname(file), 'devices');
+  const path = join(folder, `${name}.yaml`);
+  mkdirSync(folder, { recursive: true });
+  if (existsSync(path) && options['force'] !== true) stderr.write(`\n${path} is there already and stays; --force replaces it\n`);
+  else writeFileSync(path, text);
 } // prettier-ignore
 
 function refuseExisting(file: string, isForced: boolean): void {

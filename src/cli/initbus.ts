@@ -5,8 +5,12 @@ import type { Context } from './verb.js';
 
 export interface AskedBus {
   readonly name: string;
+  /** Of a serial line without baud and format when nobody knows them: a scan is to find them. */
   readonly settings: Readonly<Record<string, unknown>>;
 }
+
+/** What is answered by those who do not know. */
+const UNKNOWN = '?';
 
 const FORMAT = /^[78][NEO][12]$/;
 
@@ -33,11 +37,12 @@ export async function askBus(context: Context): Promise<AskedBus> {
 
 async function serialBus(path: string, context: Context): Promise<AskedBus> {
   const baud = await askUntil(
-    'baud',
+    'baud, or ? to find out',
     '9600',
-    (answer) => (/^\d{3,7}$/.test(answer) ? null : 'a number, please'),
+    (answer) => (answer === UNKNOWN || /^\d{3,7}$/.test(answer) ? null : 'a number, or ?'),
     context,
   );
+  if (baud === UNKNOWN) return { name: 'line1', settings: { protocol: 'rtu', path } };
   const format = await ask('data bits, parity, stop bits', '8N1', context);
   const isFormat = FORMAT.test(format.toUpperCase());
   if (!isFormat) context.stderr.write(`  ${format} is no format; 8N1 it is\n`);

@@ -1,5 +1,5 @@
 /** The questions of `init` about the devices on a bus: found by a scan or named, described by a map or by a register. */
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { plantOfText } from '../config/loadplant.js';
 import { loadSignaturesAside } from '../config/loadaside.js';
@@ -12,6 +12,7 @@ import { type FoundUnit, worstMs } from '../poller/scan.js';
 import { ask, askUntil, askYesNo } from './ask.js';
 import { Field } from './field.js';
 import type { AskedBus } from './initbus.js';
+import { askList, type OwnMap } from './initlist.js';
 import { columns } from './paint.js';
 import { Progress } from './progress.js';
 import { nextStepOf } from './reach.js';
@@ -22,23 +23,41 @@ import { type Context, EXIT, VerbError } from './verb.js';
 export interface AskedDevice {
   readonly name: string;
   readonly settings: Readonly<Record<string, unknown>>;
+  /** A device map that a register list became, to be written to devices/; null: none. */
+  readonly ownMap: OwnMap | null;
+}
+
+export interface Asked {
+  /** As it was told, or as a scan found it set. */
+  readonly bus: AskedBus;
+  readonly devices: readonly AskedDevice[];
 }
 
 const TRY_MS = 5000;
 const SHOWN_TAGS = 6;
 
-export async function askDevices(bus: AskedBus, context: Context): Promise<AskedDevice[]> {
-  const isScan = await askYesNo('Look for devices on it now?', bus.settings['protocol'] !== 'tcp', context);
-  const found = isScan ? await scanOf(bus, context) : [];
-  const units = found.length > 0 ? found.map(({ unit }) => unit) : [await askUnit(context)];
+export async function askDevices(told: AskedBus, context: Context): Promise<Asked> {
+  const isUnknown = isHunted(told);
+  const isScan = isUnknown || (await askYesNo('Look for devices on it now?', told.settings['protocol'] !== 'tcp', context));
+  const found = isScan ? await scanOf(told, context) : [];
+  const [first] = found;
+  if (isUnknown && (first === undefined || first.setting === null))
+    throw new VerbError(EXIT.deviceSilent, 'no unit answered under any usual setting; check A/B wiring, termination and power. Nothing was written');
+  const bus = isUnknown ? { ...told, settings: { ...told.settings, ...first?.setting } } : told;
+  const units: readonly Pick<FoundUnit, 'unit' | 'maps'>[] = found.length > 0 ? found : [{ unit: await askUnit(context), maps: [] }];
   const devices: AskedDevice[] = [];
   for (const unit of units) {
     const device = await askDevice(bus, unit, devices.map(({ name }) => name), context);
     if (device !== null) devices.push(device);
   }
   if (devices.length === 0) throw new VerbError(EXIT.failed, 'no device is left, and nothing was written');
-  return devices;
+  return { bus, devices };
 } // prettier-ignore
+
+/** A line of which nobody knows how it is set. */
+function isHunted({ settings }: AskedBus): boolean {
+  return settings['protocol'] === 'rtu' && settings['baud'] === undefined;
+}
 
 async function askUnit(context: Context): Promise<number> {
   const isUnit = (answer: string): boolean => /^\d{1,3}$/.test(answer) && Number(answer) <= 255;
@@ -66,10 +85,10 @@ async function scanOf(bus: AskedBus, context: Context): Promise<FoundUnit[]> {
   const found: FoundUnit[] = [];
   try {
     const running = field.pool.scan(only.index, options, (news) => {
-      if (news.kind === 'progress') progress.show(news.done, news.total, `unit ${news.unit}`);
+      if (news.kind === 'progress') progress.show(news.done, news.total, `${settingText(news.setting)}unit ${news.unit}`);
       if (news.kind !== 'found') return;
       found.push(news.found);
-      progress.say(`  found unit ${news.found.unit} ${news.found.identity}`.trimEnd());
+      progress.say(`  found ${settingText(isHunted(bus) ? news.found.setting : null)}unit ${news.found.unit} ${news.found.identity}`.trimEnd());
     });
     interrupted.addEventListener('abort', () => running.stop(), { once: true });
     const error = await running.ended;
@@ -82,19 +101,45 @@ async function scanOf(bus: AskedBus, context: Context): Promise<FoundUnit[]> {
   }
 } // prettier-ignore
 
+function settingText(setting: FoundUnit['setting']): string {
+  return setting === null ? '' : `${setting.baud} ${setting.format}  `;
+}
+
 /** null: it did not answer, and was not wanted then. */
-async function askDevice(bus: AskedBus, unit: number, taken: readonly string[], context: Context): Promise<AskedDevice | null> {
-  const { stderr } = context;
+async function askDevice(bus: AskedBus, { unit, maps: fitting }: Pick<FoundUnit, 'unit' | 'maps'>, taken: readonly string[], context: Context): Promise<AskedDevice | null> {
   const nameProblem = (answer: string): string | null =>
     !/^[A-Za-z0-9_-]{1,64}$/.test(answer) ? 'A-Z a-z 0-9 _ -, please' : taken.includes(answer) ? 'there is one of that name' : null;
   const name = await askUntil(`name of unit ${unit}`, `device${unit}`, nameProblem, context);
+  const { map, list, tags } = await askMeaning(fitting, context);
+  const place = { bus: bus.name, unit_id: unit };
+  const settings = map === null ? { ...place, tags: tags ?? {} } : { ...place, map };
+  // The map of a list is not written yet.
+  const tried = { name, settings: list === null ? settings : { ...place, tags: list.tags }, ownMap: null };
+  const device = { name, settings, ownMap: list };
+  return (await answers(bus, tried, context)) || (await askYesNo('Keep it all the same?', true, context)) ? device : null;
+} // prettier-ignore
+
+interface Meaning {
+  /** Its map, shipped or to be written. */
+  readonly map: string | null;
+  readonly list: OwnMap | null;
+  /** Without a map. */
+  readonly tags: Readonly<Record<string, unknown>> | null;
+}
+
+/** What its registers mean: a map, a register list, or one register to begin with. */
+async function askMeaning(fitting: readonly string[], context: Context): Promise<Meaning> {
   const maps = mapNames();
-  stderr.write(`  device maps: ${maps.join(', ')}\n`);
-  const mapProblem = (answer: string): string | null => (answer === 'none' || maps.includes(answer) ? null : `one of them, or none; there are ${some(maps)}`);
-  const map = await askUntil('device map', 'none', mapProblem, context);
-  const settings = map === 'none' ? { bus: bus.name, unit_id: unit, tags: await askTag(context) } : { bus: bus.name, unit_id: unit, map };
-  const device = { name, settings };
-  return (await answers(bus, device, context)) || (await askYesNo('Keep it all the same?', true, context)) ? device : null;
+  context.stderr.write(`  device maps: ${maps.join(', ')}\n`);
+  if (fitting.length > 0) context.stderr.write(`  its registers fit ${fitting.join(' or ')}\n`);
+  const problem = (answer: string): string | null => answer === 'none' || maps.includes(answer) || fitting.includes(answer) || existsSync(answer) ? null : `one of them, the file of a register list (CSV), or none; there are ${some(maps)}`;
+  for (;;) {
+    const answer = await askUntil('device map, or a register list (CSV)', fitting[0] ?? 'none', problem, context);
+    if (answer === 'none') return { map: null, list: null, tags: await askTag(context) };
+    if (maps.includes(answer) || fitting.includes(answer)) return { map: answer, list: null, tags: null };
+    const list = await askList(answer, context);
+    if (list !== null) return { map: list.name, list, tags: null };
+  }
 } // prettier-ignore
 
 async function askTag(context: Context): Promise<Record<string, unknown>> {
