@@ -113,7 +113,7 @@ test('a unit that a map fits gets it with Enter', async (t) => {
   await typist.answers(/name of unit 1 \[device1\]: /, '');
   await typist.sees(/its registers fit xy-md02/);
   await typist.answers(/device map, .* \[xy-md02\]: /, '');
-  await typist.sees(/temperature {2}21\.5 °C/);
+  await typist.sees(/temperature +21\.5 °C/);
   await typist.answers(/password for user operator/, '');
   assert.equal(await typist.ended, 0, typist.shown);
   assert.match(readFileSync(join(own, 'fits.yaml'), 'utf8'), /map: xy-md02/);

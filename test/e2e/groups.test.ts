@@ -18,7 +18,7 @@ test('repeat, a list of units and groups in groups become topics with the right 
 version: 1
 gateway: { id: gw }
 broker: { listeners: [{ protocol: mqtt, host: 127.0.0.1, port: 0 }], anonymous: true, store: memory }
-defaults: { rate: 200ms }
+defaults: { rate: 200ms, report: always }
 buses: { plc: { protocol: tcp, host: 127.0.0.1, port: ${port} } }
 devices:
   "meter-{unit_id}":
