@@ -88,7 +88,8 @@ test('a full disk is left by the subscriber fetching its queue', { timeout: 120_
   await publisher.connect(host.port);
   await until('refusals', () => publisher.refused > 20, 30_000);
   publisher.limit = publisher.sent;
-  await away.connect(host.port);
+  // Who comes while a write fails is refused, and comes again.
+  await until('the subscriber', () => away.connect(host.port));
   await until(
     'the queue',
     () => publisher.acknowledged.every((sequence) => away.has('pub', sequence)),
