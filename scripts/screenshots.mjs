@@ -69,6 +69,7 @@ async function shoot(page, name, { view, language, theme }) {
   }
   await page.locator('main').locator('td, dd, p, textarea').first().waitFor();
   // Figures are asked for when a view opens.
+  if (view === 'broker') await page.locator('main table').nth(1).locator('td').first().waitFor();
   if (view === 'buses') await page.locator('meter[value]:not([value="0"])').first().waitFor();
   await page.screenshot({ path: join(folder, `${name}.png`) });
   process.stdout.write(`${name}\n`);
