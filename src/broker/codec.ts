@@ -18,6 +18,25 @@ export interface Publication {
   payloadEnd: number;
 }
 
+/** A publication whose parts are arrays of their own. */
+export function wholePublication(
+  topic: Uint8Array,
+  properties: Uint8Array,
+  payload: Uint8Array,
+): Publication {
+  return {
+    topic,
+    topicStart: 0,
+    topicEnd: topic.length,
+    properties,
+    propertiesStart: 0,
+    propertiesEnd: properties.length,
+    payload,
+    payloadStart: 0,
+    payloadEnd: payload.length,
+  };
+}
+
 /** Beyond this many bytes the engine's copy beats a loop. */
 const LOOP_BYTES = 32;
 

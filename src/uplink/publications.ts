@@ -2,7 +2,7 @@
  * The hot path of an uplink: PUBLISH packets of QoS 0 and 1 written with the broker's codec straight to the stream of the
  * connection, those of one turn in one write, and their PUBACKs. Everything else is left to the client library.
  */
-import { PublishWriter, type Publication } from '../broker/codec.js';
+import { PublishWriter, wholePublication } from '../broker/codec.js';
 
 /** How a publication ended: 0 kept by the far side, a reason code from 0x80 refused, -1 unknown (still queued). */
 export type PublishOutcome = number;
@@ -85,7 +85,7 @@ export class Publications {
 
   /** done is called exactly once, and never before this returns. False: larger than `maximumBytes`, and not sent. */
   publish(message: Outgoing & { readonly qos: 0 | 1 }, maximumBytes: number, done: Done): boolean {
-    const publication = publicationOf(message);
+    const publication = wholePublication(Buffer.from(message.topic), message.properties, message.payload);
     const writer = this.#writer;
     writer.reset(this.#version, message.qos, message.retain);
     if (this.#version === 5) writer.expiryS = message.expiryS;
@@ -154,18 +154,3 @@ export class Publications {
 }
 
 const NO_BYTES = Buffer.alloc(0);
-
-function publicationOf({ topic, payload, properties }: Outgoing): Publication {
-  const topicBytes = Buffer.from(topic);
-  return {
-    topic: topicBytes,
-    topicStart: 0,
-    topicEnd: topicBytes.length,
-    properties,
-    propertiesStart: 0,
-    propertiesEnd: properties.length,
-    payload,
-    payloadStart: 0,
-    payloadEnd: payload.length,
-  };
-}

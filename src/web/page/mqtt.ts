@@ -10,6 +10,7 @@ import {
   PublishWriter,
   writeAcknowledgement,
   writeVarint,
+  wholePublication,
 } from '../../broker/codec.js';
 import { Framer, SERVER_PACKETS } from '../../broker/framer.js';
 import { IN, PROPERTY, PropertyWalk } from '../../broker/properties.js';
@@ -99,17 +100,7 @@ export class MqttClient {
       ...two(answer.correlation.length),
       ...answer.correlation,
     ]);
-    const publication = {
-      topic: topicBytes,
-      topicStart: 0,
-      topicEnd: topicBytes.length,
-      properties,
-      propertiesStart: 0,
-      propertiesEnd: properties.length,
-      payload,
-      payloadStart: 0,
-      payloadEnd: payload.length,
-    };
+    const publication = wholePublication(topicBytes, properties, payload);
     this.#writer.reset(5, 1, false);
     this.#writer.packetIdentifier = this.#nextIdentifier();
     this.#published.set(this.#writer.packetIdentifier, done);
