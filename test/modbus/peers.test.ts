@@ -145,7 +145,10 @@ async function write(master: Master): Promise<void> {
 async function ask(master: Master): Promise<void> {
   const raw = async (functionCode: number, ...data: number[]): Promise<Buffer> => {
     const request = { kind: 'raw', unitId: 1, functionCode, data: Uint8Array.from(data) } as const;
-    const answer = await master.client.request(request, 2000);
+    let answer = await master.client.request(request, 300);
+    // A peer with no real line between may answer within the request's own time on a line. If that is, byte for byte, what
+    // it answered a moment ago, it is taken for a repetition, once: the unit is known to have no line from then on.
+    if (!answer.ok && master.discards.includes('late')) answer = await master.client.request(request, 2000);
     assert.ok(answer.ok, `function ${functionCode} ${JSON.stringify(answer)}`);
     return Buffer.from(answer.data);
   };
