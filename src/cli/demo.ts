@@ -190,7 +190,7 @@ class Table {
         sample === null
           ? '...'
           : sample.q === 'good'
-            ? `${shown(sample.v)} ${unit}`
+            ? `${String(sample.v)} ${unit}`
             : `${sample.q} ${sample.e ?? ''}`;
       return `\x1b[2K  ${path.padEnd(28)} ${text}`;
     });
@@ -198,12 +198,6 @@ class Table {
     this.#out.write(`${up}${lines.join('\n')}\n`);
     this.#height = lines.length;
   }
-}
-
-/** A float32 has seven digits; those behind them are noise to a reader. */
-function shown(value: unknown): string {
-  const isFraction = typeof value === 'number' && !Number.isInteger(value);
-  return String(isFraction ? Number(value.toPrecision(7)) : value);
 }
 
 /** The last device goes silent for a while every few minutes. Returns what ends it. */

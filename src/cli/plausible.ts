@@ -43,9 +43,9 @@ function isLikely(reading: Reading | undefined): boolean {
     : size <= INTEGER_MOST;
 }
 
-/** Of a float32 as it is written with its seven digits: a setting such as 21.5 has few, swapped bytes have all. */
+/** Of a float32 as it is written: a setting such as 21.5 has few, swapped bytes have all nine. */
 function digits(reading: Reading | undefined): number {
-  const value = Number(reading?.json);
-  const text = Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(7)));
-  return text.replace(/^-|\.|e.*$/g, '').replace(/^0+/, '').length;
+  return String(Number(reading?.json))
+    .replace(/^-|\.|e.*$/g, '')
+    .replace(/^0+/, '').length;
 }

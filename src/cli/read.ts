@@ -100,11 +100,9 @@ function textOf(reads: readonly Read[], plausible: ReadonlySet<number> | null, p
   );
 } // prettier-ignore
 
-/** A float32 has seven digits that mean something; a text needs no quotes. */
+/** As it is published; a text needs no quotes. */
 function shown(json: string): string {
-  if (json.startsWith('"')) return String(JSON.parse(json));
-  const value = Number(json);
-  return Number.isFinite(value) && !Number.isInteger(value) ? String(Number(value.toPrecision(7))) : json;
+  return json.startsWith('"') ? String(JSON.parse(json)) : json;
 }
 
 /** Values are put in as they came, so that a number keeps every digit. */

@@ -147,8 +147,6 @@ function sampleOf(text: string): Omit<Row, 'name' | 'unit'> {
 
 export function shownValue(value: unknown): string {
   if (value === null || value === undefined) return '-';
-  // A float32 has seven digits; those behind them are noise to a reader.
-  if (typeof value === 'number' && !Number.isInteger(value)) return String(Number(value.toPrecision(7)));
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 

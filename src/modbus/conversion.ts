@@ -132,7 +132,7 @@ function integerFinisher({ scale, offset }: ValueForm): (raw: Raw, factor: numbe
 
 const DIGITS_MAX = 12;
 
-/** A float is told with every digit that it has; only what scale and offset add is cleaned up. */
+/** A float is told as it was read; only what scale and offset add is cleaned up. */
 function floatFinisher({ scale, offset }: ValueForm): (raw: Raw, factor: number) => Value | undefined {
   const isPlain = scale === 1 && offset === 0;
   return (raw, factor) => {

@@ -112,9 +112,44 @@ function readUint64(bytes: Uint8Array, at: number): Raw {
 }
 
 function readFloat32(bytes: Uint8Array, at: number): number {
+  return shortest(exactFloat32(bytes, at));
+}
+
+function exactFloat32(bytes: Uint8Array, at: number): number {
   view.setInt32(0, readInt32(bytes, at));
   return view.getFloat32(0);
 }
+
+/** Powers of ten that a number holds exactly. */
+const POWERS_OF_TEN = Array.from({ length: 23 }, (_, exponent) => Number(`1e${exponent}`));
+
+/**
+ * The number of fewest digits that is the same float32: the device that measured 23.1 means 23.1, and not the
+ * 23.100000381469727 that its bits are. Whole numbers, such as counts, keep all theirs.
+ */
+function shortest(float: number): number {
+  if (Number.isSafeInteger(float)) return float;
+  const magnitude = Math.abs(float);
+  if (!(magnitude > 1e-12 && magnitude < Number.MAX_SAFE_INTEGER)) return shortestExtreme(float);
+  for (const power of POWERS_OF_TEN) {
+    const decimal = Math.round(magnitude * power) / power;
+    if (Math.fround(decimal) === magnitude) return float < 0 ? -decimal : decimal;
+  }
+  return float;
+}
+
+/** Where the powers do not reach; seldom measured. */
+function shortestExtreme(float: number): number {
+  if (!Number.isFinite(float)) return float;
+  for (let digits = 1; digits <= FLOAT32_DIGITS_MAX; digits += 1) {
+    const decimal = Number(float.toPrecision(digits));
+    if (Math.fround(decimal) === float) return decimal;
+  }
+  return float;
+}
+
+/** So many tell every float32 from its neighbours. */
+const FLOAT32_DIGITS_MAX = 9;
 
 function readFloat64(bytes: Uint8Array, at: number): number {
   view.setInt32(0, readInt32(bytes, at));
@@ -240,10 +275,10 @@ function mod10k(registers: number): TypeRow {
 
 /** Above 1 it comes back from 1, below -1 from -1: there the current leads. The quadrant is not part of the value. */
 function readPowerFactor(bytes: Uint8Array, at: number): number {
-  const value = readFloat32(bytes, at);
+  const value = exactFloat32(bytes, at);
   if (!(Math.abs(value) <= 2)) return NaN;
-  if (value > 1) return 2 - value;
-  return value < -1 ? -2 - value : value;
+  if (value > 1) return shortest(2 - value);
+  return shortest(value < -1 ? -2 - value : value);
 }
 
 function date(type: DateType): TypeRow {

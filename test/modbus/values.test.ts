@@ -70,10 +70,28 @@ test('integers of every type and order come back as they were written, at any of
 test('floats of every order come back as they were written', () => {
   fc.assert(
     fc.property(anyOrder, fc.float(), fc.double(), (order, single, double) => {
-      assert.equal(rawReader('float32', order)(writeRaw('float32', order, single), 0), single);
+      const read = Number(rawReader('float32', order)(writeRaw('float32', order, single), 0));
+      assert.equal(Math.fround(read), single);
       assert.equal(rawReader('float64', order)(writeRaw('float64', order, double), 0), double);
     }),
     { numRuns: 1000 },
+  );
+});
+
+test('a float32 is the number of fewest digits that is the same float32', () => {
+  const read = (value: number) => rawReader('float32', 'ABCD')(writeRaw('float32', 'ABCD', value), 0);
+  const meant = [23.1, -0.3, 49.98, 0.001, 1e-7, 8388607.5, 123456792, 1e20, -1.5e-30, 3.4028235e38, 1e-45, NaN, Infinity, 0]; // prettier-ignore
+  for (const value of meant) assert.equal(String(read(value)), String(value));
+  fc.assert(
+    fc.property(fc.float({ noNaN: true, noDefaultInfinity: true }), (single) => {
+      const decimal = Number(read(single));
+      assert.equal(Math.fround(decimal), single);
+      if (Number.isSafeInteger(single)) return assert.equal(decimal, single);
+      const digits = decimal.toExponential().replace(/[-.]|e.*/g, '').length;
+      if (digits > 1) assert.notEqual(Math.fround(Number(single.toPrecision(digits - 1))), single);
+      assert.ok(digits <= 9, String(decimal));
+    }),
+    { numRuns: 3000 },
   );
 });
 
@@ -88,7 +106,7 @@ test('what is read equals what a DataView reads', () => {
       assert.equal(read('uint32'), view.getUint32(0));
       assert.equal(BigInt(read('int64')), view.getBigInt64(0));
       assert.equal(BigInt(read('uint64')), view.getBigUint64(0));
-      assert.equal(read('float32'), view.getFloat32(0));
+      assert.equal(Math.fround(Number(read('float32'))), view.getFloat32(0));
       assert.equal(read('float64'), view.getFloat64(0));
     }),
   );
@@ -119,6 +137,7 @@ test('a power factor with quadrants wraps round at one', () => {
   const read = (value: number) => rawReader('pf4q', 'ABCD')(writeRaw('float32', 'ABCD', value), 0);
   assert.equal(read(0.5), 0.5);
   assert.equal(read(1.25), 0.75);
+  assert.equal(read(0.97), 0.97);
   assert.equal(read(-1.25), -0.75);
   assert.equal(read(2.5), NaN);
 });
