@@ -7,6 +7,7 @@ import type { Sink } from './outbox.js';
 import { RESULT_CODES, RESULT_EXCEPTION_BASE, type ResultCode } from './parcel.js';
 import { payloadOfValue } from './payload.js';
 import type { TagState } from './report.js';
+import { refusalOf } from './write.js';
 import type { Block, Unit } from './unit.js';
 
 /** Commands that may wait on one bus; one more is answered BUSY. */
@@ -34,7 +35,8 @@ export class Desk {
       return this.answer(state.tag.index, 'BUSY', correlation, `${COMMANDS_MAX} commands are waiting`);
     if (command.kind === 'write' && state.tag.write?.newestOnly === true) {
       const isOlder = (waiting: Command): boolean => waiting.state === state && waiting.kind === 'write';
-      this.#answerWhere(unit, isOlder, 'EXPIRED', 'replaced by a newer command');
+      for (const older of this.#takeWhere(unit, isOlder))
+        this.answer(state.tag.index, 'EXPIRED', older.correlation, 'replaced by a newer command');
     }
     unit.commands.push({ ...command, sequence: this.#sequence++ });
     this.#waitingCount += 1;
@@ -52,17 +54,22 @@ export class Desk {
     return null;
   }
 
-  /** Answers everything that waits for a unit. */
-  rejectAll(unit: Unit, code: ResultCode, text: string): void {
-    this.#answerWhere(unit, () => true, code, text);
+  /** Answers a command whose device cannot be asked. */
+  reject(unit: Unit, command: Omit<Command, 'sequence'>, error: string): void {
+    const { state, correlation } = command;
+    const refusal = command.kind === 'write' ? refusalOf(unit, command) : null;
+    this.answer(state.tag.index, refusal?.code ?? 'OFFLINE', correlation, refusal?.text ?? error);
+  }
+
+  /** The same for everything that waits for a unit. */
+  rejectAll(unit: Unit, error: string): void {
+    for (const command of this.#takeWhere(unit, () => true)) this.reject(unit, command, error);
   }
 
   expire(unit: Unit, nowMs: number): void {
     if (unit.commands.length === 0) return;
-    for (const command of unit.commands.takeWhere((waiting) => nowMs > waiting.deadlineMs)) {
-      this.#waitingCount -= 1;
+    for (const command of this.#takeWhere(unit, ({ deadlineMs }) => nowMs > deadlineMs))
       this.#answerExpired(command);
-    }
   }
 
   answer(tagIndex: number, code: ResultCode | number, correlation: number, text: string): void {
@@ -108,11 +115,10 @@ export class Desk {
     return next;
   }
 
-  #answerWhere(unit: Unit, test: (command: Command) => boolean, code: ResultCode, text: string): void {
-    for (const command of unit.commands.takeWhere(test)) {
-      this.#waitingCount -= 1;
-      this.answer(command.state.tag.index, code, command.correlation, text);
-    }
+  #takeWhere(unit: Unit, test: (command: Command) => boolean): Command[] {
+    const taken = unit.commands.takeWhere(test);
+    this.#waitingCount -= taken.length;
+    return taken;
   }
 
   #answerExpired(command: Command): void {

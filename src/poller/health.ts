@@ -84,7 +84,7 @@ export class Health {
       this.#parts.patience.missed(unit, answer.sentAtMs);
     }
     unit.breaker.failed(nowMs);
-    this.#parts.desk.rejectAll(unit, 'OFFLINE', answer.error.text);
+    this.#parts.desk.rejectAll(unit, answer.error.text);
   }
 
   /** What the last exchange of a write says of its unit. */
@@ -105,7 +105,7 @@ export class Health {
   /** A read of it was not answered: commands are not tried on it again and again. */
   silent(unit: Unit, error: ModbusError, nowMs: number): void {
     unit.triedUntilMs = nowMs + SILENT_TRY_MS;
-    this.#parts.desk.rejectAll(unit, 'OFFLINE', error.text);
+    this.#parts.desk.rejectAll(unit, error.text);
   }
 
   /** One more failure of a unit; perhaps it counts as silent from now on. */
@@ -119,7 +119,7 @@ export class Health {
     this.#parts.agenda.noneDue(unit);
     this.setState(unit, 'offline', error.text);
     this.#parts.publisher.fail(unit, unit.states, error.kind === 'exception' ? 'offline' : 'timeout', nowMs);
-    this.#parts.desk.rejectAll(unit, 'OFFLINE', error.text);
+    this.#parts.desk.rejectAll(unit, error.text);
   }
 
   review(unit: Unit): void {

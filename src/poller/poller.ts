@@ -199,7 +199,7 @@ export class Poller {
     this.#timer?.();
     this.#sweepTimer?.();
     for (const unit of this.#units) {
-      this.#desk.rejectAll(unit, 'OFFLINE', 'the gateway is stopping');
+      this.#desk.rejectAll(unit, 'the gateway is stopping');
       this.#lessons.remember(unit);
     }
     this.#visitors.rejectAll();
@@ -249,11 +249,11 @@ export class Poller {
     const target = this.#targetOf(tagIndex) ?? this.#recipeOf(tagIndex);
     if (target === undefined) return this.#desk.answer(tagIndex, 'UNKNOWN_TAG', correlation, 'no such tag');
     const { unit, state, recipe = null } = target;
-    if (this.#isStopped || this.#link.isDown)
-      return this.#desk.answer(tagIndex, 'OFFLINE', correlation, this.#link.error);
+    const whole = { ...command, state, recipe };
+    if (this.#isStopped || this.#link.isDown) return this.#desk.reject(unit, whole, this.#link.error);
     if (unit.breaker.isOpen && this.#clock.monotonicMs() < unit.triedUntilMs)
-      return this.#desk.answer(tagIndex, 'OFFLINE', correlation, unit.error);
-    this.#desk.accept(unit, { ...command, state, recipe });
+      return this.#desk.reject(unit, whole, unit.error);
+    this.#desk.accept(unit, whole);
     this.#client.hurry();
     this.#pump();
   }
@@ -570,7 +570,7 @@ export class Poller {
     for (const unit of this.#units) {
       this.#health.setState(unit, 'offline', error);
       this.#publisher.fail(unit, unit.states, 'offline', nowMs);
-      this.#desk.rejectAll(unit, 'OFFLINE', error);
+      this.#desk.rejectAll(unit, error);
     }
   }
 

@@ -142,6 +142,19 @@ export class Writer {
 
 const REST_TRIES_MAX = 4;
 
+/** What is wrong with a write whatever its device would say to it; null: nothing. */
+export function refusalOf(
+  unit: Unit,
+  { state, recipe, payload }: Pick<Command, 'state' | 'recipe' | 'payload'>,
+): (Encoded & { kind: 'refused' }) | null {
+  const encoded =
+    recipe === null
+      ? encodeCommand(state.tag, payload, state.factor)
+      : encodeRecipe(recipe, payload, unit.device.limits.writeFunctions);
+  // BUSY: the device has not told yet what it takes to know.
+  return encoded.kind === 'refused' && encoded.code !== 'BUSY' ? encoded : null;
+}
+
 function refused({ code, text }: Encoded & { kind: 'refused' }): WriteOutcome {
   return { code, text, sent: false, answer: null };
 }

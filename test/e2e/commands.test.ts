@@ -107,6 +107,7 @@ describe('a command from a real client', () => {
     ['that has expired', 'EXPIRED', 'press1/speed', '{"v":5,"ttl":"0ms"}', {}],
     ['that the device refuses', 'EXC_2', 'press1/far', '5', {}],
     ['for a bus that is not there', 'OFFLINE', 'press2/speed', '5', {}],
+    ['out of range for a bus that is not there', 'RANGE', 'press2/speed', '70000', {}],
   ];
   for (const [what, code, tag, payload, options] of refused) {
     test(`${what} is answered with ${code}, and changes nothing`, async () => {

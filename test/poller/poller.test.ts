@@ -413,6 +413,9 @@ test('a link that is gone for a moment is no news; gone for longer, all its tags
   assert.equal(field.stateOf(device), 'offline');
   field.write(tags[0] ?? assert.fail(), 1);
   assert.equal(field.results.at(-1)?.code, 'OFFLINE');
+  // What is wrong whatever the device says is said all the same.
+  field.write(tags[0] ?? assert.fail(), 70_000);
+  assert.equal(field.results.at(-1)?.code, 'RANGE');
   field.line.isReachable = true;
   await field.clock.run(1000);
   for (const tag of tags) assert.equal(field.newest(tag)?.quality, 'good');
