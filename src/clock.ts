@@ -69,3 +69,9 @@ export function steadyClock(clock: Clock): Clock {
     after: (delayMs, callback) => clock.after(delayMs, callback),
   };
 }
+
+/** Monotonic time that all threads share, in milliseconds with fractions. */
+export function sharedMs(): number {
+  const [seconds, nanoseconds] = process.hrtime();
+  return seconds * 1000 + nanoseconds / 1e6;
+}

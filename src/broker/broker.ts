@@ -31,6 +31,8 @@ import type { Upgrade } from './websocket.js';
 
 /** What the rest of the gateway may ask of the broker; implemented by the Broker class of this file. */
 export interface BrokerApi {
+  /** What messages expire by: wall time at the start and what has passed since, whoever sets the clock meanwhile. */
+  readonly clock: Clock;
   /** Recovers sessions and retained messages from the store. */
   open(): Promise<void>;
   publish(message: Message): void;
@@ -104,7 +106,7 @@ export class Broker implements BrokerApi {
   readonly counters: BrokerCounters;
   readonly #core: Core;
   readonly #log: Log;
-  readonly #clock: Clock;
+  readonly clock: Clock;
   readonly #wheel: Wheel;
   readonly #users: Users;
   readonly #host: ListenerHost;
@@ -121,7 +123,7 @@ export class Broker implements BrokerApi {
   constructor(options: BrokerOptions) {
     const metrics = options.metrics ?? new Metrics();
     this.#log = options.log ?? silentLog;
-    this.#clock = steadyClock(options.clock ?? systemClock);
+    this.clock = steadyClock(options.clock ?? systemClock);
     this.counters = brokerCounters(metrics);
     this.#policy = {
       anonymous: options.anonymous ?? false,
@@ -132,7 +134,7 @@ export class Broker implements BrokerApi {
       hostNames: options.hostNames ?? [],
     };
     this.#core = new Core({
-      clock: this.#clock,
+      clock: this.clock,
       log: this.#log,
       store: options.store,
       counters: this.counters,
@@ -144,12 +146,12 @@ export class Broker implements BrokerApi {
     this.#connections = new Connections(this.#core.limits);
     this.#insiders = new Insiders(this.#core);
     this.figures = new Figures(options.version ?? '0', this.#core, this.#connections);
-    this.#wheel = new Wheel(this.#clock, (lateMs) => this.#stalled(lateMs));
-    this.#users = new Users(this.#clock);
+    this.#wheel = new Wheel(this.clock, (lateMs) => this.#stalled(lateMs));
+    this.#users = new Users(this.clock);
     this.#host = this.#listenerHost(options.authenticationMethods ?? []);
     this.#system = new SystemTopics(
       this.figures,
-      this.#clock,
+      this.clock,
       options.systemIntervalMs ?? 10_000,
       (topic, value) =>
         this.publish({
@@ -168,7 +170,7 @@ export class Broker implements BrokerApi {
         cutSlowest: () => this.#connections.slowest?.giveUp(QUOTA_EXCEEDED),
       },
       this.#core.limits.maxMemoryBytes,
-      this.#clock,
+      this.clock,
       this.#log,
     );
     this.figures.tell(metrics);

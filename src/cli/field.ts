@@ -53,8 +53,7 @@ export class Field implements Reach {
   }
 
   async read(tag: Tag, timeoutMs: number): Promise<Outcome> {
-    const outcome = await this.#command((correlation, expiresAtMs) =>
-      this.pool.read(tag.index, correlation, expiresAtMs), timeoutMs); // prettier-ignore
+    const outcome = await this.#command((correlation) => this.pool.read(tag.index, correlation, timeoutMs));
     // What a poll was refused is not asked again by a command.
     return outcome.code === 'UNKNOWN_TAG' && this.#refused.has(tag.name)
       ? { code: 'EXC_2', text: 'illegal data address' }
@@ -62,20 +61,21 @@ export class Field implements Reach {
   }
 
   write(tag: Tag, json: string, timeoutMs: number): Promise<Outcome> {
-    return this.#command((correlation, expiresAtMs) =>
-      this.pool.write(tag.index, correlation, expiresAtMs, Buffer.from(json)), timeoutMs); // prettier-ignore
+    return this.#command((correlation) =>
+      this.pool.write(tag.index, correlation, timeoutMs, Buffer.from(json)),
+    );
   }
 
   close(): Promise<void> {
     return this.pool.stop();
   }
 
-  #command(send: (correlation: number, expiresAtMs: number) => void, timeoutMs: number): Promise<Outcome> {
+  #command(send: (correlation: number) => void): Promise<Outcome> {
     this.#count += 1;
     const correlation = this.#count;
     return new Promise((resolve) => {
       this.#waiting.set(correlation, resolve);
-      send(correlation, systemClock.nowMs() + timeoutMs);
+      send(correlation);
     });
   }
 

@@ -40,6 +40,7 @@ interface Waiting {
   readonly text: CommandText;
   readonly reply: Reply;
   readonly sender: Sender | null;
+  /** By the broker's clock. */
   readonly expiresAtMs: number;
 }
 
@@ -111,11 +112,11 @@ export class Commands implements Subscriber {
   }
 
   deliver(message: Message): void {
-    const { clock, mayPublish } = this.#options;
+    const { broker, mayPublish } = this.#options;
     const target = this.#targetOf(message.topic);
     const reply = replyOf(message, target?.tag.ackTopic ?? this.#ackTopicOf(message.topic), mayPublish);
     const text = readCommand(message.payload);
-    const nowMs = clock.nowMs();
+    const nowMs = broker.clock.nowMs();
     const expiresAtMs = Math.min(
       message.expiresAtMs ?? Infinity,
       text.ttlMs === null && message.expiresAtMs !== undefined
@@ -130,7 +131,7 @@ export class Commands implements Subscriber {
     }
     const waiting: Waiting = { target, text, reply, sender, expiresAtMs };
     const refusal = this.#refusalOf(waiting, message.retain, nowMs);
-    if (refusal === null) this.#hand(waiting);
+    if (refusal === null) this.#hand(waiting, expiresAtMs - nowMs);
     else {
       this.#refused.value += 1;
       this.#answer(waiting, refusal[0], refusal[1], null);
@@ -164,7 +165,7 @@ export class Commands implements Subscriber {
     return busy ? ['BUSY', `${WAITING_MAX} commands wait for this bus already`] : null;
   }
 
-  #hand(waiting: Waiting): void {
+  #hand(waiting: Waiting, ttlMs: number): void {
     const { pool } = this.#options;
     const { tag, kind } = waiting.target;
     const correlation = this.#nextCorrelation();
@@ -173,8 +174,8 @@ export class Commands implements Subscriber {
     this.#waitingOfBus.set(bus, (this.#waitingOfBus.get(bus) ?? 0) + 1);
     this.#accepted.value += 1;
     this.#armSweep();
-    if (kind === 'read') pool.read(tag.index, correlation, waiting.expiresAtMs);
-    else pool.write(tag.index, correlation, waiting.expiresAtMs, Buffer.from(waiting.text.value ?? 'null'));
+    if (kind === 'read') pool.read(tag.index, correlation, ttlMs);
+    else pool.write(tag.index, correlation, ttlMs, Buffer.from(waiting.text.value ?? 'null'));
   }
 
   #nextCorrelation(): number {
@@ -195,7 +196,7 @@ export class Commands implements Subscriber {
 
   #sweep(): void {
     this.#cancelSweep = null;
-    const lateMs = this.#options.clock.nowMs() - ANSWER_GRACE_MS;
+    const lateMs = this.#options.broker.clock.nowMs() - ANSWER_GRACE_MS;
     for (const [correlation, waiting] of this.#waiting) {
       if (waiting.expiresAtMs > lateMs) continue;
       this.#forget(correlation, waiting);

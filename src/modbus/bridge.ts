@@ -3,7 +3,7 @@
  * serial.ts is the other side.
  */
 import type { MessagePort } from 'node:worker_threads';
-import type { Clock } from '../clock.js';
+import { type Clock, sharedMs } from '../clock.js';
 import { failure } from './exchange.js';
 import type { Wire, WireListener } from './wire.js';
 
@@ -38,11 +38,6 @@ export type SerialReport =
       readonly lastAtMs: number;
     }
   | { readonly kind: 'closed'; readonly opening: number; readonly text: string };
-
-export function sharedMs(): number {
-  const [seconds, nanoseconds] = process.hrtime();
-  return seconds * 1000 + nanoseconds / 1e6;
-}
 
 /** One serial port as seen from the worker: each open() is one connection to it. */
 export class SerialBridge {

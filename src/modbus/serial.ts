@@ -4,8 +4,8 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import type { SerialPort as Port } from 'serialport';
+import { sharedMs } from '../clock.js';
 import { messageOf } from '../errors.js';
-import { sharedMs } from './bridge.js';
 import type { SerialOrder, SerialReport, SerialSettings } from './bridge.js';
 
 /** Fewer bytes than the worker awaits are handed over after this, so that a byte at a time costs no message each. */

@@ -1,7 +1,7 @@
 /**
  * The binary parcel that crosses threads, in both directions, little-endian: samples in the buffers of a ring, commands
  * and results in transferred ones.
- * Header, 16 bytes: u8 version, u8 kind, u16 zero, u32 count, f64 base time (ms since 1970).
+ * Header, 16 bytes: u8 version, u8 kind, u16 zero, u32 count, f64 base time (ms since 1970; of commands, of sharedMs()).
  * Record, 16 bytes and payload: u32 index, u8 code, u24 payload length, u32 ms since base, u32 correlation.
  * Index names whatever has a topic of its own (a tag, or a batch). The time is a sample's timestamp; for commands it
  * is when the command expires.

@@ -2,7 +2,7 @@
  * Main-thread side of the field: shards buses over worker threads, restarts workers that die, moves parcels.
  */
 import { cpus } from 'node:os';
-import type { Cancel, Clock } from '../clock.js';
+import { type Cancel, type Clock, sharedMs } from '../clock.js';
 import type { Log } from '../log.js';
 import type { Counter, Metrics } from '../metrics.js';
 import type { Bus, Plant, Tag } from '../config/plant.js';
@@ -40,10 +40,13 @@ export interface PoolOptions {
 export interface PoolApi {
   /** Resolves once every bus has a poller; its device need not have answered. */
   start(): Promise<void>;
-  /** Queues one command; exactly one result with this correlation follows. payload is the JSON text of the value. */
-  write(tagIndex: number, correlation: number, expiresAtMs: number, payload: Uint8Array): void;
+  /**
+   * Queues one command, not to be sent after ttlMs; exactly one result with this correlation follows. payload is the
+   * JSON text of the value.
+   */
+  write(tagIndex: number, correlation: number, ttlMs: number, payload: Uint8Array): void;
   /** Reads a tag now; a sample is published whether it changed or not, and one result follows. */
-  read(tagIndex: number, correlation: number, expiresAtMs: number): void;
+  read(tagIndex: number, correlation: number, ttlMs: number): void;
   /** Ends the thread that polls this bus, and with it its neighbours there; a new one takes over at once. */
   restart(busIndex: number): void;
   /** Looks for units on a bus while its polls pause. */
@@ -95,12 +98,12 @@ export class Pool implements PoolApi {
     await Promise.all(this.#outgoing.map(({ seat }) => seat.start()));
   }
 
-  write(tagIndex: number, correlation: number, expiresAtMs: number, payload: Uint8Array): void {
-    this.#command(tagIndex, COMMAND_CODE.write, correlation, expiresAtMs, payload);
+  write(tagIndex: number, correlation: number, ttlMs: number, payload: Uint8Array): void {
+    this.#command(tagIndex, COMMAND_CODE.write, correlation, ttlMs, payload);
   }
 
-  read(tagIndex: number, correlation: number, expiresAtMs: number): void {
-    this.#command(tagIndex, COMMAND_CODE.read, correlation, expiresAtMs, NOTHING);
+  read(tagIndex: number, correlation: number, ttlMs: number): void {
+    this.#command(tagIndex, COMMAND_CODE.read, correlation, ttlMs, NOTHING);
   }
 
   restart(busIndex: number): void {
@@ -173,27 +176,20 @@ export class Pool implements PoolApi {
     return outgoing;
   }
 
-  #command(
-    tagIndex: number,
-    code: number,
-    correlation: number,
-    expiresAtMs: number,
-    payload: Uint8Array,
-  ): void {
+  #command(tagIndex: number, code: number, correlation: number, ttlMs: number, payload: Uint8Array): void {
     const outgoing = this.#outgoingOfTag.get(tagIndex);
     if (outgoing === undefined) return this.#refuse([[correlation, tagIndex]], 'UNKNOWN_TAG', 'no such tag');
     if (this.#isStopped || !outgoing.seat.isAlive) {
       return this.#refuse([[correlation, tagIndex]], 'OFFLINE', 'the poller of this bus is not running');
     }
     outgoing.seat.expect(correlation, tagIndex);
+    // Wall time may jump before the worker looks.
+    const nowMs = sharedMs();
+    const expiresAtMs = nowMs + ttlMs;
     if (outgoing.writer?.append(tagIndex, code, expiresAtMs, correlation, payload) !== true) {
       this.#post(outgoing);
       const size = Math.max(COMMAND_PARCEL_BYTES, parcelBytes(payload.length));
-      outgoing.writer = new ParcelWriter(
-        'commands',
-        new ArrayBuffer(size),
-        this.#options.clock.nowMs() - 60_000,
-      );
+      outgoing.writer = new ParcelWriter('commands', new ArrayBuffer(size), nowMs);
       outgoing.writer.append(tagIndex, code, expiresAtMs, correlation, payload);
     }
     if (outgoing.isDeferred) return;

@@ -3,7 +3,7 @@
  * expectation ends the thread; the pool starts another.
  */
 import { MessageChannel, type MessagePort, parentPort, workerData } from 'node:worker_threads';
-import { systemClock } from '../clock.js';
+import { sharedMs, systemClock } from '../clock.js';
 import { unpackTags } from '../config/leantag.js';
 import type { Bus, Device, ShareSettings } from '../config/plant.js';
 
@@ -144,8 +144,7 @@ async function remove(busIndexes: readonly number[]): Promise<void> {
 
 function takeCommands(buffer: ArrayBuffer): void {
   const reader = new ParcelReader(buffer);
-  const nowMs = systemClock.monotonicMs();
-  const wallMs = systemClock.nowMs();
+  const aheadMs = systemClock.monotonicMs() - sharedMs();
   while (reader.next()) {
     const poller = pollerOfTag[reader.index];
     if (poller === undefined) {
@@ -157,8 +156,7 @@ function takeCommands(buffer: ArrayBuffer): void {
       {
         kind: reader.code === COMMAND_CODE.read ? 'read' : 'write',
         correlation: reader.correlation,
-        // Wall time may jump while the command waits.
-        deadlineMs: nowMs + reader.timeMs - wallMs,
+        deadlineMs: reader.timeMs + aheadMs,
         payload: reader.payload,
       },
       reader.index,

@@ -3,7 +3,7 @@
  * nodes, and brings in what its rules ask for. What is sent when is in sender.ts.
  */
 import type { Message, Subscriber } from '../broker/message.js';
-import { type Cancel, type Clock, steadyClock } from '../clock.js';
+import type { Cancel, Clock } from '../clock.js';
 import type { UplinkNotice, UplinkRule } from '../config/plant.js';
 import type { Log } from '../log.js';
 import { withAdvice } from './advice.js';
@@ -25,6 +25,7 @@ import { Sender } from './sender.js';
 
 /** What an uplink needs of the broker beside it. */
 export interface LocalBroker {
+  readonly clock: Clock;
   publish(message: Message): void;
   subscribe(filter: string, subscriber: Subscriber): void;
   unsubscribe(filter: string, subscriber: Subscriber): void;
@@ -93,8 +94,6 @@ const NOTHING = new Uint8Array(0);
 export class Uplink {
   readonly #options: UplinkOptions;
   readonly #parts: Parts;
-  /** What expires does so by this one, as it does in the broker. */
-  readonly #steady: Clock;
   readonly #clientId: string;
   readonly #subscriber: Subscriber = {
     isKeeping: true,
@@ -123,7 +122,6 @@ export class Uplink {
   constructor(options: UplinkOptions, parts: Parts) {
     this.#options = options;
     this.#parts = parts;
-    this.#steady = steadyClock(parts.clock);
     this.#clientId = `uplink:${options.name}`;
     const { clock, log, queue, placeOf } = parts;
     const variables = new Map(
@@ -136,7 +134,8 @@ export class Uplink {
     this.#sender = new Sender({
       ...options,
       queue,
-      clock: this.#steady,
+      // What expires does so by this one, as it does in the broker.
+      clock: parts.local.clock,
       log,
       failed: (reason) => this.#lost(this.#generation, reason),
     });
@@ -339,7 +338,7 @@ export class Uplink {
       retain: routed.rule.retain === 'keep' && retain,
       sender: { clientId: this.#clientId, user: '', address: this.#node() },
       ...(bytes.length === 0 ? {} : { properties: bytes }),
-      ...(expiryS === undefined ? {} : { expiresAtMs: this.#steady.nowMs() + expiryS * 1000 }),
+      ...(expiryS === undefined ? {} : { expiresAtMs: local.clock.nowMs() + expiryS * 1000 }),
     });
     this.#bringing = null;
   }

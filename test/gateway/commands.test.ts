@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { BrokerApi } from '../../src/broker/broker.js';
 import type { Message } from '../../src/broker/message.js';
+import { steadyClock } from '../../src/clock.js';
 import { Commands } from '../../src/gateway/commands.js';
 import { Status } from '../../src/gateway/status.js';
 import { Metrics } from '../../src/metrics.js';
@@ -15,13 +16,14 @@ function bench() {
   const clock = new ManualClock();
   const pool = new ScriptedPool();
   const published: Message[] = [];
-  const broker: Pick<BrokerApi, 'publish' | 'subscribe' | 'unsubscribe'> = {
+  const broker: Pick<BrokerApi, 'clock' | 'publish' | 'subscribe' | 'unsubscribe'> = {
+    clock: steadyClock(clock),
     publish: (message) => void published.push(message),
     subscribe: () => {},
     unsubscribe: () => {},
   };
   const plant = plantOf([tagOf(0, 'speed'), tagOf(1, 'state', { write: null })]);
-  // The three methods that are called; the broker itself is in the tests that run the whole gateway.
+  // What is used of it; the broker itself is in the tests that run the whole gateway.
   const api = broker as BrokerApi;
   const commands = new Commands({
     isActive: () => true,
@@ -46,7 +48,7 @@ function bench() {
       sender: { clientId: 'c1', user: 'operator', address: '127.0.0.1:5' },
       ...changes,
     });
-  return { clock, pool, published, commands, answers, send };
+  return { broker, clock, pool, published, commands, answers, send };
 }
 
 describe('a command', () => {
@@ -55,7 +57,7 @@ describe('a command', () => {
     send(SET, '{"v":18446744073709551615,"id":"abc"}');
     const [order] = pool.orders;
     assert.equal(order?.value, '18446744073709551615');
-    assert.equal(order?.expiresAtMs, clock.nowMs() + 60_000);
+    assert.equal(order?.ttlMs, 60_000);
     assert.deepEqual(answers(), []);
     commands.results(resultOf(order?.correlation ?? 0, 'OK', '55'));
     assert.deepEqual(answers(), [{ id: 'abc', ok: true, v: 55, t: clock.nowMs() }]);
@@ -125,10 +127,35 @@ describe('a command', () => {
     send(SET, '{"v":1,"ttl":"5s"}', { expiresAtMs: nowMs + 9000 });
     send(SET, '1', { expiresAtMs: nowMs + 300_000 });
     assert.deepEqual(
-      pool.orders.map(({ expiresAtMs }) => expiresAtMs - nowMs),
+      pool.orders.map(({ ttlMs }) => ttlMs),
       [2000, 5000, 300_000],
     );
   });
+
+  for (const [way, jumpMs] of [
+    ['forth', 400 * 86_400_000],
+    ['back', -400 * 86_400_000],
+  ] as const) {
+    test(`waits as long as it may, whether the clock jumps ${way} before it comes or while it waits`, () => {
+      const { broker, pool, send, answers, clock } = bench();
+      clock.jump(jumpMs);
+      send(SET, '1', { expiresAtMs: broker.clock.nowMs() + 2000 });
+      send(SET, '2', { expiresAtMs: broker.clock.nowMs() - 1 });
+      assert.deepEqual(
+        pool.orders.map(({ value, ttlMs }) => [value, ttlMs]),
+        [['1', 2000]],
+      );
+      assert.deepEqual(
+        answers().map(({ code }) => code),
+        ['EXPIRED'],
+      );
+      clock.jump(-jumpMs);
+      clock.advance(30_000);
+      assert.equal(answers().length, 1);
+      clock.advance(5000);
+      assert.equal(answers()[1]?.['code'], 'TIMEOUT');
+    });
+  }
 
   test('on get/ is a read, on a read-only tag too', () => {
     const { pool, commands, answers, send } = bench();

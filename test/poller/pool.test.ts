@@ -14,6 +14,8 @@ import { busOf, deviceOf, plantOf, tagOf, writeOf } from '../support/tags.js';
 import { TcpDevice } from '../support/tcpdevice.js';
 import { until } from '../support/wait.js';
 
+const A_MINUTE_MS = 60_000;
+
 interface Got {
   readonly index: number;
   readonly quality: string;
@@ -117,13 +119,12 @@ test('a command is written, answered and read back; one that is not allowed is r
   const device = await new TcpDevice().start();
   await withPool(tcpPlant(device.port, 3), async (pool, recorder) => {
     await until('the first value', () => recorder.newest(2) !== undefined);
-    const inAMinute = Date.now() + 60_000;
-    pool.write(1, 11, inAMinute, Buffer.from('42'));
-    pool.write(1, 12, inAMinute, Buffer.from('1001'));
-    pool.write(1, 13, inAMinute, Buffer.from('"x"'));
-    pool.write(1, 14, Date.now() - 1000, Buffer.from('43'));
-    pool.write(99, 15, inAMinute, Buffer.from('1'));
-    pool.read(1, 16, inAMinute);
+    pool.write(1, 11, A_MINUTE_MS, Buffer.from('42'));
+    pool.write(1, 12, A_MINUTE_MS, Buffer.from('1001'));
+    pool.write(1, 13, A_MINUTE_MS, Buffer.from('"x"'));
+    pool.write(1, 14, -1000, Buffer.from('43'));
+    pool.write(99, 15, A_MINUTE_MS, Buffer.from('1'));
+    pool.read(1, 16, A_MINUTE_MS);
     await until('all answers', () => recorder.answers.size === 6);
     const codes = [11, 12, 13, 14, 15, 16].map((correlation) => recorder.answers.get(correlation)?.code);
     assert.deepEqual(codes, ['OK', 'RANGE', 'TYPE', 'EXPIRED', 'UNKNOWN_TAG', 'OK']);
@@ -145,7 +146,7 @@ test('a burst of 1,000 commands is carried out each once and in order', async ()
   await withPool(tcpPlant(device.port, 1), async (pool, recorder) => {
     await until('the first value', () => recorder.newest(0) !== undefined);
     const wanted = Array.from({ length: 1000 }, (_, i) => i);
-    for (const i of wanted) pool.write(0, i, Date.now() + 60_000, Buffer.from(String(i)));
+    for (const i of wanted) pool.write(0, i, A_MINUTE_MS, Buffer.from(String(i)));
     await until('all answers', () => recorder.answers.size === 1000);
     assert.deepEqual(written, wanted);
     assert.ok([...recorder.answers.values()].every(({ code }) => code === 'OK'));
@@ -162,7 +163,7 @@ test('a device that goes away is bad and null within seconds, and good again onc
     await until('the tag to be bad', () => recorder.newest(0)?.q === 'bad');
     assert.deepEqual([recorder.newest(0)?.v, recorder.newest(0)?.e], [null, 'offline']);
     assert.equal(recorder.states.get(0), 'offline');
-    pool.write(0, 1, Date.now() + 60_000, Buffer.from('1'));
+    pool.write(0, 1, A_MINUTE_MS, Buffer.from('1'));
     await until('the answer', () => recorder.answers.get(1)?.code === 'OFFLINE');
     await device.start();
     await until('the tag to be good', () => recorder.newest(0)?.q === 'good');
@@ -177,7 +178,7 @@ test('a worker that is killed is replaced: its tags say so meanwhile, and are go
   await withPool(tcpPlant(device.port, 2), async (pool, recorder) => {
     await until('the first value', () => recorder.newest(0)?.v === 5);
     device.judge = () => null;
-    pool.write(0, 1, Date.now() + 60_000, Buffer.from('1'));
+    pool.write(0, 1, A_MINUTE_MS, Buffer.from('1'));
     await until('the write to be on its way', () => device.requests.some(({ code }) => code === 6));
     const killedAtMs = Date.now();
     pool.restart(0);
@@ -187,7 +188,7 @@ test('a worker that is killed is replaced: its tags say so meanwhile, and are go
     );
     assert.deepEqual([recorder.newest(0)?.v, recorder.newest(0)?.e], [null, 'offline']);
     assert.equal(recorder.answers.get(1)?.code, 'OFFLINE');
-    pool.write(0, 2, Date.now() + 60_000, Buffer.from('1'));
+    pool.write(0, 2, A_MINUTE_MS, Buffer.from('1'));
     await until('an answer all the same', () => recorder.answers.get(2)?.code === 'OFFLINE');
     device.judge = () => 0;
     await until(

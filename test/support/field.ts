@@ -123,7 +123,7 @@ export interface Order {
   readonly kind: 'read' | 'write';
   readonly tag: number;
   readonly correlation: number;
-  readonly expiresAtMs: number;
+  readonly ttlMs: number;
   readonly value: string;
 }
 
@@ -131,18 +131,18 @@ export interface Order {
 export class ScriptedPool {
   readonly orders: Order[] = [];
 
-  write(tag: number, correlation: number, expiresAtMs: number, payload: Uint8Array): void {
+  write(tag: number, correlation: number, ttlMs: number, payload: Uint8Array): void {
     this.orders.push({
       kind: 'write',
       tag,
       correlation,
-      expiresAtMs,
+      ttlMs,
       value: Buffer.from(payload).toString(),
     });
   }
 
-  read(tag: number, correlation: number, expiresAtMs: number): void {
-    this.orders.push({ kind: 'read', tag, correlation, expiresAtMs, value: '' });
+  read(tag: number, correlation: number, ttlMs: number): void {
+    this.orders.push({ kind: 'read', tag, correlation, ttlMs, value: '' });
   }
 }
 

@@ -25,15 +25,21 @@ export interface Gateway {
 
 let clients = 0;
 
-/** Everything is closed by the list of cleanups, last first. */
+/** Everything is closed by the list of cleanups, last first. Between broker and uplink `opened` is called. */
 export async function startUplink(
   queueFolder: string,
   options: Partial<UplinkOptions> & { nodes: readonly string[] },
   cleanups: (() => unknown)[],
-  { log = silentLog, clock = systemClock, ...queueOptions }: Partial<QueueOptions> & { log?: Log } = {},
+  {
+    log = silentLog,
+    clock = systemClock,
+    opened = () => {},
+    ...queueOptions
+  }: Partial<QueueOptions> & { log?: Log; opened?: () => void } = {},
 ): Promise<Gateway> {
   const broker = new Broker({ store: new MemoryStore(), systemIntervalMs: 0, clock });
   await broker.open();
+  opened();
   const queue = new UplinkQueue({
     folder: queueFolder,
     maxBytes: 64 << 20,

@@ -147,6 +147,32 @@ for (const [way, jumpMs] of [
   });
 }
 
+test('what an uplink brings in keeps its expiry, though the clock was set between the start of broker and uplink', async () => {
+  const far = await FarSide.create(cleanups);
+  await far.start();
+  const clock = new ShiftedClock(1_000_000);
+  const { broker, uplink } = await startUplink(
+    join(root, String(++folders)),
+    { nodes: [far.url], out: [], in: [ruleOf('cmd/#', 'cmd/#')] },
+    cleanups,
+    { clock, opened: () => clock.jump(50 * 365 * 86_400_000) },
+  );
+  const leftMs: number[] = [];
+  broker.subscribe('cmd/#', {
+    deliver: ({ expiresAtMs = 0 }) => leftMs.push(expiresAtMs - broker.clock.nowMs()),
+  });
+  await until('the uplink', () => uplink.about().isConnected);
+  const client = await far.client();
+  await until('a message', async () => {
+    await client.publishAsync('cmd/a', '1', { qos: 1, properties: { messageExpiryInterval: 60 } });
+    return leftMs.length > 0;
+  });
+  assert.ok(
+    leftMs.every((ms) => ms > 50_000 && ms <= 60_000),
+    String(leftMs),
+  );
+});
+
 test('nodes are tried in turn until one answers', async () => {
   const far = await FarSide.create(cleanups);
   await far.start();
