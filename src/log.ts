@@ -78,10 +78,11 @@ class Lines {
 /** A log that drops everything. */
 export const silentLog: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
+/** An empty text says nothing and is left out. */
 function cutAll(fields: Fields): Fields {
   const cut: Fields = {};
   for (const [name, value] of Object.entries(fields)) {
-    cut[name] = typeof value === 'string' ? shown(value) : value;
+    if (value !== '') cut[name] = typeof value === 'string' ? shown(value) : value;
   }
   return cut;
 }

@@ -20,6 +20,12 @@ test('a line is one JSON object with level, time, message and fields', () => {
   );
 });
 
+test('an empty text is no field', () => {
+  const sink = new PassThrough();
+  createLog('info', sink).info('device', { device: 'press1', error: '' });
+  assert.deepEqual(Object.keys(linesOf(String(sink.read()))[0] ?? {}), ['level', 'time', 'device', 'msg']);
+});
+
 test('text from outside cannot forge or flood a line', () => {
   const sink = new PassThrough();
   createLog('info', sink).warn('refused', {

@@ -31,11 +31,11 @@ export class ConfigFile {
   async whole(text: string): Promise<string> {
     const whole = unmasked(text, await this.read());
     if (whole !== null) return whole;
-    const what = 'passwords were added or taken away while others are masked';
+    const what = 'a password is a mask that hides none of this file';
     throw new HoldfastError(
       'TYPE',
       { file: this.#file },
-      `${what}; write all of them, best as \${NAME} or !file`,
+      `${what}; show the file again, or write the password, best as \${NAME} or !file`,
     );
   }
 

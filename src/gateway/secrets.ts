@@ -1,13 +1,19 @@
 /**
  * Secrets in the text of a gateway file: masked when it is shown, and put back when a text comes back with the masks in
- * it, each where it stood in the order of the file. References (`${ENV}`, `!file`) are no secrets and stay readable.
+ * it. A mask ends in a mark of the secret it hides, so that it goes with its user, uplink or address wherever that is
+ * moved to. References (`${ENV}`, `!file`) are no secrets and stay readable.
  */
+import { createHmac, randomBytes } from 'node:crypto';
 import { IN_ADDRESS, MASK } from '../errors.js';
 
 /** A key that holds a secret, and its value in any of YAML's ways to write it on one line. */
 const OF_KEY =
   /(?<=\b(?:password|passphrase|secret|token)"?\s*:\s+)("(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*'|(?!!|[|>"'])[^\s,}\]#][^\n,}\]#]*)/g;
 const REFERENCE = /^["']?\$\{/;
+
+/** Of this process alone: a mark tells nothing of its secret. */
+const KEY = randomBytes(32);
+const MARK_DIGITS = 8;
 
 interface Place {
   readonly at: number;
@@ -20,24 +26,34 @@ export function masked(text: string): string {
   return replaced(text, placesOf(text), ({ mask }) => mask);
 }
 
-/** The text with the secrets of the old one; null when it has other masks than the old one had secrets. */
+/** The text with the secrets of the old one; null when it has a mask of none of them. */
 export function unmasked(text: string, old: string): string | null {
-  const [places, secrets] = [placesOf(text), placesOf(old)];
-  if (places.every(({ value, mask }) => value !== mask)) return text;
-  if (places.length !== secrets.length) return null;
-  return replaced(text, places, ({ value, mask }, index) =>
-    value === mask ? (secrets[index]?.value ?? value) : value,
-  );
+  const secrets = new Map(placesOf(old).map(({ value, mask }) => [mask, value]));
+  let isKnown = true;
+  const whole = replaced(text, placesOf(text), ({ value }) => {
+    const secret = secrets.get(value);
+    isKnown &&= secret !== undefined || !value.includes(MASK);
+    return secret ?? value;
+  });
+  return isKnown ? whole : null;
 }
 
 /** In the order of the text. */
 function placesOf(text: string): Place[] {
-  const found = (pattern: RegExp, mask: string): Place[] =>
-    [...text.matchAll(pattern)].map(({ index: at, 0: value }) => ({ at, value, mask }));
-  return [...found(OF_KEY, `"${MASK}"`), ...found(IN_ADDRESS, MASK)]
+  const found = (pattern: RegExp, quote: string): Place[] =>
+    [...text.matchAll(pattern)].map(({ index: at, 0: value }) => ({
+      at,
+      value,
+      mask: `${quote}${maskOf(value)}${quote}`,
+    }));
+  return [...found(OF_KEY, '"'), ...found(IN_ADDRESS, '')]
     .filter(({ value }) => !REFERENCE.test(value))
     .sort((a, b) => a.at - b.at)
     .filter(({ at }, index, all) => at >= endOf(all[index - 1]));
+}
+
+function maskOf(secret: string): string {
+  return MASK + createHmac('sha256', KEY).update(secret).digest('hex').slice(0, MARK_DIGITS);
 }
 
 /** What is within another secret is hidden with it. */
