@@ -9,15 +9,13 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { asked } from '../scripts/options.mjs';
 import { buildIfStale, fail, install, root } from '../scripts/prepare.mjs';
 
-const { values: options } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    folder: { type: 'string', default: tmpdir() },
-    only: { type: 'string', default: '.' },
-  },
+const { options } = asked('npm run bench:durable -- [--quick] [--folder DIR] [--only REGEXP]', {
+  quick: { type: 'boolean', default: false },
+  folder: { type: 'string', default: tmpdir() },
+  only: { type: 'string', default: '.' },
 });
 const SECONDS = options.quick ? 2 : 5;
 const PUBLISHERS = [1, 10, 100];

@@ -9,23 +9,20 @@ import { faults, holes } from './field/faults.mjs';
 import { fleet, sustained } from './field/fleet.mjs';
 import { isQuick, rows, rowTable, targetTable } from './field/report.mjs';
 import { rtu } from './field/rtu.mjs';
+import { asked, refuse } from '../scripts/options.mjs';
 
 const scenarios = { rtu, burst, latency, fleet, sustained, holes, resets, faults };
-const args = process.argv.slice(2);
-const asked = args.filter((arg) => !arg.startsWith('--'));
-const wrong =
-  args.find((arg) => arg.startsWith('--') && arg !== '--quick' && arg !== '--write') ??
-  asked.find((name) => scenarios[name] === undefined);
-if (wrong !== undefined) {
-  const known = Object.keys(scenarios).join(', ');
-  process.stderr.write(`no scenario "${wrong}"; there are ${known}, and --quick and --write\n`);
-  process.exit(2);
-}
-for (const name of asked.length === 0 ? Object.keys(scenarios) : asked) await scenarios[name]();
+const known = Object.keys(scenarios).join(' ');
+const usage = `npm run bench:field -- [--quick] [--write] [SCENARIO ...]\n\n  SCENARIO  ${known}`;
+const flag = { type: 'boolean', default: false };
+const { options, names } = asked(usage, { quick: flag, write: flag }, { takesNames: true });
+const wrong = names.find((name) => scenarios[name] === undefined);
+if (wrong !== undefined) refuse(usage, `no scenario "${wrong}"`);
+for (const name of names.length === 0 ? Object.keys(scenarios) : names) await scenarios[name]();
 
 const tables = `${targetTable()}\n\n### Every figure\n\n${rowTable()}\n`;
 process.stdout.write(`\n${tables}`);
-if (args.includes('--write')) write(tables);
+if (options.write) write(tables);
 process.exitCode = rows.every(({ isMet }) => isMet !== false) ? 0 : 1;
 
 /** The page between its marks is what was measured; the rest of it is written by hand. */

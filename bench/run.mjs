@@ -10,25 +10,29 @@ import { createServer } from 'node:net';
 import { cpus, release, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { asked } from '../scripts/options.mjs';
 import { buildIfStale, fail, install, launcher, root, run } from '../scripts/prepare.mjs';
 import { compare, tell } from './compare.mjs';
 import { detailTable, targetTable } from './report.mjs';
 import { QUICK } from './scenarios.mjs';
 
-const { values: options } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    scenarios: { type: 'string' },
-    only: { type: 'string' },
-    rounds: { type: 'string' },
-    duration: { type: 'string' },
-    warmup: { type: 'string' },
-    nice: { type: 'string', default: '0' },
-    write: { type: 'boolean', default: false },
-    out: { type: 'string' },
-    report: { type: 'string' },
-  },
+const USAGE = `npm run bench -- [--quick] [--scenarios REGEXP] [--only BROKER,...] [--rounds N] [--duration S] [--warmup S]
+                        [--nice N] [--write] [--out FILE] [--report FILE]
+
+  --quick   the main scenarios once          --write   the tables go into docs/performance.md
+  --only    these brokers                    --out     keep all runs in a file
+  --nice    of the brokers                   --report  print the tables of such a file`;
+const { options } = asked(USAGE, {
+  quick: { type: 'boolean', default: false },
+  scenarios: { type: 'string' },
+  only: { type: 'string' },
+  rounds: { type: 'string' },
+  duration: { type: 'string' },
+  warmup: { type: 'string' },
+  nice: { type: 'string', default: '0' },
+  write: { type: 'boolean', default: false },
+  out: { type: 'string' },
+  report: { type: 'string' },
 });
 /** A bus with a worker and a device on it, so that everything that a gateway needs is loaded. */
 const GATEWAY = `buses:

@@ -3,8 +3,10 @@
  * registry that does not answer is said and is no failure.
  */
 import { spawnSync } from 'node:child_process';
+import { asked } from './options.mjs';
 import { root } from './prepare.mjs';
 
+const { options } = asked('npm run audit [-- --tell]', { tell: { type: 'boolean', default: false } });
 const WAIT_MS = 30_000;
 
 const { stdout } = spawnSync('npm', ['audit', '--omit=dev', '--json', '--fetch-retries=0'], {
@@ -21,7 +23,7 @@ if (total === undefined) {
 } else {
   for (const [name, { severity, range }] of Object.entries(report.vulnerabilities))
     process.stdout.write(`audit: ${name} ${range}: ${severity}\n`);
-  if (!process.argv.includes('--tell')) process.exitCode = 1;
+  if (!options.tell) process.exitCode = 1;
 }
 
 function parsed(text) {

@@ -7,6 +7,7 @@ import { cpSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } f
 import { join } from 'node:path';
 import { buildPage } from './build-page.mjs';
 import { BANNER, ENTRIES, withNodesStreams, withoutSerialport } from './build.mjs';
+import { asked } from './options.mjs';
 import { install, requireNode, root } from './prepare.mjs';
 
 export const bundleFolder = join(root, 'build/bundle/holdfast');
@@ -69,6 +70,7 @@ export async function bundle() {
 }
 
 if (process.argv[1] === import.meta.filename) {
+  asked('npm run bundle');
   requireNode();
   install();
   await bundle();

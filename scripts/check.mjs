@@ -1,8 +1,10 @@
 /** `npm run check`: types, lint, format, import graph, generated files. Runs all of it and fails at the end. */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
+import { asked } from './options.mjs';
 import { install, requireNode, root } from './prepare.mjs';
 
+asked('npm run check');
 requireNode();
 install();
 const bin = (path) => join(root, 'node_modules', path);

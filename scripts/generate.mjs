@@ -4,14 +4,16 @@
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { asked } from './options.mjs';
 import { install, root, run } from './prepare.mjs';
 
 /** Compiled modules, in build/. */
 const GENERATORS = ['src/config/generate.js', 'src/cli/manpage.js', 'test/conformance/generate.js'];
 
+const { options } = asked('npm run generate [-- --check]', { check: { type: 'boolean', default: false } });
+const isCheck = options.check;
 install();
 run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', root]);
-const isCheck = process.argv.includes('--check');
 const stale = [];
 for (const generator of GENERATORS) {
   const path = join(root, 'build', generator);

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { bundle, bundleFolder } from './bundle.mjs';
+import { asked } from './options.mjs';
 import { fail, install, requireNode, root } from './prepare.mjs';
 
 const MODE = { file: 0o644, program: 0o755 };
@@ -70,6 +71,7 @@ function putCompletions(tree) {
 }
 
 if (process.argv[1] === import.meta.filename) {
+  asked('npm run package:deb');
   requireNode();
   install();
   process.stdout.write(`${await packageDeb()}\n`);

@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
-import { chromium } from 'playwright-core';
+import { asked } from './options.mjs';
 import { buildIfStale, install, requireNode, root } from './prepare.mjs';
 
 const VIEWS = ['tags', 'devices', 'buses', 'broker', 'uplinks', 'trend', 'log', 'config'];
@@ -15,10 +15,13 @@ const LANGUAGES = ['en', 'zh-CN'];
 const THEMES = ['light', 'dark'];
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-sync'];
 
+const { names } = asked('npm run screenshots [FOLDER]', {}, { takesNames: true });
 requireNode();
 install();
 await buildIfStale();
-const folder = resolve(process.argv[2] ?? join(root, 'build/screenshots'));
+// Not there on a clean clone until it was installed.
+const { chromium } = await import('playwright-core');
+const folder = resolve(names[0] ?? join(root, 'build/screenshots'));
 mkdirSync(folder, { recursive: true });
 const demo = spawn(process.execPath, [join(root, 'dist/main.js'), 'demo'], {
   stdio: ['ignore', 'pipe', 'inherit'],

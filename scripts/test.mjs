@@ -7,17 +7,27 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { buildIfStale, fail, install, requireNode, root, run } from './prepare.mjs';
+import { asked } from './options.mjs';
 import { installPeers } from './peers.mjs';
 
+const USAGE = `npm test -- [--watch] [--long] [ROOM ...]
+
+  ROOM     a folder or file of test/, such as broker or poller/poller; all of them when none is named
+  --watch  run them again when a file changes
+  --long   run the long form of those that have one`;
+const { options, names: rooms } = asked(
+  USAGE,
+  { watch: { type: 'boolean', default: false }, long: { type: 'boolean', default: false } },
+  { takesNames: true },
+);
+const isLong = options.long;
 requireNode();
+for (const room of rooms) if (!isThere(room)) fail(`no test at test/${room}`);
 install();
-const args = process.argv.slice(2);
-const isLong = args.includes('--long');
 installPeers(isLong);
 await buildIfStale();
 
 if (isLong) process.env.HOLDFAST_LONG = '1';
-const rooms = args.filter((arg) => !arg.startsWith('--'));
 process.stderr.write('compiling ...\n');
 run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', root]);
 
@@ -25,11 +35,14 @@ const built = join(root, 'build/test');
 const files = rooms.length === 0 ? testsIn(built) : rooms.flatMap(testsOf);
 if (files.length === 0) fail(`no test in ${rooms.join(', ')}`);
 
+function isThere(room) {
+  const path = join(root, 'test', room);
+  return existsSync(path) || existsSync(`${path}.test.ts`);
+}
+
 function testsOf(room) {
   const path = join(built, room);
-  if (existsSync(path)) return testsIn(path);
-  if (existsSync(`${path}.test.js`)) return [`${path}.test.js`];
-  return fail(`no test at test/${room}`);
+  return existsSync(path) ? testsIn(path) : [`${path}.test.js`];
 }
 
 /** Compiled tests whose source is still there. */
@@ -60,7 +73,7 @@ for (const [concurrency, chosen] of stages) {
       '--test',
       `--test-timeout=${isLong ? 7_200_000 : 300_000}`,
       `--test-concurrency=${concurrency}`,
-      ...(args.includes('--watch') ? ['--watch'] : []),
+      ...(options.watch ? ['--watch'] : []),
       '--test-reporter=spec',
       ...chosen,
     ],

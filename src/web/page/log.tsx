@@ -77,6 +77,7 @@ export const LogView: FunctionComponent = () => {
 
 function textOf(line: Line): string {
   const { level: _level, time: _time, msg, ...fields } = line;
-  const rest = Object.entries(fields).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
+  const told = Object.entries(fields).filter(([, value]) => value !== '');
+  const rest = told.map(([name, value]) => `${name}=${JSON.stringify(value)}`);
   return [msg, ...rest].join('  ');
 }
