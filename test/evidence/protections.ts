@@ -57,6 +57,7 @@ export const REMOVALS: readonly Removal[] = [
     'rejectUnauthorized: tls.requireClientCert',
     'rejectUnauthorized: false',
   ),
+  without('R24b', 'broker/door', '|| !socket.authorized', ''),
   without('R27b', 'errors', "text.includes('://') ?", 'false ?'),
   without(
     'R9b',
@@ -89,6 +90,12 @@ export const REMOVALS: readonly Removal[] = [
     'false',
   ),
   without('R12b', 'broker/session', '!this.#mayRead(bytes, start)', 'false'),
+  without(
+    'R12b',
+    'broker/session',
+    'this.rights.mayReadAt(message.topic, message.topicStart, message.topicEnd)',
+    'true',
+  ),
   without('R12c', 'broker/lifecycle', 'session.rights.mayWrite(decoder.decode(will.topic))', 'true'),
   without('R13', 'broker/access', "name !== '' && !/[+#/\\p{Cc}]/u.test(name)", 'true'),
   without(
@@ -129,7 +136,7 @@ export const REMOVALS: readonly Removal[] = [
   ),
   without('R26b', 'poller/report', 'timeMs < CLOCK_SET_AFTER_MS', 'false'),
   without('R27', 'cli/effective', "SECRET.test(key) && typeof value === 'string'", 'false'),
-  without('R28', 'cli/wipe', 'rmSync(folder, { recursive: true, force: true });', ''),
+  without('R28', 'cli/wipe', 'rmSync(folder, { recursive: true, force: true });', 'void folder;'),
   without('R29b', 'gateway/entrances', ", 'EADDRNOTAVAIL'", ''),
   without('R29', 'gateway/entrances', "new Set(['EADDRINUSE', 'EADDRNOTAVAIL'])", 'new Set()'),
   without('R30', 'gateway/commands', "user: sender?.user ?? '',", "user: '',"),
