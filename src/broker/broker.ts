@@ -165,7 +165,7 @@ export class Broker implements BrokerApi {
     );
     this.#memory = new MemoryWatch(
       {
-        ...processMemory(),
+        ...processMemory(() => this.#connections.endedCount),
         setShort: (isShort) => (this.#core.isShort = isShort),
         cutSlowest: () => this.#connections.slowest?.giveUp(QUOTA_EXCEEDED),
       },

@@ -13,6 +13,7 @@ export class Connections implements Iterable<Connection> {
   readonly #perHost = new Map<string, number>();
   readonly #descriptorRoom = descriptorRoom();
   #maximum = 0;
+  #endedCount = 0;
 
   constructor(limits: BrokerLimits) {
     this.#limits = limits;
@@ -25,6 +26,11 @@ export class Connections implements Iterable<Connection> {
   /** The most there ever were at once. */
   get maximum(): number {
     return this.#maximum;
+  }
+
+  /** How many there were that are not any more. */
+  get endedCount(): number {
+    return this.#endedCount;
   }
 
   [Symbol.iterator](): Iterator<Connection> {
@@ -67,7 +73,9 @@ export class Connections implements Iterable<Connection> {
   }
 
   delete(connection: Connection): void {
-    if (this.#all.delete(connection)) this.#count(connection.host, -1);
+    if (!this.#all.delete(connection)) return;
+    this.#endedCount++;
+    this.#count(connection.host, -1);
   }
 
   /** The one whose reader is furthest behind; null: none is. */

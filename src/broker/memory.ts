@@ -14,6 +14,8 @@ export interface MemoryUse {
   readonly residentBytes: number;
   /** Share of the time since the last look that the loop was busy. */
   readonly busyShare: number;
+  /** Connections that have ended so far: what hung on them is garbage. */
+  readonly endedCount: number;
 }
 
 /** What is watched and done; the process's own unless a test says otherwise. */
@@ -33,6 +35,9 @@ const LOOK_MS = 1000;
 const WORTH_BYTES = 10 * 1024 * 1024;
 const COLLECT_SHORT_MS = 3000;
 const COLLECT_CALM_MS = 20_000;
+/** A collection that brings less than this was made too early, or for nothing: the next one waits longer. */
+const GAIN_BYTES = 1024 * 1024;
+const COLLECT_SELDOM_MS = 40_000;
 const CALM = 0.5;
 
 export class MemoryWatch {
@@ -42,8 +47,12 @@ export class MemoryWatch {
   readonly #log: Log;
   #isShort = false;
   #collectedAtMs = -Infinity;
-  /** Resident bytes when there was no garbage. */
+  #waitMs = COLLECT_CALM_MS;
+  /** Resident bytes after the last collection, and the least there ever were. */
   #cleanBytes = Infinity;
+  #leastBytes = Infinity;
+  /** Connections that had ended at the last collection. */
+  #endedCount = 0;
   #cancel: Cancel | null = null;
 
   constructor(host: MemoryHost, maxBytes: number, clock: Clock, log: Log) {
@@ -65,21 +74,35 @@ export class MemoryWatch {
   }
 
   #look(): void {
-    let use = this.#host.measure();
+    const use = this.#host.measure();
     this.#cleanBytes = Math.min(this.#cleanBytes, use.residentBytes);
+    this.#leastBytes = Math.min(this.#leastBytes, use.residentBytes);
+    // Only what is not garbage counts.
+    this.#shed(this.#isDue(use) ? this.#collect(use) : use);
+  }
+
+  /** What a storm left is collected when nobody waits. */
+  #isDue(use: MemoryUse): boolean {
     const sinceMs = this.#clock.monotonicMs() - this.#collectedAtMs;
-    const isWorth = use.residentBytes - this.#cleanBytes > WORTH_BYTES;
-    // Only what is not garbage counts, and what a storm left is collected when nobody waits.
-    if (
-      (this.#shareOf(use) > SHORT && sinceMs >= COLLECT_SHORT_MS) ||
-      (isWorth && use.busyShare < CALM && sinceMs >= COLLECT_CALM_MS)
-    ) {
-      this.#host.collect();
-      this.#collectedAtMs = this.#clock.monotonicMs();
-      use = this.#host.measure();
-      this.#cleanBytes = use.residentBytes;
-    }
-    this.#shed(use);
+    if (this.#shareOf(use) > SHORT) return sinceMs >= COLLECT_SHORT_MS;
+    return use.busyShare < CALM && sinceMs >= this.#waitMs && this.#isWorth(use);
+  }
+
+  /** Memory grew since the last collection, or that was made while those held on to it who have left by now. */
+  #isWorth({ residentBytes, endedCount }: MemoryUse): boolean {
+    const hasGrown = residentBytes - this.#cleanBytes > WORTH_BYTES;
+    return hasGrown || (endedCount !== this.#endedCount && residentBytes - this.#leastBytes > WORTH_BYTES);
+  }
+
+  #collect(before: MemoryUse): MemoryUse {
+    this.#host.collect();
+    const use = this.#host.measure();
+    const hasGained = before.residentBytes - use.residentBytes >= GAIN_BYTES;
+    this.#collectedAtMs = this.#clock.monotonicMs();
+    this.#waitMs = hasGained ? COLLECT_CALM_MS : COLLECT_SELDOM_MS;
+    this.#cleanBytes = use.residentBytes;
+    this.#endedCount = use.endedCount;
+    return use;
   }
 
   #shareOf({ usedBytes }: MemoryUse): number {
@@ -101,7 +124,7 @@ export class MemoryWatch {
 }
 
 /** The process's own memory. */
-export function processMemory(): Pick<MemoryHost, 'measure' | 'collect'> {
+export function processMemory(endedCount: () => number): Pick<MemoryHost, 'measure' | 'collect'> {
   let last = performance.eventLoopUtilization();
   return {
     measure: () => {
@@ -109,7 +132,12 @@ export function processMemory(): Pick<MemoryHost, 'measure' | 'collect'> {
       const now = performance.eventLoopUtilization();
       const { utilization } = performance.eventLoopUtilization(now, last);
       last = now;
-      return { usedBytes: heapUsed + external, residentBytes: rss, busyShare: utilization };
+      return {
+        usedBytes: heapUsed + external,
+        residentBytes: rss,
+        busyShare: utilization,
+        endedCount: endedCount(),
+      };
     },
     collect: collectGarbage,
   };

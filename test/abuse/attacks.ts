@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { encodeFrame, OPCODE } from '../support/websocket.js';
 import * as wire from '../support/wire.js';
-import { MALLORY, type Mob } from './mob.js';
+import { first, MALLORY, type Mob } from './mob.js';
 
 export interface Target {
   readonly mqtt: number;
@@ -30,6 +30,12 @@ const UPGRADE =
   'GET /mqtt HTTP/1.1\r\nhost: 127.0.0.1\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n' +
   'sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-protocol: mqtt\r\n\r\n';
 const kilobytes = (count: number): Buffer => Buffer.alloc(count * 1024, 0x61);
+
+/** Waits until all that was sent before is done with. */
+async function settled(socket: Socket): Promise<void> {
+  socket.write(wire.PINGREQ);
+  await first(socket, 'data', 'close');
+}
 
 /** Opened a few at a time, as a kernel's queue wants it. */
 async function openMany(count: number, one: (index: number) => Promise<Socket>): Promise<Socket[]> {
@@ -202,6 +208,7 @@ async function retainedFlood(mob: Mob, { mqtt }: Target): Promise<void> {
   await each(2, async (index) => {
     const socket = await mob.client(mqtt, `keeper${index}`);
     await mob.pump(socket, () => many(50, () => publish(`abuse/kept/${count++}`, kept, 0, 1, true)));
+    await settled(socket);
   });
   // As its operator would, as soon as he is let in again.
   let sweeper = await mob.client(mqtt, 'sweeper');
@@ -211,17 +218,16 @@ async function retainedFlood(mob: Mob, { mqtt }: Target): Promise<void> {
   }
   for (let at = 0; at < count; at += 1000) {
     const sweep = many(1000, (index) => publish(`abuse/kept/${at + index}`, '', 0, 1, true));
-    await new Promise((resolve) => sweeper.once('close', resolve).write(sweep, resolve));
+    if (!sweeper.write(sweep)) await first(sweeper, 'drain', 'close');
   }
+  await settled(sweeper);
 }
 
 async function queueFlood(mob: Mob, { mqtt }: Target): Promise<void> {
   const away = await each(20, async (index) => {
     const socket = await mob.client(mqtt, `away${index}`, { clean: false });
-    await new Promise((resolve) => {
-      socket.once('data', resolve).once('close', resolve);
-      socket.write(wire.subscribe(4, 1, [['abuse/away', 1]]));
-    });
+    socket.write(wire.subscribe(4, 1, [['abuse/away', 1]]));
+    await first(socket, 'data', 'close');
     socket.destroy();
     return index;
   });
@@ -350,7 +356,7 @@ async function webSocketFragments(mob: Mob, { ws }: Target): Promise<void> {
       const socket = await mob.open(ws);
       socket.resume();
       socket.write(UPGRADE);
-      await new Promise((resolve) => socket.once('data', resolve).once('close', resolve));
+      await first(socket, 'data', 'close');
       socket.write(encodeFrame(OPCODE.binary, Buffer.from('x'), { isFinal: false }));
       await mob.pump(socket, () => flood);
     }

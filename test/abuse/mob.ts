@@ -9,6 +9,18 @@ export const MALLORY = { username: 'mallory', password: 'moonlight' } as const;
 /** Period of the device that is polled beside it all. */
 export const POLL_MS = 50;
 
+/** Resolves at the first of these events, and listens for none of them afterwards; who is gone is not waited for. */
+export function first(socket: Socket, ...events: ('connect' | 'data' | 'drain' | 'close')[]): Promise<void> {
+  if (socket.closed) return Promise.resolve();
+  return new Promise((resolve) => {
+    const heard = (): void => {
+      for (const event of events) socket.off(event, heard);
+      resolve();
+    };
+    for (const event of events) socket.on(event, heard);
+  });
+}
+
 export class Mob {
   readonly endMs: number;
   readonly #sockets = new Set<Socket>();
@@ -31,20 +43,14 @@ export class Mob {
     this.#sockets.add(socket);
     socket.on('error', () => {});
     socket.on('close', () => this.#sockets.delete(socket));
-    return new Promise((resolve) => {
-      socket.once('connect', () => resolve(socket));
-      socket.once('close', () => resolve(socket));
-    });
+    return first(socket, 'connect', 'close').then(() => socket);
   }
 
   /** A client that was let in; it reads what comes unless it is paused. */
   async client(port: number, clientId: string, options: wire.ConnectOptions = {}): Promise<Socket> {
     const socket = await this.open(port);
     socket.write(wire.connect({ version: 4, clientId, keepAliveS: 600, ...MALLORY, ...options }));
-    await new Promise<void>((resolve) => {
-      socket.once('data', () => resolve());
-      socket.once('close', () => resolve());
-    });
+    await first(socket, 'data', 'close');
     socket.resume();
     return socket;
   }
@@ -60,10 +66,7 @@ export class Mob {
   /** Or the time is over. */
   async drained(socket: Socket): Promise<void> {
     const over = new AbortController();
-    await Promise.race([
-      new Promise<void>((resolve) => socket.once('drain', resolve).once('close', resolve)),
-      this.rest(over.signal),
-    ]);
+    await Promise.race([first(socket, 'drain', 'close'), this.rest(over.signal)]);
     over.abort();
   }
 

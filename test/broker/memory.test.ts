@@ -8,13 +8,23 @@ const MAX_BYTES = 100_000_000;
 
 function watched() {
   const clock = new ManualClock();
-  const state = { garbage: 0, used: 0, rss: 50_000_000, busy: 0, collected: 0, cut: 0, isShort: false };
+  const state = {
+    garbage: 0,
+    used: 0,
+    rss: 50_000_000,
+    busy: 0,
+    ended: 0,
+    collected: 0,
+    cut: 0,
+    isShort: false,
+  };
   const watch = new MemoryWatch(
     {
       measure: () => ({
         usedBytes: state.used + state.garbage,
         residentBytes: state.rss + state.garbage,
         busyShare: state.busy,
+        endedCount: state.ended,
       }),
       collect: () => {
         state.collected += 1;
@@ -64,4 +74,30 @@ test('what a storm left is collected when it is over, once, and not while it rag
   assert.equal(state.collected, 1);
   clock.advance(120_000);
   assert.equal(state.collected, 1);
+});
+
+test('what was held at the last collection is collected once those who held it have left', () => {
+  const { clock, state } = watched();
+  clock.advance(1000);
+  state.rss += 20_000_000;
+  clock.advance(1000);
+  assert.equal(state.collected, 1);
+  clock.advance(60_000);
+  assert.equal(state.collected, 1, 'nobody left');
+  state.rss -= 20_000_000;
+  state.garbage += 20_000_000;
+  state.ended += 1;
+  clock.advance(1000);
+  assert.deepEqual([state.collected, state.garbage], [2, 0]);
+});
+
+test('clients that come and go do not have it collected again and again for what is in use', () => {
+  const { clock, state } = watched();
+  clock.advance(1000);
+  state.rss += 20_000_000;
+  for (let second = 0; second < 120; second++) {
+    state.ended += 1;
+    clock.advance(1000);
+  }
+  assert.equal(state.collected, 3, 'at once, and then every forty seconds');
 });
