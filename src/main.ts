@@ -74,7 +74,9 @@ async function parse(argv: string[]): Promise<number> {
   }
   // "did you mean" comes from commander, the next step from us.
   const next = argv[0]?.startsWith('-') === true ? 'holdfast --help' : `holdfast ${argv[0] ?? ''} --help`;
-  program.configureOutput({ outputError: (text, write) => write(`${text}Try '${next}'.\n`) });
+  program.configureOutput({
+    outputError: (text, write) => write(`${text.replace(/^error: /, 'holdfast: ')}Try '${next}'.\n`),
+  });
   for (const command of program.commands) command.copyInheritedSettings(program);
   await program.parseAsync(argv, { from: 'user' });
   return outcome;

@@ -82,3 +82,15 @@ test('on a terminal there is colour, and none where NO_COLOR says so or nobody l
   assert.ok(!plain.shown.includes('\x1b['), plain.shown);
   assert.ok(!(await holdfast(args, { cwd: packageFolder() })).stdout.includes('\x1b['));
 });
+
+test('every refusal begins with the name of the program, and a file in the wrong place is told where it belongs', async () => {
+  const unknown = await holdfast(['run', '--confg', 'x']);
+  assert.equal(unknown.code, 2);
+  assert.match(unknown.stderr, /^holdfast: unknown option '--confg'\n\(Did you mean --config\?\)\nTry 'holdfast run --help'\./);
+  const absent = await holdfast(['run', 'absent.yaml']);
+  assert.deepEqual([absent.code, /^absent\.yaml {2}HF1000/m.test(absent.stderr)], [3, true]);
+  const simulate = await holdfast(['simulate', 'plant.yaml']);
+  assert.equal(simulate.code, 2);
+  assert.match(simulate.stderr, /plant\.yaml is no fault; write holdfast simulate --config plant\.yaml/);
+  assert.match((await holdfast(['read', '/dev/ttyS9', '40001'])).stderr, /rtu:\/\/\/dev\/ttyS9\?unit=1/);
+}); // prettier-ignore

@@ -95,18 +95,15 @@ function planText({ buses, topics, users, listeners, store, uplinks }: PlantPlan
   );
   const hints = buses.flatMap(({ name, hint }) => (hint === null ? [] : [`Line ${name}  ${hint}`]));
   const shares = buses.flatMap(({ name, share }) => (share === null ? [] : [`Share ${name}  ${share}`]));
-  const userText = users.count === null ? 'no users' : `${users.count} user${users.count === 1 ? '' : 's'}`;
-  const ruleText =
-    users.rules === null
-      ? 'whoever connects may do all'
-      : `${users.rules} access rule${users.rules === 1 ? '' : 's'}`;
+  const userText = users.count === null ? 'no users' : counted(users.count, 'user');
+  const ruleText = users.rules === null ? 'whoever connects may do all' : counted(users.rules, 'access rule');
   return [
     ...lines,
     ...hints,
     ...shares,
-    `Topics  ${topics.count} data topics, longest ${topics.longest} bytes, ${topics.levels} levels${topics.example === '' ? '' : `; example ${topics.example}`}`,
+    `Topics  ${counted(topics.count, 'data topic')}, longest ${topics.longest} bytes, ${topics.levels} levels${topics.example === '' ? '' : `; example ${topics.example}`}`,
     `Broker  ${listeners.join(', ')}; store ${store}`,
-    `Users   ${userText}, anonymous ${users.anonymous ? 'on' : 'off'}; ${ruleText}; ${users.writable} tags can be written`,
+    `Users   ${userText}, anonymous ${users.anonymous ? 'on' : 'off'}; ${ruleText}; ${counted(users.writable, 'tag')} can be written`,
     ...uplinks.map(uplinkText),
   ];
 }
@@ -115,7 +112,7 @@ function uplinkText({ name, nodes, topics, rules, queueBytes, queueMs }: UplinkP
   const lasts = Number.isFinite(queueMs)
     ? ` lasts ${durationText(roundTime(queueMs))} when every poll is a change`
     : '';
-  const match = `${topics} topics match ${rules} rule${rules === 1 ? '' : 's'}`;
+  const match = `${counted(topics, 'topic')} match ${counted(rules, 'rule')}`;
   return `Uplink ${name}  ${nodes.join(', ')}; ${match}; queue ${sizeText(queueBytes)}${lasts}`;
 }
 
@@ -129,8 +126,8 @@ function busText(bus: BusPlan): string {
   const { devices, tags, requests, cycleMs, load, fastestMs, isAssumed } = bus;
   const asked = fastestMs === 0 ? '' : ` at ${durationText(fastestMs)} and slower`;
   const parts = [
-    `${devices} device${devices === 1 ? '' : 's'}, ${tags} tag${tags === 1 ? '' : 's'}`,
-    ` -> ${requests} request${requests === 1 ? '' : 's'} per cycle, ${Math.round(cycleMs)} ms${isAssumed ? ' (assumed)' : ' on the wire'}`,
+    `${counted(devices, 'device')}, ${counted(tags, 'tag')}`,
+    ` -> ${counted(requests, 'request')} per cycle, ${Math.round(cycleMs)} ms${isAssumed ? ' (assumed)' : ' on the wire'}`,
     `, ${percent(load)} load${asked}`,
   ];
   return parts.join('');
@@ -140,5 +137,9 @@ function totals(problems: readonly Problem[]): string {
   const errors = problems.filter(({ severity }) => severity === 'error').length;
   const warnings = problems.length - errors;
   if (problems.length === 0) return 'no problems';
-  return `${errors} error${errors === 1 ? '' : 's'}, ${warnings} warning${warnings === 1 ? '' : 's'}`;
+  return `${counted(errors, 'error')}, ${counted(warnings, 'warning')}`;
+}
+
+function counted(count: number, thing: string): string {
+  return `${count} ${thing}${count === 1 ? '' : 's'}`;
 }

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Plant, Tag } from '../config/plant.js';
 import { messageOf } from '../errors.js';
+import { adviceOn } from '../poller/advice.js';
 import { BrokerLink, isNobodyThere } from './brokerlink.js';
 import { Field, type Outcome, type Reach } from './field.js';
 import { partOf, type Target } from './target.js';
@@ -93,7 +94,7 @@ export function exitCodeOf(code: string): number {
 }
 
 /** What to try after an outcome that is not OK. */
-export function nextStepOf(code: string): string {
+export function nextStepOf(code: string, error: string): string {
   if (code === 'EXC_2')
     return 'the device has no such register: try the address one lower or higher, or another table';
   if (code === 'EXC_1') return 'the device does not know this function: try another table';
@@ -101,5 +102,5 @@ export function nextStepOf(code: string): string {
   if (code === 'READ_ONLY') return 'give the tag a write: in the config';
   if (code === 'RANGE' || code === 'TYPE') return 'give a value that fits; holdfast explain shows the limits';
   if (code === 'VERIFY') return 'the device took another value; look at its limits';
-  return 'check wiring, address, unit, baud and parity; holdfast scan finds them';
+  return adviceOn(error);
 }

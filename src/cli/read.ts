@@ -53,7 +53,7 @@ async function run(context: Context): Promise<number> {
     const failed = outcomes.find(({ outcome }) => outcome.code !== 'OK');
     if (failed === undefined) return EXIT.ok;
     const { code, text } = failed.outcome;
-    stderr.write(`holdfast: ${device} ${failed.label}: ${text}; ${nextStepOf(code)}\n`);
+    stderr.write(`holdfast: ${device} ${failed.label}: ${text}; ${nextStepOf(code, text)}\n`);
     return exitCodeOf(code);
   } finally {
     await reach.close();
@@ -77,9 +77,13 @@ export async function targetOf(context: Context, device: string, names: readonly
   }
   const plant = await plantOf(context);
   if (plant === null)
-    throw new UsageError(`where is ${device}? name its gateway file with --config, or write a URL such as tcp://10.0.0.5/1`);
+    throw new UsageError(`where is ${device}? name its gateway file with --config, or write a URL such as ${urlLike(device)}`);
   return targetOfNames(plant, device, names);
 } // prettier-ignore
+
+function urlLike(device: string): string {
+  return device.startsWith('/') ? `rtu://${device}?unit=1` : 'tcp://10.0.0.5/1';
+}
 
 export function timeoutOf({ options }: Context): number {
   const text = textOption(options, 'timeout') ?? '5s';

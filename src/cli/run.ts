@@ -19,7 +19,8 @@ const LEVELS: readonly Level[] = ['debug', 'info', 'warn', 'error'];
 export const verb: Verb = {
   name: 'run',
   summary: 'run the gateway until it is told to stop',
-  arguments: '',
+  arguments: '[FILE]',
+  argumentHelp: [{ name: 'FILE', description: 'the same as --config FILE' }],
   options: [
     { flags: '-c, --config FILE', description: 'the gateway file' },
     { flags: '--log-level LEVEL', description: LEVELS.join(', '), default: 'info' },
@@ -33,8 +34,8 @@ export const verb: Verb = {
   run,
 };
 
-async function run({ options, stdout, stderr }: Context): Promise<number> {
-  const file = textOption(options, 'config');
+async function run({ args, options, stdout, stderr }: Context): Promise<number> {
+  const file = textOption(options, 'config') ?? args[0];
   if (file === undefined) throw new UsageError("which config? 'holdfast run --config holdfast.yaml'");
   const level = LEVELS.find((name) => name === options['logLevel']);
   if (level === undefined) throw new UsageError(`--log-level is one of ${LEVELS.join(', ')}`);

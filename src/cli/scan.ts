@@ -3,6 +3,7 @@ import type { Bus, Plant } from '../config/plant.js';
 import { durationText } from '../config/units.js';
 import { messageOf } from '../errors.js';
 import { scanOptionsOf, type ScanWords } from '../gateway/scanoptions.js';
+import { adviceOn } from '../poller/advice.js';
 import { type FoundUnit, type ScanNews, worstMs } from '../poller/scan.js';
 import { BROKER_OPTIONS, plantOf } from './brokerlink.js';
 import { Progress } from './progress.js';
@@ -60,7 +61,7 @@ async function run(context: Context): Promise<number> {
   const error = await carryOut({ context, plant, bus, words, worst, tell });
   progress.end();
   if (options['json'] === true) stdout.write(`${JSON.stringify(found, null, 2)}\n`);
-  if (error !== '') throw new VerbError(EXIT.failed, `${name}: ${error}; is the port free, and are you in the group that may open it?`);
+  if (error !== '') throw new VerbError(EXIT.failed, `${name}: ${error}; ${adviceOn(error)}`);
   if (found.some(({ maps }) => maps.length > 0) && options['json'] !== true) stderr.write(snippet(isUrl(name) ? 'BUS' : name, found));
   if (found.length > 0 || context.interrupted.aborted) return EXIT.ok;
   throw new VerbError(EXIT.deviceSilent, `${name}: no unit answered; check A/B wiring, termination and power, then try --timeout 500ms or another --baud`);

@@ -44,6 +44,9 @@ export const verb: Verb = {
 };
 
 async function run({ args, options, stdin, stdout, stderr, interrupted }: Context): Promise<number> {
+  const file = args.find((arg) => /\.ya?ml$/.test(arg));
+  if (file !== undefined)
+    throw new UsageError(`${file} is no fault; write holdfast simulate --config ${file}`);
   const { plant, problems } = await loadAside(textOption(options, 'config') ?? demoFile());
   if (plant === null) {
     throw new ConfigError('CONFIG', {}, `the config is not valid\n${problems.map(formatProblem).join('\n')}`);

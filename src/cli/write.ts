@@ -58,7 +58,7 @@ async function run(context: Context): Promise<number> {
     }
     const { code, text } = await reach.write(tag, json, timeoutMs);
     if (code !== 'OK')
-      throw new VerbError(exitCodeOf(code), `${device} ${name}: ${code} ${text}; ${nextStepOf(code)}`);
+      throw new VerbError(exitCodeOf(code), `${device} ${name}: ${code} ${text}; ${nextStepOf(code, text)}`);
     stdout.write(
       options['json'] === true ? `{"name":${JSON.stringify(name)},"ok":true,"v":${text}}\n` : `${name} ${text}\n`,
     );

@@ -410,8 +410,16 @@ export function readSource(file: string, environment: Environment): Source {
     if (size > FILE_MAX_BYTES) return source('HF1012', `has ${size} bytes; a file may have 16 MiB`);
     return decoded(file, readFileSync(file), environment);
   } catch (thrown) {
-    return source('HF1000', `cannot be read: ${messageOf(thrown)}`);
+    return source('HF1000', `cannot be read: ${whyUnreadable(thrown)}`);
   }
+}
+
+function whyUnreadable(thrown: unknown): string {
+  const code = thrown instanceof Error && 'code' in thrown ? thrown.code : '';
+  if (code === 'ENOENT') return "there is no such file; 'holdfast init' makes one";
+  if (code === 'EISDIR') return 'it is a folder; name the file in it';
+  if (code === 'EACCES') return 'this user may not; give it the right, or run as the one who has it';
+  return messageOf(thrown);
 }
 
 const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false });

@@ -12,6 +12,7 @@ import { formatProblem, type Problem } from '../config/problems.js';
 import { collectGarbage } from '../entry.js';
 import { messageOf } from '../errors.js';
 import type { Log } from '../log.js';
+import { adviceOn } from '../poller/advice.js';
 import type { Metrics } from '../metrics.js';
 import { ParcelReader } from '../poller/parcel.js';
 import { offlineParcels } from '../poller/payload.js';
@@ -350,11 +351,17 @@ export class Gateway {
         const device = this.#plant.devices.find((one) => one.index === index)?.name;
         if (device !== undefined) this.#uplinks.deviceChanged({ device, state, since, error });
       },
-      busChanged: (...news) => this.#status.busChanged(...news),
+      busChanged: (index, isUp, error) => {
+        this.#status.busChanged(index, isUp, error);
+        const bus = this.#plant.buses.find((one) => one.index === index)?.name;
+        if (bus === undefined) return;
+        if (isUp) log.info('bus-up', { bus });
+        else log.warn('bus-down', { bus, error: `${error}; ${adviceOn(error)}` });
+      },
       statistics: (bus, statistics) => this.#status.statistics(bus, statistics),
       frame: (bus, frame) => this.#fieldwork.frame(bus, frame),
       event: (what, fields) => {
-        log.info(what, fields);
+        log[(fields['error'] ?? '') === '' ? 'info' : 'warn'](what, fields);
         this.#status.event('field', { t: clock.nowMs(), what, ...fields });
       },
     };

@@ -85,9 +85,14 @@ function truthOf(value: Json): boolean | undefined {
   return undefined;
 }
 
+function rangeText(min: number, max: number): string {
+  if (min === -Infinity) return `what is allowed, at most ${max}`;
+  return max === Infinity ? `what is allowed, at least ${min}` : `${min} to ${max}`;
+}
+
 function outsideOf(tag: Tag, value: number | bigint): (Encoded & { kind: 'refused' }) | null {
   const { min, max, step } = tag.write ?? { min: -Infinity, max: Infinity, step: 0 };
-  if (value < min || value > max) return refused('RANGE', `${value} is outside ${min} to ${max}`);
+  if (value < min || value > max) return refused('RANGE', `${value} is outside ${rangeText(min, max)}`);
   if (step > 0) {
     const steps = (Number(value) - (Number.isFinite(min) ? min : 0)) / step;
     if (Math.abs(steps - Math.round(steps)) > 1e-6 * Math.max(1, Math.abs(steps)))

@@ -137,8 +137,10 @@ export class Health {
     unit.error = error;
     const { index, name } = unit.device;
     this.#parts.events.deviceChanged(index, state, unit.sinceMs, error);
-    if (isNew)
-      this.#parts.events.event(`device-${state}`, { device: name, bus: this.#parts.bus.name, error });
+    // That all of them are gone with their line is told once, of the line.
+    if (state === unit.toldState || (state === 'offline' && this.#parts.link.isDown)) return;
+    unit.toldState = state;
+    this.#parts.events.event(`device-${state}`, { device: name, bus: this.#parts.bus.name, error });
   }
 }
 

@@ -249,6 +249,8 @@ export class Unit {
   /** Wall time. */
   revivedAtMs = 0;
   state: DeviceState = 'offline';
+  /** The last one that was news. */
+  toldState: DeviceState | null = null;
   error = '';
   sinceMs = 0;
 

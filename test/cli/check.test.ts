@@ -136,7 +136,8 @@ test('the template of a device map is a valid one', async () => {
 test('a file that is not there, and no file at all, are told apart', async () => {
   const absent = await call('check', '--config', join(folder, 'absent.yaml'));
   assert.equal(absent.code, 3);
-  assert.match(absent.out, /absent\.yaml {2}HF1000 {2}cannot be read/);
+  assert.match(absent.out, /absent\.yaml {2}HF1000 {2}cannot be read: there is no such file/);
+  assert.match((await call('check', folder)).out, /HF1000 {2}cannot be read: it is a folder/);
   assert.equal((await call('check')).code, 2);
 });
 

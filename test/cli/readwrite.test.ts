@@ -40,7 +40,7 @@ test('exit codes: 4 nobody answers, 5 the device says no, 7 cannot be written, 2
   const url = `tcp://127.0.0.1:${port}/1`;
   const silent = await holdfast(['read', 'tcp://127.0.0.1:1/1', 'holding:0']);
   assert.equal(silent.code, 4);
-  assert.match(silent.stderr, /ECONNREFUSED.*check wiring/s);
+  assert.match(silent.stderr, /ECONNREFUSED.*is the port right/s);
   const refused = await holdfast(['read', url, 'holding:99']);
   assert.equal(refused.code, 5, refused.stderr);
   assert.match(refused.stderr, /illegal data address.*one lower or higher/s);

@@ -3,7 +3,9 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { Daemon } from '../support/daemon.js';
 import { holdfast } from '../support/holdfast.js';
+import { until } from '../support/wait.js';
 
 /** Ten mistakes of ten kinds; each is marked where it should be found. */
 const MARKED = `version: 1
@@ -55,5 +57,30 @@ for (const verb of ['check', 'run']) {
 test('a file that is not there is one clear message and exit code 3', async () => {
   const { code, stderr } = await holdfast(['run', '--config', join(folder, 'missing.yaml')]);
   assert.equal(code, 3);
-  assert.match(stderr, /missing\.yaml {2}HF\d{4} {2}cannot be read/);
+  assert.match(
+    stderr,
+    /missing\.yaml {2}HF\d{4} {2}cannot be read: there is no such file; 'holdfast init' makes one/,
+  );
 });
+
+test('a line that is not there is logged once by its name, with what to look at', async (t) => {
+  const daemon = await new Daemon(`version: 1
+gateway: { id: plant-7 }
+broker: { listeners: [{ protocol: mqtt, port: 0 }], anonymous: true, store: memory }
+buses:
+  line1: { protocol: rtu, path: /dev/holdfast-is-not-here, baud: 9600 }
+  plc: { protocol: tcp, host: 127.0.0.1, port: 1 }
+devices:
+  meter1: { bus: line1, unit_id: 7, tags: { level: { holding: 0 } } }
+  press1: { bus: plc, unit_id: 1, tags: { level: { holding: 0 } } }
+`).start();
+  t.after(() => daemon.remove());
+  await until('both to be told', () => daemon.logged('bus-down').length >= 2);
+  const told = daemon.logged('bus-down').map(({ level, bus, error }) => [level, bus, String(error)]);
+  told.sort();
+  assert.equal(told.length, 2);
+  assert.deepEqual(told.map(([level, bus]) => [level, bus]), [['warn', 'line1'], ['warn', 'plc']]);
+  assert.match(told[0]?.[2] as string, /holdfast-is-not-here; is the adapter plugged in/);
+  assert.match(told[1]?.[2] as string, /ECONNREFUSED 127\.0\.0\.1:1; is the port right/);
+  assert.deepEqual(daemon.logged(/^device-/), []);
+}); // prettier-ignore

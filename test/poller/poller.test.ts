@@ -526,3 +526,24 @@ test('slow tags ride along with fast ones when they are nearly due', async () =>
   assert.ok(field.goodCount(device, 10_000, 20_000) >= 9);
   assert.ok(costOf(readCost(bus, 3), 'holding-register', 6) > 0);
 });
+
+test('a device that never answers is news once, and those that go with their line are not', async () => {
+  const bus = busOf(0);
+  const { field, devices } = fieldOf(bus, 2, 3, { intervalMs: 200 });
+  const [live, dead] = devices;
+  assert.ok(live !== undefined && dead !== undefined);
+  field.poller.start();
+  field.line.unit(dead.unitId).isAlive = false;
+  await field.clock.run(20_000);
+  field.line.isReachable = false;
+  field.line.cut();
+  await field.clock.run(5000);
+  assert.equal(field.stateOf(live), 'offline');
+  field.line.isReachable = true;
+  await field.clock.run(20_000);
+  const news = field.events.filter(({ kind }) => kind.startsWith('device-'));
+  assert.deepEqual(news.map(({ kind, fields }) => [kind, fields['device']]).sort(), [
+    ['device-offline', dead.name],
+    ['device-online', live.name],
+  ]);
+});

@@ -1,0 +1,17 @@
+/** What to look at when a line or connection cannot be had, by what the system says of it. */
+
+const ADVICE: readonly (readonly [saying: RegExp, advice: string])[] = [
+  [/permission denied|EACCES/i, 'may this user open it? serial ports belong to a group, often dialout'],
+  [/no such file|ENOENT/i, 'is the adapter plugged in, and the path right?'],
+  [/lock|busy|EBUSY|EAGAIN/i, 'does another program hold it?'],
+  [/ECONNREFUSED/, 'is the port right, and does the device listen there?'],
+  [/ENOTFOUND|EAI_AGAIN/, 'is the name right, and does this machine reach its name server?'],
+  [/EHOSTUNREACH|ENETUNREACH|ETIMEDOUT/, 'is the address right, and the device on and on this network?'],
+];
+
+/** Of a unit that does not answer, too. */
+const OF_SILENCE = 'check wiring, address, unit, baud and parity; holdfast scan finds them';
+
+export function adviceOn(error: string): string {
+  return ADVICE.find(([saying]) => saying.test(error))?.[1] ?? OF_SILENCE;
+}
