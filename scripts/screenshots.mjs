@@ -71,6 +71,8 @@ async function shoot(page, name, { view, language, theme }) {
     await page.locator('canvas').waitFor();
   }
   await page.locator('main').locator('td, dd, p, textarea').first().waitFor();
+  // What is in sight is drawn once the browser has said so.
+  if (view === 'tags') await page.locator('main td.value').first().waitFor();
   // Figures are asked for when a view opens.
   if (view === 'broker') await page.locator('main table').nth(1).locator('td').first().waitFor();
   if (view === 'buses') await page.locator('meter[value]:not([value="0"])').first().waitFor();

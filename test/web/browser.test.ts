@@ -37,6 +37,7 @@ devices:
       strokes: { input: 0, type: uint16 }
       setpoint: { holding: 10, type: uint16, scale: 0.1, unit: bar, write: { min: 0, max: 50 } }
       note: { holding: 20, count: 8, type: string }
+      pulse: { input: 0, bit: 1 }
 `;
 }
 
@@ -161,6 +162,26 @@ test('every view draws, in both languages, without an error', async () => {
   assert.equal(await page.locator('html').getAttribute('lang'), 'zh-CN');
   await page.close();
 });
+
+test('on a phone the names of all views are in sight', async () => {
+  const page = await site.open('config', { viewport: { width: 390, height: 800 } });
+  await isLive(page);
+  for (const link of await page.locator('nav a').all()) {
+    const box = await link.boundingBox();
+    assert.ok(box !== null && box.x >= 0 && box.x + box.width <= 390, await link.innerText());
+  }
+  await page.close();
+}); // prettier-ignore
+
+test('a truth is drawn in steps', async () => {
+  const page = await open('tags');
+  const line = page.getByRole('row', { name: 'press1/pulse' }).locator('polyline');
+  await until('a few changes', async () => ((await line.getAttribute('points')) ?? '').split(' ').length >= 6);
+  const points = ((await line.getAttribute('points')) ?? '').split(' ').map((point) => point.split(','));
+  for (let at = 1; at < points.length; at += 1)
+    assert.ok(points[at]?.[0] === points[at - 1]?.[0] || points[at]?.[1] === points[at - 1]?.[1], String(points));
+  await page.close();
+}); // prettier-ignore
 
 test('nothing went wrong in the browser meanwhile', () => {
   assert.deepEqual(faults, []);

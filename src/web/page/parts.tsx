@@ -35,7 +35,7 @@ function reasonText(reason: string): string {
 const WIDTH = 120;
 const HEIGHT = 24;
 
-/** The tag's last five minutes; drawn anew every two seconds at most. */
+/** The tag's last five minutes, in steps where there is nothing between two values; drawn anew every two seconds at most. */
 export const Sparkline: FunctionComponent<{ tag: LiveTag }> = ({ tag }) => {
   void (nowMs.value >> 1);
   const points = tag.recent;
@@ -44,11 +44,16 @@ export const Sparkline: FunctionComponent<{ tag: LiveTag }> = ({ tag }) => {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const first = points[0]?.timeMs ?? 0;
   const spanMs = Math.max(1, (points.at(-1)?.timeMs ?? 0) - first);
+  const at = (timeMs: number, value: number): string => {
+    const x = ((timeMs - first) / spanMs) * WIDTH;
+    const y = high === low ? HEIGHT / 2 : HEIGHT - 2 - ((value - low) / (high - low)) * (HEIGHT - 4);
+    return `${x.toFixed(1)},${y.toFixed(1)}`;
+  };
+  const isStepped = tag.about.type === 'bool';
   const path = points
-    .map(({ timeMs, value }) => {
-      const x = ((timeMs - first) / spanMs) * WIDTH;
-      const y = high === low ? HEIGHT / 2 : HEIGHT - 2 - ((value - low) / (high - low)) * (HEIGHT - 4);
-      return `${x.toFixed(1)},${y.toFixed(1)}`;
+    .flatMap(({ timeMs, value }, index) => {
+      const before = isStepped ? points[index - 1] : undefined;
+      return before === undefined ? [at(timeMs, value)] : [at(timeMs, before.value), at(timeMs, value)];
     })
     .join(' ');
   return (
