@@ -1,6 +1,7 @@
 // The simulated plant, in a process of its own, and what its stamped registers must show.
 import { execFileSync, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { epochMs } from './report.mjs';
 
 const simulator = fileURLToPath(new URL('../../dist/simulator/process.js', import.meta.url));
 // HOLDFAST_REALTIME=1 (root): plant and gateway go before everything else on a busy machine.
@@ -25,7 +26,7 @@ export async function startPlant(spec) {
       waiting.set(key, { resolve, reject });
       child.send(message);
     });
-  const addresses = await send(0, { spec });
+  const addresses = await send(0, { spec: { ...spec, epochMs } });
   const call = (method, ...args) => {
     id += 1;
     return send(id, { id, method, args });

@@ -4,7 +4,10 @@
 export const isQuick = process.argv.includes('--quick');
 
 export const rows = [];
-export const nowMs = () => performance.timeOrigin + performance.now();
+const monotonicMs = () => Number(process.hrtime.bigint()) / 1e6;
+/** When the machine's monotonic clock began, in ms since 1970: the plant's process counts from there, too. */
+export const epochMs = Date.now() - monotonicMs();
+export const nowMs = () => epochMs + monotonicMs();
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** number: of the target in TARGETS that the row is a figure of; none: a detail. */

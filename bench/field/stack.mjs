@@ -1,6 +1,7 @@
 // The yardstick: mosquitto and what an engineer writes in an hour (script.mjs), on a free port.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,7 +15,7 @@ export async function startStack({ ports, periodMs = 1000, registers = 100 }) {
   const port = 20_000 + Math.floor(Math.random() * 20_000);
   writeFileSync(join(folder, 'mosquitto.conf'), `listener ${port} 127.0.0.1\nallow_anonymous true\n`);
   const broker = spawn('/usr/sbin/mosquitto', ['-c', join(folder, 'mosquitto.conf')], { stdio: 'ignore' });
-  await sleep(500);
+  await listening(port);
   const args = [script, ...[port, periodMs, registers, ...ports].map(String)];
   const poller = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
   return {
@@ -28,4 +29,18 @@ export async function startStack({ ports, periodMs = 1000, registers = 100 }) {
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Until somebody listens there, five seconds at most. */
+async function listening(port) {
+  for (let tries = 0; tries < 100; tries++) {
+    const isThere = await new Promise((resolve) => {
+      const socket = connect(port, '127.0.0.1', () => resolve(true));
+      socket.once('error', () => resolve(false));
+      socket.once('connect', () => socket.destroy());
+    });
+    if (isThere) return;
+    await sleep(50);
+  }
+  throw new Error(`mosquitto does not listen on ${port}`);
 }

@@ -48,8 +48,9 @@ export class Outlet {
       this.#next();
       return;
     }
-    this.#outgoing.write(piece.bytes);
+    // Whoever reads may have it before the call that sends it has returned.
     if (index === pieces.length - 1) this.#station.transcript.answered(answer.exchange, this.#station.atMs());
+    this.#outgoing.write(piece.bytes);
     this.#later(pieces[index + 1]?.pauseMs ?? 0, () => this.#piece(answer, index + 1));
   }
 

@@ -25,7 +25,7 @@ export class SimulatedPlant implements PlantControl {
       const { link } = bus;
       const isPrecise = isLine(link) || (!isSerial(link) && link.isPrecise === true);
       const clock: Clock = isPrecise ? (precise ??= new PreciseClock()) : systemClock;
-      this.#endpoints.set(bus.name, endpointOf(bus, spec.seed ?? 1, clock));
+      this.#endpoints.set(bus.name, endpointOf(bus, spec, clock));
     }
   }
 
@@ -128,9 +128,10 @@ export class SimulatedPlant implements PlantControl {
   }
 }
 
-function endpointOf(bus: BusSpec, seed: number, clock: Clock): Endpoint {
+function endpointOf(bus: BusSpec, { seed = 1, epochMs }: PlantSpec, clock: Clock): Endpoint {
   const { link } = bus;
-  const station = new Station(bus, seed, clock, isLine(link) ? LINE_TURNAROUND_MS : SOCKET_TURNAROUND_MS);
+  const turnaroundMs = isLine(link) ? LINE_TURNAROUND_MS : SOCKET_TURNAROUND_MS;
+  const station = new Station(bus, seed, clock, turnaroundMs, epochMs);
   if (isSerial(link)) return new SerialEndpoint(link, station, clock);
   return link.kind === 'udp'
     ? new DatagramEndpoint(link, station, clock)

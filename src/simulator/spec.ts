@@ -8,6 +8,11 @@ import type { ValueType, WordOrder } from '../modbus/values.js';
 export interface PlantSpec {
   /** Everything random comes from it. */
   readonly seed?: number;
+  /**
+   * When the machine's monotonic clock began, in ms since 1970: who gives it counts from there, too, and can compare the
+   * transcript's times with its own to the microsecond. Processes that ask the wall clock at their start differ by more.
+   */
+  readonly epochMs?: number;
   readonly buses: readonly BusSpec[];
 }
 

@@ -32,13 +32,13 @@ export class Station {
   #lastUnitId = -1;
   #heardAtMs = -Infinity;
 
-  constructor(spec: BusSpec, seed: number, clock: Clock, turnaroundMs: number) {
+  constructor(spec: BusSpec, seed: number, clock: Clock, turnaroundMs: number, epochMs?: number) {
     this.name = spec.name;
     this.transcript = new Transcript(spec.name);
     this.#faults = spec.faults ?? [];
     this.#clock = clock;
     this.#turnaroundMs = turnaroundMs;
-    this.#timeOrigin = performance.timeOrigin;
+    this.#timeOrigin = epochMs === undefined ? performance.timeOrigin : epochMs + startedMs();
     for (const unit of spec.units) {
       this.units.set(
         unit.unitId,
@@ -111,4 +111,9 @@ export class Station {
     }
     return answerPdu(unit, frame.unitId, frame.pdu);
   }
+}
+
+/** What the machine's monotonic clock showed when performance.now() began to count, in ms. */
+function startedMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6 - performance.now();
 }

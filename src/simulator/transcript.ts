@@ -8,7 +8,7 @@ export interface Exchange {
   readonly bus: string;
   /** Number of the connection on its bus; 0 on a serial line. */
   readonly connection: number;
-  /** When the request was complete, and when the answer had been handed over (0: not), in ms since 1970 with fractions. */
+  /** When the request was complete, and when the answer was handed over (0: not), in ms since 1970 with fractions. */
   readonly requestedAtMs: number;
   answeredAtMs: number;
   readonly unitId: number;
