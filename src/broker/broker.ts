@@ -39,7 +39,7 @@ export interface BrokerApi {
   handleOf(topic: string): TopicHandle;
   /**
    * The hot path of telemetry: no object a sample. bytes[start..end) is the payload; it is copied before the call
-   * returns. Sent at the end of the loop turn. Its retained copy is not stored unless `stored`.
+   * returns. Sent at the end of the loop turn, or by sendNow(). Its retained copy is not stored unless `stored`.
    */
   publishSample(
     handle: TopicHandle,
@@ -50,6 +50,8 @@ export interface BrokerApi {
     retain: boolean,
     stored: boolean,
   ): void;
+  /** What was published goes out before this turn of the loop is over; to be called when no more is at hand. */
+  sendNow(): void;
   /** In-process subscription; not bound by access rules. The RETAIN flag is handed on as published. */
   subscribe(filter: string, subscriber: Subscriber): void;
   unsubscribe(filter: string, subscriber: Subscriber): void;
@@ -346,6 +348,10 @@ export class Broker implements BrokerApi {
     stored: boolean,
   ): void {
     this.#insiders.publishSample(handle, bytes, start, end, qos, retain, stored);
+  }
+
+  sendNow(): void {
+    this.#core.turns.flush();
   }
 
   subscribe(filter: string, subscriber: Subscriber): void {

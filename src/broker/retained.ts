@@ -135,6 +135,8 @@ export class RetainedMessages {
     const publisherLength = publisherBytes.length;
     const size = topicLength + propertiesLength + payloadLength;
     let block = this.#tree.valueOf(node);
+    const isPlain = publisherLength === 0 && propertiesLength === 0 && !isStored;
+    if (block !== NONE && isPlain && this.#renew(block, message)) return false;
     let wasStored = false;
     const isSystem = message.topic[message.topicStart] === DOLLAR;
     if (block === NONE) this.#counted(message.topic, message.topicStart, message.topicEnd, 1);
@@ -165,6 +167,28 @@ export class RetainedMessages {
     at = copyBytes(bytes, at, message.payload, message.payloadStart, message.payloadEnd);
     copyBytes(bytes, at, publisherBytes, 0, publisherLength);
     return wasStored;
+  }
+
+  /**
+   * Writes over a sample of the gateway's own with the next one: their topic is there. False, and nothing done, when
+   * more than payload, expiry and QoS differ.
+   */
+  #renew(block: number, message: Retainable): boolean {
+    const { bytes, words, doubles } = this.#slab.pageOf(block);
+    const start = this.#slab.startOf(block);
+    const word = start >>> 2;
+    if (words[word + 3] !== 0 || words[word + 5] !== 0 || ((bytes[start + 24] ?? 0) & STORED) !== 0)
+      return false;
+    const topicLength = words[word + 4] ?? 0;
+    const payloadLength = message.payloadEnd - message.payloadStart;
+    if (!this.#slab.fits(block, HEADER_BYTES + topicLength + payloadLength)) return false;
+    const payloadStart = start + HEADER_BYTES + topicLength;
+    if (bytes[start + HEADER_BYTES] !== DOLLAR) this.#bytes += payloadLength - (words[word + 2] ?? 0);
+    words[word + 2] = payloadLength;
+    doubles[start >>> 3] = message.expiresAtMs;
+    bytes[start + 24] = message.qos;
+    copyBytes(bytes, payloadStart, message.payload, message.payloadStart, message.payloadEnd);
+    return true;
   }
 
   /** Publishers come in runs: the one before is encoded already. */

@@ -83,6 +83,7 @@ export class Telemetry {
       );
     }
     this.#published.value += count;
+    this.#broker.sendNow();
   }
 
   #mannerOf(index: number): number {

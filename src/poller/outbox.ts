@@ -13,6 +13,8 @@ import type { Ring } from './ring.js';
 export interface Sink {
   sample(state: TagState): void;
   batch(batch: Batch, states: readonly TagState[], timeMs: number): void;
+  /** All samples of an answer were told. */
+  answered(): void;
   result(tagIndex: number, code: number, correlation: number, payload: Uint8Array): void;
 }
 
@@ -25,6 +27,9 @@ export interface OutboxOptions {
   defer(flush: () => void): void;
 }
 
+/** Nothing was handed over for so long: what comes now need not wait for more. */
+const QUIET_MS = 20;
+
 /** Times in parcels are counted from this long before they are made: stale readings carry older times. */
 const BASE_BEFORE_MS = 86_400_000;
 
@@ -34,10 +39,13 @@ export class Outbox implements Sink {
   #held: TagState[] = [];
   #heldBatches = new Map<number, { batch: Batch; states: readonly TagState[]; timeMs: number }>();
   #samples: ParcelWriter<SharedArrayBuffer> | null = null;
+  /** By index of a buffer of the ring: made once, as views of shared memory cost more than what is written. */
+  readonly #writers: (ParcelWriter<SharedArrayBuffer> | undefined)[] = [];
   /** Which buffer of the ring it fills. */
   #index = -1;
   #results: ParcelWriter | null = null;
   #isDeferred = false;
+  #flushedAtMs = -Infinity;
   /** Readings that were replaced by newer ones while waiting. */
   overwrittenCount = 0;
 
@@ -57,6 +65,15 @@ export class Outbox implements Sink {
   batch(batch: Batch, states: readonly TagState[], timeMs: number): void {
     if (!this.#writeBatch(batch, states, timeMs))
       this.#heldBatches.set(batch.index, { batch, states, timeMs });
+  }
+
+  /** The first answer for a while is on its way before anything else is done about it. */
+  answered(): void {
+    if (this.#samples === null) return;
+    const nowMs = this.#options.clock.monotonicMs();
+    if (nowMs - this.#flushedAtMs < QUIET_MS) return;
+    this.#flushedAtMs = nowMs;
+    this.#postSamples();
   }
 
   result(tagIndex: number, code: number, correlation: number, payload: Uint8Array): void {
@@ -91,6 +108,8 @@ export class Outbox implements Sink {
   flush(): void {
     this.#isDeferred = false;
     this.#postResults();
+    if (this.#samples === null) return;
+    this.#flushedAtMs = this.#options.clock.monotonicMs();
     this.#postSamples();
   }
 
@@ -136,7 +155,10 @@ export class Outbox implements Sink {
     const index = ring.take();
     if (index < 0) return null;
     this.#index = index;
-    this.#samples = new ParcelWriter('samples', ring.bufferAt(index), clock.nowMs() - BASE_BEFORE_MS);
+    const baseMs = clock.nowMs() - BASE_BEFORE_MS;
+    const known = this.#writers[index];
+    known?.restart(baseMs);
+    this.#samples = this.#writers[index] = known ?? new ParcelWriter('samples', ring.bufferAt(index), baseMs);
     return this.#samples;
   }
 

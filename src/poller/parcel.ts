@@ -46,7 +46,7 @@ export class ParcelWriter<Memory extends ArrayBufferLike = ArrayBuffer> {
   readonly bytes: Uint8Array;
   readonly #buffer: Memory;
   readonly #view: DataView;
-  readonly #baseMs: number;
+  #baseMs = 0;
   #end = HEADER_BYTES;
   #count = 0;
 
@@ -54,11 +54,18 @@ export class ParcelWriter<Memory extends ArrayBufferLike = ArrayBuffer> {
     this.#buffer = buffer;
     this.bytes = new Uint8Array(buffer);
     this.#view = new DataView(buffer);
-    this.#baseMs = baseMs;
     this.#view.setUint8(0, VERSION);
     this.#view.setUint8(1, KINDS.indexOf(kind));
     this.#view.setUint16(2, 0);
+    this.restart(baseMs);
+  }
+
+  /** Empty again, for a buffer that is filled many times. */
+  restart(baseMs: number): void {
+    this.#baseMs = baseMs;
     this.#view.setFloat64(8, baseMs, true);
+    this.#end = HEADER_BYTES;
+    this.#count = 0;
   }
 
   get count(): number {
@@ -120,10 +127,10 @@ export function parcelBytes(payloadLength: number): number {
 /** Walks a parcel without an object a record: next() moves, the getters speak of the record under the cursor. */
 export class ParcelReader {
   readonly kind: ParcelKind;
-  readonly count: number;
   readonly bytes: Uint8Array;
   readonly #view: DataView;
-  readonly #baseMs: number;
+  #count = 0;
+  #baseMs = 0;
   #seen = 0;
   #at = 0;
   #next = HEADER_BYTES;
@@ -135,12 +142,24 @@ export class ParcelReader {
     if (this.#view.getUint8(0) !== VERSION || kind === undefined)
       throw new Error('not a parcel of this version');
     this.kind = kind;
-    this.count = this.#view.getUint32(4, true);
+    this.restart();
+  }
+
+  /** Before the first record again, of what the buffer holds now: one of the same kind. */
+  restart(): void {
+    this.#count = this.#view.getUint32(4, true);
     this.#baseMs = this.#view.getFloat64(8, true);
+    this.#seen = 0;
+    this.#at = 0;
+    this.#next = HEADER_BYTES;
+  }
+
+  get count(): number {
+    return this.#count;
   }
 
   next(): boolean {
-    if (this.#seen === this.count) return false;
+    if (this.#seen === this.#count) return false;
     this.#seen += 1;
     this.#at = this.#next;
     this.#next = this.payloadEnd;

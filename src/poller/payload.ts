@@ -23,8 +23,11 @@ const encoder = new TextEncoder();
 const OPEN = Buffer.from('{"v":');
 const NULL = Buffer.from('null');
 
-/** What stands after the value, for one quality and time: kept, because a whole answer shares it. */
-const tails = new Map<number, { timeMs: number; bytes: Uint8Array }>();
+/** What stands after the value, by quality: kept with its time, because a whole answer shares it. */
+const tails: ({ timeMs: number; readonly bytes: Uint8Array } | undefined)[] = [];
+/** Digits of times since 1970, from 2001 until 2286. */
+const TIME_DIGITS = 13;
+const TIME_MIN_MS = 10 ** (TIME_DIGITS - 1);
 
 /** The most bytes that writePayload() will need for this reading. */
 export function payloadBytesMax(state: Reading): number {
@@ -57,15 +60,32 @@ export function payloadOfValue(value: Value): Uint8Array {
 }
 
 function tailOf(code: number, timeMs: number): Uint8Array {
-  const known = tails.get(code);
-  if (known !== undefined && known.timeMs === timeMs) return known.bytes;
+  const wholeMs = Math.trunc(timeMs);
+  const known = tails[code];
+  if (known?.timeMs === wholeMs) return known.bytes;
+  if (known === undefined || wholeMs < TIME_MIN_MS || known.timeMs < TIME_MIN_MS) {
+    const bytes = newTail(code, wholeMs);
+    tails[code] = { timeMs: wholeMs, bytes };
+    return bytes;
+  }
+  // The same but for the digits of the time, which end before the brace.
+  known.timeMs = wholeMs;
+  const { bytes } = known;
+  let left = wholeMs;
+  for (let at = bytes.length - 2; at >= bytes.length - 1 - TIME_DIGITS; at -= 1) {
+    const rest = Math.floor(left / 10);
+    bytes[at] = 48 + left - rest * 10;
+    left = rest;
+  }
+  return bytes;
+}
+
+function newTail(code: number, wholeMs: number): Uint8Array {
   const reason = reasonOf(code);
-  const bytes = Buffer.from(
-    `,"q":"${qualityOf(code)}"${reason === undefined ? '' : `,"e":"${reason}"`},"t":${Math.trunc(timeMs)}}`,
+  return Buffer.from(
+    `,"q":"${qualityOf(code)}"${reason === undefined ? '' : `,"e":"${reason}"`},"t":${wholeMs}}`,
     'latin1',
   );
-  tails.set(code, { timeMs, bytes });
-  return bytes;
 }
 
 /** JSON text of a value. */

@@ -27,6 +27,11 @@ export class Publisher {
     this.#sink.sample(state);
   }
 
+  /** All of an answer was published. */
+  answered(): void {
+    this.#sink.answered();
+  }
+
   /** Tags were read once, apart from their batches: these are told with their next poll. */
   readApart(unit: Unit, states: readonly TagState[]): void {
     for (const joined of unit.batches)

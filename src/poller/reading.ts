@@ -105,6 +105,7 @@ export class Reader {
       if (state.isDue(nowMs)) this.#parts.publisher.publish(state, nowMs);
     }
     for (const joined of block.batches) this.#parts.publisher.arrived(joined, block, timeMs, nowMs);
+    this.#parts.publisher.answered();
     if (block.isTransient && unit.batches.length > 0) this.#parts.publisher.readApart(unit, states);
     block.succeeded();
     this.#parts.desk.answerRead(block);

@@ -151,11 +151,11 @@ export function phaseOf(n: number, intervalMs: number): number {
 }
 
 /** Into so many moments of a period the reads of a fleet are gathered. */
-const MOMENTS = 50;
+const MOMENTS = 10;
 
 /**
  * The next of the moments that all links of a thread share: devices that fall due together are asked in one turn of
- * the loop, at a third of what as many turns cost.
+ * the loop, at a fraction of what as many turns cost.
  */
 export function momentAfter(atMs: number, intervalMs: number): number {
   const stepMs = intervalMs / MOMENTS;

@@ -50,6 +50,8 @@ export class Seat {
   readonly #options: SeatOptions;
   #worker: Worker | null = null;
   #ring: Ring | null = null;
+  /** By index of a buffer of the ring. */
+  #readers: (ParcelReader | undefined)[] = [];
   #shard: Shard;
   /** What ends a serial line in this thread, by bus index. */
   readonly #endSerial = new Map<number, () => void>();
@@ -188,6 +190,7 @@ export class Seat {
     };
     const ring = new Ring(workerData.ring);
     this.#ring = ring;
+    this.#readers = [];
     ring.onPosted(() => this.#receiveSamples());
     const worker = startThread(this.#options.entry ?? entryUrl('poller/worker.js'), {
       workerData,
@@ -285,10 +288,17 @@ export class Seat {
     const ring = this.#ring;
     if (ring === null) return;
     for (let index = ring.read(); index >= 0; index = ring.read()) {
-      this.#options.listener.samples(new ParcelReader(ring.bufferAt(index)));
+      this.#options.listener.samples(this.#readerOf(ring, index));
       // The worker may fill it again.
       if (ring.give(index)) this.#tell({ kind: 'released' });
     }
+  }
+
+  /** The readers of a ring's buffers are made once, as views of shared memory cost more than what is read. */
+  #readerOf(ring: Ring, index: number): ParcelReader {
+    const known = this.#readers[index];
+    known?.restart();
+    return known ?? (this.#readers[index] = new ParcelReader(ring.bufferAt(index)));
   }
 
   #receiveParcel(buffer: ArrayBuffer): void {

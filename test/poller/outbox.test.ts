@@ -16,8 +16,9 @@ function outboxOf(bufferCount: number, bufferBytes: number) {
   const parcels: ArrayBuffer[] = [];
   const flushes: (() => void)[] = [];
   ring.post = (index) => void posted.push(index);
+  const clock = new ManualClock(1_800_000_000_000);
   const outbox = new Outbox({
-    clock: new ManualClock(1_800_000_000_000),
+    clock,
     ring,
     post: (buffer) => void parcels.push(buffer),
     defer: (flush) => flushes.push(flush),
@@ -38,7 +39,7 @@ function outboxOf(bufferCount: number, bufferBytes: number) {
   const release = (): void => {
     for (const index of posted.splice(0)) if (ring.give(index)) outbox.released();
   };
-  return { outbox, posted, parcels, flushes, read, release };
+  return { clock, outbox, posted, parcels, flushes, read, release };
 }
 
 function states(count: number): TagState[] {
@@ -59,6 +60,27 @@ test('samples of one turn leave in one parcel, when the turn is over', () => {
   flushes.shift()?.();
   assert.equal(posted.length, 1);
   assert.equal(read().size, 50);
+});
+
+test('the first answer for a while leaves at once, and those that follow soon share a parcel', () => {
+  const { clock, outbox, posted, flushes, read } = outboxOf(3, 65536);
+  const [a, b, c] = states(3);
+  assert.ok(a !== undefined && b !== undefined && c !== undefined);
+  outbox.sample(set(a, 1));
+  outbox.answered();
+  assert.equal(posted.length, 1);
+  for (const state of [b, c]) {
+    outbox.sample(set(state, 2));
+    outbox.answered();
+  }
+  assert.equal(posted.length, 1);
+  for (const flush of flushes.splice(0)) flush();
+  assert.equal(posted.length, 2);
+  clock.advance(50);
+  outbox.sample(set(a, 3));
+  outbox.answered();
+  assert.equal(posted.length, 3);
+  assert.deepEqual(Object.fromEntries(read()), { 0: ['1', '3'], 1: ['2'], 2: ['2'] });
 });
 
 test('with no buffer left the newest value of each tag waits, and leaves when one comes back', () => {

@@ -46,6 +46,20 @@ test('every number is written so that JSON reads exactly it again', () => {
   );
 });
 
+test('every payload tells its own time, whatever was told before it', () => {
+  const times = fc.array(
+    fc.oneof(fc.integer({ min: 0, max: 4e12 }), fc.constantFrom(T, T + 1, 999_999_999_999)),
+  );
+  fc.assert(
+    fc.property(times, fc.constantFrom(0, sampleCode('bad', 'timeout')), (all, code) => {
+      for (const timeMs of all) {
+        const told = Buffer.from(payloadOf({ tag, value: 1, code, timeMs })).toString();
+        assert.equal((JSON.parse(told) as { t: number }).t, timeMs);
+      }
+    }),
+  );
+});
+
 test('64-bit integers keep all their digits', () => {
   fc.assert(
     fc.property(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 64n - 1n }), (value) => {

@@ -115,13 +115,13 @@ test('any run of devices is spread over the period without large gaps', () => {
   }
 });
 
-test('moments that links share are never before what was asked, and at most a fiftieth of the period after', () => {
+test('moments that links share are never before what was asked, and at most a tenth of the period after', () => {
   const times = fc.double({ min: 0, max: 1e9, noNaN: true });
   fc.assert(
     fc.property(times, fc.integer({ min: 10, max: 86_400_000 }), (atMs, intervalMs) => {
       const moment = momentAfter(atMs, intervalMs);
       const roundingMs = 1e-3;
-      assert.ok(moment >= atMs - roundingMs && moment - atMs < intervalMs / 50 + roundingMs);
+      assert.ok(moment >= atMs - roundingMs && moment - atMs < intervalMs / 10 + roundingMs);
       assert.ok(Math.abs(momentAfter(moment - intervalMs / 200, intervalMs) - moment) < roundingMs);
     }),
   );

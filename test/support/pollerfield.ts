@@ -78,6 +78,8 @@ export class PollerField implements Sink {
     this.batches.push({ batch, values: states.map(({ value }) => value), atMs: this.nowMs });
   }
 
+  answered(): void {}
+
   result(_tagIndex: number, code: number, correlation: number, payload: Uint8Array): void {
     const name = RESULT_CODES[code] ?? `EXC_${code - 128}`;
     this.results.push({ correlation, code: name, text: Buffer.from(payload).toString(), atMs: this.nowMs });

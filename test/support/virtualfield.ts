@@ -144,6 +144,7 @@ export class VirtualField {
     const sink: Sink = {
       sample: (state) => this.#sample(state),
       batch: () => {},
+      answered: () => {},
       result: (_tagIndex, code, correlation) =>
         this.results.push({ correlation, code, atMs: this.clock.monotonicMs() }),
     };
