@@ -2,7 +2,9 @@
  * `holdfast demo`: a simulated plant in a process of its own and the gateway on config/demo.yaml, on this machine only.
  * Says where everything is, shows the first values, and leaves nothing running.
  */
+import { existsSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { delimiter, join, relative } from 'node:path';
 import { systemClock } from '../clock.js';
 import { loadAside } from '../config/loadaside.js';
 import type { Plant } from '../config/plant.js';
@@ -113,11 +115,20 @@ async function freePort(port: number): Promise<number> {
   return port;
 }
 
-function introduce({ stdout }: Context, plant: Plant, devices: readonly string[]): void {
+/** How this program is started here: by its name where a shell finds it, as in a clone otherwise. */
+function programOf({ env }: Context): string {
+  const isInstalled = (env['PATH'] ?? '')
+    .split(delimiter)
+    .some((folder) => existsSync(join(folder, 'holdfast')));
+  return isInstalled ? 'holdfast' : `node ${relative('', process.argv[1] ?? '')}`;
+}
+
+function introduce(context: Context, plant: Plant, devices: readonly string[]): void {
   const mqtt = plant.broker.listeners.find(({ protocol }) => protocol === 'mqtt');
   const ws = plant.broker.listeners.find(({ protocol }) => protocol === 'ws');
   const { baseTopic, id } = plant.gateway;
   const port = mqtt?.port ?? 1883;
+  const program = programOf(context);
   const lines = [
     '',
     `holdfast ${productVersion()} demo`,
@@ -129,12 +140,12 @@ function introduce({ stdout }: Context, plant: Plant, devices: readonly string[]
     '',
     'Try:   ' + `mosquitto_sub -h ${HOST} -p ${port} -t '${baseTopic}/${id}/data/#' -v`,
     '       ' + `mosquitto_pub -h ${HOST} -p ${port} -t '${baseTopic}/${id}/set/press1/setpoint' -m 55`,
-    `       holdfast watch --url mqtt://${HOST}:${port}`,
-    'Next:  holdfast init          make a gateway file for your own devices',
+    `       ${program} watch --url mqtt://${HOST}:${port}`,
+    `Next:  ${program} init   make a gateway file for your own devices`,
     'Stop:  Ctrl-C',
     '',
   ];
-  stdout.write(`${lines.join('\n')}\n`);
+  context.stdout.write(`${lines.join('\n')}\n`);
 }
 
 /** Shows values until Ctrl-C: a table that renews itself on a terminal, the first few lines elsewhere. */

@@ -33,7 +33,7 @@ export const verb: Verb = {
 };
 
 async function run(context: Context): Promise<number> {
-  const { args, options, stdout } = context;
+  const { args, options, stdout, stderr } = context;
   const isAsking = options['input'] !== false && context.canAsk;
   const [given] = args;
   const file = given ?? FILE;
@@ -44,7 +44,10 @@ async function run(context: Context): Promise<number> {
       '',
     );
     if (given === undefined) stdout.write(template);
-    else writeFileSync(given, template, { mode: 0o600 });
+    else {
+      writeFileSync(given, template, { mode: 0o600 });
+      stderr.write(`wrote a template to ${given}; fill it in, then holdfast check ${given}\n`);
+    }
     return EXIT.ok;
   }
   try {

@@ -4,6 +4,7 @@ import { durationText } from '../config/units.js';
 import { messageOf } from '../errors.js';
 import { scanOptionsOf, type ScanWords } from '../gateway/scanoptions.js';
 import { adviceOn } from '../poller/advice.js';
+import { isLine } from '../poller/linecost.js';
 import { type FoundUnit, type ScanNews, worstMs } from '../poller/scan.js';
 import { BROKER_OPTIONS, plantOf } from './brokerlink.js';
 import { Progress } from './progress.js';
@@ -36,6 +37,10 @@ export const verb: Verb = {
   run,
 }; // prettier-ignore
 
+/** Where to look when nobody answers. */
+const OF_A_LINE = 'check A/B wiring, termination and power, then try --timeout 500ms or another --baud';
+const OF_A_NETWORK = 'check host and port, what is wired behind it, and power, then try --timeout 2s';
+
 async function run(context: Context): Promise<number> {
   const { args, options, stdout, stderr } = context;
   const [name, ...rest] = args;
@@ -64,7 +69,7 @@ async function run(context: Context): Promise<number> {
   if (error !== '') throw new VerbError(EXIT.failed, `${name}: ${error}; ${adviceOn(error)}`);
   if (found.some(({ maps }) => maps.length > 0) && options['json'] !== true) stderr.write(snippet(isUrl(name) ? 'BUS' : name, found));
   if (found.length > 0 || context.interrupted.aborted) return EXIT.ok;
-  throw new VerbError(EXIT.deviceSilent, `${name}: no unit answered; check A/B wiring, termination and power, then try --timeout 500ms or another --baud`);
+  throw new VerbError(EXIT.deviceSilent, `${name}: no unit answered; ${isLine(bus) ? OF_A_LINE : OF_A_NETWORK}`);
 } // prettier-ignore
 
 /** The name of the option is what people know; what is wrong with it ends as every usage error. */

@@ -6,6 +6,7 @@ const ADVICE: readonly (readonly [saying: RegExp, advice: string])[] = [
   [/lock|busy|EBUSY|EAGAIN/i, 'does another program hold it?'],
   [/ECONNREFUSED/, 'is the port right, and does the device listen there?'],
   [/ENOTFOUND|EAI_AGAIN/, 'is the name right, and does this machine reach its name server?'],
+  [/not a Modbus\/TCP frame/, 'is it Modbus TCP? serial servers often want protocol: rtu-over-tcp'],
   [/EHOSTUNREACH|ENETUNREACH|ETIMEDOUT/, 'is the address right, and the device on and on this network?'],
 ];
 

@@ -53,6 +53,11 @@ test('the demo shows values of both devices to any client, takes commands, and l
   assert.ok(Number(seconds) < 5, `first value after ${seconds} s`);
   await demo.says(/holdfast\/demo\/data\/press1\/temperature \{"v":[\d.]+,"q":"good"/);
   await demo.says(/data\/meter1\/\w+ \{"v":[\d.]+,"q":"good"/);
+  const [, watch = ''] = await demo.says(/^ +(.* watch --url \S+)$/m);
+  assert.match(
+    execFileSync('/bin/sh', ['-c', `${watch} -n 1 press1`], { encoding: 'utf8', timeout: 10_000 }),
+    /^press1\//,
+  );
   const [, host = '', port = '', filter = ''] = await demo.says(
     /mosquitto_sub -h (\S+) -p (\d+) -t '([^']+)' -v/,
   );
