@@ -95,11 +95,14 @@ uplinks:
     new RegExp(`^holdfast_uplink_dropped_messages\\{uplink="cloud"\\} ${about.dropped}$`, 'm'),
   );
 
+  // What leaves before there is a subscriber would be told to nobody.
+  daemon.signal('SIGSTOP');
   await far.start();
   const got: number[] = [];
   const listener = await far.client();
   listener.on('message', (_topic, payload) => got.push(Number.parseInt(payload.toString(), 10)));
   await listener.subscribeAsync('a/#', { qos: 1 });
+  daemon.signal('SIGCONT');
   await until('what was kept', () => got.length >= about.queuedMessages, 60_000);
   assert.deepEqual(
     got,

@@ -47,9 +47,9 @@ test('every sample reaches the far side, in order, though it dies and the gatewa
   await until('some time to pass', () => Date.now() - awayMs > 1500);
   daemon.signal('SIGKILL');
   await daemon.exited();
-  await daemon.start();
   await far.start();
   await listen();
+  await daemon.start();
   const backMs = Date.now();
   await until('the newest sample', () => (times.at(-1) ?? 0) > backMs + 500, 20_000);
 

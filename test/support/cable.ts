@@ -34,6 +34,14 @@ export class Cable {
     return cable;
   }
 
+  /** To where nobody is yet: who connects hangs, until the cable is healed. It is cleaned up by the list. */
+  static async away(port: number, cleanups: (() => unknown)[]): Promise<Cable> {
+    const cable = await Cable.to(port);
+    cleanups.push(() => cable.close());
+    cable.swallow();
+    return cable;
+  }
+
   get port(): number {
     return (this.#server.address() as AddressInfo).port;
   }

@@ -5,6 +5,7 @@ import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { silentLog } from '../../src/log.js';
+import { Cable } from '../support/cable.js';
 import { FarSide } from '../support/farside.js';
 import { smallDisk } from '../support/smalldisk.js';
 import { startUplink } from '../support/uplink.js';
@@ -26,7 +27,8 @@ test('on a full disk the oldest go and are counted, the rest arrives in order, a
   const tell = (text: string): void => void told.push(text);
   const log = { ...silentLog, info: tell, warn: tell, error: tell };
   const far = await FarSide.create(cleanups);
-  const { broker, uplink } = await startUplink(folder, { nodes: [far.url] }, cleanups, {
+  const cable = await Cable.away(far.port, cleanups);
+  const { broker, uplink } = await startUplink(folder, { nodes: [cable.url] }, cleanups, {
     log,
     maxBytes: 64 << 20,
   });
@@ -61,6 +63,7 @@ test('on a full disk the oldest go and are counted, the rest arrives in order, a
   const client = await far.client();
   client.on('message', (_topic, payload) => got.push(Number.parseInt(payload.toString(), 10)));
   await client.subscribeAsync('plants/#', { qos: 1 });
+  cable.heal();
   await until('an empty queue', () => uplink.about().queuedMessages === 0, 60_000);
   await until('all that was not dropped', () => got.length >= said - uplink.about().dropped);
   assert.equal(got.length, said - uplink.about().dropped);

@@ -37,9 +37,7 @@ async function listen(client: MqttClient, filter: string): Promise<{ topic: stri
 
 test('what was queued while the far side was away arrives, all of it and in order', async () => {
   const far = await FarSide.create(cleanups);
-  const cable = await Cable.to(far.port);
-  cleanups.push(() => cable.close());
-  cable.swallow();
+  const cable = await Cable.away(far.port, cleanups);
   const { broker, uplink } = await newGateway({ nodes: [cable.url] });
   for (let i = 0; i < 5000; i++) say(broker, `p7/data/meter${i % 5}/power`, String(i));
   await until('the queue to hold them', () => uplink.about().queuedMessages === 5000);
@@ -112,10 +110,11 @@ for (const [way, jumpMs] of [
 ] as const) {
   test(`a clock that jumps ${way} lets nothing expire, nor live longer`, async () => {
     const far = await FarSide.create(cleanups);
+    const cable = await Cable.away(far.port, cleanups);
     const clock = new ShiftedClock();
     const { broker, uplink } = await startUplink(
       join(root, String(++folders)),
-      { nodes: [far.url] },
+      { nodes: [cable.url] },
       cleanups,
       { clock, maxAgeMs: 86_400_000 },
     );
@@ -141,6 +140,7 @@ for (const [way, jumpMs] of [
       got.push([payload.toString(), properties?.messageExpiryInterval]),
     );
     await client.subscribeAsync('plants/#', { qos: 1 });
+    cable.heal();
     await until('an empty queue', () => uplink.about().queuedMessages === 0);
     await until('both', () => got.length >= 2);
     assert.deepEqual(
