@@ -9,7 +9,7 @@ import { Breaker } from './breaker.js';
 import { CommandQueue } from './commands.js';
 import { Knowledge } from './knowledge.js';
 import { LatencyRing, Slope } from './latency.js';
-import { isLine, isSerial, readCost, type ReadCost } from './linecost.js';
+import { isLine, isSerial, readCost, type ReadCost, silenceMs } from './linecost.js';
 import { sampleCode } from './parcel.js';
 import type { DeviceState } from './sample.js';
 import { pageOf, planReads, type ReadRequest } from './readplan.js';
@@ -312,7 +312,9 @@ export class Unit {
   get cost(): ReadCost {
     const { bus } = this.device;
     if (isSerial(bus)) {
-      return readCost(bus, this.latency.count >= KNOWN_AFTER ? this.latency.p50Ms : bus.turnaroundMs);
+      // What was measured begins with the silence that tells the unit that the request has ended, which a read costs anyway.
+      const measuredMs = this.latency.p50Ms - silenceMs(bus);
+      return readCost(bus, this.latency.count >= KNOWN_AFTER ? measuredMs : bus.turnaroundMs);
     }
     const slope = this.slope.perUnitMs;
     const usual = this.latency.count >= KNOWN_AFTER ? this.latency.p50Ms : Math.max(1, bus.turnaroundMs);

@@ -2,9 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Device, Range, Tag } from '../../src/config/plant.js';
+import { Knowledge } from '../../src/poller/knowledge.js';
 import { costOf, readCost, type ReadCost } from '../../src/poller/linecost.js';
 import { loadOf, planReads } from '../../src/poller/readplan.js';
 import { Terrain } from '../../src/poller/terrain.js';
+import { Unit } from '../../src/poller/unit.js';
 import { busOf, deviceOf, rtuBusOf, tagOf } from '../support/tags.js';
 
 const TABLE = 'holding-register';
@@ -172,4 +174,18 @@ test('a thousand tags and two thousand bits are planned in a moment', () => {
   assert.equal(planReads(device, registers, cost).requests.length, Math.ceil(15_000 / 126));
   assert.ok(planReads(device, bits, cost).requests.length <= 6);
   assert.ok(performance.now() - startedMs < 3000);
+});
+
+test('what a unit on a line was measured to take holds its silence once: reads are cut as its own turnaround asks', () => {
+  for (const [baud, silenceMs] of [
+    [9600, 3.5 * (10 / 9.6)],
+    [115_200, 1.75],
+  ] as const) {
+    const bus = rtuBusOf(0, baud, { turnaroundMs: 20 });
+    const unitDevice = deviceOf(0, bus);
+    const unit = new Unit(unitDevice, [], [], Knowledge.fromRecord(undefined, unitDevice, 0), Math.random);
+    assert.equal(unit.cost.fixedMs, readCost(bus, 20).fixedMs);
+    for (let count = 0; count < 10; count += 1) unit.latency.add(silenceMs + 3);
+    assert.ok(Math.abs(unit.cost.fixedMs - readCost(bus, 3).fixedMs) < 1e-4);
+  }
 });
