@@ -5,13 +5,14 @@
 
 const UNIT_BYTES = 16;
 const PAGE_UNITS = 1024;
-const PAGE_BYTES = PAGE_UNITS * UNIT_BYTES;
+/** With what glibc puts before it, it is whole pages of the machine's memory, which go back one by one. */
+const PAGE_BYTES = (PAGE_UNITS - 1) * UNIT_BYTES;
 /** Sizes of blocks, all of them multiples of a unit; what is larger has a page of its own. */
 const SIZES = [
-  16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 1024, 1360, 2032, 2720,
-  4096,
+  16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 496, 640, 768, 1008, 1360, 2032, 2720,
+  4080,
 ] as const;
-const SIZE_MAX = 4096;
+const SIZE_MAX = 4080;
 /** Units -> index of the smallest size that holds them. */
 const SIZE_OF_UNITS = Uint8Array.from({ length: SIZE_MAX / UNIT_BYTES + 1 }, (_, units) =>
   SIZES.findIndex((size) => size >= units * UNIT_BYTES),

@@ -30,8 +30,8 @@ export interface OutboxOwner {
   beforeFlush(): void;
 }
 
-/** Sizes of pooled buffers; larger ones are made and forgotten. */
-const SIZES = [2048, 16384, 65536, 270336] as const;
+/** Sizes of pooled buffers, with glibc's 16 bytes whole pages of memory; larger ones are made and forgotten. */
+const SIZES = [2032, 16368, 65520, 270320] as const;
 /** How many of each are kept. */
 const KEPT = [64, 32, 8, 4] as const;
 const pools: Buffer[][] = SIZES.map(() => []);
