@@ -8,7 +8,7 @@ import type { Receiver as KeptReceiver, Store } from '../store/store.js';
 import type { BrokerCounters } from './counters.js';
 import { type Incoming, messageOf, outgoingOf, publishedOf } from './incoming.js';
 import { keepFor, type Retaining } from './retaining.js';
-import { type Group, keptReceiverOf, type Route } from './route.js';
+import { type Group, groupKey, keptReceiverOf, type Route } from './route.js';
 import type { Routing } from './routing.js';
 import type { Outgoing, Session } from './session.js';
 import { type Member, Shares } from './shares.js';
@@ -44,7 +44,7 @@ export class Delivery {
   readonly #turns: Turns;
   readonly #routing: Routing;
   readonly #retaining: Retaining;
-  readonly #shares = new Shares();
+  readonly shares = new Shares();
   /** Position of the publication that is being handed out. */
   #position = 0;
   /** Memory is short: no topic gets a retained message that has none. */
@@ -113,7 +113,7 @@ export class Delivery {
       }
     }
     for (const group of groups) if (this.#deliverShared(incoming, group, isUnkept)) count++;
-    this.#shares.forgetChosen();
+    this.shares.forgetChosen();
     return count + route.insiders.length;
   }
 
@@ -170,7 +170,7 @@ export class Delivery {
       receivers.push(keptReceiverOf(receiver, qos, retain));
     }
     if (route.groups.length === 0) return receivers;
-    for (const chosen of this.#shares.chooseAll(route.groups)) {
+    for (const chosen of this.shares.chooseAll(route.groups)) {
       if (chosen === null || !chosen.session.isKept || chosen.entry.qos === 0) continue;
       receivers.push({
         session: chosen.session.number,
@@ -185,7 +185,7 @@ export class Delivery {
   // ---------------------------------------------------------------- shared subscriptions
 
   #deliverShared(incoming: Incoming, group: Group, isUnkept: boolean): boolean {
-    const member = this.#shares.memberOf(group);
+    const member = this.shares.memberOf(group);
     if (member === null) return false;
     const { session, entry } = member;
     const retain = incoming.retain && entry.retainAsPublished;
@@ -204,10 +204,10 @@ export class Delivery {
   /** Gives to another member of a shared subscription what a session that ended left behind. */
   redistribute(session: Session, entry: Entry<unknown>, message: Outgoing, messageQos: 1 | 2): void {
     const route = this.#routing.find(message.topic, message.topicStart, message.topicEnd);
-    const group = route?.groups.find((one) => one.key === `${entry.share}/${entry.filter}`);
+    const group = route?.groups.find((one) => one.key === groupKey(entry));
     if (route === null || group === undefined) return;
     const others = { key: group.key, members: group.members.filter((member) => member.session !== session) };
-    const heir = this.#shares.choose(others);
+    const heir = this.shares.choose(others);
     if (heir === null) return;
     this.#log.debug('message of a shared subscription goes to another member', {
       topic: route.topic,

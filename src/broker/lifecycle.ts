@@ -71,15 +71,19 @@ export class Lifecycle {
     const entry = session.subscriptions?.get(text);
     if (entry === undefined) return false;
     session.subscriptions?.delete(text);
-    this.#parts.subscriptions.remove(session, entry.filter, entry.share);
+    this.#remove(session, entry);
     this.#parts.routing.changed();
     return true;
   }
 
+  #remove(session: Session, entry: Entry<unknown>): void {
+    this.#parts.subscriptions.remove(session, entry.filter, entry.share);
+    this.#parts.delivery.shares.left(entry);
+  }
+
   #unsubscribeAll(session: Session): void {
     if (session.subscriptions === null) return;
-    for (const { filter, share } of session.subscriptions.values())
-      this.#parts.subscriptions.remove(session, filter, share);
+    for (const entry of session.subscriptions.values()) this.#remove(session, entry);
     session.subscriptions = null;
     this.#parts.routing.changed();
   }

@@ -21,11 +21,14 @@ const QUOTA_EXCEEDED = 0x97;
 const NO_SUBSCRIBERS = 0x10;
 const IDENTIFIER_NOT_FOUND = 0x92;
 const EMPTY = new Uint8Array(0);
+const NOBODY: readonly Receiver[] = [];
 
 /** QoS 0 packets of one client to one topic, one behind the other in the read buffer. */
 interface Run {
   client: Client | null;
   route: Route | null;
+  /** The route's when the run began: it may have let go of them by its end. */
+  receivers: readonly Receiver[];
   bytes: Uint8Array;
   start: number;
   end: number;
@@ -37,7 +40,16 @@ export class Publishing {
   readonly #core: Core;
   readonly #walk = new PropertyWalk();
   readonly #writer = new PublishWriter();
-  readonly #run: Run = { client: null, route: null, bytes: EMPTY, start: 0, end: 0, count: 0, longest: 0 };
+  readonly #run: Run = {
+    client: null,
+    route: null,
+    receivers: NOBODY,
+    bytes: EMPTY,
+    start: 0,
+    end: 0,
+    count: 0,
+    longest: 0,
+  };
   readonly #incoming = emptyIncoming();
 
   constructor(core: Core) {
@@ -105,6 +117,7 @@ export class Publishing {
     if (run.client !== null) this.flush();
     run.client = client;
     run.route = route;
+    run.receivers = route.receivers;
     run.bytes = bytes;
     run.start = start;
     run.end = end;
@@ -115,11 +128,11 @@ export class Publishing {
   /** Hands on the run that is collected. Must be called before the bytes it lies in are used again. */
   flush(): void {
     const run = this.#run;
-    const { client, route } = run;
-    if (client === null || route === null) return;
+    const { client, receivers } = run;
+    if (client === null) return;
     run.client = null;
     run.route = null;
-    const { receivers } = route;
+    run.receivers = NOBODY;
     let sharedAt = -1;
     let other: Translated | null = null;
     for (let i = 0; i < receivers.length; i++) {

@@ -31,10 +31,14 @@ export interface Receiver {
 
 /** The members of one shared subscription. */
 export interface Group {
-  /** Share name and filter: what its turn is kept by. */
+  /** What its turn is kept by. */
   readonly key: string;
   readonly members: { readonly session: Session; readonly entry: Entry<Owner> }[];
 }
+
+/** Share name and filter, which together name a group. */
+export const groupKey = ({ share, filter }: Pick<Entry<unknown>, 'share' | 'filter'>): string =>
+  `${share}/${filter}`;
 
 const NOBODY: readonly Receiver[] = [];
 const NO_GROUPS: readonly Group[] = [];
@@ -95,6 +99,12 @@ export class Route {
     return kept;
   }
 
+  /** Lets go of its lists: they are built again when somebody publishes here. */
+  forget(): void {
+    this.set(NOBODY, NO_GROUPS, NO_INSIDERS);
+    this.epoch = -1;
+  }
+
   /** Whether a message to it goes anywhere. */
   get isMatched(): boolean {
     return this.receivers.length > 0 || !this.isPlain;
@@ -122,6 +132,45 @@ export function keptReceiverOf(
     retain: retain && retainAsPublished,
     identifiers,
   };
+}
+
+/** A list of so many costs little; how many there may be in all longer ones. */
+const SHORT = 16;
+const LONG_MAX = 65_536;
+
+/**
+ * Routes with long lists of their own, which thousands of topics may have: the oldest let go of theirs. To build such a
+ * list costs less than to hand a message to everybody on it.
+ */
+export class LongRoutes {
+  readonly #counts = new Map<Route, number>();
+  #total = 0;
+
+  /** A route has lists of so many now. */
+  built(route: Route, count: number): void {
+    this.#drop(route);
+    if (count <= SHORT) return;
+    this.#counts.set(route, count);
+    this.#total += count;
+    for (const oldest of this.#counts.keys()) {
+      if (this.#total <= LONG_MAX || oldest === route) return;
+      this.#drop(oldest);
+      oldest.forget();
+    }
+  }
+
+  #drop(route: Route): void {
+    this.#total -= this.#counts.get(route) ?? 0;
+    this.#counts.delete(route);
+  }
+
+  /** None of them holds any more. */
+  forgetAll(): void {
+    if (this.#total === 0) return;
+    for (const route of this.#counts.keys()) route.forget();
+    this.#counts.clear();
+    this.#total = 0;
+  }
 }
 
 const SLOTS_MIN = 1024;

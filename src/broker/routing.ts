@@ -3,7 +3,17 @@
  * What one change makes stale is built again when somebody publishes there.
  */
 import { copyOf } from './codec.js';
-import { type Group, hashOf, Insider, type Owner, type Receiver, Route, RouteTable } from './route.js';
+import {
+  type Group,
+  groupKey,
+  hashOf,
+  Insider,
+  LongRoutes,
+  type Owner,
+  type Receiver,
+  Route,
+  RouteTable,
+} from './route.js';
 import type { Session } from './session.js';
 import type { Entry, Subscriptions } from './subscriptions.js';
 import { isTopicName, levelCount, matches } from './topic.js';
@@ -16,6 +26,7 @@ export class Routing {
   readonly #subscriptions: Subscriptions<Owner>;
   readonly #topicLevelsMax: () => number;
   readonly #table = new RouteTable();
+  readonly #long = new LongRoutes();
   /** Filters of topics whose publications are never kept as retained. */
   #neverRetained: readonly string[];
   #epoch = 0;
@@ -45,11 +56,12 @@ export class Routing {
   /** Subscriptions or rights are not what they were. */
   changed(): void {
     this.#epoch++;
+    this.#long.forgetAll();
   }
 
   set neverRetained(filters: readonly string[]) {
     this.#neverRetained = filters;
-    this.#epoch++;
+    this.changed();
   }
 
   /** The route of bytes[start..end); null when that is no topic name. */
@@ -85,10 +97,16 @@ export class Routing {
     this.#topic = route.topic;
     this.#subscriptions.match(route.topic, this.#collect);
     const groups = this.#groups === null ? NOBODY : [...this.#groups.values()];
-    route.set(this.#joined(this.#receivers ?? NOBODY), groups, this.#insiders ?? NOBODY);
+    const before = this.#lastReceivers;
+    const receivers = this.#joined(this.#receivers ?? NOBODY);
+    route.set(receivers, groups, this.#insiders ?? NOBODY);
     route.isNeverRetained = this.#neverRetained.some((filter) => matches(filter, route.topic));
     route.isSystem = route.topic.charCodeAt(0) === 0x24;
     route.epoch = this.#epoch;
+    // A list that many routes share costs nothing, but for what the store is told of it.
+    const lists = (receivers === before ? 0 : 1) + (route.hasKept ? 1 : 0);
+    const count = groups.reduce((sum, { members }) => sum + 1 + members.length, receivers.length * lists);
+    this.#long.built(route, count);
     this.#receivers = this.#receiverOf = this.#groups = this.#insiders = null;
   }
 
@@ -110,11 +128,11 @@ export class Routing {
   };
 
   #collectShared(session: Session, entry: Entry<Owner>): void {
-    const key = `${entry.share}/${entry.filter}`;
+    const key = groupKey(entry);
     const groups = (this.#groups ??= new Map<string, Group>());
-    const group = groups.get(key) ?? { key, members: [] };
-    group.members.push({ session, entry });
-    groups.set(key, group);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, { key, members: [{ session, entry }] });
+    else group.members.push({ session, entry });
   }
 
   #collectReceiver(session: Session, entry: Entry<Owner>): void {

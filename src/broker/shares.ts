@@ -1,5 +1,5 @@
 /** Shared subscriptions: whose turn it is in a group, and who was chosen for the publication under way. */
-import type { Group, Owner } from './route.js';
+import { type Group, groupKey, type Owner } from './route.js';
 import type { Session } from './session.js';
 import type { Entry } from './subscriptions.js';
 
@@ -13,6 +13,16 @@ export class Shares {
   readonly #turns = new Map<string, number>();
   /** Who gets the publication of each group, by its key, chosen before it was appended. */
   #chosen: Map<string, Member | null> | null = null;
+
+  /** Groups whose turn is known. */
+  get count(): number {
+    return this.#turns.size;
+  }
+
+  /** A member left: the others begin again, and nothing stays of a group that nobody is in any more. */
+  left(entry: Entry<unknown>): void {
+    if (entry.share !== '') this.#turns.delete(groupKey(entry));
+  }
 
   /** The member whose turn it is: one that can take it now, else one whose queue is kept. */
   choose({ members, key }: Group): Member | null {

@@ -113,6 +113,22 @@ async function shareBomb(mob: Mob, { mqtt }: Target): Promise<void> {
   );
 }
 
+/** Each topic leads to a list of its own, and none of them is like another. */
+async function shareLists(mob: Mob, { mqtt }: Target): Promise<void> {
+  const sharer = await mob.client(mqtt, 'list-sharer', { version: 5 });
+  const publisher = await mob.client(mqtt, 'list-feeder');
+  for (let at = 0; at < 5000 && !mob.isOver; at += 100)
+    sharer.write(
+      many(100, (index) => wire.subscribe(5, index + 1, [[`$share/g${at + index}/abuse/lists/#`, 0]])),
+    );
+  await settled(sharer);
+  const topics = many(50, (index) => publish(`abuse/lists/${index}`, 'x'));
+  for (let round = 0; !mob.isOver; round++) {
+    publisher.write(round < 2 ? topics : publish(`abuse/lists/${Math.floor(round / 3)}`, 'x'));
+    await pause(10);
+  }
+}
+
 async function connectFlood(mob: Mob, { mqtt }: Target): Promise<void> {
   let count = 0;
   await mob.crowd(50, async () => {
@@ -385,6 +401,7 @@ export const ATTACKS: Readonly<Record<string, Attack>> = {
   'flood of SUBSCRIBE': subscribeFlood,
   'subscriptions bomb': subscriptionBomb,
   '$share bomb': shareBomb,
+  'topics that all lead to thousands': shareLists,
   'flood of CONNECT': connectFlood,
   'takeover storm': takeoverStorm,
   'login guessing': loginGuessing,

@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Core } from '../../src/broker/core.js';
+import { brokerCounters } from '../../src/broker/counters.js';
+import { emptyIncoming } from '../../src/broker/incoming.js';
+import { DEFAULT_LIMITS } from '../../src/broker/limits.js';
+import { entryOf } from '../../src/broker/subscriptions.js';
+import { silentLog } from '../../src/log.js';
+import { Metrics } from '../../src/metrics.js';
+import { MemoryStore } from '../../src/store/memory.js';
+import { ManualClock } from '../support/clock.js';
+
+test('nothing stays of a group that nobody is in any more', () => {
+  const core = new Core({
+    clock: new ManualClock(),
+    log: silentLog,
+    store: new MemoryStore(),
+    counters: brokerCounters(new Metrics()),
+    limits: DEFAULT_LIMITS,
+    neverRetained: [],
+    onOverflow: () => {},
+  });
+  const session = core.lifecycle.open('c', { user: '', groups: [], clientId: 'c' }, 5, 0);
+  const publish = (): void => {
+    const bytes = Buffer.from('a/b');
+    const route = core.routing.find(bytes, 0, bytes.length);
+    assert.ok(route !== null);
+    core.delivery.publish({ ...emptyIncoming(), topic: bytes, topicEnd: bytes.length }, route);
+  };
+  const subscribe = (share: string): void => {
+    const entry = entryOf(session, { share, filter: 'a/#' }, 0, 0);
+    core.lifecycle.subscribe(session, `$share/${share}/a/#`, entry);
+  };
+
+  for (let number = 0; number < 10; number++) {
+    subscribe(`g${number}`);
+    publish();
+    core.lifecycle.unsubscribe(session, `$share/g${number}/a/#`);
+  }
+  assert.equal(core.delivery.shares.count, 0);
+  subscribe('last');
+  publish();
+  assert.equal(core.delivery.shares.count, 1);
+  core.lifecycle.end(session);
+  assert.equal(core.delivery.shares.count, 0);
+});
