@@ -9,10 +9,10 @@ import { held } from './held.js';
 /** Where an outbox writes to. */
 export interface Transport {
   /**
-   * True: the kernel took everything, so the bytes may be reused at once. Until it has, they hold so much memory, which is
-   * more than their length when they lie in a larger buffer of their own.
+   * True: the kernel took everything, so the bytes may be reused at once. Otherwise `lent`, the buffer of their own that
+   * they lie in, is given back once it has; null: they lie in one that others use.
    */
-  write(bytes: Uint8Array, heldBytes: number): boolean;
+  write(bytes: Uint8Array, lent: Buffer | null): boolean;
   /** Bytes handed over and not yet taken by the kernel. */
   readonly pendingBytes: number;
   pause(): void;
@@ -33,7 +33,7 @@ export interface OutboxOwner {
 /** Sizes of pooled buffers, with glibc's 16 bytes whole pages of memory; larger ones are made and forgotten. */
 const SIZES = [2032, 16368, 65520, 270320] as const;
 /** How many of each are kept. */
-const KEPT = [64, 32, 8, 4] as const;
+const KEPT = [64, 32, 8, 8] as const;
 const pools: Buffer[][] = SIZES.map(() => []);
 
 function borrow(length: number): Buffer {
@@ -44,7 +44,8 @@ function borrow(length: number): Buffer {
   return Buffer.allocUnsafeSlow(length);
 }
 
-function giveBack(buffer: Buffer): void {
+/** Takes back a buffer that write() was lent. */
+export function giveBack(buffer: Buffer): void {
   const index = SIZES.findIndex((size) => size === buffer.length);
   const pool = pools[index];
   if (pool !== undefined && pool.length < (KEPT[index] ?? 0)) pool.push(buffer);
@@ -210,7 +211,7 @@ export class Outbox {
       this.sentBytes += slice.length;
       this.#slice = null;
       this.#sliceStart = this.#sliceEnd = 0;
-      if (!this.#transport.write(slice, slice.length)) this.#arena.isPinned = true;
+      if (!this.#transport.write(slice, null)) this.#arena.isPinned = true;
       return;
     }
     const buffer = this.buffer;
@@ -219,7 +220,7 @@ export class Outbox {
     this.buffer = null;
     this.#length = 0;
     this.sentBytes += length;
-    if (length === 0 || this.#transport.write(viewOf(buffer, 0, length), buffer.length)) giveBack(buffer);
+    if (length === 0 || this.#transport.write(viewOf(buffer, 0, length), buffer)) giveBack(buffer);
   }
 
   /** Turns the slice into own bytes. */

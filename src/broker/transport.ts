@@ -5,7 +5,7 @@
 import { Socket, type SocketConstructorOpts } from 'node:net';
 import type { Connection } from './connection.js';
 import { held } from './held.js';
-import type { Transport } from './outbox.js';
+import { giveBack, type Transport } from './outbox.js';
 
 /** How long the other end has to take what is pending before a close is forced. */
 const LINGER_MS = 2000;
@@ -17,20 +17,29 @@ interface StreamWrap {
   readonly WriteWrap: new () => WriteRequest;
   readonly streamBaseState: { readonly [index: number]: number };
   readonly kLastWriteWasAsync: number;
+  readonly kReadBytesOrError: number;
 }
 
 interface WriteRequest {
   handle: unknown;
   /** Keeps the bytes alive while the kernel has not taken them. */
   buffer: Uint8Array | null;
+  /** The buffer that they lie in and that is given back then; null: it is another's. */
+  lent: Buffer | null;
   /** What that keeps of memory. */
   heldBytes: number;
   transport: SocketTransport | null;
   oncomplete: ((this: WriteRequest, status: number) => void) | null;
 }
 
+type OnRead = (this: Handle, bytes: unknown) => unknown;
+
 interface Handle {
   writeBuffer?(request: WriteRequest, bytes: Uint8Array): number;
+  useUserBuffer?(bytes: Uint8Array): void;
+  /** Called for what was read, and with an error or the end. */
+  onread?: OnRead;
+  [CONNECTION]?: Connection;
 }
 
 function findStreamWrap(): StreamWrap | null {
@@ -42,7 +51,9 @@ function findStreamWrap(): StreamWrap | null {
     const isKnown =
       typeof binding.WriteWrap === 'function' &&
       typeof binding.kLastWriteWasAsync === 'number' &&
-      binding.streamBaseState?.[binding.kLastWriteWasAsync] !== undefined;
+      typeof binding.kReadBytesOrError === 'number' &&
+      binding.streamBaseState?.[binding.kLastWriteWasAsync] !== undefined &&
+      binding.streamBaseState[binding.kReadBytesOrError] !== undefined;
     return isKnown ? (binding as StreamWrap) : null;
   } catch {
     return null;
@@ -51,10 +62,14 @@ function findStreamWrap(): StreamWrap | null {
 
 const streamWrap = findStreamWrap();
 
+/** Where a socket and its handle know their connection: so all share their listeners, and an idle one costs less memory. */
+const CONNECTION = Symbol('connection');
+
 let spare: WriteRequest | null = null;
 
 function completed(this: WriteRequest, status: number): void {
   held.bytes -= this.heldBytes;
+  if (this.lent !== null) giveBack(this.lent);
   this.transport?.written(this.buffer?.length ?? 0, status);
 }
 
@@ -75,10 +90,11 @@ export class SocketTransport implements Transport {
     this.#isDirect = isPlain && streamWrap !== null && typeof handleOf(socket)?.writeBuffer === 'function';
   }
 
-  write(bytes: Uint8Array, heldBytes: number): boolean {
+  write(bytes: Uint8Array, lent: Buffer | null): boolean {
+    if (this.#isDirect && streamWrap !== null) return this.#writeDirectly(streamWrap, bytes, lent);
     const socket = this.#socket;
     if (socket.destroyed) return true;
-    if (this.#isDirect && streamWrap !== null) return this.#writeDirectly(streamWrap, bytes, heldBytes);
+    const heldBytes = lent?.length ?? bytes.length;
     held.bytes += heldBytes;
     socket.write(bytes, () => {
       held.bytes -= heldBytes;
@@ -87,7 +103,8 @@ export class SocketTransport implements Transport {
     return socket.writableLength === 0;
   }
 
-  #writeDirectly(wrap: StreamWrap, bytes: Uint8Array, heldBytes: number): boolean {
+  #writeDirectly(wrap: StreamWrap, bytes: Uint8Array, lent: Buffer | null): boolean {
+    // A socket that was destroyed has none.
     const handle = handleOf(this.#socket);
     if (handle?.writeBuffer === undefined) return true;
     // A request is used up only by a write that has to wait.
@@ -104,8 +121,9 @@ export class SocketTransport implements Transport {
     if (wrap.streamBaseState[wrap.kLastWriteWasAsync] === 0) return true;
     spare = null;
     this.#pendingBytes += bytes.length;
-    request.heldBytes = heldBytes;
-    held.bytes += heldBytes;
+    request.lent = lent;
+    request.heldBytes = lent?.length ?? bytes.length;
+    held.bytes += request.heldBytes;
     return false;
   }
 
@@ -150,11 +168,12 @@ function handleOf(socket: Socket): Handle | null {
   return (socket as unknown as { _handle?: Handle | null })._handle ?? null;
 }
 
+/** What all plain sockets read into. */
 const shared = Buffer.allocUnsafeSlow(READ_BYTES);
 
 interface UserBuffer {
-  /** Makes this socket read into the shared buffer; `received` gets the number of bytes at its start. */
-  use(socket: Socket, received: (count: number) => void): boolean;
+  /** Makes this socket read into the shared buffer and hand that to its connection. */
+  use(socket: Known, connection: Connection): boolean;
 }
 
 /**
@@ -173,20 +192,20 @@ function findUserBuffer(): UserBuffer | null {
   probe.destroy();
   if (buffer === undefined || callback === undefined) return null;
   return {
-    use(socket, received) {
+    use(socket, connection) {
       // What Node keeps here is not typed; its presence is checked.
-      const inside = socket as unknown as Record<symbol, unknown> & {
-        _handle?: { useUserBuffer?: unknown } | null;
-      };
-      const handle = inside._handle;
-      if (handle === null || handle === undefined || typeof handle.useUserBuffer !== 'function') return false;
+      const inside = socket as unknown as Record<symbol, unknown>;
+      const handle = handleOf(socket);
+      if (typeof handle?.useUserBuffer !== 'function') return false;
       if (!(buffer in inside) || !(callback in inside)) return false;
-      (handle.useUserBuffer as (bytes: Buffer) => void).call(handle, shared);
+      handle.useUserBuffer(shared);
       inside[buffer] = shared;
-      inside[callback] = (count: number): boolean => {
-        received(count);
-        return true;
-      };
+      inside[callback] = readDirectly(handle, connection)
+        ? discard
+        : (count: number): boolean => {
+            received(connection, count);
+            return true;
+          };
       return true;
     },
   };
@@ -194,8 +213,35 @@ function findUserBuffer(): UserBuffer | null {
 
 const userBuffer = findUserBuffer();
 
-/** Where a socket knows its connection: so all share their listeners, and an idle connection costs less memory. */
-const CONNECTION = Symbol('connection');
+function received(connection: Connection, count: number): void {
+  connection.receive(shared, 0, count);
+}
+
+/** Nobody reads what comes after the end. */
+function discard(): boolean {
+  return true;
+}
+
+/** What Node does with what a handle reads; the same for all of them. */
+let usualOnRead: OnRead | null = null;
+
+/** Takes what a handle reads past the socket's stream, too, where that is possible: that costs as much as our own part. */
+function readDirectly(handle: Handle, connection: Connection): boolean {
+  if (streamWrap === null || typeof handle.onread !== 'function') return false;
+  usualOnRead ??= handle.onread;
+  if (handle.onread !== usualOnRead) return false;
+  handle[CONNECTION] = connection;
+  handle.onread = onRead;
+  return true;
+}
+
+function onRead(this: Handle, bytes: unknown): unknown {
+  const count = streamWrap?.streamBaseState[streamWrap.kReadBytesOrError] ?? 0;
+  const connection = this[CONNECTION];
+  // The end and errors are the stream's business.
+  if (count <= 0 || connection === undefined) return usualOnRead?.call(this, bytes);
+  return received(connection, count);
+}
 
 interface Known extends Socket {
   [CONNECTION]?: Connection;
@@ -211,8 +257,7 @@ function ignore(): void {}
 /** Hands what a socket reads to its connection, without allocating where that is possible. */
 export function readInto(socket: Known, connection: Connection, isPlain: boolean): void {
   socket[CONNECTION] = connection;
-  const isShared =
-    isPlain && userBuffer !== null && userBuffer.use(socket, (count) => connection.receive(shared, 0, count));
+  const isShared = isPlain && userBuffer !== null && userBuffer.use(socket, connection);
   if (!isShared) socket.on('data', (chunk: Buffer) => connection.receive(chunk, 0, chunk.length));
   socket.on('error', ignore);
   socket.on('end', lost);

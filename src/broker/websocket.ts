@@ -93,8 +93,9 @@ class WebSocketTransport implements Transport {
     this.#socket = socket;
   }
 
-  write(bytes: Uint8Array, heldBytes: number): boolean {
+  write(bytes: Uint8Array, lent: Buffer | null): boolean {
     if (this.#webSocket.readyState !== this.#webSocket.OPEN) return true;
+    const heldBytes = lent?.length ?? bytes.length;
     held.bytes += heldBytes;
     this.#webSocket.send(bytes, { binary: true, compress: false }, () => {
       held.bytes -= heldBytes;
