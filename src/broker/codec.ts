@@ -48,9 +48,19 @@ export function copyBytes(to: Uint8Array, at: number, from: Uint8Array, start: n
   return at + length;
 }
 
+/** Whose buffer was asked for last: the engine takes longer to tell that than to copy a message, and sources come in runs. */
+let asked = new Uint8Array(0);
+let askedBuffer = asked.buffer as ArrayBufferLike;
+let askedOffset = 0;
+
 /** bytes[start..end) as they are; a plain view costs less than what subarray() of a Buffer does. */
 export function viewOf(bytes: Uint8Array, start: number, end: number): Uint8Array {
-  return new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start);
+  if (bytes !== asked) {
+    asked = bytes as Uint8Array<ArrayBuffer>;
+    askedBuffer = bytes.buffer;
+    askedOffset = bytes.byteOffset;
+  }
+  return new Uint8Array(askedBuffer, askedOffset + start, end - start);
 }
 
 /** A copy of bytes[start..end) that shares nothing with them; slice() of a Buffer would. */
@@ -100,9 +110,8 @@ export class PublishWriter {
   alias = 0;
   /** The receiver knows the alias, so the topic itself is left out. */
   isAliasKnown = false;
-  /** Where the expiry and the packet identifier were written, for those who fill them in later; -1: nowhere. */
+  /** Where the expiry was written, for those who fill it in later; -1: nowhere. */
   expiryAt = -1;
-  packetIdentifierAt = -1;
   #properties = 0;
   #remaining = 0;
 
@@ -138,15 +147,14 @@ export class PublishWriter {
 
   /** Writes the packet that length() measured at `at`; answers where it ends. */
   write(to: Uint8Array, start: number, publication: Publication): number {
+    this.expiryAt = -1;
     to[start] = 0x30 | (this.isDuplicate ? 8 : 0) | (this.qos << 1) | (this.retain ? 1 : 0);
     let at = writeVarint(to, start + 1, this.#remaining);
     const topic = this.isAliasKnown ? 0 : publication.topicEnd - publication.topicStart;
     to[at++] = topic >> 8;
     to[at++] = topic & 255;
     if (topic > 0) at = copyBytes(to, at, publication.topic, publication.topicStart, publication.topicEnd);
-    this.packetIdentifierAt = -1;
     if (this.qos > 0) {
-      this.packetIdentifierAt = at;
       to[at++] = this.packetIdentifier >> 8;
       to[at++] = this.packetIdentifier & 255;
     }
@@ -156,7 +164,6 @@ export class PublishWriter {
 
   #writeProperties(to: Uint8Array, start: number, publication: Publication): number {
     let at = writeVarint(to, start, this.#properties);
-    this.expiryAt = -1;
     if (this.expiryS >= 0) {
       to[at++] = PROPERTY.messageExpiry;
       this.expiryAt = at;

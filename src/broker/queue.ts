@@ -1,16 +1,18 @@
 /**
  * Messages that wait in memory for a session that is not kept: encoded packets in a few large buffers, without an
- * object each. Packet identifier and message expiry are filled in when a packet leaves.
+ * object each. Packet identifier and message expiry are filled in when a packet leaves; where they stand, the packet tells.
  */
 
 import { held } from './held.js';
 
-/** What stands before each packet, so that it can be finished when it leaves. */
+/** A PUBLISH at QoS 1 or 2, and what is needed to finish it when it leaves. */
 export interface Waiting {
   bytes: Uint8Array;
   start: number;
   end: number;
-  packetIdentifierAt: number;
+  topicStart: number;
+  /** Here stands its packet identifier, too. */
+  topicEnd: number;
   /** Where the expiry interval stands; -1: none. */
   expiryAt: number;
   /** Wall time in ms; 0: never. */
@@ -23,14 +25,20 @@ const CHUNK_MIN = 4096;
 /** Chunks that were let go and are used again: a queue that overflows makes and drops them all the time. */
 const SPARE_MAX = 16;
 const spares: Uint8Array[] = [];
-/** Numbers a packet: start, end, identifier place, expiry place, expiry time. */
-const FIELDS = 5;
+
+interface Expiry {
+  readonly start: number;
+  readonly expiryAt: number;
+  readonly expiresAtMs: number;
+}
 
 interface Chunk {
   bytes: Uint8Array;
+  /** Where its oldest packet begins, and where the newest ends. */
+  start: number;
   length: number;
-  fields: number[];
-  next: number;
+  /** Of those of its packets that expire. */
+  expiries: Expiry[] | null;
 }
 
 export class MemoryQueue {
@@ -41,7 +49,8 @@ export class MemoryQueue {
     bytes: new Uint8Array(0),
     start: 0,
     end: 0,
-    packetIdentifierAt: 0,
+    topicStart: 0,
+    topicEnd: 0,
     expiryAt: -1,
     expiresAtMs: 0,
   };
@@ -60,17 +69,18 @@ export class MemoryQueue {
     if (chunk === undefined || chunk.length + length > chunk.bytes.length) {
       const size = Math.max(length, Math.min(CHUNK_BYTES, (chunk?.bytes.length ?? CHUNK_MIN / 2) * 2));
       const spare = size === CHUNK_BYTES ? spares.pop() : undefined;
-      chunk = { bytes: spare ?? Buffer.allocUnsafeSlow(size), length: 0, fields: [], next: 0 };
+      chunk = { bytes: spare ?? Buffer.allocUnsafeSlow(size), start: 0, length: 0, expiries: null };
       held.bytes += size;
       this.#chunks.push(chunk);
     }
     return { bytes: chunk.bytes, start: chunk.length };
   }
 
-  commit(length: number, packetIdentifierAt: number, expiryAt: number, expiresAtMs: number): void {
+  /** The packet is written. Where its expiry interval stands (-1: nowhere), and the wall time in ms (0: never). */
+  commit(length: number, expiryAt: number, expiresAtMs: number): void {
     const chunk = this.#chunks.at(-1);
     if (chunk === undefined) return;
-    chunk.fields.push(chunk.length, chunk.length + length, packetIdentifierAt, expiryAt, expiresAtMs);
+    if (expiresAtMs > 0) (chunk.expiries ??= []).push({ start: chunk.length, expiryAt, expiresAtMs });
     chunk.length += length;
     this.#count++;
     this.#bytes += length;
@@ -80,14 +90,18 @@ export class MemoryQueue {
   peek(): Waiting | null {
     const chunk = this.#chunks[0];
     if (chunk === undefined || this.#count === 0) return null;
-    const { fields, next } = chunk;
+    const { bytes, start } = chunk;
+    const body = bodyStart(bytes, start);
     const head = this.#head;
-    head.bytes = chunk.bytes;
-    head.start = fields[next] ?? 0;
-    head.end = fields[next + 1] ?? 0;
-    head.packetIdentifierAt = fields[next + 2] ?? 0;
-    head.expiryAt = fields[next + 3] ?? 0;
-    head.expiresAtMs = fields[next + 4] ?? 0;
+    head.bytes = bytes;
+    head.start = start;
+    head.end = endOf(bytes, start);
+    head.topicStart = body + 2;
+    head.topicEnd = body + 2 + (((bytes[body] ?? 0) << 8) | (bytes[body + 1] ?? 0));
+    const expiry = chunk.expiries?.[0];
+    const expires = expiry?.start === start;
+    head.expiryAt = expires ? expiry.expiryAt : -1;
+    head.expiresAtMs = expires ? expiry.expiresAtMs : 0;
     return head;
   }
 
@@ -95,16 +109,17 @@ export class MemoryQueue {
   shift(): void {
     const chunk = this.#chunks[0];
     if (chunk === undefined || this.#count === 0) return;
+    const end = endOf(chunk.bytes, chunk.start);
     this.#count--;
-    this.#bytes -= (chunk.fields[chunk.next + 1] ?? 0) - (chunk.fields[chunk.next] ?? 0);
-    chunk.next += FIELDS;
-    if (chunk.next < chunk.fields.length) return;
+    this.#bytes -= end - chunk.start;
+    if (chunk.expiries?.[0]?.start === chunk.start) chunk.expiries.shift();
+    chunk.start = end;
+    if (end < chunk.length) return;
     if (this.#chunks.length > 1 || chunk.bytes.length > CHUNK_MIN) {
       this.#chunks.shift();
       letGo(chunk);
     } else {
-      chunk.fields.length = 0;
-      chunk.next = 0;
+      chunk.start = 0;
       chunk.length = 0;
     }
   }
@@ -114,6 +129,23 @@ export class MemoryQueue {
     this.#chunks = [];
     this.#count = 0;
     this.#bytes = 0;
+  }
+}
+
+/** Where the body of a packet begins. */
+function bodyStart(bytes: Uint8Array, start: number): number {
+  let at = start + 1;
+  while ((bytes[at++] ?? 0) > 127);
+  return at;
+}
+
+/** Where a packet ends. */
+function endOf(bytes: Uint8Array, start: number): number {
+  let length = 0;
+  for (let at = start + 1, shift = 0; ; at++, shift += 7) {
+    const byte = bytes[at] ?? 0;
+    length |= (byte & 127) << shift;
+    if (byte < 128) return at + 1 + length;
   }
 }
 

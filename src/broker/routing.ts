@@ -73,7 +73,9 @@ export class Routing {
       const levelsMax = this.#topicLevelsMax();
       if (levelsMax < end - start && levelCount(bytes, start, end) > levelsMax) return null;
       const own = copyOf(bytes, start, end);
-      route = new Route(decoder.decode(own), own, hash);
+      // What was read lies in a Buffer, which is quicker to make a text of.
+      const topic = Buffer.isBuffer(bytes) ? bytes.toString('utf8', start, end) : decoder.decode(own);
+      route = new Route(topic, own, hash);
       this.#build(route);
       this.#table.put(route);
     } else if (route.epoch !== this.#epoch) this.#build(route);

@@ -79,7 +79,12 @@ const READ_RETRY_MS = 1000;
 const writer = new PublishWriter();
 /** The two records of every delivery: filled in anew each time, for a store copies what it keeps. */
 const sentRecord = { type: 'Sent', session: 0, position: 0, packetIdentifier: 0 } satisfies StoreRecord;
-const completedRecord = { type: 'Completed', session: 0, packetIdentifier: 0 } satisfies StoreRecord;
+const completedRecord = {
+  type: 'Completed',
+  session: 0,
+  packetIdentifier: 0,
+  position: 0,
+} satisfies StoreRecord;
 
 export class Session {
   readonly clientId: string;
@@ -386,7 +391,7 @@ export class Session {
     }
     const place = queue.reserve(length);
     writer.write(place.bytes, place.start, publication);
-    queue.commit(length, writer.packetIdentifierAt, writer.expiryAt, publication.expiresAtMs);
+    queue.commit(length, writer.expiryAt, publication.expiresAtMs);
     link.outbox.touch();
   }
 
@@ -432,7 +437,7 @@ export class Session {
     const queue = this.#queue;
     if (queue === null) return;
     for (let head = queue.peek(); head !== null && this.#hasRoom(link); head = queue.peek()) {
-      const { bytes, start, end, packetIdentifierAt, expiryAt, expiresAtMs } = head;
+      const { bytes, start, end, topicStart, topicEnd, expiryAt, expiresAtMs } = head;
       if (expiresAtMs > 0) {
         const leftMs = expiresAtMs - this.#host.clock.nowMs();
         if (leftMs <= 0) {
@@ -442,24 +447,17 @@ export class Session {
         }
         if (expiryAt >= 0) writeUint32(bytes, expiryAt, Math.ceil(leftMs / 1000));
       }
-      if (!this.#mayRead(bytes, start)) {
+      if (!this.rights.mayReadAt(bytes, topicStart, topicEnd)) {
         queue.shift();
         continue;
       }
       const id = this.inFlight.take(((bytes[start] ?? 0) & 6) === 2 ? AWAITS_PUBACK : AWAITS_PUBREC, 0);
-      bytes[packetIdentifierAt] = id >> 8;
-      bytes[packetIdentifierAt + 1] = id & 255;
+      bytes[topicEnd] = id >> 8;
+      bytes[topicEnd + 1] = id & 255;
       link.outbox.append(bytes, start, end);
       this.#host.counters.publishSent.value++;
       queue.shift();
     }
-  }
-
-  /** Whether the topic of an encoded PUBLISH may still be read. */
-  #mayRead(bytes: Uint8Array, start: number): boolean {
-    let at = start + 1;
-    while ((bytes[at++] ?? 0) > 127);
-    return this.rights.mayReadAt(bytes, at + 2, at + 2 + (((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0)));
   }
 
   #pumpKept(link: Link): void {
@@ -614,7 +612,10 @@ export class Session {
     this.#resent(packetIdentifier);
     this.inFlight.change(packetIdentifier, AWAITS_PUBCOMP);
     this.#shared?.delete(packetIdentifier);
-    if (this.isKept) this.#host.store.append({ type: 'Received', session: this.number, packetIdentifier });
+    if (this.isKept) {
+      const position = this.inFlight.positionOf(packetIdentifier);
+      this.#host.store.append({ type: 'Received', session: this.number, packetIdentifier, position });
+    }
     return 0;
   }
 
@@ -632,13 +633,14 @@ export class Session {
 
   #complete(packetIdentifier: number): void {
     this.#resent(packetIdentifier);
-    this.inFlight.release(packetIdentifier);
-    this.#shared?.delete(packetIdentifier);
     if (this.isKept) {
       completedRecord.session = this.number;
       completedRecord.packetIdentifier = packetIdentifier;
+      completedRecord.position = this.inFlight.positionOf(packetIdentifier);
       this.#host.store.append(completedRecord);
     }
+    this.inFlight.release(packetIdentifier);
+    this.#shared?.delete(packetIdentifier);
     this.link?.outbox.touch();
   }
 }

@@ -20,8 +20,6 @@ import type {
 interface Waiting {
   /** The place of a message is its block, and how to deliver it. */
   readonly queue: Queue;
-  /** Packet identifier -> position, of what was sent. */
-  readonly sent: Map<number, Position>;
   /** Subscription identifiers by position, for those that have any. */
   identifiers: Map<Position, readonly number[]> | null;
 }
@@ -50,7 +48,7 @@ export class MemoryStore implements Store {
   append(record: StoreRecord): void {
     switch (record.type) {
       case 'SessionOpened':
-        this.#sessions.set(record.session, { queue: new Queue(), sent: new Map(), identifiers: null });
+        this.#sessions.set(record.session, { queue: new Queue(), identifiers: null });
         return;
       case 'SessionEnded':
         this.#end(record.session);
@@ -58,13 +56,8 @@ export class MemoryStore implements Store {
       case 'Published':
         if (record.receivers.length > 0) this.#publish(record.position, record.message, record.receivers);
         return;
-      case 'Sent':
-        this.#sessions.get(record.session)?.sent.set(record.packetIdentifier, record.position);
-        return;
       case 'Received':
       case 'Completed':
-        this.#done(record.session, record.packetIdentifier);
-        return;
       case 'Dropped':
         this.#drop(this.#sessions.get(record.session), record.position);
         return;
@@ -73,6 +66,7 @@ export class MemoryStore implements Store {
       case 'Unsubscribed':
       case 'RetainedCleared':
       case 'Released':
+      case 'Sent':
       case 'WillPending':
       case 'WillCleared':
         // The broker itself holds these; nothing of them is asked for again before a restart, which forgets all.
@@ -197,14 +191,7 @@ export class MemoryStore implements Store {
     };
   }
 
-  #done(session: SessionNumber, packetIdentifier: number): void {
-    const waiting = this.#sessions.get(session);
-    const position = waiting?.sent.get(packetIdentifier);
-    if (waiting === undefined || position === undefined) return;
-    waiting.sent.delete(packetIdentifier);
-    this.#drop(waiting, position);
-  }
-
+  /** Of what was received and then completed the second finds nothing. */
   #drop(waiting: Waiting | undefined, position: Position): void {
     const entry = waiting?.queue.remove(position);
     if (entry === undefined || entry === null) return;

@@ -406,9 +406,9 @@ function decodeOther(type: number, reader: Reader): OtherRecord | null {
     case RECORD_TYPE.Sent:
       return { type: 'Sent', session, position: reader.number(), packetIdentifier: reader.number() };
     case RECORD_TYPE.Received:
-      return { type: 'Received', session, packetIdentifier: reader.number() };
+      return { type: 'Received', session, packetIdentifier: reader.number(), position: 0 };
     case RECORD_TYPE.Completed:
-      return { type: 'Completed', session, packetIdentifier: reader.number() };
+      return { type: 'Completed', session, packetIdentifier: reader.number(), position: 0 };
     case RECORD_TYPE.Dropped:
       return { type: 'Dropped', session, position: reader.number() };
     case RECORD_TYPE.WillPending: {

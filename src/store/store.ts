@@ -87,10 +87,10 @@ export type StoreRecord =
   | { type: 'Released'; session: SessionNumber; packetIdentifier: number }
   /** A queued message got a packet identifier towards its receiver. */
   | { type: 'Sent'; session: SessionNumber; position: Position; packetIdentifier: number }
-  /** PUBREC came from the receiver: from now on only PUBREL is sent again. */
-  | { type: 'Received'; session: SessionNumber; packetIdentifier: number }
-  /** PUBACK or PUBCOMP came, or the message was given up after it was sent. */
-  | { type: 'Completed'; session: SessionNumber; packetIdentifier: number }
+  /** PUBREC came from the receiver: from now on only PUBREL is sent again. A log, which knows the position, reads 0. */
+  | { type: 'Received'; session: SessionNumber; packetIdentifier: number; position: Position }
+  /** PUBACK or PUBCOMP came, or the message was given up after it was sent. A log reads 0 here, too. */
+  | { type: 'Completed'; session: SessionNumber; packetIdentifier: number; position: Position }
   /** A queued message left the queue unsent: overflow, expiry, access. */
   | { type: 'Dropped'; session: SessionNumber; position: Position }
   | {

@@ -118,7 +118,7 @@ test('a full disk stops promises, keeps serving, and is left by itself when ther
   // The subscriber fetches its queue: that alone makes room.
   for (const position of await queueOf(store, 1)) {
     store.append({ type: 'Sent', session: 1, position, packetIdentifier: 1 });
-    store.append({ type: 'Completed', session: 1, packetIdentifier: 1 });
+    store.append({ type: 'Completed', session: 1, packetIdentifier: 1, position: 0 });
   }
   await store.commit();
   await until('the store to take messages again', () => store.isHealthy);
@@ -196,7 +196,7 @@ test('messages that come and go for long do not grow the store, and long-lived o
     if (isKept) kept.push(position);
     store.append(published(position, isKept ? [1, 2] : [1], KB));
     store.append({ type: 'Sent', session: 1, position, packetIdentifier: 1 });
-    store.append({ type: 'Completed', session: 1, packetIdentifier: 1 });
+    store.append({ type: 'Completed', session: 1, packetIdentifier: 1, position: 0 });
     if (position % 20 === 0) {
       await store.commit();
       largest = Math.max(largest, disk.usedBytes);
@@ -269,7 +269,7 @@ test('a segment stays until what let go of its messages is on the disk', async (
     if (position % 250 === 0) kept.push(position);
     store.append(published(position, position % 250 === 0 ? [1, 2] : [1], KB.subarray(0, 300)));
     store.append({ type: 'Sent', session: 1, position, packetIdentifier: 1 });
-    store.append({ type: 'Completed', session: 1, packetIdentifier: 1 });
+    store.append({ type: 'Completed', session: 1, packetIdentifier: 1, position: 0 });
     if (position % 20 === 0) await store.commit();
   }
   for (const position of kept) store.append({ type: 'Dropped', session: 2, position });

@@ -122,10 +122,10 @@ export class StoreLoad {
     session.queue = session.queue.filter((waiting) => waiting !== position);
     if (position !== 0 && this.#below(3) === 0) {
       session.inFlight.set(packetIdentifier, 0);
-      return { type: 'Received', session: session.number, packetIdentifier };
+      return { type: 'Received', session: session.number, packetIdentifier, position: 0 };
     }
     session.inFlight.delete(packetIdentifier);
-    return { type: 'Completed', session: session.number, packetIdentifier };
+    return { type: 'Completed', session: session.number, packetIdentifier, position: 0 };
   }
 
   #drop(session: LoadSession): StoreRecord | null {
