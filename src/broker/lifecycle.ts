@@ -58,12 +58,11 @@ export class Lifecycle {
 
   // ---------------------------------------------------------------- subscriptions
 
-  /** Answers whether it is a new one. */
-  subscribe(session: Session, text: string, entry: Entry<Session>): boolean {
-    const isNew = this.#parts.subscriptions.add(entry, session.subscriptions?.get(text) ?? null);
+  /** `known` is the one of the session that it replaces, if there is one. */
+  subscribe(session: Session, text: string, entry: Entry<Session>, known?: Entry<Session>): void {
+    this.#parts.subscriptions.add(entry, known ?? null);
     (session.subscriptions ??= new Map()).set(text, entry);
     this.#parts.routing.changed();
-    return isNew;
   }
 
   /** Answers whether the subscription was there. */

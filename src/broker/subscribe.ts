@@ -27,10 +27,11 @@ export function receiveSubscribe(
   if (session === null) return false;
   const request = decodeSubscribe(bytes, body, end, version);
   if (typeof request === 'number') return fail(client, request, 'SUBSCRIBE is not right');
+  const { filters, identifier, packetIdentifier } = request;
   const parsed: ParsedFilter[] = [];
-  for (const { text, options } of request.filters) {
+  for (const { text, options } of filters) {
     const filter = parseFilter(text);
-    if (filter === null || levelsOf(filter.filter) > core.limits.maxTopicLevels) {
+    if (filter === null || isDeeper(filter.filter, core.limits.maxTopicLevels)) {
       return fail(client, MALFORMED, 'a topic filter of SUBSCRIBE is not valid');
     }
     if (filter.share !== '' && (options & 4) !== 0) {
@@ -38,25 +39,26 @@ export function receiveSubscribe(
     }
     parsed.push(filter);
   }
-  const codes = request.filters.map(({ text, options }, index) => {
-    const filter = parsed[index];
-    return filter === undefined
-      ? FAILURE
-      : subscribeOne(core, session, text, filter, options, request.identifier);
-  });
-  const granted = version === 5 ? codes : codes.map((code) => Math.min(code, FAILURE));
-  answer(
-    client,
-    session,
-    granted.some((code) => code < FAILURE),
-    (isKept) =>
-      encodeSuback(
-        version,
-        request.packetIdentifier,
-        isKept ? granted : granted.map(() => (version === 5 ? QUOTA_EXCEEDED : FAILURE)),
-      ),
-  );
+  // In plain loops: devices come back by the thousand, each with a SUBSCRIBE a topic.
+  const codes: number[] = [];
+  let isGranted = false;
+  for (let i = 0; i < parsed.length; i++) {
+    const { text, options } = filters[i] as (typeof filters)[number]; // one was parsed from each
+    const code = subscribeOne(core, session, text, parsed[i] as ParsedFilter, options, identifier);
+    if (code < FAILURE) isGranted = true;
+    codes.push(version === 5 || code < FAILURE ? code : FAILURE);
+  }
+  if (session.isKept && isGranted) awaitSuback(client, version, packetIdentifier, codes);
+  else client.send(encodeSuback(version, packetIdentifier, codes));
   return true;
+}
+
+/** What it promises is kept first. */
+function awaitSuback(client: Client, version: 4 | 5, packetIdentifier: number, codes: number[]): void {
+  const refused = version === 5 ? QUOTA_EXCEEDED : FAILURE;
+  client.awaitCommit((isKept) =>
+    client.send(encodeSuback(version, packetIdentifier, isKept ? codes : codes.map(() => refused))),
+  );
 }
 
 function subscribeOne(
@@ -74,7 +76,7 @@ function subscribeOne(
     return QUOTA_EXCEEDED;
   if (session.isKept && !core.store.isHealthy) return QUOTA_EXCEEDED;
   const entry = entryOf(session, parsed, options, identifier);
-  core.lifecycle.subscribe(session, text, entry);
+  core.lifecycle.subscribe(session, text, entry, known);
   if (session.isKept) {
     core.store.append({ type: 'Subscribed', session: session.number, filter: text, options, identifier });
   }
@@ -105,33 +107,27 @@ export function receiveUnsubscribe(
     if (session.isKept) core.store.append({ type: 'Unsubscribed', session: session.number, filter });
     return 0;
   });
-  answer(client, session, codes.includes(0), (isKept) =>
-    encodeUnsuback(version, request.packetIdentifier, isKept ? codes : codes.map(() => FAILURE)),
-  );
+  const { packetIdentifier } = request;
+  if (session.isKept && codes.includes(0)) {
+    client.awaitCommit((isKept) =>
+      client.send(encodeUnsuback(version, packetIdentifier, isKept ? codes : codes.map(() => FAILURE))),
+    );
+  } else client.send(encodeUnsuback(version, packetIdentifier, codes));
   return true;
-}
-
-/** Sends an answer, after the commit when it promises something that is kept. */
-function answer(
-  client: Client,
-  session: Session,
-  isChange: boolean,
-  encode: (isKept: boolean) => Uint8Array,
-): void {
-  if (session.isKept && isChange) client.awaitCommit((isKept) => client.send(encode(isKept)));
-  else client.send(encode(true));
 }
 
 /** Each level costs memory, which a filter of tens of thousands has for a few bytes: all of them are bounded together. */
 function isTooDeep(session: Session, filter: string): boolean {
-  const levels = levelsOf(filter);
-  if (levels <= DEEP) return false;
-  let sum = levels;
+  if (!isDeeper(filter, DEEP)) return false;
+  let sum = levelsOf(filter);
   for (const { filter: other } of session.subscriptions?.values() ?? []) {
-    const more = levelsOf(other);
-    if (more > DEEP) sum += more;
+    if (isDeeper(other, DEEP)) sum += levelsOf(other);
   }
   return sum > DEEP_LEVELS_MAX;
+}
+
+function isDeeper(filter: string, levels: number): boolean {
+  return filter.length >= levels && levelsOf(filter) > levels;
 }
 
 function levelsOf(filter: string): number {
