@@ -12,14 +12,14 @@ import { asked } from './options.mjs';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
 /** Threads and processes of their own need files of their own. */
-export const ENTRIES = ['main.ts', 'poller/worker.ts', 'config/worker.ts', 'simulator/process.ts'];
+const ENTRIES = ['main.ts', 'poller/worker.ts', 'config/worker.ts', 'simulator/process.ts'];
 
 /** For packages that still ask for modules by require(). */
-export const BANNER =
+const BANNER =
   "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);";
 
 /** modbus-serial asks for serialport, which must not be loaded in a worker; ports are ours, so it gets nothing. */
-export const withoutSerialport = {
+const withoutSerialport = {
   name: 'modbus-serial-without-serialport',
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^serialport$/ }, ({ importer }) =>
@@ -33,7 +33,7 @@ export const withoutSerialport = {
 };
 
 /** bl, which mqtt-packet reads with, brings Node's streams along a second time: 118 KB of source in every gateway. */
-export const withNodesStreams = {
+const withNodesStreams = {
   name: 'bl-with-nodes-streams',
   setup({ onResolve }) {
     onResolve({ filter: /^readable-stream$/ }, ({ importer }) =>
@@ -44,11 +44,19 @@ export const withNodesStreams = {
 
 export async function buildDist() {
   rmSync(join(root, 'dist'), { recursive: true, force: true });
+  await buildProgram('dist', { external: ['serialport', '@lydell/node-pty', 'nats'] });
+  await buildPage(root);
+  const main = join(root, 'dist/main.js');
+  if (existsSync(main)) chmodSync(main, 0o755);
+}
+
+/** The program in a folder: what is seldom needed is a file of its own, which costs nothing until it is loaded. */
+export async function buildProgram(outdir, { external, plugins = [], banner = '', legalComments = 'none' }) {
   await build({
     absWorkingDir: root,
-    entryPoints: ENTRIES.map((entry) => `src/${entry}`).filter((entry) => existsSync(join(root, entry))),
+    entryPoints: ENTRIES.map((entry) => `src/${entry}`),
     outbase: 'src',
-    outdir: 'dist',
+    outdir,
     bundle: true,
     splitting: true,
     platform: 'node',
@@ -56,16 +64,13 @@ export async function buildDist() {
     format: 'esm',
     minifyWhitespace: true,
     minifySyntax: true,
-    legalComments: 'none',
+    legalComments,
     chunkNames: 'chunk-[hash]',
-    external: ['serialport', '@lydell/node-pty', 'nats'],
-    plugins: [withoutSerialport, withNodesStreams],
-    banner: { js: BANNER },
+    external,
+    plugins: [withoutSerialport, withNodesStreams, ...plugins],
+    banner: { js: `${BANNER} ${banner}` },
     logLevel: 'warning',
   });
-  await buildPage(root);
-  const main = join(root, 'dist/main.js');
-  if (existsSync(main)) chmodSync(main, 0o755);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -1,7 +1,7 @@
 /**
  * Where the program's own files are, whether it runs bundled (dist/) or compiled for tests (build/src/): both keep
- * this file, or the chunk it was bundled into, at the root of the tree that holds the worker entries. The bundle that
- * is one file holds every entry, and is told which one to be. And how threads and processes of them are started.
+ * this file, or the chunk it was bundled into, at the root of the tree that holds the worker entries. And how threads and
+ * processes of them are started.
  */
 import { fork, type ChildProcess, type ForkOptions } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -11,13 +11,9 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { Worker, type WorkerOptions } from 'node:worker_threads';
 
-/** Set by scripts/bundle.mjs, and nowhere else. */
-declare const IS_ONE_FILE: boolean | undefined;
-
 /** The entry file of a worker thread or process, such as "poller/worker.js". */
 export function entryUrl(path: string): URL {
-  const isOneFile = typeof IS_ONE_FILE !== 'undefined' && IS_ONE_FILE;
-  return new URL(isOneFile ? `?entry=${path}` : `./${path}`, import.meta.url);
+  return new URL(`./${path}`, import.meta.url);
 }
 
 /**
@@ -56,20 +52,14 @@ export function keepOldGeneration(): void {
 
 /** A worker thread; every one is started here. */
 export function startThread(entry: URL, options: WorkerOptions): Worker {
-  const worker = new Worker(entry, { ...options, env: environmentOf(entry) });
+  const worker = new Worker(entry, options);
   worker.once('online', keepYoungGeneration);
   return worker;
 }
 
 /** A process of its own; every one of our own program is started here. */
 export function startProcess(entry: URL, options: ForkOptions): ChildProcess {
-  return fork(fileURLToPath(entry), [], { ...options, env: environmentOf(entry) });
-}
-
-/** Neither threads nor processes see the query of their file's URL, so its word goes with the environment. */
-function environmentOf(entry: URL): NodeJS.ProcessEnv {
-  const name = entry.searchParams.get('entry');
-  return name === null ? process.env : { ...process.env, HOLDFAST_ENTRY: name };
+  return fork(fileURLToPath(entry), [], options);
 }
 
 /** The folder that holds package.json, devices/ and config/. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -74,6 +74,15 @@ devices: { meter: { bus: line, unit_id: 7, tags: { level: { holding: 0, scale: 0
   const ended = new Promise<number | null>((resolve) => service?.once('exit', resolve));
   service.kill('SIGTERM');
   assert.equal(await within('the stop', ended), 0);
+});
+
+test('the program is many files, so that a gateway holds in memory what it uses and not all there is', () => {
+  const program = join(root, 'usr/lib/holdfast/dist');
+  const sizes = readdirSync(program, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.js') && !name.startsWith('page/'))
+    .map((name) => statSync(join(program, name)).size);
+  assert.ok(sizes.length > 20, `${sizes.length} files`);
+  assert.ok(Math.max(...sizes) < 800_000, `one has ${Math.max(...sizes)} bytes`);
 });
 
 test('its unit is one that systemd takes, and leaves the service little to do harm with', () => {
