@@ -181,9 +181,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
 
   #afterRead(bytes: number): void {
     // While a CONNECT waits for a password check or the store, what follows waits with the sender.
-    if (this.#framer.isStopped) this.pause();
-    else if (this.#hasUnsent(this.#core.readStopBytes)) this.pause();
-    else if (this.#waitsForDisk) this.pause();
+    if (this.#isHeldBack) this.pause();
     else if (this.#core.turns.isTurnOver) this.#waitForTurn();
     const rates = this.#rates;
     if (rates === null || this.#state !== 'open') return;
@@ -201,6 +199,14 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   #waitForTurn(): void {
     this.#transport.pause();
     this.#core.turns.afterTurn(() => this.#readOn());
+  }
+
+  /** What is left of a read waits, too, when what came of it so far has taken this turn's time. */
+  #goesOn(): boolean {
+    const { turns } = this.#core;
+    if (!turns.isTurnOverAmid) return true;
+    turns.afterTurn(() => this.#goOn());
+    return false;
   }
 
   /** Reads again, unless there is another reason not to. */
@@ -228,11 +234,15 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   /** The kernel took everything that was pending. */
   drained(): void {
     if (this.#state === 'closed') return;
-    if (this.#isPaused && !this.#hasUnsent(this.#core.readStopBytes) && !this.#waitsForDisk) {
+    if (this.#isPaused && !this.#isHeldBack) {
       this.#isPaused = false;
       this.#readOn();
     }
     this.outbox.touch();
+  }
+
+  get #isHeldBack(): boolean {
+    return this.#framer.isStopped || this.#hasUnsent(this.#core.readStopBytes) || this.#waitsForDisk;
   }
 
   becameDirty(outbox: Outbox): void {
@@ -255,7 +265,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     this.#core.counters.packetsReceived.value++;
     if (type === 3) {
       this.#rates?.countMessage();
-      return this.#host.publishing.receive(this, bytes, start, body, end);
+      return this.#host.publishing.receive(this, bytes, start, body, end) && this.#goesOn();
     }
     // Runs are handed on before anything else happens, in the order of the packets.
     this.#host.publishing.flush();
@@ -355,10 +365,11 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     if (this.#framer.isStopped) this.#goOn();
   }
 
-  /** Reads what came behind a CONNECT that had to wait. */
+  /** Reads what came behind a packet that had to wait. */
   #goOn(): void {
     setImmediate(() => {
       if (this.#state === 'closed') return;
+      this.#core.turns.beginReading();
       try {
         const refused = this.#framer.resume();
         this.#host.publishing.flush();

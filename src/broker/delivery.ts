@@ -92,6 +92,7 @@ export class Delivery {
   #handOut(incoming: Incoming, route: Route, isUnkept: boolean): number {
     const { qos, from } = incoming;
     const { receivers, groups } = route;
+    this.#turns.handedOut(receivers.length + groups.length);
     let count = 0;
     incoming.position = 0;
     for (let i = 0; i < receivers.length; i++) {

@@ -133,6 +133,7 @@ export class Publishing {
     run.client = null;
     run.route = null;
     run.receivers = NOBODY;
+    this.#core.turns.handedOut(receivers.length);
     let sharedAt = -1;
     let other: Translated | null = null;
     for (let i = 0; i < receivers.length; i++) {

@@ -14,6 +14,8 @@ import type { Link, Session } from './session.js';
 const BACKLOG_BYTES = 4 * 1024 * 1024;
 /** When reading has taken so long, those who send more wait for the next turn, and others have theirs. */
 const TURN_MS = 5;
+/** After so many deliveries the time is looked at amid what one read has brought. */
+const DELIVERIES_MAX = 256;
 
 export class Turns implements CommitTurns {
   readonly arena = new Arena();
@@ -31,6 +33,8 @@ export class Turns implements CommitTurns {
   /** When the first bytes of this turn came. */
   #readingSinceMs: number | null = null;
   readonly #afterTurn: (() => void)[] = [];
+  /** Since the time was last looked at. */
+  #deliveryCount = 0;
 
   constructor(store: Store, log: Log, clock: Clock) {
     this.#store = store;
@@ -60,6 +64,18 @@ export class Turns implements CommitTurns {
   /** This turn has had its time: who sends more is read from again at the next. */
   get isTurnOver(): boolean {
     return this.#readingSinceMs !== null && this.#clock.monotonicMs() - this.#readingSinceMs > TURN_MS;
+  }
+
+  /** A publication was handed out to so many. */
+  handedOut(count: number): void {
+    this.#deliveryCount += count;
+  }
+
+  /** The same amid what one read has brought: a few bytes may go to thousands, and a read holds a thousand such. */
+  get isTurnOverAmid(): boolean {
+    if (this.#deliveryCount < DELIVERIES_MAX) return false;
+    this.#deliveryCount = 0;
+    return this.isTurnOver;
   }
 
   /** Goes on when this turn's output is written. */

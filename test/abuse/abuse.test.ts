@@ -16,7 +16,7 @@ import { packageFolder } from '../../src/entry.js';
 import { Daemon } from '../support/daemon.js';
 import { until } from '../support/wait.js';
 import { ATTACKS, type Attack, type Target } from './attacks.js';
-import { MALLORY, Mob, POLL_MS } from './mob.js';
+import { MALLORY, Mob, ORDERED, POLL_MS, POLLED } from './mob.js';
 import type { Answer, Figures, Order } from './neighbours.js';
 
 const IS_LONG = process.env['HOLDFAST_LONG'] === '1';
@@ -58,7 +58,7 @@ broker:
 web: { host: 127.0.0.1, port: 0 }
 buses: { plc: { protocol: tcp, host: 127.0.0.1, port: ${devicePort} } }
 devices:
-  dut: { bus: plc, unit_id: 1, rate: ${POLL_MS}ms, tags: { t0: { holding: 0, write: true } } }
+  dut: { bus: plc, unit_id: 1, rate: ${POLL_MS}ms, tags: { t0: { holding: ${POLLED} }, w: { holding: ${ORDERED}, rate: once, write: true } } }
 `;
 
 class Neighbours {

@@ -300,7 +300,7 @@ async function hostileCommands(mob: Mob, { mqtt }: Target): Promise<void> {
     '\u0000\u001b[31m\n{"level":"error"}',
   ];
   const topics = [
-    'holdfast/gw/set/dut/t0',
+    'holdfast/gw/set/dut/w',
     'holdfast/gw/set/__proto__/constructor',
     'holdfast/gw/req/status',
     'holdfast/gw/get/dut/../../t0',

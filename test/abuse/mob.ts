@@ -9,6 +9,10 @@ export const MALLORY = { username: 'mallory', password: 'moonlight' } as const;
 /** Period of the device that is polled beside it all. */
 export const POLL_MS = 50;
 
+/** Where the register lies that is polled, and the one that commands are for. */
+export const POLLED = 0;
+export const ORDERED = 1000;
+
 /** Resolves at the first of these events, and listens for none of them afterwards; who is gone is not waited for. */
 export function first(socket: Socket, ...events: ('connect' | 'data' | 'drain' | 'close')[]): Promise<void> {
   if (socket.closed) return Promise.resolve();

@@ -8,14 +8,15 @@ import { Wheel } from '../../src/broker/keepalive.js';
 import { DEFAULT_LIMITS } from '../../src/broker/limits.js';
 import { Publishing } from '../../src/broker/publish.js';
 import { Users } from '../../src/broker/users.js';
+import type { Clock } from '../../src/clock.js';
 import { silentLog } from '../../src/log.js';
 import { Metrics } from '../../src/metrics.js';
 import { MemoryStore } from '../../src/store/memory.js';
 import { ManualClock } from '../support/clock.js';
 import * as wire from '../support/wire.js';
 
-test('one who sends without end leaves the turn to others', async () => {
-  const clock = new ManualClock();
+/** Connections named so, none of them a client yet, and what they tell their transports. */
+function connected(clock: Clock, ...names: string[]) {
   const core = new Core({
     clock,
     log: silentLog,
@@ -35,7 +36,7 @@ test('one who sends without end leaves the turn to others', async () => {
   };
   const peer = { host: '::1', address: '::1:1', certificateName: null, policy: { isAnonymousAllowed: true }, listener: '' }; // prettier-ignore
   const said: string[] = [];
-  const connections = ['loud', 'quiet'].map(
+  const connections = names.map(
     (name) =>
       new Connection(
         host,
@@ -50,8 +51,15 @@ test('one who sends without end leaves the turn to others', async () => {
         peer,
       ),
   );
+  return { core, connections, said };
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+test('one who sends without end leaves the turn to others', async () => {
+  const clock = new ManualClock();
+  const { connections, said } = connected(clock, 'loud', 'quiet');
   const [loud, quiet] = connections;
-  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
   connections.forEach((connection, index) => {
     const connect = wire.connect({ version: 4, clientId: `c${index}` });
     connection.receive(connect, 0, connect.length);
@@ -71,4 +79,43 @@ test('one who sends without end leaves the turn to others', async () => {
   quiet?.receive(ping, 0, ping.length);
   await turn();
   assert.equal(said.length, 2, 'the next turn has its own time');
+});
+
+/** Every look at it takes four milliseconds. */
+class BusyClock extends ManualClock {
+  override monotonicMs(): number {
+    this.advance(4);
+    return super.monotonicMs();
+  }
+}
+
+test('a few bytes that go to thousands leave the turn to others as soon as they have had their time', async () => {
+  const { core, connections, said } = connected(new BusyClock(), 'loud');
+  const [loud] = connections;
+  const send = (bytes: Buffer): void => loud?.receive(bytes, 0, bytes.length);
+  send(wire.connect({ version: 5, clientId: 'c' }));
+  await turn();
+  const filters = Array.from({ length: 300 }, (_, index): [string, number] => [`$share/g${index}/t`, 0]);
+  send(wire.subscribe(5, 1, filters));
+  await turn();
+  said.length = 0;
+
+  const { publishReceived } = core.counters;
+  const publishes = 20;
+  send(
+    Buffer.concat(
+      Array.from({ length: publishes }, () => wire.publish(5, { topic: 't', payload: 'x', qos: 0 })),
+    ),
+  );
+  assert.ok(
+    publishReceived.value > 0 && publishReceived.value < publishes / 2,
+    `${publishReceived.value} at once`,
+  );
+  assert.deepEqual(said, ['loud pauses']);
+  // What comes before a socket has stopped waits behind it.
+  send(wire.PINGREQ);
+  const isDone = (): boolean => publishReceived.value === publishes && said.at(-1) === 'loud goes on';
+  for (let at = 0; at < 200 && !isDone(); at++) await turn();
+  assert.equal(publishReceived.value, publishes);
+  assert.equal(said.at(-1), 'loud goes on');
 });

@@ -30,12 +30,7 @@ export const REMOVALS: readonly Removal[] = [
   without('R4b', 'broker/subscribe', 'return sum > DEEP_LEVELS_MAX;', 'return false;'),
   without('R5', 'broker/publish', '(session.incoming?.size ?? 0) + client.unfinishedCount >=', '0 >'),
   without('R6', 'broker/connection', 'return this.#hasUnsent(this.#core.outboxBytes);', 'return false;'),
-  without(
-    'R7',
-    'broker/connection',
-    'else if (this.#hasUnsent(this.#core.readStopBytes))',
-    'else if (false)',
-  ),
+  without('R7', 'broker/connection', 'this.#hasUnsent(this.#core.readStopBytes)', 'false'),
   without('R8', 'broker/subscribe', '>= core.limits.maxSubscriptionsPerClient;', '< 0;'),
   without(
     'R8',
@@ -51,6 +46,7 @@ export const REMOVALS: readonly Removal[] = [
   without('R9d', 'broker/connections', 'this.#arrivals.add(address);', 'return;'),
   without('R6b', 'broker/core', 'this.isShort || held.bytes >', 'this.isShort || Infinity <'),
   without('R6c', 'broker/turns', '- this.#readingSinceMs > TURN_MS', '- this.#readingSinceMs < 0'),
+  without('R6d', 'broker/connection', 'if (!turns.isTurnOverAmid)', 'if (true)'),
   without('R17b', 'broker/websocket', 'maxFragments: FRAGMENTS_MAX', 'maxFragments: 0'),
   without(
     'R24b',
