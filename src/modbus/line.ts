@@ -167,20 +167,11 @@ export class Line implements Transport {
     this.#append(bytes, firstAtMs);
     if (this.#current === null) {
       this.#scanForLate(lastAtMs);
-      this.#awaitRest(lastAtMs);
       return;
     }
     if (this.#takeEcho()) return;
     this.#scan(this.#current, lastAtMs);
     if (this.#current !== null) this.#watch();
-  }
-
-  /** What nobody asked for and is no whole frame yet goes on, perhaps: an adapter may hold back its last bytes. */
-  #awaitRest(atMs: number): void {
-    if (this.#framing.find(this.#buffer, 0, this.#length, null) > 0) return;
-    const { silenceMs, characterMs } = this.#settings;
-    const restMs = atMs + silenceMs + ADAPTER_BYTES * characterMs;
-    this.#reservedUntilMs = Math.max(this.#reservedUntilMs, restMs);
   }
 
   #append(bytes: Uint8Array, firstAtMs: number): void {

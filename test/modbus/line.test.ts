@@ -355,17 +355,6 @@ test('after a unit that answers twice the line is left alone until a second answ
   assert.ok(pauseAfter(2) < usualMs + 1);
 });
 
-test('after the beginning of a frame that nobody asked for the line is left alone until its rest would have been heard of', () => {
-  const rig = new Rig(20);
-  const sentAfter = (bytes: Uint8Array): number => {
-    const { atMs } = rig.read(1, 0, 20);
-    rig.line.received(bytes, atMs, atMs);
-    return rig.read(2, 0, 20).sentAtMs - atMs;
-  };
-  const begun = Uint8Array.of(1, 3, 40, 0, 1, 0, 2);
-  assert.ok(sentAfter(begun) >= 1.75 + 20 * CHARACTER_MS - 1e-6);
-});
-
 test('a pseudo-terminal without a line behind it, on which answers come at once and are the same again and again, costs next to no time-outs', () => {
   for (const [delays, most] of [
     [() => 0.2, 0],
