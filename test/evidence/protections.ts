@@ -86,7 +86,7 @@ export const REMOVALS: readonly Removal[] = [
     '!session.rights.mayReadAt(message.topic, message.topicStart, message.topicEnd)',
     'false',
   ),
-  without('R12b', 'broker/session', '!this.#mayRead(bytes, start)', 'false'),
+  without('R12b', 'broker/session', '!this.rights.mayReadAt(bytes, topicStart, topicEnd)', 'false'),
   without(
     'R12b',
     'broker/session',
