@@ -79,7 +79,7 @@ async function withBroker(broker, { nice }, use) {
     await Promise.race([gone, sleep(3000)]);
     child.kill('SIGKILL');
     await gone;
-    rmSync(cwd, { recursive: true, force: true });
+    for (const folder of [cwd, broker.kept ?? cwd]) rmSync(folder, { recursive: true, force: true });
   }
 }
 

@@ -47,6 +47,7 @@ devices:
 const TRACED = ['node', '--trace-gc', join(root, 'dist/main.js')];
 const here = dirname(fileURLToPath(import.meta.url));
 const rounds = Number(options.rounds ?? (options.quick ? 1 : 5));
+const duration = options.duration ?? (options.quick ? '1' : '3');
 const runs = options.report === undefined ? await measure() : readRuns(options.report);
 if (options.out !== undefined)
   writeFileSync(options.out, runs.map((one) => `${JSON.stringify(one)}\n`).join(''));
@@ -74,7 +75,7 @@ async function measure() {
   const chosen = options.scenarios === undefined ? undefined : new RegExp(options.scenarios);
   return compare(await brokersIn(folder), {
     rounds,
-    duration: options.duration ?? (options.quick ? '1' : '3'),
+    duration,
     warmup: options.warmup ?? (options.quick ? '0.5' : '1'),
     nice: options.nice,
     mqload,
@@ -101,14 +102,19 @@ async function brokersIn(folder) {
     const config = file(`${name}.yaml`, configOf(port, store, more));
     return { port, argv: [...program, 'run', '--config', config] };
   };
+  /** What it keeps is removed after each run, or the next would begin with it. */
+  const keeping = async (name, more) => {
+    const kept = join(folder, `${name}-data`);
+    return { ...(await holdfast(name, `{ path: ${JSON.stringify(kept)}, sync: commit }`, more)), kept };
+  };
   const aedes = await freePort();
   return {
     mosquitto: await mosquitto('mosquitto'),
     'mosquitto-nodelay': await mosquitto('nodelay', 'set_tcp_nodelay true\n'),
     holdfast: await holdfast('memory', 'memory'),
-    'holdfast-commit': await holdfast('commit', '{ path: data, sync: commit }'),
+    'holdfast-commit': await keeping('commit'),
     'holdfast-gc': { ...(await holdfast('gc', 'memory', '', TRACED)), isTraced: true },
-    'holdfast-gateway': await holdfast('gateway', '{ path: data, sync: commit }', GATEWAY),
+    'holdfast-gateway': await keeping('gateway', GATEWAY),
     aedes: { port: aedes, argv: ['node', join(here, 'aedes.mjs'), String(aedes)] },
   };
 }
@@ -133,7 +139,7 @@ function writePage() {
   const [from, to] = [page.indexOf(begin), page.indexOf(end)];
   if (from < 0 || to < from) fail(`${path} has no place for figures: ${begin} ... ${end}`);
   const version = spawnSync('mosquitto', ['-h'], { encoding: 'utf8' }).stdout.match(/version (\S+)/)?.[1];
-  const machine = `${new Date().toISOString().slice(0, 10)}, ${rounds} rounds, ${cpus().length} x ${cpus()[0]?.model.trim()}, Linux ${release()}, Node ${process.versions.node}, mosquitto ${version}.`;
+  const machine = `${new Date().toISOString().slice(0, 10)}, ${rounds} rounds of ${duration} s, ${cpus().length} x ${cpus()[0]?.model.trim()}, Linux ${release()}, Node ${process.versions.node}, mosquitto ${version}.`;
   writeFileSync(path, `${page.slice(0, from + begin.length)}\n\n${machine}\n\n${targetTable(runs)}\n\n### All figures\n\n${detailTable(runs)}\n\n${page.slice(to)}`); // prettier-ignore
 }
 
