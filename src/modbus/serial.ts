@@ -2,6 +2,7 @@
  * Main thread only: opens serial ports and moves their bytes to the worker that owns the line, and back. It knows no
  * protocol. serialport is loaded with the first port; read in a worker it would take the process down.
  */
+import { access } from 'node:fs';
 import type { MessagePort } from 'node:worker_threads';
 import type { SerialPort as Port } from 'serialport';
 import { sharedMs } from '../clock.js';
@@ -10,6 +11,9 @@ import type { SerialOrder, SerialReport, SerialSettings } from './bridge.js';
 
 /** Fewer bytes than the worker awaits are handed over after this, so that a byte at a time costs no message each. */
 const GATHER_MS = 4;
+
+/** A port whose hang-up was not heard of is missed by its name, looked for this often. */
+const PRESENCE_MS = 1000;
 
 /** No opening has this number. */
 const NONE = 0;
@@ -39,6 +43,7 @@ class SerialServer {
   #firstAtMs = 0;
   #lastAtMs = 0;
   #timer: NodeJS.Timeout | null = null;
+  #presence: NodeJS.Timeout | null = null;
 
   constructor(port: MessagePort, maySend: () => boolean) {
     this.#port = port;
@@ -111,8 +116,16 @@ class SerialServer {
     }
     // Adapters that cannot (pseudo-terminals too) are as quick as they are.
     device.set(LOW_LATENCY, () => {});
+    this.#presence = setInterval(() => this.#look(device), PRESENCE_MS).unref();
     device.flush(() => {
       if (this.#device === device) this.#report({ kind: 'opened', opening });
+    });
+  }
+
+  /** An adapter that is pulled out takes its name along. */
+  #look(device: Port): void {
+    access(device.path, (error) => {
+      if (error !== null && this.#device === device) this.#close(`${device.path} is gone`);
     });
   }
 
@@ -161,6 +174,8 @@ class SerialServer {
   #release(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
+    if (this.#presence !== null) clearInterval(this.#presence);
+    this.#presence = null;
     this.#gathered = [];
     this.#gatheredBytes = 0;
     const device = this.#device;

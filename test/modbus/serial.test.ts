@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
 import { afterEach, test } from 'node:test';
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { serveSerial } from '../../src/modbus/serial.js';
@@ -56,6 +57,14 @@ test('an unplugged port is told, and found again by its path when it is back', a
   await serverOn(pair.far);
   await until('the link to be up again', () => master.client.isUp, 3000);
   await until('a good value', async () => (await master.values(2)).toString() === '33,44', 3000);
+});
+
+test('a port whose name has gone is given up, though no hang-up was heard of', async () => {
+  const pair = await ptys();
+  const master = await masterOn(pair.near).up();
+  rmSync(pair.near);
+  await until('the port to be missed', () => master.downs.some(({ text }) => text.includes('is gone')));
+  assert.ok(!master.client.isUp);
 });
 
 test('a port that is not there is tried again and named in the error', async () => {
