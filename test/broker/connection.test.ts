@@ -2,30 +2,17 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Admission } from '../../src/broker/connect.js';
 import { Connection } from '../../src/broker/connection.js';
-import { Core } from '../../src/broker/core.js';
-import { brokerCounters } from '../../src/broker/counters.js';
 import { Wheel } from '../../src/broker/keepalive.js';
-import { DEFAULT_LIMITS } from '../../src/broker/limits.js';
 import { Publishing } from '../../src/broker/publish.js';
 import { Users } from '../../src/broker/users.js';
 import type { Clock } from '../../src/clock.js';
-import { silentLog } from '../../src/log.js';
-import { Metrics } from '../../src/metrics.js';
-import { MemoryStore } from '../../src/store/memory.js';
 import { ManualClock } from '../support/clock.js';
+import { coreOn } from '../support/core.js';
 import * as wire from '../support/wire.js';
 
 /** Connections named so, none of them a client yet, and what they tell their transports. */
 function connected(clock: Clock, ...names: string[]) {
-  const core = new Core({
-    clock,
-    log: silentLog,
-    store: new MemoryStore(),
-    counters: brokerCounters(new Metrics()),
-    limits: DEFAULT_LIMITS,
-    neverRetained: [],
-    onOverflow: () => {},
-  });
+  const core = coreOn(clock);
   const admission = new Admission(core, new Users(clock), []);
   const host = {
     core,

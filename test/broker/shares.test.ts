@@ -1,25 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Core } from '../../src/broker/core.js';
-import { brokerCounters } from '../../src/broker/counters.js';
 import { emptyIncoming } from '../../src/broker/incoming.js';
-import { DEFAULT_LIMITS } from '../../src/broker/limits.js';
 import { entryOf } from '../../src/broker/subscriptions.js';
-import { silentLog } from '../../src/log.js';
-import { Metrics } from '../../src/metrics.js';
-import { MemoryStore } from '../../src/store/memory.js';
 import { ManualClock } from '../support/clock.js';
+import { coreOn } from '../support/core.js';
 
 test('nothing stays of a group that nobody is in any more', () => {
-  const core = new Core({
-    clock: new ManualClock(),
-    log: silentLog,
-    store: new MemoryStore(),
-    counters: brokerCounters(new Metrics()),
-    limits: DEFAULT_LIMITS,
-    neverRetained: [],
-    onOverflow: () => {},
-  });
+  const core = coreOn(new ManualClock());
   const session = core.lifecycle.open('c', { user: '', groups: [], clientId: 'c' }, 5, 0);
   const publish = (): void => {
     const bytes = Buffer.from('a/b');
