@@ -47,6 +47,7 @@ export const CODES: Readonly<Record<string, string>> = {
   HF1318: 'Settings of a write that need or exclude each other.',
   HF1319: 'A formula that cannot be calculated.',
   HF1320: 'An `identify` that cannot be looked at, or that a device which is none of these would fit.',
+  HF1321: 'A range of commands wider than what the registers hold.',
   HF1401: 'A topic or pattern that cannot be one.',
   HF1402: 'A topic used twice.',
   HF1403: 'A topic that is both a value and a folder.',

@@ -3,9 +3,10 @@ import { isBitTable } from '../modbus/protocol.js';
 import type { ValueType } from '../modbus/values.js';
 import { type Address, type AddressKey, addressOf, tableText } from './address.js';
 import { type Layers, type Picked, say } from './layers.js';
-import type { Device, Json, RefreshSettings, WriteSettings, WriteStep } from './plant.js';
+import type { Device, Json, RefreshSettings, Tag, WriteSettings, WriteStep } from './plant.js';
 import type { Path } from './problems.js';
 import type { TagInput } from './schema/tag.js';
+import { isInteger, limitsOfType } from './types.js';
 
 type WriteInput = Exclude<NonNullable<TagInput['write']>, boolean>;
 type StepInput = NonNullable<WriteInput['before']>[number];
@@ -61,6 +62,21 @@ export function writeOf(
     broadcast: input.broadcast ?? false,
     perHourMax: input.max_per_hour ?? Number.POSITIVE_INFINITY,
   };
+}
+
+/** A range that promises more than the registers hold: its far end is refused when somebody commands it. */
+export function checkReach(tag: Tag, layers: Layers): void {
+  const picked = layers.pick('write');
+  const { write, type, scale, offset, bits, enum: names } = tag;
+  if (picked === null || write === null || !isInteger(type) || bits !== null || names !== null) return;
+  const { least, most } = limitsOfType(type);
+  // As it is written: 32767 times 0.1 is 3276.7.
+  const ends = [least, most].map((raw) => Number((Number(raw) * scale + offset).toPrecision(15)));
+  const [low, high] = [Math.min(...ends), Math.max(...ends)];
+  const told = (key: 'min' | 'max', value: number): void =>
+    say(picked, 'warning', 'HF1321', `${value} is beyond what ${type} holds here, ${low} to ${high}; ${key === 'min' ? 'raise' : 'lower'} it, or give the tag the type that its registers have`, [key]); // prettier-ignore
+  if (write.min > Number.NEGATIVE_INFINITY && write.min < low) told('min', write.min);
+  if (write.max < Number.POSITIVE_INFINITY && write.max > high) told('max', write.max);
 }
 
 function writeTarget(input: WriteInput, read: Address, picked: Picked<unknown>): Address | null {
