@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { Worker, type WorkerOptions } from 'node:worker_threads';
+import { getEnvironmentData, setEnvironmentData, Worker, type WorkerOptions } from 'node:worker_threads';
 
 /** The entry file of a worker thread or process, such as "poller/worker.js". */
 export function entryUrl(path: string): URL {
@@ -48,6 +48,36 @@ export function collectGarbage(): void {
  */
 export function keepOldGeneration(): void {
   setFlagsFromString('--heap-growing-percent=30');
+}
+
+/** Bytes of bytecode after which V8 looks whether a function is worth compiling, by its versions that are known. */
+const USUAL_BUDGETS: Readonly<Record<string, number>> = { '11.3': 67_584 };
+const REHEARSAL_BUDGET = 8000;
+
+/** How many rehearsals go on in all threads: V8's flags belong to the process. */
+const rehearsalCount = sharedCount('rehearsals');
+
+/** A number that this thread shares with those that it starts. */
+function sharedCount(name: string): Int32Array {
+  const known: unknown = getEnvironmentData(name);
+  const buffer = known instanceof SharedArrayBuffer ? known : new SharedArrayBuffer(4);
+  setEnvironmentData(name, buffer);
+  return new Int32Array(buffer);
+}
+
+/**
+ * V8 compiles what is busy sooner, in all threads, until what this returns was called by everyone: what a rehearsal runs
+ * a few times is compiled as if it had run for seconds. To go on so would compile what is not known well enough yet,
+ * which made the broker up to 29 % slower. A V8 whose usual budget is not known stays as it is.
+ */
+export function compileSooner(): () => void {
+  const usual = USUAL_BUDGETS[process.versions.v8.split('.', 2).join('.')];
+  if (usual === undefined) return () => {};
+  // Each ends after it has begun, so whatever threads do at once the last word is that of the last one to end.
+  if (Atomics.add(rehearsalCount, 0, 1) === 0) setFlagsFromString(`--interrupt-budget=${REHEARSAL_BUDGET}`);
+  return () => {
+    if (Atomics.sub(rehearsalCount, 0, 1) === 1) setFlagsFromString(`--interrupt-budget=${usual}`);
+  };
 }
 
 /** A worker thread; every one is started here. */
