@@ -48,5 +48,5 @@ export interface Newcomer extends Client {
   /** Sends CONNACK and begins. */
   open(connack: Uint8Array): void;
   /** Sends CONNACK (if there is one) and closes; nothing behind the CONNECT is read [MQTT-3.1.4-6]. */
-  refuse(connack: Uint8Array | null, text: string): void;
+  refuse(connack: Uint8Array | null, text: string, request?: ConnectRequest): void;
 }

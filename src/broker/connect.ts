@@ -181,7 +181,7 @@ export class Admission {
       if (connack.length <= request.maximumPacketBytes) client.open(connack);
       else {
         withdraw();
-        client.refuse(null, 'the client takes no packet of the size of its CONNACK');
+        client.refuse(null, 'the client takes no packet of the size of its CONNACK', request);
       }
     };
     if (!isChange) open();
@@ -248,7 +248,7 @@ function refuse(client: Newcomer, request: ConnectRequest, reason: number, text:
   if (!request.wantsProblemInformation || connack.length > request.maximumPacketBytes) {
     connack = encodeConnack(version, code, false, {});
   }
-  client.refuse(connack.length <= request.maximumPacketBytes ? connack : null, text);
+  client.refuse(connack.length <= request.maximumPacketBytes ? connack : null, text, request);
 }
 
 /** A malformed CONNECT of 3.1.1 gets no CONNACK [MQTT-3.1.4-1]; one of version 5 may be told why. */

@@ -381,10 +381,12 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     });
   }
 
-  refuse(connack: Uint8Array | null, text: string): void {
+  refuse(connack: Uint8Array | null, text: string, request?: ConnectRequest): void {
     if (this.#state === 'closed') return;
     this.#core.counters.refused.value++;
-    this.#core.log.info('connection refused', { client: this.clientId, address: this.address, error: text });
+    // The session that knows these two is not its own yet.
+    const who = { client: request?.clientId ?? '', user: request?.username ?? undefined };
+    this.#core.log.info('connection refused', { ...who, address: this.address, error: text });
     if (connack !== null) this.send(connack);
     this.#close(true);
   }

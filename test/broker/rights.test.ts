@@ -9,6 +9,7 @@ import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import { Rights, type AccessRule } from '../../src/broker/access.js';
 import { Broker, type BrokerPolicy } from '../../src/broker/broker.js';
 import { userLine } from '../../src/broker/users.js';
+import { type Log, silentLog } from '../../src/log.js';
 import { MemoryStore } from '../../src/store/memory.js';
 import { until } from '../support/wait.js';
 
@@ -33,11 +34,13 @@ describe('rules hold on every path', () => {
   let broker: Broker;
   let url: string;
   let office: MqttClient;
+  const logged: Record<string, unknown>[] = [];
   const clients: MqttClient[] = [];
 
   before(async () => {
     writeFileSync(usersFile, `${await userLine('office', 'pw')}\n${await userLine('reader', 'pw')}\n`);
-    broker = new Broker({ store: new MemoryStore(), systemIntervalMs: 0, ...policyOf([readsAll]) });
+    const log: Log = { ...silentLog, info: (message, fields) => logged.push({ message, ...fields }) };
+    broker = new Broker({ store: new MemoryStore(), systemIntervalMs: 0, log, ...policyOf([readsAll]) });
     await broker.open();
     const settings = {
       protocol: 'mqtt',
@@ -168,6 +171,13 @@ describe('rules hold on every path', () => {
       }),
       { numRuns: 25 },
     );
+  });
+
+  test('who is refused is named in the log', async () => {
+    await assert.rejects(enter('reader', { clientId: 'scada-7', password: 'wrong' }));
+    const [{ client, user, address } = {}] = logged.filter(({ message }) => message === 'connection refused');
+    assert.deepEqual([client, user], ['scada-7', 'reader']);
+    assert.match(String(address), /^127\.0\.0\.1:\d+$/);
   });
 
   test('a will that may no longer be written is not published', async () => {
