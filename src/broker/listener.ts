@@ -7,6 +7,7 @@ import { readFileSync, unlinkSync } from 'node:fs';
 import type { Server as HttpServer } from 'node:http';
 import { connect, createServer, isIP, type Server, type Socket } from 'node:net';
 import type { SecureContextOptions, TlsOptions } from 'node:tls';
+import { getSystemErrorName } from 'node:util';
 import { Connection, type Peer } from './connection.js';
 import {
   certificateName,
@@ -15,6 +16,8 @@ import {
   plainAddress,
   type TlsSettings,
 } from './door.js';
+import { type HandlePeer, type HandleTransport, takeHandles } from './handle.js';
+import type { Transport } from './outbox.js';
 import { readInto, SocketTransport } from './transport.js';
 
 /** For TLS and HTTP together. */
@@ -45,12 +48,14 @@ export class Listener {
       server.once('error', reject);
       server.once('listening', () => {
         server.off('error', reject);
-        server.on('error', (error: Error) =>
-          this.#host.log.error('connection could not be accepted', {
-            listener: this.url,
-            error: error.message,
-          }),
-        );
+        server.on('error', (error: Error) => this.#notAccepted(error.message));
+        if (protocol === 'mqtt' || protocol === 'unix') {
+          takeHandles(
+            server,
+            (transport, peer) => this.#acceptHandle(transport, peer),
+            (status) => this.#notAccepted(getSystemErrorName(status)),
+          );
+        }
         resolve();
       });
       if (protocol === 'unix') server.listen(path);
@@ -102,7 +107,7 @@ export class Listener {
     const { protocol, tls } = this.#settings;
     if (protocol === 'mqtt' || protocol === 'unix') {
       return createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }, (socket) =>
-        this.#accept(socket, true),
+        this.#accept(socket),
       );
     }
     if (protocol === 'ws') {
@@ -132,7 +137,7 @@ export class Listener {
   async #createTls(tls: TlsSettings): Promise<Server> {
     const { createServer: createTlsServer } = await import('node:tls');
     const server = createTlsServer({ ...this.#tlsOptions(tls), noDelay: true }, (socket) =>
-      this.#accept(socket, false),
+      this.#accept(socket),
     );
     server.on('tlsClientError', (error, socket) => {
       this.#host.log.debug('TLS handshake failed', { listener: this.url, error: error.message });
@@ -154,12 +159,17 @@ export class Listener {
     return server;
   }
 
-  #peer(socket: Socket): Peer {
-    const host = this.#settings.protocol === 'unix' ? 'unix' : plainAddress(socket.remoteAddress);
+  #notAccepted(error: string): void {
+    this.#host.log.error('connection could not be accepted', { listener: this.url, error });
+  }
+
+  #peer({ address, port }: HandlePeer, name: string | null): Peer {
+    const isUnix = this.#settings.protocol === 'unix';
+    const host = isUnix ? 'unix' : plainAddress(address);
     return {
       host,
-      address: this.#settings.protocol === 'unix' ? 'unix' : `${host}:${socket.remotePort ?? 0}`,
-      certificateName: certificateName(socket),
+      address: isUnix ? 'unix' : `${host}:${port}`,
+      certificateName: name,
       policy: { isAnonymousAllowed: this.#host.isAnonymousAllowed(this.#settings, host) },
       listener: this.url,
     };
@@ -172,18 +182,32 @@ export class Listener {
     else socket.on('error', () => {}).destroy();
   }
 
-  #accept(socket: Socket, isPlain: boolean): void {
-    const peer = this.#peer(socket);
-    if (!this.#host.hasRoom(peer.host, peer.address)) {
+  #accept(socket: Socket): void {
+    const { remoteAddress: address, remotePort: port = 0 } = socket;
+    const transport = new SocketTransport(socket);
+    const connection = this.#admit(transport, this.#peer({ address, port }, certificateName(socket)));
+    if (connection === null) {
       socket.on('error', () => {});
-      socket.destroy();
       return;
     }
-    const transport = new SocketTransport(socket, isPlain);
-    const connection = new Connection(this.#host, transport, peer);
     transport.owner = connection;
+    readInto(socket, connection);
+  }
+
+  #acceptHandle(transport: HandleTransport, peer: HandlePeer): void {
+    const connection = this.#admit(transport, this.#peer(peer, null));
+    if (connection !== null) transport.start(connection);
+  }
+
+  /** Null: there is no room, and the transport is gone. */
+  #admit(transport: Transport, peer: Peer): Connection | null {
+    if (!this.#host.hasRoom(peer.host, peer.address)) {
+      transport.destroy();
+      return null;
+    }
+    const connection = new Connection(this.#host, transport, peer);
     this.#host.opened(connection);
-    readInto(socket, connection, isPlain);
+    return connection;
   }
 }
 
