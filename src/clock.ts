@@ -2,6 +2,7 @@
  * Time, passed in wherever it matters, so that tests move it by hand and the field engine can run in virtual time.
  * Deadlines, periods and keep-alive use the monotonic clock; only timestamps that leave the process use wall time.
  */
+import { performance } from 'node:perf_hooks';
 
 export interface Clock {
   /** Wall time in milliseconds since 1970. May jump. */

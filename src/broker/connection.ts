@@ -92,6 +92,8 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   /** Towards the client; null: it takes none. */
   #aliasesOut: Aliases | null = null;
   #isPaused = false;
+  /** The turn in which it was read from last. */
+  #readTurn = -1;
   /** It sent more than its rates allow. */
   #isSlowed = false;
   /** Null: it may send as fast as it can. */
@@ -182,7 +184,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   #afterRead(bytes: number): void {
     // While a CONNECT waits for a password check or the store, what follows waits with the sender.
     if (this.#isHeldBack) this.pause();
-    else if (this.#core.turns.isTurnOver) this.#waitForTurn();
+    else this.#yieldTurn();
     const rates = this.#rates;
     if (rates === null || this.#state !== 'open') return;
     const waitS = rates.waitS(bytes);
@@ -195,10 +197,14 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     });
   }
 
-  /** One who sends without end must not have the loop to itself. */
-  #waitForTurn(): void {
-    this.#transport.pause();
-    this.#core.turns.afterTurn(() => this.#readOn());
+  /** One who sends without end must not have the loop to itself: read from again in a turn, it looks at the time. */
+  #yieldTurn(): void {
+    const { turns } = this.#core;
+    if (this.#readTurn !== turns.number) this.#readTurn = turns.number;
+    else if (turns.isTurnOver) {
+      this.#transport.pause();
+      turns.afterTurn(() => this.#readOn());
+    }
   }
 
   /** What is left of a read waits, too, when what came of it so far has taken this turn's time. */

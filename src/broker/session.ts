@@ -641,7 +641,14 @@ export class Session {
     }
     this.inFlight.release(packetIdentifier);
     this.#shared?.delete(packetIdentifier);
-    this.link?.outbox.touch();
+    if (this.#hasMore) this.link?.outbox.touch();
+  }
+
+  /** Whether something waits for room. */
+  get #hasMore(): boolean {
+    if (this.#feeds !== null && this.#feeds.length > 0) return true;
+    if (!this.isKept) return this.#queue !== null && this.#queue.count > 0;
+    return this.#cursor < this.#last || this.#unsent !== null || this.#releases.length > 0;
   }
 }
 

@@ -30,6 +30,9 @@ export class Turns implements CommitTurns {
   #dirty: Outbox[] = [];
   #waiting: Session[] = [];
   #immediate: NodeJS.Immediate | null = null;
+  readonly #endSoon = (): void => this.#end();
+  /** Turns so far. */
+  number = 0;
   /** When the first bytes of this turn came. */
   #readingSinceMs: number | null = null;
   readonly #afterTurn: (() => void)[] = [];
@@ -51,7 +54,7 @@ export class Turns implements CommitTurns {
 
   /** Asks for an end of turn. */
   schedule(): void {
-    this.#immediate ??= setImmediate(() => this.#end());
+    this.#immediate ??= setImmediate(this.#endSoon);
   }
 
   /** Somebody's bytes are about to be read. */
@@ -85,6 +88,7 @@ export class Turns implements CommitTurns {
 
   #end(): void {
     this.#immediate = null;
+    this.number++;
     this.#readingSinceMs = null;
     const dirty = this.#dirty;
     this.#dirty = [];
@@ -98,6 +102,7 @@ export class Turns implements CommitTurns {
     }
     this.arena.endTurn();
     this.#commits.endTurn();
+    if (this.#afterTurn.length === 0) return;
     for (const goOn of this.#afterTurn.splice(0)) goOn();
   }
 

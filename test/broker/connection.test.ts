@@ -68,6 +68,27 @@ test('one who sends without end leaves the turn to others', async () => {
   assert.equal(said.length, 2, 'the next turn has its own time');
 });
 
+test('where each is read from once in a turn, the time is looked at once', async () => {
+  let looks = 0;
+  class CountingClock extends ManualClock {
+    override monotonicMs(): number {
+      looks++;
+      return super.monotonicMs();
+    }
+  }
+  const names = Array.from({ length: 50 }, (_, index) => `c${index}`);
+  const { connections } = connected(new CountingClock(), ...names);
+  connections.forEach((connection, index) => {
+    const connect = wire.connect({ version: 4, clientId: `c${index}` });
+    connection.receive(connect, 0, connect.length);
+  });
+  await turn();
+  looks = 0;
+  for (const connection of connections) connection.receive(wire.PINGREQ, 0, wire.PINGREQ.length);
+  assert.equal(looks, 1);
+  await turn();
+});
+
 /** Every look at it takes four milliseconds. */
 class BusyClock extends ManualClock {
   override monotonicMs(): number {

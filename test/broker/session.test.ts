@@ -285,6 +285,34 @@ describe('a kept session', () => {
 });
 
 describe('a session that is not kept', () => {
+  test('an acknowledgement asks for the end of a turn only where something waits for its place', () => {
+    const core = coreOf();
+    const session = core.lifecycle.open('c', { user: '', groups: [], clientId: 'c' }, 4, 0);
+    core.lifecycle.subscribe(session, 't', entryOf(session, { share: '', filter: 't' }, 1, 0));
+    const seen: Packet[] = [];
+    const link = new TestLink(core, session, 1, (packet) => seen.push(packet));
+    session.attach(link);
+    publish(core, 't', '1', 1);
+    publish(core, 't', '2', 1);
+    core.turns.flush();
+    const flushes = (): boolean => {
+      let isAsked = false;
+      const { markDirty } = core.turns;
+      core.turns.markDirty = (outbox) => {
+        isAsked = true;
+        markDirty.call(core.turns, outbox);
+      };
+      session.acknowledged(seen.length);
+      core.turns.flush();
+      core.turns.markDirty = markDirty;
+      return isAsked;
+    };
+    assert.equal(flushes(), true, 'the second waits');
+    assert.equal(seen.length, 2);
+    assert.equal(flushes(), false);
+    core.turns.stop();
+  });
+
   test('queues in memory beyond the window and drops the oldest beyond its limit', async () => {
     const core = coreOf({ maxQueuedMessages: 3 });
     const session = kept(core, 0);
