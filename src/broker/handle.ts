@@ -6,7 +6,7 @@
  */
 import type { Server } from 'node:net';
 import { held } from './held.js';
-import { giveBack, type Transport } from './outbox.js';
+import { giveBack, type Piece, type Transport } from './outbox.js';
 import { LINGER_MS } from './door.js';
 
 /** What Node's own streams use. */
@@ -22,8 +22,8 @@ interface WriteRequest {
   handle: unknown;
   /** Keeps the bytes alive while the kernel has not taken them. */
   buffer: Uint8Array | null;
-  /** The buffer that they lie in and that is given back then; null: it is another's. */
-  lent: Buffer | null;
+  /** The piece that they lie in and that is given back then; null: it is another's. */
+  lent: Piece | null;
   /** What that keeps of memory. */
   heldBytes: number;
   transport: HandleTransport | null;
@@ -78,7 +78,11 @@ function findStreamWrap(): StreamWrap | null {
       typeof binding.kReadBytesOrError === 'number' &&
       binding.streamBaseState?.[binding.kLastWriteWasAsync] !== undefined &&
       binding.streamBaseState[binding.kReadBytesOrError] !== undefined;
-    return isKnown ? (binding as StreamWrap) : null;
+    if (!isKnown) return null;
+    // In an object of our own: in Node's, every look is a search.
+    const { WriteWrap, ShutdownWrap, streamBaseState, kLastWriteWasAsync, kReadBytesOrError } =
+      binding as StreamWrap;
+    return { WriteWrap, ShutdownWrap, streamBaseState, kLastWriteWasAsync, kReadBytesOrError };
   } catch {
     return null;
   }
@@ -186,28 +190,31 @@ export class HandleTransport implements Transport {
     } else if (count < 0) this.destroy();
   }
 
-  write(bytes: Uint8Array, lent: Buffer | null): boolean {
+  write(bytes: Uint8Array, lent: Piece | null): boolean {
     const wrap = this.#wrap;
     const handle = this.#handle;
     if (handle === null) return true;
-    // A request is used up only by a write that has to wait.
-    const request = spare ?? new wrap.WriteWrap();
-    spare = request;
-    request.handle = handle;
-    request.buffer = bytes;
-    request.transport = this;
-    request.oncomplete = completed;
+    // A request is used up only by a write that has to wait: it is filled in when it is.
+    const request = (spare ??= new wrap.WriteWrap());
     if (handle.writeBuffer(request, bytes) !== 0) {
       this.destroy();
       return true;
     }
     if (wrap.streamBaseState[wrap.kLastWriteWasAsync] === 0) return true;
     spare = null;
-    this.#pendingBytes += bytes.length;
-    request.lent = lent;
-    request.heldBytes = lent?.length ?? bytes.length;
-    held.bytes += request.heldBytes;
+    this.#wait(request, handle, bytes, lent);
     return false;
+  }
+
+  #wait(request: WriteRequest, handle: Handle, bytes: Uint8Array, lent: Piece | null): void {
+    this.#pendingBytes += bytes.length;
+    request.handle = handle;
+    request.buffer = bytes;
+    request.transport = this;
+    request.oncomplete = completed;
+    request.lent = lent;
+    request.heldBytes = lent?.size ?? bytes.length;
+    held.bytes += request.heldBytes;
   }
 
   /** The kernel took a write that had to wait, or will never take it. */

@@ -9,10 +9,10 @@ import { held } from './held.js';
 /** Where an outbox writes to. */
 export interface Transport {
   /**
-   * True: the kernel took everything, so the bytes may be reused at once. Otherwise `lent`, the buffer of their own that
-   * they lie in, is given back once it has; null: they lie in one that others use.
+   * True: the kernel took everything, so the bytes may be reused at once. Otherwise `lent`, the piece of their own that
+   * they lie in, is given back once it has; null: they lie in a buffer that others use.
    */
-  write(bytes: Uint8Array, lent: Buffer | null): boolean;
+  write(bytes: Uint8Array, lent: Piece | null): boolean;
   /** Bytes handed over and not yet taken by the kernel. */
   readonly pendingBytes: number;
   pause(): void;
@@ -30,25 +30,95 @@ export interface OutboxOwner {
   beforeFlush(): void;
 }
 
-/** Sizes of pooled buffers, with glibc's 16 bytes whole pages of memory; larger ones are made and forgotten. */
-const SIZES = [2032, 16368, 65520, 270320] as const;
-/** How many of each are kept. */
-const KEPT = [64, 32, 8, 8] as const;
-const pools: Buffer[][] = SIZES.map(() => []);
+/** Bytes that an outbox has borrowed: `size` of them in `buffer`, from `start` on. */
+export class Piece {
+  readonly buffer: Buffer;
+  readonly start: number;
+  readonly size: number;
+  readonly #bytes: ArrayBufferLike;
+  /** What was written from it last: the next write is often as long, and needs no new view then. */
+  #view: Uint8Array;
 
-function borrow(length: number): Buffer {
-  for (let i = 0; i < SIZES.length; i++) {
-    const size = SIZES[i] ?? 0;
-    if (length <= size) return pools[i]?.pop() ?? Buffer.allocUnsafeSlow(size);
+  constructor(buffer: Buffer, start: number, size: number) {
+    this.buffer = buffer;
+    this.start = start;
+    this.size = size;
+    this.#bytes = buffer.buffer;
+    this.#view = buffer;
   }
-  return Buffer.allocUnsafeSlow(length);
+
+  /** Its first bytes. */
+  view(length: number): Uint8Array {
+    if (this.#view.length !== length) this.#view = new Uint8Array(this.#bytes, this.start, length);
+    return this.#view;
+  }
 }
 
-/** Takes back a buffer that write() was lent. */
-export function giveBack(buffer: Buffer): void {
-  const index = SIZES.findIndex((size) => size === buffer.length);
-  const pool = pools[index];
-  if (pool !== undefined && pool.length < (KEPT[index] ?? 0)) pool.push(buffer);
+/**
+ * Sizes of pooled pieces: some acknowledgements, a message, then, with glibc's 16 bytes, whole pages of memory; larger
+ * ones are made and forgotten.
+ */
+const SIZES = [32, 256, 2032, 16368, 65520, 270320] as const;
+/** How many of each are kept. */
+const KEPT = [Infinity, Infinity, 64, 32, 8, 8] as const;
+const pools: Piece[][] = SIZES.map(() => []);
+
+/**
+ * What the pieces of the two smallest sizes are cut from, as many as it has room for: where messages travel alone,
+ * hundreds of connections write one each in a turn. What was never cut is memory never touched.
+ */
+const small = Buffer.allocUnsafeSlow(65536);
+const SMALL_BYTES = 256;
+/** What one begins with who wrote more than that the last time. */
+const LARGER_BYTES = 2032;
+const smallWords = new DataView(small.buffer);
+let cutBytes = 0;
+
+/** What was copied from last, the read buffer mostly. */
+let source: Uint8Array = small;
+let sourceWords: DataView = smallWords;
+
+/** Copies into a small piece by fours: a message is too short for the view that the engine's copy needs. */
+function copyWords(to: number, from: Uint8Array, start: number, end: number): void {
+  if (from !== source) {
+    source = from;
+    sourceWords = new DataView(from.buffer, from.byteOffset, from.length);
+  }
+  let at = to;
+  let next = start;
+  for (; next + 4 <= end; at += 4, next += 4) smallWords.setInt32(at, sourceWords.getInt32(next, true), true);
+  for (; next < end; at++, next++) smallWords.setInt8(at, sourceWords.getInt8(next));
+}
+
+/** Of at least so many bytes. */
+function borrow(length: number): Piece {
+  for (let i = 0; i < SIZES.length; i++) {
+    const size = SIZES[i] ?? 0;
+    if (length > size) continue;
+    const piece = pools[i]?.pop() ?? (size <= SMALL_BYTES ? cut(size) : wholePiece(size));
+    if (piece !== null) return piece;
+  }
+  return wholePiece(length);
+}
+
+function cut(size: number): Piece | null {
+  if (cutBytes + size > small.length) return null;
+  cutBytes += size;
+  return new Piece(small, cutBytes - size, size);
+}
+
+function wholePiece(size: number): Piece {
+  return new Piece(Buffer.allocUnsafeSlow(size), 0, size);
+}
+
+/** Takes back a piece that write() was lent. */
+export function giveBack(piece: Piece): void {
+  for (let i = 0; i < SIZES.length; i++) {
+    if (SIZES[i] !== piece.size) continue;
+    const pool = pools[i];
+    if (pool !== undefined && pool.length < (KEPT[i] ?? 0)) pool.push(piece);
+    return;
+  }
 }
 
 /** Beyond this many bytes a turn does not wait for its end. */
@@ -96,8 +166,10 @@ export class Outbox {
   #sliceStart = 0;
   #sliceEnd = 0;
   /** Own bytes; length of them are filled. */
-  buffer: Buffer | null = null;
+  #piece: Piece | null = null;
   #length = 0;
+  /** The last write was small, and the next is likely to be. */
+  #isUsuallySmall = true;
   /** Bytes written in all. */
   sentBytes = 0;
   /** What is held here while the kernel is full. */
@@ -107,6 +179,11 @@ export class Outbox {
     this.#transport = transport;
     this.#arena = arena;
     this.#owner = owner;
+  }
+
+  /** Where reserve() made room. */
+  get buffer(): Buffer | null {
+    return this.#piece === null ? null : this.#piece.buffer;
   }
 
   /** Bytes that the kernel has not taken. */
@@ -125,15 +202,15 @@ export class Outbox {
   reserve(length: number): number {
     if (!this.#isDirty) this.touch();
     if (this.#slice !== null) this.#own();
-    let buffer = this.buffer;
-    if (buffer === null) buffer = this.buffer = borrow(length);
-    else if (this.#length + length > buffer.length) {
+    const piece = this.#piece;
+    if (piece === null) this.#piece = borrow(this.#isUsuallySmall ? length : Math.max(length, LARGER_BYTES));
+    else if (this.#length + length > piece.size) {
       if (this.#length >= EARLY_BYTES) {
         this.#write();
-        buffer = this.buffer = borrow(length);
-      } else buffer = this.#grow(length);
+        this.#piece = borrow(length);
+      } else this.#grow(piece, length);
     }
-    const at = this.#length;
+    const at = (this.#piece?.start ?? 0) + this.#length;
     this.#length += length;
     return at;
   }
@@ -141,14 +218,16 @@ export class Outbox {
   /** Appends a copy of bytes[start..end). */
   append(bytes: Uint8Array, start: number, end: number): void {
     const at = this.reserve(end - start);
-    const buffer = this.buffer;
-    if (buffer !== null) copyBytes(buffer, at, bytes, start, end);
+    const piece = this.#piece;
+    if (piece === null) return;
+    if (piece.size === SMALL_BYTES) copyWords(at, bytes, start, end);
+    else copyBytes(piece.buffer, at, bytes, start, end);
   }
 
   /** Appends arena bytes, which stay as they are until the end of the turn: no copy when they come first. */
   appendSlice(buffer: Buffer, start: number, end: number): void {
     if (!this.#isDirty) this.touch();
-    if (this.buffer === null) {
+    if (this.#piece === null) {
       if (this.#slice === null) {
         this.#slice = buffer;
         this.#sliceStart = start;
@@ -161,7 +240,7 @@ export class Outbox {
       }
     }
     const at = this.reserve(end - start);
-    buffer.copy(this.buffer ?? buffer, at, start, end);
+    copyBytes(this.buffer ?? buffer, at, buffer, start, end);
   }
 
   /** Writes what there is, at the end of the turn. */
@@ -181,8 +260,8 @@ export class Outbox {
   drop(): void {
     this.#isClosed = true;
     this.#hold(0);
-    if (this.buffer !== null) giveBack(this.buffer);
-    this.buffer = null;
+    if (this.#piece !== null) giveBack(this.#piece);
+    this.#piece = null;
     this.#length = 0;
     this.#slice = null;
     this.#sliceStart = this.#sliceEnd = 0;
@@ -195,7 +274,7 @@ export class Outbox {
   #write(): void {
     if (this.#transport.pendingBytes > 0 && this.#length + this.#sliceEnd - this.#sliceStart < EARLY_BYTES) {
       this.#own();
-      this.#hold(this.buffer?.length ?? 0);
+      this.#hold(this.#piece?.size ?? 0);
     } else this.#writeOut();
   }
 
@@ -214,13 +293,14 @@ export class Outbox {
       if (!this.#transport.write(slice, null)) this.#arena.isPinned = true;
       return;
     }
-    const buffer = this.buffer;
+    const piece = this.#piece;
+    if (piece === null) return;
     const length = this.#length;
-    if (buffer === null) return;
-    this.buffer = null;
+    this.#piece = null;
     this.#length = 0;
     this.sentBytes += length;
-    if (length === 0 || this.#transport.write(viewOf(buffer, 0, length), buffer)) giveBack(buffer);
+    this.#isUsuallySmall = length <= SMALL_BYTES;
+    if (length === 0 || this.#transport.write(piece.view(length), piece)) giveBack(piece);
   }
 
   /** Turns the slice into own bytes. */
@@ -228,20 +308,18 @@ export class Outbox {
     const slice = this.#slice;
     if (slice === null) return;
     const length = this.#sliceEnd - this.#sliceStart;
-    const buffer = borrow(length);
-    slice.copy(buffer, 0, this.#sliceStart, this.#sliceEnd);
-    this.buffer = buffer;
+    const piece = borrow(length);
+    slice.copy(piece.buffer, piece.start, this.#sliceStart, this.#sliceEnd);
+    this.#piece = piece;
     this.#length = length;
     this.#slice = null;
     this.#sliceStart = this.#sliceEnd = 0;
   }
 
-  #grow(length: number): Buffer {
-    const old = this.buffer ?? borrow(0);
-    const grown = borrow(Math.max(this.#length + length, Math.min(old.length * 2, EARLY_BYTES)));
-    old.copy(grown, 0, 0, this.#length);
+  #grow(old: Piece, length: number): void {
+    const grown = borrow(Math.max(this.#length + length, Math.min(old.size * 2, EARLY_BYTES)));
+    old.buffer.copy(grown.buffer, grown.start, old.start, old.start + this.#length);
     giveBack(old);
-    this.buffer = grown;
-    return grown;
+    this.#piece = grown;
   }
 }

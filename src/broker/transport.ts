@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Connection } from './connection.js';
 import { LINGER_MS } from './door.js';
 import { held } from './held.js';
-import type { Transport } from './outbox.js';
+import type { Piece, Transport } from './outbox.js';
 
 export class SocketTransport implements Transport {
   readonly #socket: Socket;
@@ -15,10 +15,10 @@ export class SocketTransport implements Transport {
     this.#socket = socket;
   }
 
-  write(bytes: Uint8Array, lent: Buffer | null): boolean {
+  write(bytes: Uint8Array, lent: Piece | null): boolean {
     const socket = this.#socket;
     if (socket.destroyed) return true;
-    const heldBytes = lent?.length ?? bytes.length;
+    const heldBytes = lent?.size ?? bytes.length;
     held.bytes += heldBytes;
     socket.write(bytes, () => {
       held.bytes -= heldBytes;

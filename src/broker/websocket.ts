@@ -9,7 +9,7 @@ import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import { Connection } from './connection.js';
 import { certificateName, isOwnName, LINGER_MS, type ListenerHost, plainAddress } from './door.js';
 import { held } from './held.js';
-import type { Transport } from './outbox.js';
+import type { Piece, Transport } from './outbox.js';
 
 /** What one WebSocket message may hold: several packets. In how many frames and reads: each costs memory of its own. */
 const MESSAGE_BYTES = 1024 * 1024;
@@ -93,9 +93,9 @@ class WebSocketTransport implements Transport {
     this.#socket = socket;
   }
 
-  write(bytes: Uint8Array, lent: Buffer | null): boolean {
+  write(bytes: Uint8Array, lent: Piece | null): boolean {
     if (this.#webSocket.readyState !== this.#webSocket.OPEN) return true;
-    const heldBytes = lent?.length ?? bytes.length;
+    const heldBytes = lent?.size ?? bytes.length;
     held.bytes += heldBytes;
     this.#webSocket.send(bytes, { binary: true, compress: false }, () => {
       held.bytes -= heldBytes;

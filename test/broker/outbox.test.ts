@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { Arena, giveBack, Outbox } from '../../src/broker/outbox.js';
+import { Arena, giveBack, Outbox, type Piece } from '../../src/broker/outbox.js';
 
 test('everything appended in a turn leaves in order, slices of the arena too, whether the kernel takes it or not', () => {
   const operation = fc.record({
@@ -25,7 +25,7 @@ test('everything appended in a turn leaves in order, slices of the arena too, wh
       const expected: number[][] = [[], [], []];
       let takes = [true, true, true];
       /** What the kernel has not taken yet. */
-      const late: { list: Uint8Array[]; at: number; lent: Buffer | null }[] = [];
+      const late: { list: Uint8Array[]; at: number; lent: Piece | null }[] = [];
       const boxes = [0, 1, 2].map(
         (index) =>
           new Outbox(
@@ -75,4 +75,32 @@ test('everything appended in a turn leaves in order, slices of the arena too, wh
     }),
     { numRuns: 100 },
   );
+});
+
+test('two hundred connections that each write a little, turn after turn, write the same bytes again', () => {
+  const views = new Set<Uint8Array>();
+  const boxes = Array.from({ length: 200 }, () => {
+    const transport = {
+      pendingBytes: 0,
+      write: (bytes: Uint8Array) => (views.add(bytes), true),
+      pause: () => {},
+      resume: () => {},
+      end: () => {},
+      destroy: () => {},
+    };
+    return new Outbox(transport, new Arena(), { becameDirty: () => {}, beforeFlush: () => {} });
+  });
+  const acknowledgement = Uint8Array.of(0x40, 2, 0, 1);
+  const message = new Uint8Array(80);
+  const turn = (): void => {
+    boxes.forEach((box, index) => {
+      const packet = index % 2 === 0 ? acknowledgement : message;
+      box.append(packet, 0, packet.length);
+    });
+    for (const box of boxes) box.flush();
+  };
+  turn();
+  const { size } = views;
+  for (let i = 0; i < 20; i++) turn();
+  assert.equal(views.size, size, 'nothing was allocated for the writes of a later turn');
 });
