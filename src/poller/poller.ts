@@ -628,7 +628,10 @@ export class Poller {
   async #carryOut(unit: Unit, command: Command): Promise<void> {
     const { state, recipe, correlation, payload } = command;
     const startedMs = this.#clock.monotonicMs();
-    const touched = [...new Set((recipe ?? [state]).flatMap((written) => unit.touchedBy(written)))];
+    const touched =
+      recipe === null
+        ? unit.touchedBy(state)
+        : [...new Set(recipe.flatMap((written) => unit.touchedBy(written)))];
     this.#inFlight += 1;
     unit.isWriting = true;
     unit.pausedMs = 0;
@@ -646,10 +649,17 @@ export class Poller {
       this.#credit(lineMs);
       if (correlation !== NOBODY) for (const other of touched) unit.readBack.add(other);
     }
+    const isHurried = outcome.answer?.ok === true && this.#desk.waitingCount > 0 && !unit.breaker.isOpen;
+    // What waits goes out first: what else this answer means can be done while the next one is on its way.
+    if (isHurried) this.#goOn(nowMs);
     if (outcome.code === 'OK' && correlation !== NOBODY && recipe === null)
       this.#upkeep.commanded(state, payload, nowMs);
     if (outcome.answer !== null && !this.#isStopped) this.#health.wrote(unit, outcome.answer, nowMs);
     this.#desk.answer(state.tag.index, outcome.code, correlation, outcome.text);
+    if (!isHurried) this.#goOn(nowMs);
+  }
+
+  #goOn(nowMs: number): void {
     if (!this.#isStopped) this.#readBack(nowMs);
     this.#pump();
   }

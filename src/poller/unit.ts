@@ -245,6 +245,8 @@ export class Unit {
   /** Connections that broke while it was asked, less what has gone well since. */
   breaks = 0;
   readBack = new Set<TagState>();
+  /** Of those that were written. */
+  readonly #touched = new Map<TagState, readonly TagState[]>();
 
   /** Wall time. */
   revivedAtMs = 0;
@@ -413,11 +415,15 @@ export class Unit {
   }
 
   /** Tags that share a register or bit with what a write of this one changes; itself always. */
-  touchedBy(written: TagState): TagState[] {
+  touchedBy(written: TagState): readonly TagState[] {
+    const known = this.#touched.get(written);
+    if (known !== undefined) return known;
     const { write, quantity } = written.tag;
-    if (write === null) return [written];
-    const others = this.statesWithin(write.table, write.address, write.address + quantity);
-    return others.includes(written) ? others : [written, ...others];
+    const others =
+      write === null ? [] : this.statesWithin(write.table, write.address, write.address + quantity);
+    const touched = others.includes(written) ? others : [written, ...others];
+    this.#touched.set(written, touched);
+    return touched;
   }
 
   /** Tags with a register or bit from address up to end. */

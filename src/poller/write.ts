@@ -103,7 +103,9 @@ export class Writer {
     const { clock, pause } = this.#options;
     for (let pauseMs = BUSY_PAUSE_MS; ; pauseMs = Math.min(BUSY_PAUSE_MAX_MS, 2 * pauseMs)) {
       const answer = await job.run();
-      if (answer.ok) return this.#confirmed(job, answer, correlation);
+      if (answer.ok && this.#isTaken(job, correlation))
+        return { code: 'OK', text: job.encoded.json, sent: true, answer };
+      if (answer.ok) return await this.#confirmed(job);
       // Busy (6) means that it was not carried out: the only failure after which a write is sent again.
       const isBusy = answer.error.kind === 'exception' && answer.error.exception === 6;
       if (!isBusy || clock.monotonicMs() + pauseMs > deadlineMs) return failed(answer, answer.error);
@@ -111,11 +113,15 @@ export class Writer {
     }
   }
 
-  async #confirmed(job: Job, answer: Answer, correlation: number): Promise<WriteOutcome> {
-    const { bus, isHurried } = this.#options;
+  /** Whether the device's answer is all there is to wait for. */
+  #isTaken(job: Job, correlation: number): boolean {
+    if (job.tag.write?.verify !== true || job.unit.device.unitId === 0 || correlation === NOBODY) return true;
+    return this.#options.isHurried();
+  }
+
+  async #confirmed(job: Job): Promise<WriteOutcome> {
+    const { bus } = this.#options;
     const { json } = job.encoded;
-    const isTaken = job.tag.write?.verify !== true || job.unit.device.unitId === 0 || correlation === NOBODY;
-    if (isTaken || isHurried()) return { code: 'OK', text: json, sent: true, answer };
     const readBack = await job.readBack(bus.timeoutMs);
     if (!readBack.ok) {
       const text = `written, but not read back: ${readBack.error.text}`;
@@ -194,8 +200,12 @@ class Job {
   }
 
   /** The write with what has to be written before and after it; the first failure is the answer. */
-  async run(): Promise<Answer> {
+  run(): Promise<Answer> {
     const { before = [], after = [] } = this.tag.write ?? {};
+    return before.length + after.length === 0 ? this.#write() : this.#runSteps(before, after);
+  }
+
+  async #runSteps(before: readonly WriteStep[], after: readonly WriteStep[]): Promise<Answer> {
     for (const step of before) {
       const answer = await this.#step(step);
       if (!answer.ok) return answer;
@@ -250,13 +260,17 @@ class Job {
   }
 
   /** One request where functions allow; register by register where the device only knows function 6. */
-  async #writeRegisters(registers: Uint8Array): Promise<Answer> {
+  #writeRegisters(registers: Uint8Array): Promise<Answer> {
     const count = registers.length / 2;
+    if (count > 1 && !this.#allows(16)) return this.#writeEach(registers);
     const { unitId, address } = this.#place();
-    if (count === 1 || this.#allows(16)) {
-      const functionCode = count > 1 || !this.#allows(6) || this.#prefers16() ? 16 : 6;
-      return this.#request({ kind: 'write-registers', unitId, address, registers, functionCode });
-    }
+    const functionCode = count > 1 || !this.#allows(6) || this.#prefers16() ? 16 : 6;
+    return this.#request({ kind: 'write-registers', unitId, address, registers, functionCode });
+  }
+
+  async #writeEach(registers: Uint8Array): Promise<Answer> {
+    const count = registers.length / 2;
+    const { address } = this.#place();
     for (let at = 0; at < count - 1; at += 1) {
       const answer = await this.#writeOne(address + at, registers.subarray(2 * at, 2 * at + 2));
       if (!answer.ok) return answer;

@@ -304,6 +304,23 @@ test('commands go once, in order, before due reads, and yet reads keep a fifth o
   assert.ok(share > 0.15 && share < 0.26, `reads had ${share} of the line`);
 });
 
+test('of a burst the next write is on its way before the last one is told, and what was written is read once, at the end', async () => {
+  const { field, tags } = fieldOf(busOf(0), 1, 3, { intervalMs: 600_000, report: 'always' });
+  field.poller.start();
+  await field.clock.run(2000);
+  const happened: string[] = [];
+  const { line } = field;
+  const request = line.request.bind(line);
+  line.request = (asked, timeoutMs) => {
+    happened.push(asked.kind === 'read' ? `read ${asked.address}+${asked.quantity}` : 'write');
+    return request(asked, timeoutMs);
+  };
+  field.result = () => happened.push('told');
+  for (const tag of tags) field.write(tag, 1);
+  await field.clock.run(2000);
+  assert.deepEqual(happened, ['write', 'write', 'told', 'write', 'told', 'told', 'read 0+3']);
+});
+
 test('a command on a saturated line waits for one request at most, dead units or not', async () => {
   const bus = rtuBusOf(0, 9600);
   const { field, devices, tags } = fieldOf(bus, 5, 60, { intervalMs: 100 });
