@@ -36,7 +36,7 @@ export function collectGarbage(): void {
   const collect: unknown = runInNewContext('gc');
   setFlagsFromString('--no-expose-gc');
   if (typeof collect !== 'function') return;
-  // Most functions of a start are never called again: their code goes, too.
+  // Most functions of a start are never called again: their code goes, too. What was optimized stays.
   setFlagsFromString('--stress-flush-code');
   collect();
   setFlagsFromString('--no-stress-flush-code');
@@ -52,7 +52,7 @@ export function keepOldGeneration(): void {
 
 /** Bytes of bytecode after which V8 looks whether a function is worth compiling, by its versions that are known. */
 const USUAL_BUDGETS: Readonly<Record<string, number>> = { '11.3': 67_584 };
-const REHEARSAL_BUDGET = 8000;
+const REHEARSAL_BUDGET = 4000;
 
 /** How many rehearsals go on in all threads: V8's flags belong to the process. */
 const rehearsalCount = sharedCount('rehearsals');

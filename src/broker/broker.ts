@@ -373,6 +373,11 @@ export class Broker implements BrokerApi {
 
   // ---------------------------------------------------------------- management
 
+  /** Those that are open now. */
+  get connections(): readonly Connection[] {
+    return [...this.#connections];
+  }
+
   /** Cuts a client's connection; with `forget` its session ends, too. Answers whether there was such a client. */
   disconnect(clientId: string, forget = false): boolean {
     const session = this.#core.lifecycle.sessions.get(clientId);

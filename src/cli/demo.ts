@@ -81,6 +81,7 @@ function gatewayOn(plant: Plant): Gateway {
     clock: systemClock,
     metrics: new Metrics(),
     version: productVersion(),
+    rehearses: true,
   });
 }
 

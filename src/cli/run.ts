@@ -62,6 +62,7 @@ async function supervise(plant: Plant, log: Log): Promise<number> {
     clock: systemClock,
     metrics: new Metrics(),
     version: productVersion(),
+    rehearses: true,
   });
   const systemd = new Systemd(process.env, log);
   const end = new Promise<number>((resolve) => {

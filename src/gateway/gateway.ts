@@ -5,22 +5,25 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Broker, type BrokerPolicy } from '../broker/broker.js';
+import { rehearse } from '../broker/rehearsal.js';
 import type { Clock } from '../clock.js';
 import type { Loaded } from '../config/loaded.js';
 import type { Plant } from '../config/plant.js';
 import { formatProblem, type Problem } from '../config/problems.js';
 import { collectGarbage } from '../entry.js';
 import { messageOf } from '../errors.js';
-import type { Log } from '../log.js';
+import { type Log, silentLog } from '../log.js';
 import { adviceOn } from '../poller/advice.js';
-import type { Metrics } from '../metrics.js';
+import { Metrics } from '../metrics.js';
 import { ParcelReader } from '../poller/parcel.js';
 import { offlineParcels } from '../poller/payload.js';
 import { Pool, type PoolListener } from '../poller/pool.js';
 import { offerBackups } from '../store/backupsocket.js';
 import { DiskStore } from '../store/disk.js';
+import type { Lock } from '../store/lock.js';
 import { MemoryStore } from '../store/memory.js';
 import type { Store } from '../store/store.js';
+import { VolatileFiles } from '../store/volatile.js';
 import { Commands } from './commands.js';
 import { ConfigFile } from './configfile.js';
 import { doorsOf } from './doors.js';
@@ -48,6 +51,8 @@ export interface GatewayOptions {
   readonly clock: Clock;
   readonly metrics: Metrics;
   readonly version: string;
+  /** The broker rehearses before clients come: where a process starts to serve, not where a test wants a gateway soon. */
+  readonly rehearses?: boolean;
 }
 
 /** What a reload came to: nothing was changed unless it is ok. */
@@ -209,7 +214,8 @@ export class Gateway {
     this.#closers.push(() => this.#uplinks.stop());
     // Closed after the pool: the other gateway may begin when this one has ended.
     this.#closers.push(() => this.#redundancy.stop());
-    await this.#pool.start();
+    // While the pollers' threads start.
+    await Promise.all([this.#pool.start(), this.#rehearse()]);
     this.#closers.push(() => this.#pool.stop());
     await this.#redundancy.start();
     if (this.#isStopping) return;
@@ -227,6 +233,14 @@ export class Gateway {
     if (this.#isStopping) return;
     this.#isReady = true;
     log.info('ready', { listeners });
+  }
+
+  /** What clients will need is made ready, in a broker beside ours. */
+  async #rehearse(): Promise<void> {
+    if (this.#options.rehearses !== true) return;
+    const { clock } = this.#options;
+    const { access, store } = this.#plant.broker;
+    await rehearse({ clock, store: rehearsalStoreOf(store, clock), hasRules: access !== null });
   }
 
   /** Where users are wanted, none was made yet, and there is a page to make the first on. */
@@ -388,6 +402,17 @@ function policyOf({ broker, gateway, web }: Plant): BrokerPolicy {
 function storeOf(plant: Plant, { log, clock, metrics }: GatewayOptions): Store {
   const { store } = plant.broker;
   return store.kind === 'memory' ? new MemoryStore() : new DiskStore(store, { log, metrics, clock });
+}
+
+/** A store like the one that is used, but nothing of it reaches the disk. */
+function rehearsalStoreOf(store: Plant['broker']['store'], clock: Clock): Store {
+  if (store.kind === 'memory') return new MemoryStore();
+  const lock = (): Promise<Lock> => Promise.resolve({ release: () => {} });
+  const files = new VolatileFiles();
+  return new DiskStore(
+    { ...store, path: '' },
+    { log: silentLog, metrics: new Metrics(), clock, files, lock },
+  );
 }
 
 /** What devices taught is kept beside what clients were promised. */

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { type HandlePeer, type HandleTransport, takeHandles } from '../../src/broker/handle.js';
+import { collectGarbage } from '../../src/entry.js';
 import { until } from '../support/wait.js';
 
 class Owner {
@@ -123,6 +124,22 @@ describe('a connection without a socket', () => {
     client.resume();
     await until('it is cut', () => owner.isLost, 10_000);
     assert.equal(owner.got, '');
+  });
+
+  test('who wrote last and is gone is garbage', async () => {
+    const ref = await (async () => {
+      const { client, owner } = await pair();
+      owner.transport.write(Buffer.from('last'), null);
+      await once(client, 'data');
+      owners.length = 0;
+      owner.transport.destroy();
+      await until('it is closed', () => owner.isLost);
+      return new WeakRef(owner);
+    })();
+    await until('it is collected', () => {
+      collectGarbage();
+      return ref.deref() === undefined;
+    });
   });
 
   test('a reset is told', async () => {
