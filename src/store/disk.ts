@@ -312,7 +312,7 @@ export class DiskStore implements Store {
     let count = 0;
     for (const session of this.#state.sessions.values()) {
       const positions: number[] = [];
-      session.queue.visit(0, ({ position, segment }) => {
+      session.queue.visit(0, (position, segment) => {
         if (missing.has(segment)) positions.push(position);
         return true;
       });

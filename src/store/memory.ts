@@ -83,9 +83,9 @@ export class MemoryStore implements Store {
     if (waiting === undefined) return Promise.resolve([]);
     const entries: QueueEntry[] = [];
     let length = 0;
-    waiting.queue.visit(after, (entry) => {
-      entries.push(entry);
-      length += entry.size;
+    waiting.queue.visit(after, (position, segment, offset, size, qos) => {
+      entries.push({ position, segment, offset, size, qos });
+      length += size;
       return entries.length < Math.min(limit, READ_MAX) && length < READ_BYTES_MAX;
     });
     const found: StoredMessage[] = [];
@@ -200,7 +200,7 @@ export class MemoryStore implements Store {
   }
 
   #end(session: SessionNumber): void {
-    this.#sessions.get(session)?.queue.visit(0, ({ segment }) => {
+    this.#sessions.get(session)?.queue.visit(0, (_, segment) => {
       this.#release(segment);
       return true;
     });

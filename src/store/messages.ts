@@ -30,11 +30,10 @@ export async function readMessages(
 ): Promise<{ messages: StoredMessage[]; damaged: number[] }> {
   const entries: QueueEntry[] = [];
   let bytes = 0;
-  state.queue.visit(after, (entry) => {
-    if (entries.length >= limit || (entries.length > 0 && bytes + entry.size > ANSWER_BYTES_MAX))
-      return false;
-    entries.push(entry);
-    bytes += entry.size;
+  state.queue.visit(after, (position, segment, offset, size, qos) => {
+    if (entries.length >= limit || (entries.length > 0 && bytes + size > ANSWER_BYTES_MAX)) return false;
+    entries.push({ position, segment, offset, size, qos });
+    bytes += size;
     return true;
   });
   const found = await readRecords(journal, entries, (...place) => decodeStored(...place, state.session));

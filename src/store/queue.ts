@@ -12,6 +12,15 @@ export interface QueueEntry {
   qos: 0 | 1 | 2;
 }
 
+/** Is told of an entry without an object for it: a snapshot visits all of them. False: enough. */
+export type EntryVisitor = (
+  position: number,
+  segment: number,
+  offset: number,
+  size: number,
+  qos: 0 | 1 | 2,
+) => boolean;
+
 interface Chunk {
   /** Position that the entries count from. */
   base: number;
@@ -84,19 +93,25 @@ export class Queue {
   /** The first entry after a position, or null. */
   next(after: number): QueueEntry | null {
     let next: QueueEntry | null = null;
-    this.visit(after, (entry) => {
-      next = entry;
+    this.visit(after, (position, segment, offset, size, qos) => {
+      next = { position, segment, offset, size, qos };
       return false;
     });
     return next;
   }
 
   /** Entries after a position, oldest first, until the visitor returns false. */
-  visit(after: number, visitor: (entry: QueueEntry) => boolean): void {
+  visit(after: number, visitor: EntryVisitor): void {
     for (let index = this.#chunkIndex(after); index < this.#chunks.length; index++) {
       const chunk = this.#chunks[index] as Chunk; // index is in range
+      const { base, words } = chunk;
       for (let at = firstAfter(chunk, after) * STRIDE; at < chunk.used * STRIDE; at += STRIDE) {
-        if (chunk.words[at + 3] !== DEAD && !visitor(entryAt(chunk, at))) return;
+        const weight = words[at + 3] as number; // words inside an entry are always there
+        if (weight === DEAD) continue;
+        const position = base + (words[at] as number);
+        const segment = words[at + 1] as number;
+        const offset = words[at + 2] as number;
+        if (!visitor(position, segment, offset, weight >>> 2, qosOf(weight))) return;
       }
     }
   }
@@ -166,12 +181,16 @@ function indexOf(chunk: Chunk, position: number): number {
 /** Words inside an entry are always there. */
 function entryAt({ base, words }: Chunk, at: number): QueueEntry {
   const weight = words[at + 3] as number;
-  const qos = weight & 3;
   return {
     position: base + (words[at] as number),
     segment: words[at + 1] as number,
     offset: words[at + 2] as number,
     size: weight >>> 2,
-    qos: qos === 2 ? 2 : qos === 1 ? 1 : 0,
+    qos: qosOf(weight),
   };
+}
+
+function qosOf(weight: number): 0 | 1 | 2 {
+  const qos = weight & 3;
+  return qos === 2 ? 2 : qos === 1 ? 1 : 0;
 }

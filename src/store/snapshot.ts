@@ -138,7 +138,7 @@ async function writeQueue(out: Slices, session: SessionState): Promise<void> {
     out.writer.number(session.session);
     let count = 0;
     isMore = false;
-    session.queue.visit(previous, ({ position, segment, offset, size, qos }) => {
+    session.queue.visit(previous, (position, segment, offset, size, qos) => {
       if (position > last) return false;
       if (count === QUEUE_ENTRIES) {
         isMore = true;

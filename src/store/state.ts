@@ -121,7 +121,7 @@ export class State {
   }
 
   endSession(session: SessionState): void {
-    session.queue.visit(0, ({ segment }) => {
+    session.queue.visit(0, (_, segment) => {
       this.#segments.release(segment);
       return true;
     });

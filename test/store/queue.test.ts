@@ -31,7 +31,7 @@ test('a queue holds what an ordered map would hold', () => {
         }
       }
       const found: [number, [number, number, number, number]][] = [];
-      queue.visit(0, ({ position: at, segment, offset, size, qos }) => {
+      queue.visit(0, (at, segment, offset, size, qos) => {
         found.push([at, [segment, offset, size, qos]]);
         return true;
       });
@@ -43,7 +43,7 @@ test('a queue holds what an ordered map would hold', () => {
       );
       const middle = [...model.keys()][model.size >> 1] ?? 0;
       const after: number[] = [];
-      queue.visit(middle, ({ position: at }) => {
+      queue.visit(middle, (at) => {
         after.push(at);
         return after.length < 3;
       });
