@@ -153,9 +153,9 @@ export class Delivery {
       message: publishedOf(incoming, route.bytes),
       receivers,
       retained: isRetainedKept,
-      ...(isIdentifierKept
-        ? { from: { session: from.number, packetIdentifier: incoming.packetIdentifier } }
-        : undefined),
+      from: isIdentifierKept
+        ? { session: from.number, packetIdentifier: incoming.packetIdentifier }
+        : undefined,
     });
     this.#turns.appended(this.#position);
     return this.#store.isLasting;

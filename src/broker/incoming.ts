@@ -93,7 +93,9 @@ function senderOf({ from, address, sender }: Incoming): Sender | null {
 export function publishedOf(incoming: Incoming, topic: Uint8Array): PublishedMessage {
   return {
     topic,
-    payload: viewOf(incoming.payload, incoming.payloadStart, incoming.payloadEnd),
+    payload: incoming.payload,
+    payloadStart: incoming.payloadStart,
+    payloadEnd: incoming.payloadEnd,
     properties:
       incoming.propertiesStart === incoming.propertiesEnd
         ? EMPTY

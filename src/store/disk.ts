@@ -14,7 +14,15 @@ import { Housekeeping } from './housekeeping.js';
 import { Journal } from './journal.js';
 import { lockFolder, type Lock } from './lock.js';
 import { readMessages, readRetained } from './messages.js';
-import { decodePublished, decodeRecord, encodeRecord, payloadMaxOf, RECORD_TYPE, Writer } from './records.js';
+import {
+  decodePublished,
+  decodeRecord,
+  encodePublished,
+  encodeRecord,
+  payloadMaxOf,
+  RECORD_TYPE,
+  Writer,
+} from './records.js';
 import { refusalOf } from './refusal.js';
 import { nameOf as segmentName } from './segments.js';
 import { nameOf as snapshotName } from './snapshot.js';
@@ -59,6 +67,8 @@ export class DiskStore implements Store {
   readonly #state: State;
   readonly #housekeeping: Housekeeping;
   readonly #writer = new Writer();
+  /** Of the record that is appended: filled in anew each time, for the state copies what it keeps. */
+  readonly #place = { segment: 0, offset: 0, bytes: 0 };
   readonly #damaged: Counter;
   readonly #lockFolder: (folder: string, log: Log) => Promise<Lock>;
   #lock: Lock | null = null;
@@ -133,20 +143,26 @@ export class DiskStore implements Store {
       if (record.message.qos > 0) this.#hasRefused = true;
       return;
     }
+    const journal = this.#journal;
     const writer = this.#writer;
-    const start = this.#journal.begin(payloadMaxOf(record));
-    writer.bytes = this.#journal.buffer;
+    const start = journal.begin(payloadMaxOf(record));
+    writer.bytes = journal.buffer;
     writer.at = start;
+    const place = this.#place;
+    place.segment = journal.currentSegment;
+    const sequence = journal.nextSequence;
+    // By far the most are messages: their way has nothing in it that others need.
+    if (record.type === 'Published') {
+      encodePublished(writer, record, record.retained ? this.#clock.nowMs() : 0);
+      place.bytes = writer.at - start + FRAME_HEADER_BYTES;
+      place.offset = journal.end(RECORD_TYPE.Published, writer.at);
+      this.#state.published(record, place, sequence);
+      return;
+    }
     const qos = record.type === 'Sent' ? this.#state.qosOf(record.session, record.position) : 0;
-    const storedAtMs = record.type === 'Published' && record.retained ? this.#clock.nowMs() : 0;
-    encodeRecord(writer, record, qos, storedAtMs);
-    const sequence = this.#journal.nextSequence;
-    const offset = this.#journal.end(RECORD_TYPE[record.type], writer.at);
-    const place = {
-      segment: this.#journal.currentSegment,
-      offset,
-      bytes: writer.at - start + FRAME_HEADER_BYTES,
-    };
+    encodeRecord(writer, record, qos);
+    place.bytes = writer.at - start + FRAME_HEADER_BYTES;
+    place.offset = journal.end(RECORD_TYPE[record.type], writer.at);
     this.#state.apply(record, place, sequence, qos);
   }
 

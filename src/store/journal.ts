@@ -264,7 +264,10 @@ export class Journal {
 
   /** The batch that records go to now. */
   #open(): Batch {
-    if (this.#pending !== null) return this.#pending;
+    return this.#pending ?? this.#openNext();
+  }
+
+  #openNext(): Batch {
     const isNew = this.#tail.number !== this.#lastNumber || this.#mustRotate();
     if (isNew) this.#lastNumber++;
     const place = {

@@ -34,8 +34,8 @@ export interface Publication extends PublishedRecord {
 
 const NO_IDENTIFIERS: readonly number[] = [];
 const VARINT_MAX = 8;
-/** Up to so many bytes a loop copies faster than the engine does; their length is one byte. */
-const SHORT_MAX = 40;
+/** Up to so many bytes a loop copies faster than the engine does, which needs a view of them. */
+const LOOP_BYTES = 96;
 const FLAG_RETAINED = 4;
 const FLAG_FROM = 8;
 const FLAG_PUBLISHER = 16;
@@ -45,44 +45,49 @@ const FLAG_EXPIRES = 32;
 export class Writer {
   bytes: Buffer = Buffer.alloc(0);
   at = 0;
+  /** The text written last: the messages of a client come in runs. */
+  #text = '';
+  #textBytes = Buffer.alloc(0);
+  #textLength = 0;
 
   number(value: number): void {
-    if (!(value >= 0 && value <= Number.MAX_SAFE_INTEGER)) value = value > 0 ? Number.MAX_SAFE_INTEGER : 0;
-    while (value >= 128) {
-      this.bytes[this.at++] = (value % 128) | 128;
-      value = value < 2 ** 31 ? value >>> 7 : Math.floor(value / 128);
-    }
-    this.bytes[this.at++] = value;
+    this.at = putNumber(this.bytes, this.at, value);
   }
 
   blob(value: Uint8Array): void {
-    this.number(value.length);
-    const { bytes, at } = this;
-    if (value.length > SHORT_MAX) bytes.set(value, at);
-    else for (let i = 0; i < value.length; i++) bytes[at + i] = value[i] as number; // before its end
-    this.at += value.length;
+    this.at = putBlob(this.bytes, this.at, value, 0, value.length);
   }
 
   text(value: string): void {
-    if (value.length <= SHORT_MAX && this.#shortText(value)) return;
-    const length = Buffer.byteLength(value);
-    this.number(length);
-    this.at += this.bytes.write(value, this.at, length, 'utf8');
+    if (value !== this.#text) this.#encode(value);
+    this.at = putBlob(this.bytes, this.at, this.#textBytes, 0, this.#textLength);
   }
 
-  /** For what is short and ASCII a loop beats the call into the engine. False: it is not, and nothing is written. */
-  #shortText(value: string): boolean {
-    const { bytes } = this;
-    const start = this.at + 1;
-    for (let i = 0; i < value.length; i++) {
-      const code = value.charCodeAt(i);
-      if (code >= 128) return false;
-      bytes[start + i] = code;
-    }
-    bytes[this.at] = value.length;
-    this.at = start + value.length;
-    return true;
+  #encode(text: string): void {
+    if (this.#textBytes.length < 3 * text.length) this.#textBytes = Buffer.allocUnsafeSlow(3 * text.length);
+    this.#textLength = this.#textBytes.write(text, 'utf8');
+    this.#text = text;
   }
+}
+
+/** Writes a varint at `at`; answers where it ends. */
+function putNumber(bytes: Buffer, at: number, value: number): number {
+  if (!(value >= 0 && value <= Number.MAX_SAFE_INTEGER)) value = value > 0 ? Number.MAX_SAFE_INTEGER : 0;
+  while (value >= 128) {
+    bytes[at++] = (value % 128) | 128;
+    value = value < 2 ** 31 ? value >>> 7 : Math.floor(value / 128);
+  }
+  bytes[at] = value;
+  return at + 1;
+}
+
+/** Writes from[start..end) and, before it, its length; answers where it ends. */
+function putBlob(bytes: Buffer, at: number, from: Uint8Array, start: number, end: number): number {
+  const length = end - start;
+  at = putNumber(bytes, at, length);
+  if (length > LOOP_BYTES) bytes.set(new Uint8Array(from.buffer, from.byteOffset + start, length), at);
+  else for (let i = 0; i < length; i++) bytes[at + i] = from[start + i] as number; // before its end
+  return at + length;
 }
 
 /** Reads what Writer wrote; `isSound` turns false, for good, when something does not fit. */
@@ -172,20 +177,18 @@ export function payloadMaxOf(record: StoreRecord): number {
   }
 }
 
-export function messageMaxOf({ topic, payload, properties, publisher }: PublishedMessage): number {
-  return 64 + topic.length + payload.length + properties.length + 3 * publisher.length;
+export function messageMaxOf(message: PublishedMessage): number {
+  return 64 + sizeOf(message) + 3 * message.publisher.length;
 }
 
 /** What a message weighs in queue limits. */
-export function sizeOf({ topic, payload, properties }: PublishedMessage): number {
-  return topic.length + payload.length + properties.length;
+export function sizeOf({ topic, payload, payloadStart, payloadEnd, properties }: PublishedMessage): number {
+  return topic.length + (payloadEnd ?? payload.length) - (payloadStart ?? 0) + properties.length;
 }
 
-/** Writes a record's payload. `qos` is that of the message a Sent is about; `nowMs` the time a retained message is stored. */
-export function encodeRecord(writer: Writer, record: StoreRecord, qos: number, nowMs: number): void {
+/** Writes a record's payload. `qos` is that of the message a Sent is about. */
+export function encodeRecord(writer: Writer, record: OtherRecord, qos: number): void {
   switch (record.type) {
-    case 'Published':
-      return encodePublished(writer, record, nowMs);
     case 'RetainedCleared':
       return writer.blob(record.topic);
     case 'SessionOpened':
@@ -230,20 +233,25 @@ export function encodeRecord(writer: Writer, record: StoreRecord, qos: number, n
   }
 }
 
-function encodePublished(writer: Writer, record: PublishedRecord, nowMs: number): void {
+/** `nowMs` is the time a retained message is stored. */
+export function encodePublished(writer: Writer, record: PublishedRecord, nowMs: number): void {
+  const { receivers, from } = record;
   writer.number(record.position);
-  encodeMessage(writer, record.message, record.retained, record.from !== undefined);
-  if (record.retained) writer.number(nowMs);
-  if (record.from !== undefined) {
-    writer.number(record.from.session);
-    writer.number(record.from.packetIdentifier);
+  encodeMessage(writer, record.message, record.retained, from !== undefined);
+  const { bytes } = writer;
+  let { at } = writer;
+  if (record.retained) at = putNumber(bytes, at, nowMs);
+  if (from !== undefined) {
+    at = putNumber(bytes, at, from.session);
+    at = putNumber(bytes, at, from.packetIdentifier);
   }
-  writer.number(record.receivers.length);
-  for (const { session, qos, retain, identifiers } of record.receivers) {
-    writer.number(session);
-    writer.number(qos + (retain ? 4 : 0) + identifiers.length * 8);
-    for (const identifier of identifiers) writer.number(identifier);
+  at = putNumber(bytes, at, receivers.length);
+  for (const { session, qos, retain, identifiers } of receivers) {
+    at = putNumber(bytes, at, session);
+    at = putNumber(bytes, at, qos + (retain ? 4 : 0) + identifiers.length * 8);
+    for (const identifier of identifiers) at = putNumber(bytes, at, identifier);
   }
+  writer.at = at;
 }
 
 export function encodeMessage(
@@ -252,17 +260,19 @@ export function encodeMessage(
   retained = false,
   hasFrom = false,
 ): void {
-  const { publisher, expiresAtMs } = message;
+  const { topic, payload, payloadStart, payloadEnd, properties, publisher, expiresAtMs } = message;
   const flags =
     message.qos +
     (retained ? FLAG_RETAINED : 0) +
     (hasFrom ? FLAG_FROM : 0) +
     (publisher !== '' ? FLAG_PUBLISHER : 0) +
     (expiresAtMs !== 0 ? FLAG_EXPIRES : 0);
-  writer.number(flags);
-  writer.blob(message.topic);
-  writer.blob(message.payload);
-  writer.blob(message.properties);
+  const { bytes } = writer;
+  let at = putNumber(bytes, writer.at, flags);
+  at = putBlob(bytes, at, topic, 0, topic.length);
+  at = putBlob(bytes, at, payload, payloadStart ?? 0, payloadEnd ?? payload.length);
+  at = putBlob(bytes, at, properties, 0, properties.length);
+  writer.at = at;
   if (publisher !== '') writer.text(publisher);
   if (expiresAtMs !== 0) writer.number(expiresAtMs);
 }

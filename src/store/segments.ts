@@ -33,6 +33,8 @@ export class Segments {
   readonly #files: Files;
   readonly #log: Log;
   readonly #all = new Map<number, Segment>();
+  /** The one asked for last: every record asks for that it is written to. */
+  #last: Segment | null = null;
   readonly #openForReading = new Set<Segment>();
   /** Segments from this one on are needed for replay. */
   #keepFrom = 0;
@@ -78,6 +80,7 @@ export class Segments {
 
   /** A segment, made up when something refers to one that is not known (yet). */
   get(number: number): Segment {
+    if (this.#last?.number === number) return this.#last;
     let segment = this.#all.get(number);
     if (segment === undefined) {
       segment = {
@@ -93,6 +96,7 @@ export class Segments {
       };
       this.#all.set(number, segment);
     }
+    this.#last = segment;
     return segment;
   }
 
@@ -196,6 +200,7 @@ export class Segments {
     this.#close(segment);
     this.#totalBytes -= segment.bytes;
     this.#all.delete(number);
+    if (this.#last === segment) this.#last = null;
   }
 
   async close(): Promise<void> {

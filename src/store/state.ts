@@ -52,7 +52,7 @@ export class State {
 
   /** Takes in a record that lies at a place. `qos` is that of a Sent. */
   apply(record: StoreRecord, place: Place, sequence: number, qos: 0 | 1 | 2): void {
-    if (record.type === 'Published') this.#published(record, place, sequence);
+    if (record.type === 'Published') this.published(record, place, sequence);
     else if (record.type === 'RetainedCleared') this.#clearRetained(record.topic);
     else if (record.type === 'SessionOpened') this.#opened(record, sequence);
     else {
@@ -128,7 +128,7 @@ export class State {
     this.sessions.delete(session.session);
   }
 
-  #published(
+  published(
     { position, message, receivers, retained, from }: PublishedRecord,
     place: Place,
     sequence: number,
@@ -296,6 +296,13 @@ export function keyOf(topic: Uint8Array): string {
 
 /** Wills are kept in memory, and what they came in is used again. */
 function copyOf(message: PublishedMessage): PublishedMessage {
-  const { topic, payload, properties } = message;
-  return { ...message, topic: topic.slice(), payload: payload.slice(), properties: properties.slice() };
+  const { topic, payload, payloadStart, payloadEnd, properties, qos, expiresAtMs, publisher } = message;
+  return {
+    topic: topic.slice(),
+    payload: payload.slice(payloadStart, payloadEnd),
+    properties: properties.slice(),
+    qos,
+    expiresAtMs,
+    publisher,
+  };
 }

@@ -50,6 +50,9 @@ export interface Receiver {
 export interface PublishedMessage {
   topic: Uint8Array;
   payload: Uint8Array;
+  /** Where in `payload` it lies, when it is handed to the store as it was read; without these it is all of it. */
+  payloadStart?: number;
+  payloadEnd?: number;
   properties: Uint8Array;
   qos: 0 | 1 | 2;
   expiresAtMs: number;
@@ -79,7 +82,7 @@ export type StoreRecord =
       message: PublishedMessage;
       receivers: readonly Receiver[];
       retained: boolean;
-      from?: { session: SessionNumber; packetIdentifier: number };
+      from?: { session: SessionNumber; packetIdentifier: number } | undefined;
     }
   /** The retained message of a topic is gone. */
   | { type: 'RetainedCleared'; topic: Uint8Array }

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { StoreRecord } from '../../src/store/store.js';
+import type { PublishedMessage, StoreRecord } from '../../src/store/store.js';
 import { Metrics } from '../../src/metrics.js';
 import { MemoryDisk, seeded } from '../support/memorydisk.js';
 import { StoreLoad } from '../support/storeload.js';
-import { storeOn } from '../support/stores.js';
+import { opened, storeOn } from '../support/stores.js';
 import { canonicalOf, StoreModel } from '../support/storemodel.js';
 
 /**
@@ -139,4 +139,46 @@ test('a power cut in the middle of snapshots and compaction costs nothing either
     { numRuns: 10 },
   );
   assert.ok(removedSegments > 5, `${removedSegments} segments removed: it was not tried`);
+});
+
+test('a payload handed over amid what was read is stored without what lies around it', async () => {
+  const disk = new MemoryDisk();
+  const store = storeOn(disk);
+  await store.open();
+  store.append(opened(1));
+  const read = Buffer.from(`before|${'x'.repeat(300)}|behind`);
+  const lengths = [0, 1, 40, 96, 97, 300];
+  const messageOf = (length: number): PublishedMessage => ({
+    topic: Buffer.from('plant/level'),
+    payload: read,
+    payloadStart: 7,
+    payloadEnd: 7 + length,
+    properties: new Uint8Array(0),
+    qos: 1,
+    expiresAtMs: 0,
+    publisher: length % 2 === 0 ? 'even' : 'öd',
+  });
+  for (const [index, length] of lengths.entries()) {
+    const receivers = [{ session: 1, qos: 1, retain: false, identifiers: [] }] as const;
+    store.append({ type: 'Published', position: index + 1, message: messageOf(length), receivers, retained: true }); // prettier-ignore
+    const will = { retain: false, delayS: 0, dueAtMs: 0 };
+    store.append({ type: 'WillPending', session: 1, message: messageOf(length), ...will });
+    await store.commit();
+    read.fill('!'); // it is read into again
+    read.fill('x', 7, 307);
+    const next = storeOn(disk.afterPowerCut(seeded(length)));
+    const { sessions, retained } = await next.open();
+    const [message] = await next.read(1, index, 1);
+    const payload = message?.payload.subarray(message.payloadStart, message.payloadEnd);
+    assert.equal(Buffer.from(payload ?? []).toString(), 'x'.repeat(length));
+    assert.equal(Buffer.from(retained[0]?.message.payload ?? []).toString(), 'x'.repeat(length));
+    assert.equal(retained[0]?.message.publisher, messageOf(length).publisher);
+    assert.equal(Buffer.from(sessions[0]?.will?.message.payload ?? []).toString(), 'x'.repeat(length));
+    assert.equal(
+      sessions[0]?.queuedBytes,
+      lengths.slice(0, index + 1).reduce((sum, one) => sum + 11 + one, 0),
+    );
+    await next.close();
+  }
+  await store.close();
 });
