@@ -63,6 +63,11 @@ export class Rights {
     return this.#may('read', decoder.decode(bytes.subarray(start, end)));
   }
 
+  /** Whether it may write to all topics but those that begin with `$`, whatever they are. */
+  get writesAll(): boolean {
+    return this.#broad.writesAll === true;
+  }
+
   /** Publishers come back to the same topics, so the answers are remembered. */
   mayWrite(topic: string): boolean {
     const { writesAll } = this.#broad;

@@ -72,7 +72,7 @@ export class Delivery {
     const isUnkept = mustKeep && qos > 0 && from === null && (!store.isHealthy || this.#turns.isBacklogged);
     if (mustKeep && qos > 0 && !isUnkept && !store.isHealthy) return 'refused';
     if (isRetained && incoming.payloadEnd > incoming.payloadStart) {
-      if (!this.#retaining.hasRoom(incoming, route, this.isShort)) {
+      if (!this.#retaining.hasRoom(incoming, this.isShort)) {
         this.#counters.dropped.value++;
         // 3.1.1 cannot be told; its subscribers get the message all the same.
         if (qos > 0 && from?.version === 5) return 'refused';
@@ -150,7 +150,7 @@ export class Delivery {
     this.#store.append({
       type: 'Published',
       position: this.#position,
-      message: publishedOf(incoming, route.bytes),
+      message: publishedOf(incoming),
       receivers,
       retained: isRetainedKept,
       from: isIdentifierKept

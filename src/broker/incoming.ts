@@ -89,10 +89,15 @@ function senderOf({ from, address, sender }: Incoming): Sender | null {
     : { clientId: from.clientId, user: from.identity.user, address: address || 'unknown' };
 }
 
+/** The bytes of its topic as they are. */
+export function topicOf({ topic, topicStart, topicEnd }: Incoming): Uint8Array {
+  return topicStart === 0 && topicEnd === topic.length ? topic : viewOf(topic, topicStart, topicEnd);
+}
+
 /** As the store takes it, which copies what it keeps. */
-export function publishedOf(incoming: Incoming, topic: Uint8Array): PublishedMessage {
+export function publishedOf(incoming: Incoming): PublishedMessage {
   return {
-    topic,
+    topic: topicOf(incoming),
     payload: incoming.payload,
     payloadStart: incoming.payloadStart,
     payloadEnd: incoming.payloadEnd,

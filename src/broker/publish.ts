@@ -91,11 +91,18 @@ export class Publishing {
   /** The route of a topic, the client's last one first; sets client.mayWriteLast. */
   #routeOf(client: Client, session: Session, bytes: Uint8Array, start: number, end: number): Route | null {
     const last = client.lastRoute;
-    if (last !== null && last.epoch === this.#core.routing.epoch && last.isTopic(bytes, start, end))
-      return last;
+    const { routing } = this.#core;
+    if (last !== null && last.epoch === routing.epoch && last.isTopic(bytes, start, end)) return last;
+    if (!session.rights.writesAll || !routing.isUnreached(bytes, start, end))
+      return this.#ownRouteOf(client, session, bytes, start, end);
+    client.lastRoute = null;
+    client.mayWriteLast = true;
+    return routing.nowhere;
+  }
+
+  #ownRouteOf(client: Client, session: Session, bytes: Uint8Array, start: number, end: number): Route | null {
     const route = this.#core.routing.find(bytes, start, end);
-    if (route === null) return null;
-    this.#mayWrite(client, session, route);
+    if (route !== null) this.#mayWrite(client, session, route);
     return route;
   }
 
@@ -263,9 +270,10 @@ export class Publishing {
     }
     const route = this.#aliasedRoute(client, session, bytes, topicStart, topicEnd, alias);
     if (typeof route === 'number') return fail(client, route, 'PUBLISH has no valid topic');
-    incoming.topic = route.bytes;
-    incoming.topicStart = 0;
-    incoming.topicEnd = route.bytes.length;
+    const isNowhere = route === this.#core.routing.nowhere;
+    incoming.topic = isNowhere ? bytes : route.bytes;
+    incoming.topicStart = isNowhere ? topicStart : 0;
+    incoming.topicEnd = isNowhere ? topicEnd : route.bytes.length;
     incoming.payload = bytes;
     incoming.payloadStart = at;
     incoming.payloadEnd = end;
@@ -323,7 +331,10 @@ export class Publishing {
       this.#mayWrite(client, session, known);
       return known;
     }
-    const route = this.#routeOf(client, session, bytes, start, end);
+    const route =
+      alias > 0
+        ? this.#ownRouteOf(client, session, bytes, start, end)
+        : this.#routeOf(client, session, bytes, start, end);
     if (route === null) return start === end ? PROTOCOL_ERROR : MALFORMED;
     if (alias > 0) (client.aliases ??= [])[alias] = route;
     return route;

@@ -3,7 +3,7 @@
  * object; what match() and get() hand out is one view that is filled anew for each message.
  */
 import { Slab } from '../slab.js';
-import { copyBytes, type Publication } from './codec.js';
+import { copyBytes, type Publication, viewOf } from './codec.js';
 import { levelCount } from './topic.js';
 import { TopicTree } from './topictree.js';
 
@@ -104,20 +104,25 @@ export class RetainedMessages {
     return this.#tree.generationOf(node) === generation ? this.#at(node) : null;
   }
 
-  /** Whether a message of this size may be kept for the topic. */
-  hasRoom(topic: Uint8Array, bytes: number): boolean {
-    const most = topic.length + bytes + (topic.length + 1) * LEVEL_BYTES;
+  /** Whether a message may be kept. */
+  hasRoom(message: Publication): boolean {
+    const { topic, topicStart, topicEnd } = message;
+    const bytes = messageBytes(message);
+    const most = bytes + (topicEnd - topicStart + 1) * LEVEL_BYTES;
     // Only near a limit it matters what there will be, and what goes away.
     if (this.#count < this.#countMax && this.#bytes + most <= this.#bytesMax) return true;
-    if (topic[0] === DOLLAR) return true;
-    const old = this.get(topic);
-    const change = topic.length + bytes + (old === null ? placeBytes(topic) : -sizeOf(old));
+    if (topic[topicStart] === DOLLAR) return true;
+    const old = this.get(viewOf(topic, topicStart, topicEnd));
+    const change = bytes + (old === null ? placeBytes(topic, topicStart, topicEnd) : -sizeOf(old));
     return (old !== null || this.#count < this.#countMax) && this.#bytes + change <= this.#bytesMax;
   }
 
-  /** The topic's place, made if there is none: set() must follow. */
-  placeOf(topic: Uint8Array): Place {
-    const node = this.#tree.make(topic);
+  /** The node of a topic, made if there is none: set() must follow. */
+  nodeOf(topic: Uint8Array, start: number, end: number): number {
+    return this.#tree.make(topic, start, end);
+  }
+
+  placeAt(node: number): Place {
     return { node, generation: this.#tree.generationOf(node) };
   }
 
@@ -126,14 +131,13 @@ export class RetainedMessages {
   }
 
   /** Keeps a message in place of the one before; hasRoom() was asked. Answers whether that one is in the store. */
-  set(place: Place, message: Retainable, publisher: string, isStored: boolean): boolean {
-    const { node } = place;
+  set(node: number, message: Retainable, publisher: string, isStored: boolean): boolean {
     const topicLength = message.topicEnd - message.topicStart;
     const propertiesLength = message.propertiesEnd - message.propertiesStart;
     const payloadLength = message.payloadEnd - message.payloadStart;
     const publisherBytes = this.#publisherBytesOf(publisher);
     const publisherLength = publisherBytes.length;
-    const size = topicLength + propertiesLength + payloadLength;
+    const size = messageBytes(message);
     let block = this.#tree.valueOf(node);
     const isPlain = publisherLength === 0 && propertiesLength === 0 && !isStored;
     if (block !== NONE && isPlain && this.#renew(block, message)) return false;
@@ -242,7 +246,7 @@ export class RetainedMessages {
     if (topic[start] === DOLLAR) this.#systemCount += change;
     else {
       this.#count += change;
-      this.#bytes += change * levelCount(topic, start, end) * LEVEL_BYTES;
+      this.#bytes += change * placeBytes(topic, start, end);
     }
   }
 
@@ -271,8 +275,13 @@ export class RetainedMessages {
   }
 }
 
-function placeBytes(topic: Uint8Array): number {
-  return levelCount(topic, 0, topic.length) * LEVEL_BYTES;
+function placeBytes(topic: Uint8Array, start: number, end: number): number {
+  return levelCount(topic, start, end) * LEVEL_BYTES;
+}
+
+function messageBytes(message: Publication): number {
+  const { topicStart, topicEnd, propertiesStart, propertiesEnd, payloadStart, payloadEnd } = message;
+  return topicEnd - topicStart + propertiesEnd - propertiesStart + payloadEnd - payloadStart;
 }
 
 function sizeOf({ topicStart, payloadEnd }: Retained): number {

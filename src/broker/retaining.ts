@@ -1,7 +1,7 @@
 /** What becomes of publications with the RETAIN flag, and how a new subscription gets what was retained. */
 import type { Clock } from '../clock.js';
 import type { PublishedMessage, Store, StoredState } from '../store/store.js';
-import type { Incoming } from './incoming.js';
+import { type Incoming, topicOf } from './incoming.js';
 import type { Retained, RetainedMessages } from './retained.js';
 import type { Owner, Route } from './route.js';
 import type { Outgoing, Session } from './session.js';
@@ -32,25 +32,31 @@ export class Retaining {
   }
 
   /** Whether there is room for it. While memory is short clients replace what is there and bring nothing new. */
-  hasRoom(incoming: Incoming, route: Route, isShort: boolean): boolean {
-    if (isShort && incoming.from !== null && this.#retained.get(route.bytes) === null) return false;
-    const { payloadStart, payloadEnd, propertiesStart, propertiesEnd } = incoming;
-    return this.#retained.hasRoom(route.bytes, payloadEnd - payloadStart + propertiesEnd - propertiesStart);
+  hasRoom(incoming: Incoming, isShort: boolean): boolean {
+    if (isShort && incoming.from !== null && this.#retained.get(topicOf(incoming)) === null) return false;
+    return this.#retained.hasRoom(incoming);
   }
 
   /** Takes a message as its topic's retained one, or clears that; answers whether it is to be stored, too. */
   take(incoming: Incoming, route: Route): boolean {
     if (incoming.payloadEnd === incoming.payloadStart) {
-      if (this.#retained.delete(route.bytes)?.isStored === true) this.#clearStored(route.bytes);
+      this.#drop(topicOf(incoming));
       return false;
     }
-    let { place } = route;
-    if (place === null || !this.#retained.isHere(place))
-      place = route.place = this.#retained.placeOf(route.bytes);
     const isStored = incoming.isStored && this.#store.isLasting;
-    const wasStored = this.#retained.set(place, incoming, incoming.from?.clientId ?? '', isStored);
-    if (wasStored && !isStored) this.#clearStored(route.bytes);
+    const node = this.#nodeOf(incoming, route);
+    const wasStored = this.#retained.set(node, incoming, incoming.from?.clientId ?? '', isStored);
+    if (wasStored && !isStored) this.#clearStored(topicOf(incoming));
     return isStored;
+  }
+
+  /** Where its topic's message is kept. A route of one topic remembers that. */
+  #nodeOf({ topic, topicStart, topicEnd }: Incoming, route: Route): number {
+    const { place } = route;
+    if (place !== null && this.#retained.isHere(place)) return place.node;
+    const node = this.#retained.nodeOf(topic, topicStart, topicEnd);
+    if (route.topic !== '') route.place = this.#retained.placeAt(node);
+    return node;
   }
 
   #clearStored(topic: Uint8Array): void {
@@ -116,7 +122,7 @@ export class Retaining {
       const parts = { topicStart: 0, topicEnd: topic.length, payloadStart: 0, payloadEnd: payload.length };
       const ends = { propertiesStart: 0, propertiesEnd: properties.length };
       const retainable = { topic, payload, properties, qos, expiresAtMs, ...parts, ...ends };
-      this.#retained.set(this.#retained.placeOf(topic), retainable, publisher, true);
+      this.#retained.set(this.#retained.nodeOf(topic, 0, topic.length), retainable, publisher, true);
     }
   }
 }

@@ -15,11 +15,13 @@ import {
   RouteTable,
 } from './route.js';
 import type { Session } from './session.js';
-import type { Entry, Subscriptions } from './subscriptions.js';
-import { isTopicName, levelCount, matches } from './topic.js';
+import { type Entry, entryOf, Subscriptions } from './subscriptions.js';
+import { isTopicName, levelCount } from './topic.js';
 
 const NONE: readonly number[] = [];
 const NOBODY: readonly [] = [];
+const SLASH = 0x2f;
+const DOLLAR = 0x24;
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 export class Routing {
@@ -28,8 +30,15 @@ export class Routing {
   readonly #table = new RouteTable();
   readonly #long = new LongRoutes();
   /** Filters of topics whose publications are never kept as retained. */
-  #neverRetained: readonly string[];
+  #neverRetained: Subscriptions<null>;
   #epoch = 0;
+  /** Where isUnreached() topics lead: it stands for all of them, so it knows neither name nor place. */
+  readonly nowhere = new Route('', new Uint8Array(0), 0);
+  /**
+   * Levels that nothing goes on below, of the topic that led nowhere last: who publishes thousands of topics that nobody
+   * subscribed to has them side by side.
+   */
+  #unreached: Uint8Array | null = null;
   /** What collect() found for the route under way; only what is needed is made. */
   #topic = '';
   #receivers: Receiver[] | null = null;
@@ -37,6 +46,7 @@ export class Routing {
   #lastReceivers: readonly Receiver[] = NOBODY;
   #groups: Map<string, Group> | null = null;
   #insiders: Route['insiders'][number][] | null = null;
+  #isAnyFound = false;
 
   constructor(
     subscriptions: Subscriptions<Owner>,
@@ -44,7 +54,7 @@ export class Routing {
     topicLevelsMax: () => number,
   ) {
     this.#subscriptions = subscriptions;
-    this.#neverRetained = neverRetained;
+    this.#neverRetained = trieOf(neverRetained);
     this.#topicLevelsMax = topicLevelsMax;
   }
 
@@ -56,11 +66,12 @@ export class Routing {
   /** Subscriptions or rights are not what they were. */
   changed(): void {
     this.#epoch++;
+    this.#unreached = null;
     this.#long.forgetAll();
   }
 
   set neverRetained(filters: readonly string[]) {
-    this.#neverRetained = filters;
+    this.#neverRetained = trieOf(filters);
     this.changed();
   }
 
@@ -69,9 +80,7 @@ export class Routing {
     const hash = hashOf(bytes, start, end);
     let route = this.#table.find(bytes, start, end, hash);
     if (route === undefined) {
-      if (!isTopicName(bytes, start, end)) return null;
-      const levelsMax = this.#topicLevelsMax();
-      if (levelsMax < end - start && levelCount(bytes, start, end) > levelsMax) return null;
+      if (!this.#isTopic(bytes, start, end)) return null;
       const own = copyOf(bytes, start, end);
       // What was read lies in a Buffer, which is quicker to make a text of.
       const topic = Buffer.isBuffer(bytes) ? bytes.toString('utf8', start, end) : decoder.decode(own);
@@ -80,6 +89,22 @@ export class Routing {
       this.#table.put(route);
     } else if (route.epoch !== this.#epoch) this.#build(route);
     return route;
+  }
+
+  #isTopic(bytes: Uint8Array, start: number, end: number): boolean {
+    if (!isTopicName(bytes, start, end)) return false;
+    const levelsMax = this.#topicLevelsMax();
+    return levelsMax >= end - start || levelCount(bytes, start, end) <= levelsMax;
+  }
+
+  /** Whether bytes[start..end) is a topic name that leads `nowhere`, as far as that shows without building a route. */
+  isUnreached(bytes: Uint8Array, start: number, end: number): boolean {
+    const levels = this.#unreached;
+    if (levels === null) return false;
+    const next = start + levels.length;
+    if (next > end || (next < end && bytes[next] !== SLASH)) return false;
+    for (let i = levels.length - 1; i >= 0; i--) if (levels[i] !== bytes[start + i]) return false;
+    return this.#isTopic(bytes, start, end);
   }
 
   /** A route for one who publishes there again and again and keeps it: it takes no room in the table. */
@@ -97,14 +122,19 @@ export class Routing {
 
   #build(route: Route): void {
     this.#topic = route.topic;
-    this.#subscriptions.match(route.topic, this.#collect);
+    this.#isAnyFound = route.isNeverRetained = false;
+    const depth = this.#subscriptions.match(route.topic, this.#collect);
+    const neverDepth = this.#neverRetained.match(route.topic, () => {
+      route.isNeverRetained = true;
+    });
     const groups = this.#groups === null ? NOBODY : [...this.#groups.values()];
     const before = this.#lastReceivers;
     const receivers = this.#joined(this.#receivers ?? NOBODY);
     route.set(receivers, groups, this.#insiders ?? NOBODY);
-    route.isNeverRetained = this.#neverRetained.some((filter) => matches(filter, route.topic));
-    route.isSystem = route.topic.charCodeAt(0) === 0x24;
+    route.isSystem = route.topic.charCodeAt(0) === DOLLAR;
     route.epoch = this.#epoch;
+    if (!this.#isAnyFound && !route.isNeverRetained && !route.isSystem)
+      this.#unreached = topLevels(route.bytes, Math.max(depth, neverDepth)) ?? this.#unreached;
     // A list that many routes share costs nothing, but for what the store is told of it.
     const lists = (receivers === before ? 0 : 1) + (route.hasKept ? 1 : 0);
     const count = groups.reduce((sum, { members }) => sum + 1 + members.length, receivers.length * lists);
@@ -122,6 +152,7 @@ export class Routing {
 
   readonly #collect = (entry: Entry<Owner>): void => {
     const { owner } = entry;
+    this.#isAnyFound = true;
     if (owner instanceof Insider)
       (this.#insiders ??= []).push({ subscriber: owner.subscriber, subscription: entry });
     else if (!owner.rights.mayRead(this.#topic)) return;
@@ -150,6 +181,23 @@ export class Routing {
     receivers.push(receiver);
     this.#receiverOf?.set(session, receiver);
   }
+}
+
+function trieOf(filters: readonly string[]): Subscriptions<null> {
+  const trie = new Subscriptions<null>();
+  for (const filter of filters) trie.add(entryOf(null, { share: '', filter }, 0, 0));
+  return trie;
+}
+
+/** The first levels of a topic, without the slash behind them; null: it has not so many. */
+function topLevels(topic: Uint8Array, count: number): Uint8Array | null {
+  let end = -1;
+  for (let level = 0; level < count; level++) {
+    if (end === topic.length) return null;
+    const slash = topic.indexOf(SLASH, end + 1);
+    end = slash < 0 ? topic.length : slash;
+  }
+  return copyOf(topic, 0, end);
 }
 
 function isEqual(one: Receiver, other: Receiver | undefined): boolean {

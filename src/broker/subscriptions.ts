@@ -107,14 +107,18 @@ export class Subscriptions<Owner> {
     return true;
   }
 
-  /** Every subscription whose filter matches the topic [MQTT-4.7.1-2] [MQTT-4.7.2-1]. */
-  match(topic: string, found: (entry: Entry<Owner>) => void): void {
+  /**
+   * Every subscription whose filter matches the topic [MQTT-4.7.1-2] [MQTT-4.7.2-1]. Answers how many of its levels were
+   * looked at: no filter goes on below the last of them.
+   */
+  match(topic: string, found: (entry: Entry<Owner>) => void): number {
     const isSystem = topic.charCodeAt(0) === 0x24;
     let current = this.#levels;
     let next = this.#nextLevels;
     current[0] = this.#root;
+    let depth = 0;
     // Counted by hand: to set the length of an array is slow.
-    for (let start = 0, count = 1; count > 0;) {
+    for (let start = 0, count = 1; count > 0; depth++) {
       const end = topic.indexOf('/', start);
       const name = start > topic.length ? null : topic.slice(start, end < 0 ? topic.length : end);
       const mayWild = start > 0 || !isSystem;
@@ -133,6 +137,7 @@ export class Subscriptions<Owner> {
       [current, next, count] = [next, current, nextCount];
       start = end < 0 ? topic.length + 1 : end + 1;
     }
+    return depth;
   }
 
   #prune(path: Level<Owner>[], levels: readonly string[]): void {

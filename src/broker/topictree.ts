@@ -4,6 +4,7 @@
  */
 import { randomInt } from 'node:crypto';
 import { Slab } from '../slab.js';
+import { copyOf } from './codec.js';
 
 /** What a node is made of; PARENT is -1 for one that was let go. The first sibling's PREVIOUS is the last one. */
 const PARENT = 0;
@@ -41,30 +42,30 @@ export class TopicTree {
   #lastGeneration = NONE;
 
   /** The node of a topic, made if there is none: setValue() must follow. */
-  make(topic: Uint8Array): number {
-    const isBeside = this.#isBesideLast(topic);
+  make(topic: Uint8Array, start: number, end: number): number {
+    const isBeside = this.#isBesideLast(topic, start, end);
     let parent = isBeside ? this.#lastParent : ROOT;
-    let at = isBeside ? this.#lastLevels.length : 0;
+    let at = isBeside ? start + this.#lastLevels.length : start;
     for (;;) {
-      const end = endOfLevel(topic, at, topic.length);
-      const hash = this.#hash(parent, topic, at, end);
-      const child = this.#child(parent, topic, at, end, hash);
-      const node = child === NONE ? this.#add(parent, topic, at, end, hash) : child;
-      if (end === topic.length) {
-        if (!isBeside || parent !== this.#lastParent) this.#noteLast(topic.slice(0, at), parent);
+      const nameEnd = endOfLevel(topic, at, end);
+      const hash = this.#hash(parent, topic, at, nameEnd);
+      const child = this.#child(parent, topic, at, nameEnd, hash);
+      const node = child === NONE ? this.#add(parent, topic, at, nameEnd, hash) : child;
+      if (nameEnd === end) {
+        if (!isBeside || parent !== this.#lastParent) this.#noteLast(copyOf(topic, start, at), parent);
         return node;
       }
       parent = node;
-      at = end + 1;
+      at = nameEnd + 1;
     }
   }
 
   /** Whether it has the same levels above as the topic before, as thousands in a row have. */
-  #isBesideLast(topic: Uint8Array): boolean {
+  #isBesideLast(topic: Uint8Array, start: number, end: number): boolean {
     const levels = this.#lastLevels;
-    if (topic.length < levels.length || this.#get(this.#lastParent, GENERATION) !== this.#lastGeneration)
+    if (end - start < levels.length || this.#get(this.#lastParent, GENERATION) !== this.#lastGeneration)
       return false;
-    for (let i = levels.length - 1; i >= 0; i--) if (topic[i] !== levels[i]) return false;
+    for (let i = levels.length - 1; i >= 0; i--) if (topic[start + i] !== levels[i]) return false;
     return true;
   }
 

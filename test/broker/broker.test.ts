@@ -441,6 +441,69 @@ describe('the gateway in the same process', () => {
   });
 });
 
+describe('topics that nobody subscribed to', () => {
+  const NAMES = Array.from({ length: 30 }, (_, index) => `plant/unit${index % 10}/value${index}`);
+  const retained = { retain: true } as const;
+
+  for (const protocolVersion of [4, 5] as const)
+    for (const qos of [0, 1, 2] as const)
+      test(`version ${protocolVersion}, QoS ${qos}: each keeps its own message, which comes, is replaced and is cleared`, async () => {
+        const { url } = await start();
+        const client = await joinAs(url, { protocolVersion });
+        for (const name of NAMES) void client.publishAsync(name, `first of ${name}`, { ...retained, qos });
+        for (const name of NAMES.slice(10))
+          void client.publishAsync(name, `of ${name}`, { ...retained, qos });
+        for (const name of NAMES.slice(20)) void client.publishAsync(name, '', { ...retained, qos });
+        await client.publishAsync('plant', 'above them', { ...retained, qos: 1 });
+        const reader = await joinAs(url);
+        await reader.subscribeAsync('#', { qos });
+        await until('all retained messages', () => reader.got.length >= 21);
+        const expected = [
+          ['plant', 'above them'],
+          ...NAMES.slice(0, 20).map((name, index) => [name, `${index < 10 ? 'first of' : 'of'} ${name}`]),
+        ];
+        assert.deepEqual(new Map(reader.got.map(({ topic, text }) => [topic, text])), new Map(expected as [string, string][])); // prettier-ignore
+        // Somebody subscribed now, so what comes next goes there.
+        await client.publishAsync('plant/unit0/value0', 'live', { qos });
+        await until('the live one', () => reader.got.some(({ text }) => text === 'live'));
+        await reader.unsubscribeAsync('#');
+        await client.publishAsync('plant/unit0/value1', 'unheard', { qos });
+        await client.publishAsync('plant/unit0/value2', 'unheard', { qos: 1 });
+        assert.ok(!reader.got.some(({ text }) => text === 'unheard'));
+      });
+
+  test('an alias set there names that topic, and a client without the right keeps none', async () => {
+    const rule = { user: null, group: null, client: null, deny: [] };
+    const { url } = await start({
+      access: [
+        { ...rule, client: 'narrow', allow: ['write'], topic: 'plant/narrow/#' },
+        { ...rule, client: 'wide', allow: ['read', 'write'], topic: '#' },
+      ],
+    });
+    const wide = await joinAs(url, { clientId: 'wide' });
+    const narrow = await joinAs(url, { clientId: 'narrow' });
+    for (const topic of ['plant/a', 'plant/b']) await wide.publishAsync(topic, 'a', { ...retained, qos: 1 });
+    // Twice, with a topic between that it may write to: what was found out about that one is not meant.
+    for (let time = 0; time < 2; time++) {
+      await assert.rejects(wide.publishAsync('$own/a', 'denied', { ...retained, qos: 1 }));
+      await wide.publishAsync('plant/b', 'a', { ...retained, qos: 1 });
+    }
+    const topicAlias = { properties: { topicAlias: 1 } };
+    await wide.publishAsync('plant/c', 'set', { ...retained, qos: 1, ...topicAlias });
+    await wide.publishAsync('plant/d', 'between', { ...retained, qos: 1 });
+    await wide.publishAsync('', 'by alias', { ...retained, qos: 1, ...topicAlias });
+    await assert.rejects(narrow.publishAsync('plant/e', 'denied', { ...retained, qos: 1 }));
+    await narrow.publishAsync('plant/narrow/a', 'allowed', { ...retained, qos: 1 });
+    await assert.rejects(narrow.publishAsync('plant/a', 'denied', { ...retained, qos: 1 }));
+    await wide.subscribeAsync('plant/#', { qos: 1 });
+    await until('what is kept', () => wide.got.length >= 5);
+    assert.deepEqual(
+      wide.got.map(({ topic, text }) => `${topic}: ${text}`).sort(),
+      ['plant/a: a', 'plant/b: a', 'plant/c: by alias', 'plant/d: between', 'plant/narrow/a: allowed'], // prettier-ignore
+    );
+  });
+});
+
 describe('limits', () => {
   test('what is longer than the maximum closes with 0x95, and 3.1.1 just closes', async () => {
     const { port } = await start({ limits: { maxPacketBytes: 1000 } });

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import type { Owner, Route } from '../../src/broker/route.js';
 import { Routing } from '../../src/broker/routing.js';
 import type { Session } from '../../src/broker/session.js';
@@ -47,4 +48,75 @@ test('long lists go when subscriptions change, not only when somebody publishes 
   const route = find('a/0');
   routing.changed();
   assert.equal(heldBy([route]), 0);
+});
+
+test('a topic is known to lead nowhere without a route of its own only while that is so', () => {
+  const session = { rights: { mayRead: () => true }, isKept: false } as unknown as Session;
+  const level = fc.constantFrom('a', 'b', 'c', '', '$a');
+  const topic = fc.array(level, { minLength: 1, maxLength: 6 }).map((levels) => levels.join('/'));
+  const wild = fc.constantFrom('a', 'b', '', '$a', '+');
+  const filter = fc
+    .tuple(fc.array(wild, { minLength: 1, maxLength: 4 }), fc.constantFrom('', '/#'))
+    .map(([levels, end]) => levels.join('/') + end);
+  const filters = fc.array(filter, { maxLength: 3 });
+  const isUnreached = (routing: Routing, name: string): boolean => {
+    const bytes = Buffer.from(`>${name}<`);
+    return routing.isUnreached(bytes, 1, bytes.length - 1);
+  };
+  let unreachedCount = 0;
+  fc.assert(
+    fc.property(
+      filters,
+      filters,
+      topic,
+      fc.array(topic, { maxLength: 20 }),
+      (subscribed, never, first, names) => {
+        const subscriptions = new Subscriptions<Owner>();
+        const routing = new Routing(subscriptions, never, () => 5);
+        for (const one of subscribed)
+          subscriptions.add(entryOf<Owner>(session, { share: '', filter: one }, 0, 0));
+        routing.changed();
+        const bytes = Buffer.from(first);
+        routing.find(bytes, 0, bytes.length);
+        for (const name of [first, ...names, ...names.map((below) => `${first}/${below}`)]) {
+          if (!isUnreached(routing, name)) continue;
+          unreachedCount++;
+          // Another routing answers, which has not seen the first topic.
+          const fresh = new Routing(subscriptions, never, () => 5).find(
+            Buffer.from(name),
+            0,
+            Buffer.from(name).length,
+          );
+          assert.ok(fresh !== null && !fresh.isMatched && !fresh.isNeverRetained && !fresh.isSystem, name);
+        }
+        routing.changed();
+        assert.ok(!isUnreached(routing, first));
+      },
+    ),
+    { numRuns: 2000 },
+  );
+  assert.ok(unreachedCount > 1000, `${unreachedCount} were unreached`);
+});
+
+test('below a topic that led nowhere, topic names are checked as anywhere', () => {
+  const routing = new Routing(new Subscriptions<Owner>(), ['gw/+/set'], () => 3);
+  const isUnreached = (name: string): boolean => {
+    const bytes = Buffer.from(name, 'latin1');
+    return routing.isUnreached(bytes, 0, bytes.length);
+  };
+  const first = Buffer.from('plant/a');
+  routing.find(first, 0, first.length);
+  assert.ok(isUnreached('plant/b/c') && isUnreached('plant'));
+  for (const name of [
+    '',
+    'plan',
+    'plants',
+    'other',
+    'plant/+',
+    'plant/a/#',
+    'plant/\0',
+    'plant/\xff',
+    'plant/a/b/c',
+  ])
+    assert.ok(!isUnreached(name), name);
 });

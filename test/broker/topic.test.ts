@@ -55,7 +55,12 @@ const publicationOf = (
 };
 
 const keep = (retained: RetainedMessages, publication: Retainable, publisher = '', isStored = false) =>
-  retained.set(retained.placeOf(publication.topic), publication, publisher, isStored);
+  retained.set(
+    retained.nodeOf(publication.topic, 0, publication.topic.length),
+    publication,
+    publisher,
+    isStored,
+  );
 
 const topicOf = ({ topic: bytes, topicStart, topicEnd }: Retained): string =>
   Buffer.from(bytes.subarray(topicStart, topicEnd)).toString();
@@ -177,7 +182,7 @@ describe('topic matching', () => {
     const retained = new RetainedMessages(Infinity, Infinity);
     const [a, b] = [encoder.encode('a/b'), encoder.encode('c/d')];
     keep(retained, publicationOf('a/b', a));
-    const place = retained.placeOf(a);
+    const place = retained.placeAt(retained.nodeOf(a, 0, a.length));
     const [node = 0, generation = 0] = retained.placesOf('a/#');
     assert.ok(retained.isHere(place) && retained.at(node, generation) !== null);
     retained.delete(a);
