@@ -6,7 +6,6 @@
  */
 import type { Clock } from '../clock.js';
 import { compileSooner } from '../entry.js';
-import { MemoryStore } from '../store/memory.js';
 import type { Store } from '../store/store.js';
 import { Broker } from './broker.js';
 import type { TopicHandle } from './insiders.js';
@@ -26,6 +25,8 @@ export interface RehearsalOptions {
   readonly clock: Clock;
   /** Of the kind that will be used; it is opened and closed. */
   readonly store: Store;
+  /** Another, that takes little memory: some of it lives on. */
+  readonly smallStore: Store;
   /** Whether clients will have rules. */
   readonly hasRules: boolean;
 }
@@ -53,13 +54,12 @@ const EVERYTHING = {
 const survivors: object[] = [];
 
 /** Plays all scenes again and again, until it has been long enough. What fails is not rehearsed, and nothing else. */
-export async function rehearse({ clock, store, hasRules }: RehearsalOptions): Promise<void> {
+export async function rehearse({ clock, store, smallStore, hasRules }: RehearsalOptions): Promise<void> {
   const enoughMs = clock.monotonicMs() + ENOUGH_MS;
   const access = hasRules ? [EVERYTHING] : null;
   const stageWith = (kept: Store): Stage =>
     new Stage(new Broker({ store: kept, clock, anonymous: true, access, systemIntervalMs: 0 }));
-  // The survivors' own broker is as small as one can be.
-  const small = stageWith(new MemoryStore());
+  const small = stageWith(smallStore);
   const large = stageWith(store);
   const clear = (): void => [small, large].forEach((stage) => stage.clear());
   const cancel = clock.after(END_MS, clear);

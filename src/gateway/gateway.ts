@@ -240,7 +240,8 @@ export class Gateway {
     if (this.#options.rehearses !== true) return;
     const { clock } = this.#options;
     const { access, store } = this.#plant.broker;
-    await rehearse({ clock, store: rehearsalStoreOf(store, clock), hasRules: access !== null });
+    const smallStore = new MemoryStore();
+    await rehearse({ clock, store: rehearsalStoreOf(store, clock), smallStore, hasRules: access !== null });
   }
 
   /** Where users are wanted, none was made yet, and there is a page to make the first on. */

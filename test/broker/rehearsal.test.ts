@@ -44,7 +44,7 @@ for (const [name, store] of [
   ['disk', lasting],
 ] as const) {
   test(`what every message passes is compiled afterwards, with a store of kind ${name}`, async () => {
-    await rehearse({ clock: slowly, store: store(), hasRules: true });
+    await rehearse({ clock: slowly, store: store(), smallStore: new MemoryStore(), hasRules: true });
     // Code goes with the objects that it was made for, should none of them be left.
     for (let i = 0; i < 2; i++) {
       collectGarbage();
@@ -76,7 +76,7 @@ test('nothing of it is left behind', async () => {
   const heldBefore = held.bytes;
   const store = await (async () => {
     const scratch = new MemoryStore();
-    await rehearse({ clock: systemClock, store: scratch, hasRules: true });
+    await rehearse({ clock: systemClock, store: scratch, smallStore: new MemoryStore(), hasRules: true });
     return new WeakRef(scratch);
   })();
   await turns();
@@ -98,7 +98,8 @@ test('it ends in time, also in the middle of a scene', async () => {
     };
   });
   let hasEnded = false;
-  const ended = rehearse({ clock, store: stuck, hasRules: false }).then(() => (hasEnded = true));
+  const smallStore = new MemoryStore();
+  const ended = rehearse({ clock, store: stuck, smallStore, hasRules: false }).then(() => (hasEnded = true));
   await asked;
   clock.advance(399);
   await turns();
