@@ -44,6 +44,9 @@ export interface WriterOptions {
 
 const HOUR_MS = 3_600_000;
 
+/** No answer, or a broken one: asked again it may come. */
+const LOST: ReadonlySet<ModbusError['kind']> = new Set(['timeout', 'crc', 'framing', 'mismatch']);
+
 export class Writer {
   readonly #options: WriterOptions;
   /** When tags with a limit were written in the last hour. */
@@ -120,9 +123,11 @@ export class Writer {
   }
 
   async #confirmed(job: Job): Promise<WriteOutcome> {
-    const { bus } = this.#options;
+    const { timeoutMs } = this.#options.bus;
     const { json } = job.encoded;
-    const readBack = await job.readBack(bus.timeoutMs);
+    let readBack = await job.readBack(timeoutMs);
+    // What noise took of an answer is no news of the write, and a read may be asked again.
+    if (!readBack.ok && LOST.has(readBack.error.kind)) readBack = await job.readBack(timeoutMs);
     if (!readBack.ok) {
       const text = `written, but not read back: ${readBack.error.text}`;
       return { code: 'VERIFY', text, sent: true, answer: readBack };

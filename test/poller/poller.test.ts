@@ -321,6 +321,28 @@ test('of a burst the next write is on its way before the last one is told, and w
   assert.deepEqual(happened, ['write', 'write', 'told', 'write', 'told', 'told', 'read 0+3']);
 });
 
+test('a write is read back once more when the answer to that was lost, and not a third time', async () => {
+  for (const [lost, code] of [
+    [1, 'OK'],
+    [2, 'VERIFY'],
+  ] as const) {
+    const write = { ...writeOf({ table: 'holding-register', address: 0 }), verify: true };
+    const { field, tags } = fieldOf(busOf(0), 1, 1, { intervalMs: 600_000, write });
+    field.poller.start();
+    await field.clock.run(2000);
+    const unit = field.line.unit(1);
+    let reads = 0;
+    unit.judge = ({ kind }) => (kind === 'read' && ++reads <= lost ? 'silent' : 0);
+    field.write(tags[0] ?? assert.fail(), 7);
+    await field.clock.run(10_000);
+    assert.deepEqual(
+      field.results.map((result) => result.code),
+      [code],
+      `${lost} lost`,
+    );
+  }
+});
+
 test('a command on a saturated line waits for one request at most, dead units or not', async () => {
   const bus = rtuBusOf(0, 9600);
   const { field, devices, tags } = fieldOf(bus, 5, 60, { intervalMs: 100 });
