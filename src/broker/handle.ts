@@ -1,7 +1,7 @@
 /**
  * Plain connections without Node's sockets: what a server accepts is taken as the handle below a socket, read into one
- * buffer that all share and written directly. A small message costs a third less, an idle connection half the memory,
- * and a new one half the time. Nothing of this is documented: all that is used is checked first, and where anything is
+ * buffer that all share and written directly. Messages that travel alone, new connections and idle ones all cost less
+ * (docs/performance.md). Nothing of this is documented: all that is used is checked first, and where anything is
  * missing listeners use sockets (transport.ts).
  */
 import type { Server } from 'node:net';

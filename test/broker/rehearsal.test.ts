@@ -107,3 +107,9 @@ test('it ends in time, also in the middle of a scene', async () => {
   clock.advance(1);
   await ended;
 });
+
+test('what keeps it from beginning does not keep the gateway from starting', async () => {
+  const smallStore = new MemoryStore();
+  smallStore.open = () => Promise.reject(new Error('not today'));
+  await rehearse({ clock: systemClock, store: lasting(), smallStore, hasRules: true });
+});
