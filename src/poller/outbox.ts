@@ -23,12 +23,15 @@ export interface OutboxOptions {
   readonly ring: Ring;
   /** Hands over a parcel in a buffer of its own. */
   post(buffer: ArrayBuffer): void;
-  /** Calls back once, at the end of this turn of the loop or a little later. */
-  defer(flush: () => void): void;
+  /** Calls back once, at the end of this turn of the loop or a little later; in a crowd more is about to come. */
+  defer(flush: () => void, isCrowd: boolean): void;
 }
 
 /** Nothing was handed over for so long: what comes now need not wait for more. */
 const QUIET_MS = 20;
+/** So many answers, none later than this after the one before it, are a crowd: devices of a fleet are asked together. */
+const CROWD_COUNT = 4;
+const CROWD_GAP_MS = 2;
 
 /** Times in parcels are counted from this long before they are made: stale readings carry older times. */
 const BASE_BEFORE_MS = 86_400_000;
@@ -46,6 +49,10 @@ export class Outbox implements Sink {
   #results: ParcelWriter | null = null;
   #isDeferred = false;
   #flushedAtMs = -Infinity;
+  /** Answers that came close together, now and the last time. */
+  #togetherCount = 0;
+  #togetherCountBefore = 0;
+  #answeredAtMs = -Infinity;
   /** Readings that were replaced by newer ones while waiting. */
   overwrittenCount = 0;
 
@@ -67,13 +74,14 @@ export class Outbox implements Sink {
       this.#heldBatches.set(batch.index, { batch, states, timeMs });
   }
 
-  /** The first answer for a while is on its way before anything else is done about it. */
+  /** The first answer for a while is on its way before anything else is done about it, unless it is one of a crowd. */
   answered(): void {
-    if (this.#samples === null) return;
     const nowMs = this.#options.clock.monotonicMs();
-    if (nowMs - this.#flushedAtMs < QUIET_MS) return;
+    this.#countAnswer(nowMs);
+    if (this.#samples === null || this.#isCrowd || nowMs - this.#flushedAtMs < QUIET_MS) return;
     this.#flushedAtMs = nowMs;
     this.#postSamples();
+    this.#options.ring.wake();
   }
 
   result(tagIndex: number, code: number, correlation: number, payload: Uint8Array): void {
@@ -111,6 +119,20 @@ export class Outbox implements Sink {
     if (this.#samples === null) return;
     this.#flushedAtMs = this.#options.clock.monotonicMs();
     this.#postSamples();
+    this.#options.ring.wake();
+  }
+
+  #countAnswer(nowMs: number): void {
+    if (nowMs - this.#answeredAtMs > CROWD_GAP_MS) {
+      this.#togetherCountBefore = this.#togetherCount;
+      this.#togetherCount = 0;
+    }
+    this.#togetherCount += 1;
+    this.#answeredAtMs = nowMs;
+  }
+
+  get #isCrowd(): boolean {
+    return Math.max(this.#togetherCount, this.#togetherCountBefore) >= CROWD_COUNT;
   }
 
   #write(state: TagState): boolean {
@@ -153,7 +175,11 @@ export class Outbox implements Sink {
     const { ring, clock } = this.#options;
     this.#postSamples();
     const index = ring.take();
-    if (index < 0) return null;
+    if (index < 0) {
+      // There is one again as soon as what was posted is read.
+      ring.wake();
+      return null;
+    }
     this.#index = index;
     const baseMs = clock.nowMs() - BASE_BEFORE_MS;
     const known = this.#writers[index];
@@ -180,6 +206,6 @@ export class Outbox implements Sink {
   #defer(): void {
     if (this.#isDeferred) return;
     this.#isDeferred = true;
-    this.#options.defer(() => this.flush());
+    this.#options.defer(() => this.flush(), this.#isCrowd);
   }
 }

@@ -57,10 +57,12 @@ export class Reader {
     this.#isEnded = true;
   }
 
-  /** Its answer came, or none: tags, blocks and statistics learn of it. */
+  /** Its answer came, or none: tags, blocks and statistics learn of it. What was read is told before anything is counted. */
   finish(reading: Reading, answer: Answer): void {
     const { block, riders, quantity } = reading;
     const { unit } = block;
+    const isWhole = answer.ok && answer.data.length === block.bytesOf(quantity);
+    if (isWhole && !this.#isEnded) this.#tell(reading, answer);
     this.#health.settle(unit, answer, transferMs(this.#parts.bus, block.table, quantity));
     block.isUnderWay = false;
     for (const rider of riders) rider.isUnderWay = false;
@@ -75,8 +77,8 @@ export class Reader {
       return this.#failed(reading, answer, nowMs);
     }
     block.tally.response.add(tookMs(answer));
-    const expected = block.bytesOf(quantity);
-    if (answer.data.length !== expected) {
+    if (!isWhole) {
+      const expected = block.bytesOf(quantity);
       const text = `answer of ${answer.data.length} bytes instead of ${expected}`;
       const error: ModbusError = { kind: 'mismatch', exception: 0, text };
       return this.#failed(reading, { ...answer, ok: false, error }, nowMs);
@@ -84,13 +86,20 @@ export class Reader {
     if (!isLine(this.#parts.bus)) unit.slope.add(quantity, tookMs(answer));
     unit.busyPauseMs = 0;
     block.detour = null;
-    this.#deliver(block, reading, answer, nowMs);
-    for (const rider of riders) this.#deliver(rider, reading, answer, nowMs);
+    this.#succeeded(block, nowMs);
+    for (const rider of riders) this.#succeeded(rider, nowMs);
+  }
+
+  #tell(reading: Reading, answer: Good): void {
+    const nowMs = this.#parts.clock.monotonicMs();
+    this.#deliver(reading.block, reading, answer, nowMs);
+    for (const rider of reading.riders) this.#deliver(rider, reading, answer, nowMs);
+    this.#parts.publisher.answered();
   }
 
   /** Hands a good answer to the block's tags. */
   #deliver(block: Block, { address, mark }: Reading, answer: Good, nowMs: number): void {
-    const { unit, states } = block;
+    const { states } = block;
     const timeMs = Math.trunc(this.#parts.clock.nowMs() - (nowMs - answer.receivedAtMs));
     const isAsked = block.asked.length > 0;
     // Factors before the values that they scale, whatever their addresses.
@@ -105,7 +114,11 @@ export class Reader {
       if (state.isDue(nowMs)) this.#parts.publisher.publish(state, nowMs);
     }
     for (const joined of block.batches) this.#parts.publisher.arrived(joined, block, timeMs, nowMs);
-    this.#parts.publisher.answered();
+  }
+
+  /** What a good answer means for the block itself. */
+  #succeeded(block: Block, nowMs: number): void {
+    const { unit, states } = block;
     if (block.isTransient && unit.batches.length > 0) this.#parts.publisher.readApart(unit, states);
     block.succeeded();
     this.#parts.desk.answerRead(block);

@@ -1,7 +1,7 @@
 /**
  * Buffers that a worker fills and the main thread reads, in memory that both see: nothing is allocated, transferred or
  * collected for a parcel. Who fills takes a buffer and posts it, who read gives it back, and that is the acknowledgement.
- * A post wakes the reader by itself: a message would cost both sides several times as much.
+ * The reader is woken through that memory, too: a message would cost both sides several times as much.
  */
 
 /** What the two threads share. */
@@ -64,11 +64,15 @@ export class Ring {
     return this.#takeFree();
   }
 
-  /** Hands a filled buffer to the reader. */
+  /** Hands a filled buffer to the reader, who sees it when it is woken or looks by itself. */
   post(index: number): void {
     const count = Atomics.load(this.#states, this.#postedAt);
     Atomics.store(this.#states, this.#placeOf(count), index);
     Atomics.store(this.#states, this.#postedAt, (count + 1) | 0);
+  }
+
+  /** Wakes the reader. One that sleeps costs who wakes it more than a buffer's worth of samples does. */
+  wake(): void {
     Atomics.notify(this.#states, this.#postedAt);
   }
 

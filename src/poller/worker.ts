@@ -28,6 +28,8 @@ import { Share } from './share.js';
 /** A parcel leaves at once unless so many have just left; then each carries what came within this time. */
 const FLUSH_MS = 10;
 const FLUSHES_AT_ONCE = 10;
+/** The answers of a fleet that was asked together come within about so long. */
+const CROWD_MS = 3;
 const STATISTICS_MS = 10_000;
 /** The first ones come sooner: whoever has just started it wants to see how it does. */
 const FIRST_STATISTICS_MS = 2000;
@@ -47,11 +49,12 @@ const outbox = new Outbox({
   clock: systemClock,
   ring: new Ring(shard.ring),
   post: (buffer) => port.postMessage({ kind: 'parcel', buffer } satisfies FromWorker, [buffer]),
-  defer: (flush) => {
+  defer: (flush, isCrowd) => {
     const nowMs = systemClock.monotonicMs();
     paidUntilMs = Math.max(paidUntilMs, nowMs - FLUSHES_AT_ONCE * FLUSH_MS) + FLUSH_MS;
-    if (paidUntilMs <= nowMs) setImmediate(flush);
-    else setTimeout(flush, paidUntilMs - nowMs);
+    const waitMs = Math.max(paidUntilMs - nowMs, isCrowd ? CROWD_MS : 0);
+    if (waitMs > 0) setTimeout(flush, waitMs);
+    else setImmediate(flush);
   },
 });
 

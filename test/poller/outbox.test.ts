@@ -15,13 +15,17 @@ function outboxOf(bufferCount: number, bufferBytes: number) {
   const posted: number[] = [];
   const parcels: ArrayBuffer[] = [];
   const flushes: (() => void)[] = [];
+  /** What was said of each: whether more is about to come. */
+  const crowds: boolean[] = [];
+  const wakes = { count: 0 };
   ring.post = (index) => void posted.push(index);
+  ring.wake = () => void (wakes.count += 1);
   const clock = new ManualClock(1_800_000_000_000);
   const outbox = new Outbox({
     clock,
     ring,
     post: (buffer) => void parcels.push(buffer),
-    defer: (flush) => flushes.push(flush),
+    defer: (flush, isCrowd) => void (flushes.push(flush), crowds.push(isCrowd)),
   });
   const read = (): Map<number, string[]> => {
     const values = new Map<number, string[]>();
@@ -39,7 +43,7 @@ function outboxOf(bufferCount: number, bufferBytes: number) {
   const release = (): void => {
     for (const index of posted.splice(0)) if (ring.give(index)) outbox.released();
   };
-  return { clock, outbox, posted, parcels, flushes, read, release };
+  return { clock, outbox, posted, parcels, flushes, crowds, wakes, read, release };
 }
 
 function states(count: number): TagState[] {
@@ -81,6 +85,45 @@ test('the first answer for a while leaves at once, and those that follow soon sh
   outbox.answered();
   assert.equal(posted.length, 3);
   assert.deepEqual(Object.fromEntries(read()), { 0: ['1', '3'], 1: ['2'], 2: ['2'] });
+});
+
+test('who reads is woken once for the answers of a fleet, and at once for one that came alone', () => {
+  const { clock, outbox, posted, flushes, crowds, wakes } = outboxOf(8, 1024);
+  const all = states(60);
+  const answerAll = (): void => {
+    for (const [i, state] of all.entries()) {
+      outbox.sample(set(state, i));
+      if (i % 3 === 2) outbox.answered();
+    }
+    for (const flush of flushes.splice(0)) flush();
+  };
+  answerAll();
+  clock.advance(100);
+  wakes.count = 0;
+  crowds.length = 0;
+  posted.length = 0;
+  answerAll();
+  assert.ok(posted.length > 1, 'several buffers');
+  assert.deepEqual([wakes.count, crowds[0]], [1, true]);
+  // It takes one that stays alone for the next one not to be waited with.
+  for (const [value, wakesThen] of [
+    [1, 0],
+    [2, 1],
+  ] as const) {
+    clock.advance(100);
+    wakes.count = 0;
+    outbox.sample(set(all[0]!, value));
+    outbox.answered();
+    assert.equal(wakes.count, wakesThen);
+    for (const flush of flushes.splice(0)) flush();
+  }
+});
+
+test('who reads is woken when no buffer is left', () => {
+  const { outbox, posted, wakes } = outboxOf(1, 1024);
+  for (const [i, state] of states(200).entries()) outbox.sample(set(state, i));
+  assert.equal(posted.length, 1);
+  assert.ok(wakes.count >= 1);
 });
 
 test('with no buffer left the newest value of each tag waits, and leaves when one comes back', () => {

@@ -46,6 +46,7 @@ test('two threads that fill and read as fast as they can lose nothing and never 
            if (index < 0) return;
            new Uint32Array(ring.bufferAt(index))[0] = sent++;
            ring.post(index);
+           ring.wake();
          }
          parentPort.close();
        };
