@@ -36,7 +36,7 @@ export interface Reading {
   readonly mark: number;
 }
 
-interface ReaderParts extends HealthParts {
+export interface ReaderParts extends HealthParts {
   readonly lessons: Lessons;
 }
 

@@ -1,6 +1,6 @@
 /**
  * Values that a device forgets unless they are written again and again: which, how often, for how long after the last
- * command, and what is written in the end. Orders only; the poller carries them out like commands.
+ * command, and what is written in the end. Orders only; they are carried out like commands.
  */
 import type { RefreshSettings } from '../config/plant.js';
 import type { TagState } from './report.js';
