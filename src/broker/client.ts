@@ -1,8 +1,9 @@
 /** What the packet handlers see of a connection. */
 import type { Authentication } from './authentication.js';
+import type { Holder, Link } from './link.js';
 import type { ConnectRequest } from './packets.js';
 import type { Route } from './route.js';
-import type { Holder, Link, Session } from './session.js';
+import type { Session } from './session.js';
 
 export interface Client extends Link, Holder {
   readonly isOpen: boolean;

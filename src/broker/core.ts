@@ -13,12 +13,14 @@ import { Delivery } from './delivery.js';
 import { Lifecycle } from './lifecycle.js';
 import { held } from './held.js';
 import type { BrokerLimits } from './limits.js';
+import type { Link } from './link.js';
 import { Overflow } from './overflow.js';
 import { RetainedMessages } from './retained.js';
 import { Retaining } from './retaining.js';
 import type { Owner } from './route.js';
 import { Routing } from './routing.js';
-import type { Link, Outgoing, Session, SessionHost } from './session.js';
+import type { Outgoing, Session, SessionHost } from './session.js';
+import type { QueueOwner } from './storedqueue.js';
 import { type Entry, Subscriptions } from './subscriptions.js';
 import { Turns } from './turns.js';
 
@@ -122,8 +124,8 @@ export class Core implements SessionHost, Executor {
     this.turns.owe(link, owed);
   }
 
-  awaitKept(session: Session): void {
-    this.turns.awaitKept(session);
+  awaitKept(owner: QueueOwner): void {
+    this.turns.awaitKept(owner);
   }
 
   overflowed(session: Session, count: number): void {

@@ -92,7 +92,7 @@ export class Lifecycle {
   /** A new session for a client identifier that has none. Kept ones are told to the store. */
   open(clientId: string, identity: Identity, version: 4 | 5, expiryS: number): Session {
     const session = this.#add(clientId, identity, version, expiryS);
-    if (expiryS > 0) session.number = this.#openInStore(session);
+    if (expiryS > 0) session.keep(this.#openInStore(session));
     return session;
   }
 
@@ -246,7 +246,7 @@ export class Lifecycle {
   ): (() => void) | null {
     const { clientId, owner, expiryS, disconnectedAtMs } = kept;
     const session = this.#add(clientId, { user: owner, groups, clientId }, kept.protocolVersion, expiryS);
-    session.number = kept.session;
+    session.keep(kept.session);
     this.#restoreContent(session, kept);
     // One that was connected when the process died has been away since then, as far as anybody can tell.
     // One that left before the clock was set left some time ago, nobody knows when.

@@ -1,18 +1,17 @@
 /**
  * What outlives a connection: subscriptions, packet identifiers, the in-flight window and the queue. A session that is
- * kept (expiry above 0) has its queue in the store and reads it back in slices; any other has it in memory. It sends
- * through a Link, which a connection is; it knows nothing of sockets.
+ * kept (expiry above 0) has its queue in the store (storedqueue.ts), any other in memory (queue.ts). It sends through a
+ * Link, which a connection is; it knows nothing of sockets.
  */
-import type { Clock } from '../clock.js';
-import type { Store, StoredMessage, StoreRecord } from '../store/store.js';
+import type { StoredMessage, StoreRecord } from '../store/store.js';
 import type { Identity, Rights } from './access.js';
 import { PublishWriter, PUBREL, type Publication, writeAcknowledgement, writeUint32 } from './codec.js';
-import type { Debtor, Owed } from './commits.js';
+import type { Owed } from './commits.js';
 import type { BrokerCounters } from './counters.js';
-import { held } from './held.js';
 import { AWAITS_PUBACK, AWAITS_PUBCOMP, AWAITS_PUBREC, FREE, InFlight, type State } from './inflight.js';
-import type { Outbox } from './outbox.js';
+import type { Holder, Link } from './link.js';
 import { MemoryQueue } from './queue.js';
+import { type QueueOwner, StoredQueue, type StoredQueueHost } from './storedqueue.js';
 import type { Entry } from './subscriptions.js';
 import type { Will } from './will.js';
 
@@ -24,42 +23,12 @@ export interface Outgoing extends Publication {
   position: number;
 }
 
-/** Who holds a session: a connection, from its CONNECT on. */
-export interface Holder {
-  /** Another connection takes the session over, or it is taken away. */
-  giveUp(reason: number): void;
-}
-
-/** What a session sends through while its client is there. */
-export interface Link extends Debtor {
-  readonly version: 4 | 5;
-  readonly outbox: Outbox;
-  /** Too much waits for the kernel: QoS 0 is dropped, the rest stays in the queue. */
-  readonly isFull: boolean;
-  /** The client's limits. */
-  readonly maxPacketBytes: number;
-  readonly receiveMaximum: number;
-  /** The alias to send instead of a topic; 0: none. Negative: new, to be sent with the topic and then noted. */
-  aliasOf(publication: Publication): number;
-  /** The alias that aliasOf() proposed last is on its way. */
-  noteAlias(): void;
-}
-
 /** What sessions share. */
-export interface SessionHost {
-  readonly clock: Clock;
-  readonly store: Store;
+export interface SessionHost extends StoredQueueHost {
   readonly counters: BrokerCounters;
-  readonly maxQueuedMessages: number;
-  readonly maxQueuedBytes: number;
-  /** How much of them may wait in memory for one session now: less while slow readers together hold too much. */
+  /** How much of what is queued may wait in memory for one session now: less while slow readers together hold too much. */
   readonly maxHeldBytes: number;
-  readonly isTight: boolean;
-  /** Everything up to here is kept. */
-  readonly keptPosition: number;
   owe(link: Link, owed: Owed): void;
-  /** Calls the session's output again when more is kept. */
-  awaitKept(session: Session): void;
   /** A message left a queue because the queue was full; told once a while per session. */
   overflowed(session: Session, count: number): void;
   /** Something the session was given can be sent to nobody any more (it ended): the shared subscription takes it. */
@@ -69,13 +38,6 @@ export interface SessionHost {
 /** Delivers one message; false: there is nothing left. */
 export type Feed = () => boolean;
 
-/** How much of a queue is read at once: so many bytes by the average, within these counts. */
-const SLICE_BYTES = 512 * 1024;
-const SLICE_TIGHT_BYTES = 16 * 1024;
-const SLICE_MIN = 8;
-const SLICE_MAX = 1024;
-/** When a queue that could not be read is read again. */
-const READ_RETRY_MS = 1000;
 const writer = new PublishWriter();
 /** The two records of every delivery: filled in anew each time, for a store copies what it keeps. */
 const sentRecord = { type: 'Sent', session: 0, position: 0, packetIdentifier: 0 } satisfies StoreRecord;
@@ -86,7 +48,7 @@ const completedRecord = {
   position: 0,
 } satisfies StoreRecord;
 
-export class Session {
+export class Session implements QueueOwner {
   readonly clientId: string;
   readonly #host: SessionHost;
   /** Who owns it, and what that one may. */
@@ -115,28 +77,14 @@ export class Session {
 
   readonly inFlight = new InFlight();
   #queue: MemoryQueue | null = null;
+  /** Of a kept session, instead. */
+  #stored: StoredQueue | null = null;
   #feeds: Feed[] | null = null;
   /** Messages of shared subscriptions by identifier, until they are acknowledged: another member can take them. */
   #shared: Map<number, { entry: Entry<unknown>; message: Outgoing }> | null = null;
 
-  /** Of a kept session: everything up to the cursor was handed to the client, everything up to #last is queued. */
-  #cursor = 0;
-  #last = 0;
-  #slice: StoredMessage[] = [];
-  #sliceIndex = 0;
-  #sliceBytes = 0;
-  #isReading = false;
-  /** Grows when what was read belongs to an earlier connection. */
-  #round = 0;
-  /** What is in flight and was not sent again on this connection: position -> identifier. */
-  #unsent: Map<number, number> | null = null;
   /** Packets that wait for a commit before they are sent. */
   #owedSends = 0;
-  /** PUBRELs to be sent again, among the messages that are sent again: in the order of first sending. */
-  #releases: { readonly position: number; readonly packetIdentifier: number }[] = [];
-  /** What waits in the store. */
-  #waitingMessages = 0;
-  #waitingBytes = 0;
 
   constructor(host: SessionHost, clientId: string, identity: Identity, rights: Rights) {
     this.#host = host;
@@ -149,13 +97,19 @@ export class Session {
     return this.number !== 0;
   }
 
+  /** It is kept from now on, under this number in the store. */
+  keep(number: number): void {
+    this.number = number;
+    this.#stored = new StoredQueue(this.#host, this, number);
+  }
+
   /** Messages that wait, not counting those in flight. */
   get queuedMessages(): number {
-    return this.isKept ? this.#waitingMessages : (this.#queue?.count ?? 0);
+    return this.#stored === null ? (this.#queue?.count ?? 0) : this.#stored.waitingMessages;
   }
 
   get queuedBytes(): number {
-    return this.isKept ? this.#waitingBytes : (this.#queue?.bytes ?? 0);
+    return this.#stored === null ? (this.#queue?.bytes ?? 0) : this.#stored.waitingBytes;
   }
 
   /** Takes over what the store knew of this session. */
@@ -165,43 +119,27 @@ export class Session {
     queuedBytes: number,
     lastPosition: number,
   ): void {
+    let cursor = 0;
     for (const { packetIdentifier, position, qos } of inFlight) {
       const state = position === 0 ? AWAITS_PUBCOMP : qos === 1 ? AWAITS_PUBACK : AWAITS_PUBREC;
       this.inFlight.restore(packetIdentifier, state, position);
-      this.#cursor = Math.max(this.#cursor, position);
+      cursor = Math.max(cursor, position);
     }
-    this.#waitingMessages = queuedMessages;
-    this.#waitingBytes = queuedBytes;
-    this.#last = lastPosition;
+    this.#stored?.restore(cursor, queuedMessages, queuedBytes, lastPosition);
   }
 
   /** The client is here: what was in flight goes out again, marked DUP, before anything else [MQTT-4.4.0-1]. */
   attach(link: Link): void {
     this.link = link;
     this.version = link.version;
-    this.#round++;
-    let lowest = this.#cursor + 1;
-    for (const { packetIdentifier, state, position } of this.inFlight.list()) {
-      if (state === AWAITS_PUBCOMP) {
-        this.#releases.push({ position, packetIdentifier });
-        continue;
-      }
-      (this.#unsent ??= new Map()).set(position, packetIdentifier);
-      lowest = Math.min(lowest, position);
-    }
-    this.#last = Math.max(this.#last, this.#cursor);
-    this.#cursor = lowest - 1;
+    this.#stored?.begin(this.inFlight.list());
     link.outbox.touch();
   }
 
   /** The client is gone. */
   detach(): void {
     this.link = null;
-    this.#forgetSlice();
-    // The cursor stays at the last message that was ever handed out, so that nothing counts as new twice.
-    for (const position of this.#unsent?.keys() ?? []) this.#cursor = Math.max(this.#cursor, position);
-    this.#unsent = null;
-    this.#releases = [];
+    this.#stored?.end();
     this.#owedSends = 0;
     this.#feeds = null;
   }
@@ -211,27 +149,12 @@ export class Session {
     if (this.#owedSends > 0) this.#owedSends--;
   }
 
-  /** Sends again the PUBRELs that belong before a position. */
-  #release(link: Link, before: number): void {
-    for (
-      let next = this.#releases[0];
-      next !== undefined && next.position < before;
-      next = this.#releases[0]
-    ) {
-      this.#releases.shift();
-      if (this.inFlight.stateOf(next.packetIdentifier) !== AWAITS_PUBCOMP) continue;
-      const at = link.outbox.reserve(4);
-      const { buffer } = link.outbox;
-      if (buffer !== null) writeAcknowledgement(buffer, at, PUBREL, next.packetIdentifier, 4, 0);
-    }
-  }
-
   /** Everything it holds is given up. */
   end(): void {
     this.hasEnded = true;
     this.#queue?.clear();
     this.#queue = null;
-    this.#forgetSlice();
+    this.#stored?.forgetSlice();
     this.#feeds = null;
     const shared = this.#shared;
     this.#shared = null;
@@ -262,11 +185,11 @@ export class Session {
 
   /** Hands over a publication at QoS 1 or 2. One that is kept has its position; it was appended before. */
   deliver(publication: Outgoing, qos: 1 | 2, retain: boolean, identifiers: readonly number[]): number {
-    if (this.isKept) {
-      this.#deliverKept(publication, qos, retain, identifiers);
+    const { link } = this;
+    if (this.#stored !== null) {
+      this.#deliverKept(this.#stored, link, publication, qos, retain, identifiers);
       return 0;
     }
-    const link = this.link;
     if (link === null) return 0;
     if ((this.#queue === null || this.#queue.count === 0) && this.#hasRoom(link)) {
       return this.#send(link, publication, qos, retain, identifiers);
@@ -283,6 +206,10 @@ export class Session {
   /** Retained messages of a new subscription, sent as the client takes them. */
   addFeed(feed: Feed): void {
     (this.#feeds ??= []).push(feed);
+    this.touch();
+  }
+
+  touch(): void {
     this.link?.outbox.touch();
   }
 
@@ -292,7 +219,8 @@ export class Session {
   }
 
   #hasRoom(link: Link): boolean {
-    return this.inFlight.count - (this.#unsent?.size ?? 0) < link.receiveMaximum && !link.isFull;
+    const unsentCount = this.#stored === null ? 0 : this.#stored.unsentCount;
+    return this.inFlight.count - unsentCount < link.receiveMaximum && !link.isFull;
   }
 
   #setExpiry(expiresAtMs: number): boolean {
@@ -395,23 +323,23 @@ export class Session {
     link.outbox.touch();
   }
 
-  #deliverKept(publication: Outgoing, qos: 1 | 2, retain: boolean, identifiers: readonly number[]): void {
-    const link = this.link;
-    const isCaughtUp = this.#cursor >= this.#last && this.#unsent === null;
-    if (link !== null && isCaughtUp && this.#hasRoom(link)) {
-      this.#cursor = this.#last = publication.position;
-      if (this.#send(link, publication, qos, retain, identifiers) === 0) this.#drop(publication.position);
+  #deliverKept(
+    stored: StoredQueue,
+    link: Link | null,
+    publication: Outgoing,
+    qos: 1 | 2,
+    retain: boolean,
+    identifiers: readonly number[],
+  ): void {
+    const { position } = publication;
+    if (link !== null && stored.isCaughtUp && this.#hasRoom(link)) {
+      stored.pass(position);
+      if (this.#send(link, publication, qos, retain, identifiers) === 0) stored.drop(position);
       return;
     }
-    this.#last = publication.position;
-    this.#waitingMessages++;
-    this.#waitingBytes += sizeOf(publication);
-    this.#trim();
+    const droppedCount = stored.add(publication, position);
+    if (droppedCount > 0) this.#countDropped(droppedCount);
     link?.outbox.touch();
-  }
-
-  #drop(position: number): void {
-    this.#host.store.append({ type: 'Dropped', session: this.number, position });
   }
 
   #countDropped(count: number): void {
@@ -424,7 +352,7 @@ export class Session {
   pump(): void {
     const { link } = this;
     if (link === null) return;
-    if (this.isKept) this.#pumpKept(link);
+    if (this.#stored !== null) this.#pumpStored(link, this.#stored);
     else this.#pumpQueue(link);
     const feeds = this.#feeds;
     if (feeds === null) return;
@@ -460,140 +388,45 @@ export class Session {
     }
   }
 
-  #pumpKept(link: Link): void {
+  #pumpStored(link: Link, stored: StoredQueue): void {
     while (this.#hasRoom(link)) {
-      const message = this.#slice[this.#sliceIndex];
+      const message = stored.peek();
       if (message === undefined) {
-        this.#readOn();
-        if (this.#unsent === null) this.#release(link, Infinity);
+        stored.readOn();
+        if (stored.unsentCount === 0) this.#release(link, stored, Infinity);
         return;
       }
-      if (message.position > this.#host.keptPosition) {
-        // QoS 2 is delivered when it is kept; what is behind it waits with it.
-        this.#forgetSlice();
-        this.#host.awaitKept(this);
-        return;
-      }
-      this.#sliceIndex++;
-      if (message.position <= this.#cursor) continue;
-      this.#cursor = message.position;
-      if (this.#releases.length > 0) this.#release(link, message.position);
-      this.#sendStored(link, message);
+      // QoS 2 is delivered when it is kept; what is behind it waits with it.
+      if (message.position > this.#host.keptPosition) return stored.awaitKept();
+      const resentAs = stored.take(message);
+      if (resentAs < 0) continue;
+      this.#release(link, stored, message.position);
+      this.#sendStored(link, stored, message, resentAs);
     }
-    this.#readAhead();
+    stored.readAhead();
     // They need no room, and give some when they are answered.
-    if (this.#releases.length > 0) this.#release(link, Infinity);
+    this.#release(link, stored, Infinity);
   }
 
-  #sendStored(link: Link, message: StoredMessage): void {
-    const { position } = message;
-    const resentAs = this.#unsent?.get(position) ?? 0;
-    if (resentAs !== 0) {
-      this.#unsent?.delete(position);
-      if (this.#unsent?.size === 0) this.#unsent = null;
-    } else {
-      this.#waitingMessages = Math.max(0, this.#waitingMessages - 1);
-      this.#waitingBytes = Math.max(0, this.#waitingBytes - sizeOf(message));
+  /** Sends again the PUBRELs that belong before a position. */
+  #release(link: Link, stored: StoredQueue, before: number): void {
+    for (let id = stored.takeRelease(before); id !== 0; id = stored.takeRelease(before)) {
+      if (this.inFlight.stateOf(id) !== AWAITS_PUBCOMP) continue;
+      const at = link.outbox.reserve(4);
+      const { buffer } = link.outbox;
+      if (buffer !== null) writeAcknowledgement(buffer, at, PUBREL, id, 4, 0);
     }
-    if (message.qos === 0) return this.#drop(position);
+  }
+
+  #sendStored(link: Link, stored: StoredQueue, message: StoredMessage, resentAs: number): void {
+    if (message.qos === 0) return stored.drop(message.position);
     const isReadable = this.rights.mayReadAt(message.topic, message.topicStart, message.topicEnd);
     const sent = isReadable
       ? this.#send(link, message, message.qos, message.retain, message.identifiers, resentAs)
       : 0;
     if (sent !== 0) return;
-    if (resentAs === 0) this.#drop(position);
+    if (resentAs === 0) stored.drop(message.position);
     else this.#complete(resentAs);
-  }
-
-  /** Reads the next slice of the queue, when there is more. */
-  #readOn(): void {
-    if (this.#isReading) return;
-    if (this.#cursor >= this.#last) {
-      this.#unsent = null;
-      return;
-    }
-    if (this.#cursor >= this.#host.keptPosition) {
-      this.#host.awaitKept(this);
-      return;
-    }
-    this.#read(this.#cursor);
-  }
-
-  /** Fetches what comes behind the slice while the rest of it is sent, so that nobody waits for the store. */
-  #readAhead(): void {
-    const last = this.#slice.at(-1);
-    // What the client is slow to take can be read again.
-    if (this.#host.isTight) return this.#forgetSlice();
-    if (this.#isReading || last === undefined || this.#sliceIndex * 2 < this.#slice.length) return;
-    if (last.position < Math.min(this.#last, this.#host.keptPosition)) this.#read(last.position);
-  }
-
-  #read(after: number): void {
-    this.#isReading = true;
-    const round = this.#round;
-    this.#host.store.read(this.number, after, this.#sliceLength()).then(
-      (messages) => {
-        if (this.#round !== round) return;
-        this.#isReading = false;
-        const left = this.#slice.slice(this.#sliceIndex);
-        this.#hold(left.length === 0 ? messages : left.concat(messages));
-        // Nothing is left of what was kept: the rest was dropped or expired.
-        if (this.#slice.length === 0) {
-          this.#cursor = Math.max(this.#cursor, Math.min(this.#last, this.#host.keptPosition));
-          if (this.#cursor >= this.#last) this.#waitingMessages = this.#waitingBytes = 0;
-        }
-        this.link?.outbox.touch();
-      },
-      () => {
-        // The disk refuses; the session stays where it is and asks again later.
-        if (this.#round !== round) return;
-        this.#host.clock.after(READ_RETRY_MS, () => {
-          if (this.#round !== round) return;
-          this.#isReading = false;
-          this.link?.outbox.touch();
-        });
-      },
-    );
-  }
-
-  /** Gives up what was read and what is being read: it is asked for again from the cursor on. */
-  #forgetSlice(): void {
-    this.#round++;
-    this.#hold([]);
-    this.#isReading = false;
-  }
-
-  #hold(slice: StoredMessage[]): void {
-    held.bytes -= this.#sliceBytes;
-    this.#slice = slice;
-    this.#sliceIndex = 0;
-    this.#sliceBytes = slice.reduce((sum, message) => sum + sizeOf(message), 0);
-    held.bytes += this.#sliceBytes;
-  }
-
-  #sliceLength(): number {
-    const average = this.#waitingMessages > 0 ? this.#waitingBytes / this.#waitingMessages : 0;
-    const bytes = this.#host.isTight ? SLICE_TIGHT_BYTES : SLICE_BYTES;
-    return Math.max(SLICE_MIN, Math.min(SLICE_MAX, Math.floor(bytes / (average + 256))));
-  }
-
-  /** Drops the oldest that wait until the limits are met again. */
-  #trim(): void {
-    const { maxQueuedBytes, maxQueuedMessages, store } = this.#host;
-    let after = this.#cursor;
-    while (this.#waitingMessages > maxQueuedMessages || this.#waitingBytes > maxQueuedBytes) {
-      const oldest = store.oldest(this.number, after);
-      if (oldest === null) return;
-      after = oldest.position;
-      if (this.#unsent?.has(after) === true) continue;
-      this.#waitingMessages--;
-      this.#waitingBytes -= oldest.size;
-      this.#drop(after);
-      this.#countDropped(1);
-      // What was in flight before a new connection comes before it, and is yet to be sent.
-      if (this.#unsent === null) this.#cursor = after;
-      else this.#forgetSlice();
-    }
   }
 
   /** PUBACK came from the client. */
@@ -626,9 +459,8 @@ export class Session {
 
   /** What is acknowledged before it was sent again need not be sent again. */
   #resent(packetIdentifier: number): void {
-    if (this.#unsent === null) return;
-    this.#unsent.delete(this.inFlight.positionOf(packetIdentifier));
-    if (this.#unsent.size === 0) this.#unsent = null;
+    if (this.#stored === null || this.#stored.unsentCount === 0) return;
+    this.#stored.settled(this.inFlight.positionOf(packetIdentifier));
   }
 
   #complete(packetIdentifier: number): void {
@@ -641,25 +473,13 @@ export class Session {
     }
     this.inFlight.release(packetIdentifier);
     this.#shared?.delete(packetIdentifier);
-    if (this.#hasMore) this.link?.outbox.touch();
+    if (this.#hasMore) this.touch();
   }
 
   /** Whether something waits for room. */
   get #hasMore(): boolean {
     if (this.#feeds !== null && this.#feeds.length > 0) return true;
-    if (!this.isKept) return this.#queue !== null && this.#queue.count > 0;
-    return this.#cursor < this.#last || this.#unsent !== null || this.#releases.length > 0;
+    if (this.#stored === null) return this.#queue !== null && this.#queue.count > 0;
+    return this.#stored.hasMore;
   }
-}
-
-/** What a message counts against the limit of a queue. */
-function sizeOf({
-  topicStart,
-  topicEnd,
-  payloadStart,
-  payloadEnd,
-  propertiesStart,
-  propertiesEnd,
-}: Publication): number {
-  return topicEnd - topicStart + (payloadEnd - payloadStart) + (propertiesEnd - propertiesStart);
 }

@@ -7,8 +7,9 @@ import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { Store } from '../store/store.js';
 import { Commits, type CommitTurns, type Owed } from './commits.js';
+import type { Link } from './link.js';
 import { Arena, type Outbox } from './outbox.js';
-import type { Link, Session } from './session.js';
+import type { QueueOwner } from './storedqueue.js';
 
 /** When so much waits for the disk, those who wait for it are not read from. */
 const BACKLOG_BYTES = 4 * 1024 * 1024;
@@ -28,7 +29,7 @@ export class Turns implements CommitTurns {
   #nextPosition = 1;
   /** Outboxes with something to write at the end of this turn. */
   #dirty: Outbox[] = [];
-  #waiting: Session[] = [];
+  #waiting: QueueOwner[] = [];
   #immediate: NodeJS.Immediate | null = null;
   readonly #endSoon = (): void => this.#end();
   /** Turns so far. */
@@ -153,12 +154,12 @@ export class Turns implements CommitTurns {
   kept(position: number): void {
     this.keptPosition = position;
     // Those who waited for what is kept now read on.
-    for (const session of this.#waiting.splice(0)) session.link?.outbox.touch();
+    for (const owner of this.#waiting.splice(0)) owner.touch();
   }
 
-  /** A session that can go on once more is kept. */
-  awaitKept(session: Session): void {
-    this.#waiting.push(session);
+  /** A queue that can go on once more is kept. */
+  awaitKept(owner: QueueOwner): void {
+    this.#waiting.push(owner);
     this.schedule();
   }
 

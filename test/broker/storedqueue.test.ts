@@ -1,0 +1,182 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { incomingOf } from '../../src/broker/incoming.js';
+import { AWAITS_PUBACK, AWAITS_PUBCOMP, type InFlightEntry } from '../../src/broker/inflight.js';
+import { type QueueOwner, StoredQueue, type StoredQueueHost } from '../../src/broker/storedqueue.js';
+import { MemoryStore } from '../../src/store/memory.js';
+import type { StoredMessage } from '../../src/store/store.js';
+import { ManualClock } from '../support/clock.js';
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+const NOTHING = new Uint8Array(0);
+const SESSION = 1;
+
+/** A disk that can be told to refuse, and notes how much it was asked for. */
+class Disk extends MemoryStore {
+  isRefusing = false;
+  readCount = 0;
+
+  override read(session: number, after: number, limit: number): Promise<StoredMessage[]> {
+    this.readCount++;
+    return this.isRefusing ? Promise.reject(new Error('EIO')) : super.read(session, after, limit);
+  }
+}
+
+/** A queue with its store, and what it asked its owner and its host for. */
+class Field implements StoredQueueHost, QueueOwner {
+  readonly clock = new ManualClock();
+  readonly store = new Disk();
+  readonly maxQueuedMessages: number;
+  readonly maxQueuedBytes = Infinity;
+  isTight = false;
+  keptPosition = Infinity;
+  touchedCount = 0;
+  awaitedCount = 0;
+  readonly queue: StoredQueue;
+  #position = 0;
+
+  constructor(maxQueuedMessages = Infinity) {
+    this.maxQueuedMessages = maxQueuedMessages;
+    this.store.append({
+      type: 'SessionOpened',
+      session: SESSION,
+      clientId: 'c',
+      owner: '',
+      expiryS: 1000,
+      protocolVersion: 4,
+    });
+    this.queue = new StoredQueue(this, this, SESSION);
+  }
+
+  touch(): void {
+    this.touchedCount++;
+  }
+
+  awaitKept(): void {
+    this.awaitedCount++;
+  }
+
+  /** Publishes what waits from then on; answers how many were dropped for it. */
+  add(text: string): number {
+    const topic = encoder.encode('t');
+    const payload = encoder.encode(text);
+    const position = ++this.#position;
+    const message = { topic, payload, properties: NOTHING, qos: 1, expiresAtMs: 0, publisher: '' } as const;
+    const receivers = [{ session: SESSION, qos: 1, retain: false, identifiers: [] }] as const;
+    this.store.append({ type: 'Published', position, message, receivers, retained: false });
+    return this.queue.add(incomingOf(topic, payload, NOTHING, {}), position);
+  }
+
+  /** Hands out all that can be had: texts, with the identifier of those that were sent before. */
+  async drain(): Promise<string[]> {
+    const got: string[] = [];
+    for (let rest = 0; rest < 4;) {
+      const message = this.queue.peek();
+      if (message === undefined) {
+        this.queue.readOn();
+        rest++;
+        await new Promise((resolve) => setImmediate(resolve));
+        continue;
+      }
+      if (message.position > this.keptPosition) {
+        this.queue.awaitKept();
+        return got;
+      }
+      const sentAs = this.queue.take(message);
+      if (sentAs < 0) continue;
+      const { payload, payloadStart, payloadEnd } = message;
+      got.push(
+        decoder.decode(payload.subarray(payloadStart, payloadEnd)) + (sentAs === 0 ? '' : ` as ${sentAs}`),
+      );
+    }
+    return got;
+  }
+}
+
+function inFlight(...entries: [number, number, InFlightEntry['state']][]): InFlightEntry[] {
+  return entries.map(([position, packetIdentifier, state]) => ({ position, packetIdentifier, state }));
+}
+
+test('what waits is handed out once, in order, and nothing is left', async () => {
+  const field = new Field();
+  for (let i = 0; i < 300; i++) field.add(String(i));
+  field.queue.begin([]);
+  assert.ok(field.queue.hasMore);
+  assert.equal(field.queue.waitingMessages, 300);
+  assert.deepEqual(
+    await field.drain(),
+    Array.from({ length: 300 }, (_, i) => String(i)),
+  );
+  assert.deepEqual([field.queue.waitingMessages, field.queue.waitingBytes], [0, 0]);
+  assert.ok(field.queue.isCaughtUp && !field.queue.hasMore);
+});
+
+test('what was in flight comes again under its identifier, before what waits', async () => {
+  const field = new Field();
+  for (let i = 1; i <= 4; i++) field.add(String(i));
+  field.queue.begin([]);
+  await field.drain();
+  field.queue.end();
+  field.add('5');
+  field.queue.begin(inFlight([2, 7, AWAITS_PUBCOMP], [3, 8, AWAITS_PUBACK], [4, 9, AWAITS_PUBACK]));
+  assert.equal(field.queue.unsentCount, 2);
+  assert.equal(field.queue.takeRelease(2), 0, 'PUBREL has its place among them');
+  assert.equal(field.queue.takeRelease(3), 7);
+  field.queue.settled(3);
+  assert.deepEqual((await field.drain()).slice(-2), ['4 as 9', '5']);
+  assert.equal(field.queue.unsentCount, 0);
+});
+
+test('a client that goes before all was sent again gets it the next time, and nothing new twice', async () => {
+  const field = new Field();
+  field.add('1');
+  field.add('2');
+  field.queue.begin([]);
+  await field.drain();
+  field.queue.end();
+  field.queue.begin(inFlight([1, 1, AWAITS_PUBACK], [2, 2, AWAITS_PUBACK]));
+  field.queue.end();
+  field.add('3');
+  field.queue.begin(inFlight([1, 1, AWAITS_PUBACK], [2, 2, AWAITS_PUBACK]));
+  assert.deepEqual(await field.drain(), ['1 as 1', '2 as 2', '3']);
+  assert.equal(field.queue.waitingMessages, 0);
+});
+
+test('beyond the limit the oldest that wait are dropped, and nothing that is in flight', async () => {
+  const field = new Field(2);
+  field.add('1');
+  field.queue.begin([]);
+  assert.deepEqual(await field.drain(), ['1']);
+  field.queue.end();
+  field.queue.begin(inFlight([1, 1, AWAITS_PUBACK]));
+  assert.deepEqual(['2', '3', '4', '5'].map((text) => field.add(text)), [0, 0, 1, 1]); // prettier-ignore
+  assert.deepEqual(await field.drain(), ['1 as 1', '4', '5']);
+});
+
+test('what is not kept yet is asked for again when it is', async () => {
+  const field = new Field();
+  for (let i = 1; i <= 4; i++) field.add(String(i));
+  field.keptPosition = 2;
+  field.queue.begin([]);
+  assert.deepEqual(await field.drain(), ['1', '2']);
+  assert.equal(field.awaitedCount, 1);
+  assert.equal(field.queue.peek(), undefined, 'nothing is held meanwhile');
+  field.keptPosition = 4;
+  assert.deepEqual(await field.drain(), ['3', '4']);
+});
+
+test('a disk that refuses is asked again after a second, and nothing is lost', async () => {
+  const field = new Field();
+  field.add('1');
+  field.queue.begin([]);
+  field.store.isRefusing = true;
+  assert.deepEqual(await field.drain(), []);
+  assert.equal(field.store.readCount, 1);
+  field.store.isRefusing = false;
+  field.clock.advance(999);
+  assert.equal(field.touchedCount, 0);
+  field.clock.advance(1);
+  assert.equal(field.touchedCount, 1);
+  assert.deepEqual(await field.drain(), ['1']);
+});
