@@ -1,16 +1,19 @@
 /**
- * One client's connection: bytes in, packet to its handler, bytes out, backpressure. It owns the transport and knows
- * in which state it is; what packets mean is the handlers' business. A fault in it closes it and nothing else.
+ * One client's connection: bytes in, packet to its handler, bytes out. It owns the transport and knows in which state it
+ * is; when it is read from is backpressure.ts's business, and what packets mean that of the handlers. A fault in it
+ * closes it and nothing else.
  */
 import { messageOf } from '../errors.js';
 import { receiveAcknowledgement } from './acknowledge.js';
 import { Aliases } from './aliases.js';
 import type { Authentication } from './authentication.js';
+import { Backpressure } from './backpressure.js';
 import type { DoorPolicy, Newcomer } from './client.js';
 import { acknowledgementLength, PUBACK, PUBCOMP, type Publication, writeAcknowledgement } from './codec.js';
 import { owedAcknowledgement, type Owed } from './commits.js';
 import type { Admission } from './connect.js';
 import type { Core } from './core.js';
+import { receiveDisconnect } from './disconnect.js';
 import {
   AUTH_ONLY,
   CLIENT_PACKETS,
@@ -21,13 +24,7 @@ import {
 } from './framer.js';
 import { type Watched, Wheel } from './keepalive.js';
 import { Outbox, type OutboxOwner, type Transport } from './outbox.js';
-import {
-  type ConnectRequest,
-  decodeDisconnect,
-  encodeConnack,
-  encodeDisconnect,
-  PINGRESP,
-} from './packets.js';
+import { type ConnectRequest, encodeConnack, encodeDisconnect, PINGRESP } from './packets.js';
 import { PROTOCOL_ERROR } from './properties.js';
 import type { Publishing } from './publish.js';
 import { Rates } from './rates.js';
@@ -57,8 +54,6 @@ export interface Peer {
 }
 
 const KEEP_ALIVE_TIMEOUT = 0x8d;
-/** However far a client is over its rate, it is read from again after this. */
-const RATE_WAIT_MAX_MS = 10_000;
 /** Topic aliases set towards one client. */
 const ALIASES_MAX = 256;
 
@@ -68,6 +63,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   readonly #transport: Transport;
   readonly #framer: Framer;
   readonly #peer: Peer;
+  readonly #backpressure: Backpressure;
   readonly outbox: Outbox;
   version: 4 | 5 = 4;
   session: Session | null = null;
@@ -79,8 +75,6 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   mayWriteLast = false;
   aliases: (Route | undefined)[] | null = null;
   unfinishedCount = 0;
-  /** Answers that wait for a commit. */
-  #owedCount = 0;
   maxPacketBytes = Infinity;
   receiveMaximum = 65535;
   lastTick: number;
@@ -91,13 +85,6 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   #wantsReasons = true;
   /** Towards the client; null: it takes none. */
   #aliasesOut: Aliases | null = null;
-  #isPaused = false;
-  /** The turn in which it was read from last. */
-  #readTurn = -1;
-  /** It sent more than its rates allow. */
-  #isSlowed = false;
-  /** Null: it may send as fast as it can. */
-  #rates: Rates | null = null;
 
   constructor(host: ConnectionHost, transport: Transport, peer: Peer) {
     this.#host = host;
@@ -107,6 +94,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     const { limits } = host.core;
     this.#framer = new Framer(this, CONNECT_ONLY, limits.maxConnectBytes);
     this.outbox = new Outbox(transport, host.core.turns.arena, this);
+    this.#backpressure = new Backpressure(host.core, transport, this.#framer, this.outbox);
     this.lastTick = host.wheel.now;
     this.dueTicks = Wheel.ticksOf(limits.connectTimeoutMs);
     host.wheel.watch(this);
@@ -136,13 +124,8 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     return this.#peer.certificateName;
   }
 
-  /** As long as the kernel refuses nothing, what there is will be written at the end of the turn. */
   get isFull(): boolean {
-    return this.#hasUnsent(this.#core.outboxBytes);
-  }
-
-  #hasUnsent(bytes: number): boolean {
-    return this.#transport.pendingBytes > 0 && this.outbox.pendingBytes > bytes;
+    return this.outbox.hasUnsent(this.#core.outboxBytes);
   }
 
   // ---------------------------------------------------------------- bytes in
@@ -156,7 +139,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
       const refused = this.#framer.push(bytes, start, end);
       this.#host.publishing.flush();
       if (refused !== 0) this.#refuseFrame(refused);
-      else this.#afterRead(end - start);
+      else this.#backpressure.afterRead(end - start);
     } catch (error) {
       this.#broken(error);
     }
@@ -181,32 +164,6 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     this.fail(0x80, '');
   }
 
-  #afterRead(bytes: number): void {
-    // While a CONNECT waits for a password check or the store, what follows waits with the sender.
-    if (this.#isHeldBack) this.pause();
-    else this.#yieldTurn();
-    const rates = this.#rates;
-    if (rates === null || this.#state !== 'open') return;
-    const waitS = rates.waitS(bytes);
-    if (waitS <= 0) return;
-    this.#isSlowed = true;
-    this.#transport.pause();
-    this.#core.clock.after(Math.min(waitS * 1000, RATE_WAIT_MAX_MS), () => {
-      this.#isSlowed = false;
-      this.#readOn();
-    });
-  }
-
-  /** One who sends without end must not have the loop to itself: read from again in a turn, it looks at the time. */
-  #yieldTurn(): void {
-    const { turns } = this.#core;
-    if (this.#readTurn !== turns.number) this.#readTurn = turns.number;
-    else if (turns.isTurnOver) {
-      this.#transport.pause();
-      turns.afterTurn(() => this.#readOn());
-    }
-  }
-
   /** What is left of a read waits, too, when what came of it so far has taken this turn's time. */
   #goesOn(): boolean {
     const { turns } = this.#core;
@@ -215,40 +172,16 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     return false;
   }
 
-  /** Reads again, unless there is another reason not to. */
-  #readOn(): void {
-    if (this.#state !== 'closed' && !this.#isPaused && !this.#isSlowed) this.#transport.resume();
-  }
-
-  /** It has put off more than the disk takes: nothing more is read from it until that is kept. */
-  get #waitsForDisk(): boolean {
-    return this.#owedCount > 0 && this.#core.turns.isBacklogged;
-  }
-
   /** Bytes that the kernel has not taken. */
   get pendingBytes(): number {
     return this.outbox.pendingBytes;
   }
 
-  /** Stops reading until the client has read what is owed to it, or the disk has taken what it sent. */
-  pause(): void {
-    if (this.#isPaused || this.#state === 'closed') return;
-    this.#isPaused = true;
-    this.#transport.pause();
-  }
-
-  /** The kernel took everything that was pending. */
+  /** The kernel took everything that was pending, or what held the client back is over. */
   drained(): void {
     if (this.#state === 'closed') return;
-    if (this.#isPaused && !this.#isHeldBack) {
-      this.#isPaused = false;
-      this.#readOn();
-    }
+    this.#backpressure.drained();
     this.outbox.touch();
-  }
-
-  get #isHeldBack(): boolean {
-    return this.#framer.isStopped || this.#hasUnsent(this.#core.readStopBytes) || this.#waitsForDisk;
   }
 
   becameDirty(outbox: Outbox): void {
@@ -270,7 +203,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     const type = (bytes[start] ?? 0) >> 4;
     this.#core.counters.packetsReceived.value++;
     if (type === 3) {
-      this.#rates?.countMessage();
+      this.#backpressure.countMessage();
       return this.#host.publishing.receive(this, bytes, start, body, end) && this.#goesOn();
     }
     // Runs are handed on before anything else happens, in the order of the packets.
@@ -292,7 +225,8 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
         this.send(PINGRESP);
         return true;
       case 14:
-        return this.#disconnect(bytes, body, end);
+        if (receiveDisconnect(this.#core, this, bytes, body, end)) this.#close(false);
+        return false;
       case 15:
         return this.#authenticate(bytes, body, end);
       default:
@@ -362,7 +296,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     this.#framer.firstBytes = CLIENT_PACKETS;
     this.#framer.maxBytes = limits.maxPacketBytes;
     this.#framer.isMinimal = this.version === 5;
-    this.#rates = Rates.of(limits, clock);
+    this.#backpressure.rates = Rates.of(limits, clock);
     this.send(connack);
     session.attach(this);
     this.lastTick = this.#host.wheel.now;
@@ -397,27 +331,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     this.#close(true);
   }
 
-  // ---------------------------------------------------------------- DISCONNECT and the end
-
-  #disconnect(bytes: Uint8Array, body: number, end: number): false {
-    const { session } = this;
-    const request = decodeDisconnect(bytes, body, end, this.version);
-    if (typeof request === 'number') return this.#failFrame(request, 'DISCONNECT is not right');
-    if (session === null) {
-      this.#close(false);
-      return false;
-    }
-    if (request.sessionExpiryS >= 0) {
-      // [MQTT-3.14.2-2]: such a DISCONNECT is none, so the will is published.
-      if (session.expiryS === 0 && request.sessionExpiryS > 0) {
-        return this.#failFrame(PROTOCOL_ERROR, 'Session Expiry Interval cannot be raised from 0');
-      }
-      session.expiryS = Math.min(request.sessionExpiryS, this.#core.limits.maxSessionExpiryS, 0xffffffff);
-    }
-    if (request.reason === 0) session.will = null;
-    this.#close(false);
-    return false;
-  }
+  // ---------------------------------------------------------------- the end
 
   fail(reason: number, text: string): void {
     if (this.#state === 'closed') return;
@@ -447,7 +361,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   }
 
   expire(): void {
-    if (this.#isPaused && this.#owedCount > 0) {
+    if (this.#backpressure.isAwaitingDisk) {
       // What it sent meanwhile is unread because we wait for the disk: that is no silence of its own.
       this.lastTick = this.#host.wheel.now;
       this.#host.wheel.watch(this);
@@ -466,6 +380,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     const { session } = this;
     const wasOpen = this.#state === 'open';
     this.#state = 'closed';
+    this.#backpressure.end();
     this.#host.wheel.forget(this);
     this.#host.publishing.flush();
     if (isFlushed || wasOpen) this.outbox.flushLast();
@@ -489,18 +404,17 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
 
   acknowledge(first: number, packetIdentifier: number, reason: number, isOwed: boolean): void {
     // Acknowledgements leave in the order of what they acknowledge [MQTT-4.6.0-2].
-    if (isOwed || this.#owedCount > 0) {
-      this.#owedCount++;
+    if (isOwed || this.#backpressure.owedCount > 0) {
+      this.#backpressure.owedCount++;
       if (isLast(first, reason)) this.unfinishedCount++;
       this.#core.turns.owe(this, owedAcknowledgement(first, packetIdentifier, reason));
     } else this.#sendAcknowledgement(first, packetIdentifier, reason);
   }
 
   awaitCommit(then: (isKept: boolean) => void): void {
-    this.#owedCount++;
+    this.#backpressure.owedCount++;
     this.#core.turns.owe(this, (isKept) => {
-      this.#owedCount--;
-      if (this.#owedCount === 0 && this.#isPaused) this.drained();
+      if (this.#backpressure.settled()) this.drained();
       then(isKept);
     });
   }
@@ -537,9 +451,8 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     }
     const first = owed >>> 24;
     const reason = (owed >>> 16) & 0xff;
-    this.#owedCount--;
     if (isLast(first, reason)) this.unfinishedCount--;
-    if (this.#owedCount === 0 && this.#isPaused) this.drained();
+    if (this.#backpressure.settled()) this.drained();
     this.#sendAcknowledgement(first, owed & 0xffff, reason);
     return false;
   }

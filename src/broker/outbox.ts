@@ -191,6 +191,11 @@ export class Outbox {
     return this.#transport.pendingBytes + this.#length + (this.#sliceEnd - this.#sliceStart);
   }
 
+  /** More bytes wait than so many; as long as the kernel refuses none, what there is goes at the end of the turn. */
+  hasUnsent(bytes: number): boolean {
+    return this.#transport.pendingBytes > 0 && this.pendingBytes > bytes;
+  }
+
   /** Asks for a flush at the end of the turn even without bytes. */
   touch(): void {
     if (this.#isDirty) return;

@@ -29,8 +29,13 @@ export const REMOVALS: readonly Removal[] = [
   without('R4b', 'broker/retained', 'if (topic[start] === DOLLAR)', 'if (false)'),
   without('R4b', 'broker/subscribe', 'return sum > DEEP_LEVELS_MAX;', 'return false;'),
   without('R5', 'broker/publish', '(session.incoming?.size ?? 0) + client.unfinishedCount >=', '0 >'),
-  without('R6', 'broker/connection', 'return this.#hasUnsent(this.#core.outboxBytes);', 'return false;'),
-  without('R7', 'broker/connection', 'this.#hasUnsent(this.#core.readStopBytes)', 'false'),
+  without(
+    'R6',
+    'broker/connection',
+    'return this.outbox.hasUnsent(this.#core.outboxBytes);',
+    'return false;',
+  ),
+  without('R7', 'broker/backpressure', 'this.#outbox.hasUnsent(this.#core.readStopBytes)', 'false'),
   without('R8', 'broker/subscribe', '>= core.limits.maxSubscriptionsPerClient;', '< 0;'),
   without(
     'R8',
