@@ -242,9 +242,10 @@ export class Broker implements BrokerApi {
     );
   }
 
-  /** Certificates were renewed on disk. */
-  renewCertificates(): void {
-    for (const listener of this.#listeners) listener.renew();
+  /** Reads the certificates again. Throws when one is not right; what it answers takes all of them over. */
+  certificateRenewal(): () => void {
+    const renewals = [...this.#listeners].map((listener) => listener.renewal());
+    return () => renewals.forEach((renew) => renew());
   }
 
   #hasRoom(host: string, address: string): boolean {

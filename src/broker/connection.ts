@@ -188,6 +188,10 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     this.#core.turns.markDirty(outbox);
   }
 
+  wrote(bytes: number): void {
+    this.#core.counters.bytesSent.value += bytes;
+  }
+
   /** Called by the outbox before it writes: what waits in the session goes along. */
   beforeFlush(): void {
     if (this.#state !== 'open') return;

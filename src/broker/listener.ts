@@ -28,7 +28,7 @@ export class Listener {
   readonly #settings: ListenerSettings;
   #server: Server | HttpServer | null = null;
   /** The certificate changed on disk. */
-  #setContext: ((options: SecureContextOptions) => void) | null = null;
+  #renewal: (() => () => void) | null = null;
   url = '';
 
   constructor(host: ListenerHost, settings: ListenerSettings) {
@@ -79,10 +79,9 @@ export class Listener {
     await Promise.resolve();
   }
 
-  /** Reads certificate and key again. */
-  renew(): void {
-    const { tls } = this.#settings;
-    if (tls !== null) this.#setContext?.(secureContext(tls));
+  /** Reads certificate and key again, and throws when they are not right; what it answers takes them over. */
+  renewal(): () => void {
+    return this.#renewal?.() ?? ((): void => {});
   }
 
   /** Who has not come as far as CONNECT has no more time than for that. */
@@ -130,7 +129,7 @@ export class Listener {
   async #createHttps(tls: TlsSettings): Promise<HttpServer> {
     const { createServer: createHttpsServer } = await import('node:https');
     const server = createHttpsServer({ ...this.#tlsOptions(tls), ...this.#requests });
-    this.#setContext = (context) => server.setSecureContext(context);
+    await this.#renews(server, tls);
     return this.#web(server);
   }
 
@@ -144,8 +143,20 @@ export class Listener {
       // Nobody else ends one that took too long.
       socket.destroy();
     });
-    this.#setContext = (context) => server.setSecureContext(context);
+    await this.#renews(server, tls);
     return server;
+  }
+
+  async #renews(
+    server: { setSecureContext(options: SecureContextOptions): void },
+    tls: TlsSettings,
+  ): Promise<void> {
+    const { createSecureContext } = await import('node:tls');
+    this.#renewal = () => {
+      const options = secureContext(tls);
+      createSecureContext(options);
+      return () => server.setSecureContext(options);
+    };
   }
 
   async #web(server: HttpServer): Promise<HttpServer> {

@@ -28,6 +28,8 @@ export interface OutboxOwner {
   becameDirty(outbox: Outbox): void;
   /** Asked for more just before the bytes of a turn are written. */
   beforeFlush(): void;
+  /** So many bytes were handed to the transport. */
+  wrote(bytes: number): void;
 }
 
 /** Bytes that an outbox has borrowed: `size` of them in `buffer`, from `start` on. */
@@ -292,7 +294,7 @@ export class Outbox {
     this.#hold(0);
     if (this.#slice !== null) {
       const slice = viewOf(this.#slice, this.#sliceStart, this.#sliceEnd);
-      this.sentBytes += slice.length;
+      this.#count(slice.length);
       this.#slice = null;
       this.#sliceStart = this.#sliceEnd = 0;
       if (!this.#transport.write(slice, null)) this.#arena.isPinned = true;
@@ -303,9 +305,14 @@ export class Outbox {
     const length = this.#length;
     this.#piece = null;
     this.#length = 0;
-    this.sentBytes += length;
+    this.#count(length);
     this.#isUsuallySmall = length <= SMALL_BYTES;
     if (length === 0 || this.#transport.write(piece.view(length), piece)) giveBack(piece);
+  }
+
+  #count(bytes: number): void {
+    this.sentBytes += bytes;
+    this.#owner.wrote(bytes);
   }
 
   /** Turns the slice into own bytes. */

@@ -57,6 +57,8 @@ async function run(context: Context): Promise<number> {
       }
     }
     const { code, text } = await reach.write(tag, json, timeoutMs);
+    if (code !== 'OK' && options['json'] === true)
+      stdout.write(`${JSON.stringify({ name, ok: false, code, error: text })}\n`);
     if (code !== 'OK')
       throw new VerbError(exitCodeOf(code), `${device} ${name}: ${code} ${text}; ${nextStepOf(code, text)}`);
     stdout.write(

@@ -2,9 +2,11 @@
  * The broker's and the page's part of the Plant: listeners, who may enter, store, limits. Any doubt about who may enter
  * is an error, so that nothing opens wider than was written.
  */
-import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { totalmem } from 'node:os';
 import { resolve } from 'node:path';
+import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import { isFilter } from './filter.js';
 import type { Source } from './load.js';
 import type { Path } from './problems.js';
@@ -54,7 +56,6 @@ export function brokerSettings(
   };
   checkEntrance(settings, input, source);
   checkPrivacy(settings, source);
-  checkPorts(listeners, source);
   return settings;
 }
 
@@ -98,11 +99,19 @@ function listener(input: ListenerInput, source: Source, at: Path): ListenerSetti
   }
   const path =
     protocol === 'unix' ? resolve(source.folder, input.unix ?? input.path ?? '') : (input.path ?? '/mqtt');
+  const host = input.host ?? '127.0.0.1';
+  if (host === '' || (/^[\d.]+$/.test(host) && isIP(host) === 0))
+    source.add(
+      'error',
+      'HF1505',
+      [...at, 'host'],
+      `${JSON.stringify(host)} is no address; 0.0.0.0 is all of them`,
+    );
   if (protocol !== 'unix' && !path.startsWith('/'))
     source.add('error', 'HF1505', [...at, 'path'], 'a URL path begins with /');
   return {
     protocol,
-    host: input.host ?? '127.0.0.1',
+    host,
     port: input.port ?? PORTS[protocol],
     path,
     tls: input.tls === undefined ? null : tlsSettings(input.tls, source, [...at, 'tls']),
@@ -119,17 +128,56 @@ function tlsSettings(input: TlsInput, source: Source, at: Path): TlsSettings {
       'needs client_ca: the authority of the clients',
     );
   }
-  return {
+  const settings = {
     cert: readable(input.cert, source, [...at, 'cert']),
     key: readable(input.key, source, [...at, 'key']),
     clientCa: input.client_ca === undefined ? null : readable(input.client_ca, source, [...at, 'client_ca']),
     requireClientCert: input.require_client_cert ?? false,
   };
+  checkCertificates(settings, source, at);
+  return settings;
+}
+
+/** As a listener will take them: each by itself, so that the one that is wrong is named, then together. */
+function checkCertificates({ cert, key, clientCa }: TlsSettings, source: Source, at: Path): void {
+  const contents = [cert, key, clientCa].map((file) => (file === null ? null : contentOf(file)));
+  const [certText, keyText, caText] = contents;
+  if (certText === undefined || keyText === undefined || caText === undefined) return;
+  const steps = [
+    { member: 'cert', what: 'a certificate in PEM form', options: { cert: certText } },
+    { member: 'key', what: 'a private key in PEM form', options: { key: keyText } },
+    { member: 'client_ca', what: 'a certificate in PEM form', options: { ca: caText } },
+    { member: 'key', what: 'the key of that certificate', options: { cert: certText, key: keyText } },
+  ];
+  for (const { member, what, options } of steps) {
+    const [content] = Object.values(options);
+    if (content === null) continue;
+    try {
+      createSecureContext(options as SecureContextOptions);
+      if (member === 'client_ca' && !String(content).includes('-----BEGIN')) throw new Error('no PEM in it');
+    } catch {
+      const file = member === 'cert' ? cert : member === 'key' ? key : clientCa;
+      return source.add('error', 'HF1504', [...at, member], `${file} is not ${what}`);
+    }
+  }
+}
+
+/** Undefined: it cannot be read, which was said already. */
+function contentOf(file: string): Buffer | undefined {
+  try {
+    return readFileSync(file);
+  } catch {
+    return undefined;
+  }
 }
 
 /** The absolute path of a file that must be there. */
 export function readable(file: string, source: Source, at: Path, hint = ''): string {
   const path = resolve(source.folder, file);
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) {
+    source.add('error', 'HF1502', at, `${path} is a folder; name the file in it`);
+    return path;
+  }
   try {
     accessSync(path, constants.R_OK);
   } catch {
@@ -193,25 +241,15 @@ function checkPrivacy({ listeners, usersFile, anonymous }: BrokerSettings, sourc
 
 /** A secret that every user of the machine can read. */
 function warnIfOpen(file: string, source: Source, at: Path): void {
-  const mode = statSync(file, { throwIfNoEntry: false })?.mode ?? 0;
-  if ((mode & 0o004) === 0 || process.platform === 'win32') return;
+  const about = statSync(file, { throwIfNoEntry: false });
+  if (
+    about === undefined ||
+    about.isDirectory() ||
+    (about.mode & 0o004) === 0 ||
+    process.platform === 'win32'
+  )
+    return;
   source.add('warning', 'HF2504', at, `${file} can be read by everybody on this machine; chmod 600 it`);
-}
-
-function checkPorts(listeners: readonly ListenerSettings[], source: Source): void {
-  const seen = new Map<string, number>();
-  listeners.forEach((one, index) => {
-    const key = one.protocol === 'unix' ? one.path : `${one.host}:${one.port}`;
-    const other = seen.get(key);
-    if (other !== undefined && one.port !== 0)
-      source.add(
-        'error',
-        'HF1506',
-        ['broker', 'listeners', index],
-        `listens on ${key} like listener ${other}; choose another port`,
-      );
-    seen.set(key, index);
-  });
 }
 
 function accessRule(input: NonNullable<BrokerInput['access']>[number], source: Source, at: Path): AccessRule {

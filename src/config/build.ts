@@ -23,8 +23,8 @@ import type { DeviceInput } from './schema/device.js';
 import type { GatewayInput } from './schema/gateway.js';
 import type { LevelInput } from './schema/level.js';
 import { SLUG } from './schema/words.js';
-import { checkSharePorts } from './share.js';
 import { type TagDraft, resolveTag } from './tag.js';
+import { checkPorts } from './ports.js';
 import { TopicPatterns, TopicUses } from './topics.js';
 import { uplinkSettings } from './uplink.js';
 
@@ -91,6 +91,7 @@ export class PlantBuilder {
     checkUnits(devices);
     this.#uses.add(this.#patterns.topic('status'), 'the gateway', this.#source, ['topics', 'status']);
     this.#uses.finish();
+    this.#patterns.check(Math.max(1, this.#tagLevels), this.#uses, this.#source);
     const plant: Plant = {
       file: this.#source.file,
       gateway: {
@@ -115,7 +116,7 @@ export class PlantBuilder {
       redundancy: redundancySettings(this.#input.redundancy, this.#source),
       workers: this.#input.gateway?.workers ?? 0,
     };
-    checkSharePorts(plant, this.#source);
+    checkPorts(plant, this.#source);
     forgetConsequences(this.#shaped, this.#input, this.#mapless, this.#maps);
     return {
       plant: freeze(plant),

@@ -133,8 +133,15 @@ function serialLink(input: BusInput, source: Source, at: Path): SerialLink {
 
 function tcpLink(input: BusInput, source: Source, at: Path): TcpLink {
   const kind = input.protocol === 'rtu' || input.protocol === 'ascii' ? 'tcp' : input.protocol;
-  if (input.host === undefined)
+  if (input.host === undefined || input.host === '')
     source.add('error', 'HF1102', [...at, 'host'], 'missing; write the address of the device or converter');
+  else if (/^[^:]*:\d+$|:\/\//.test(input.host))
+    source.add(
+      'error',
+      'HF1602',
+      [...at, 'host'],
+      `${input.host} is more than an address; write the port as port:`,
+    );
   if (input.tls !== undefined && kind !== 'tls')
     source.add(
       'error',

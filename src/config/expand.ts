@@ -268,10 +268,29 @@ export class TagExpander {
     base: Base,
   ): void {
     repeats?.forEach((repeat, index) => {
+      this.#checkNames(repeat, [...path, 'repeat', index, 'tags'], base.source);
       for (const variables of combinations(repeat.for)) {
         this.#addTags(repeat.tags, [...path, 'repeat', index, 'tags'], prefix, above, { ...base, variables });
       }
     });
+  }
+
+  /** Tags whose names lack a variable would take each other's place. */
+  #checkNames(repeat: RepeatInput, path: Path, source: Source): void {
+    const all = combinations(repeat.for);
+    for (const key of Object.keys(repeat.tags)) {
+      const names = new Set(all.map((variables) => fill(nameOf(key), variables)));
+      // A name that cannot be is told by itself.
+      if (names.size === all.length || names.has(null)) continue;
+      const [variable = ''] = Object.keys(repeat.for).filter((name) => !key.includes(`{${name}`));
+      source.add(
+        'error',
+        'HF1203',
+        [...path, key],
+        `makes ${all.length} tags of ${names.size === 1 ? 'one name' : `${names.size} names`}; write {${variable}} in it, such as "${nameOf(key)}{${variable}}"`,
+        'key',
+      );
+    }
   }
 
   #addGroups(

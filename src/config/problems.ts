@@ -17,6 +17,12 @@ export interface Problem {
   readonly text: string;
 }
 
+/** What showed only when a config that is right was to be taken over by a gateway that runs. */
+export function problemOfApplying(file: string, text: string, isApplied: boolean): Problem {
+  const severity = isApplied ? 'warning' : 'error';
+  return { severity, file, line: 0, column: 0, code: 'HF2013', path: '', text };
+}
+
 /** A step into the tree: a key, or an index of a list. */
 export type Path = readonly (string | number)[];
 

@@ -2,7 +2,7 @@
 import { isIP } from 'node:net';
 import { isLoopback } from './broker.js';
 import type { Source } from './load.js';
-import type { Plant, ShareSettings } from './plant.js';
+import type { ShareSettings } from './plant.js';
 import type { Path } from './problems.js';
 import type { BusInput } from './schema/bus.js';
 
@@ -42,29 +42,6 @@ export function shareSettings(input: BusInput['share'], source: Source, at: Path
     freshMs: input.fresh ?? 0,
     clientsMax: input.max_clients ?? CLIENTS_MAX,
   };
-}
-
-/** Every port once: shared ports among themselves, and beside the broker's and the page's. */
-export function checkSharePorts({ buses, broker, web }: Plant, source: Source): void {
-  const taken = broker.listeners.map(({ host, port }) => ({ host, port, what: 'a listener of the broker' }));
-  if (web !== null) taken.push({ ...web, what: 'the page' });
-  for (const { name, share } of buses) {
-    if (share === null || share.port === 0) continue;
-    const { host, port } = share;
-    const other = taken.find((one) => one.port === port && isSameHost(one.host, host));
-    if (other !== undefined)
-      source.add(
-        'error',
-        'HF1506',
-        ['buses', name, 'share', 'port'],
-        `${port} is the port of ${other.what}; choose another`,
-      );
-    taken.push({ host, port, what: `bus ${name}` });
-  }
-}
-
-function isSameHost(a: string, b: string): boolean {
-  return a === b || [a, b].some((host) => host === '0.0.0.0' || host === '::');
 }
 
 function isAddress(text: string): boolean {

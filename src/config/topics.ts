@@ -2,6 +2,7 @@
  * Topic patterns -> topics. Every topic that the gateway publishes is made here, so that none is used twice and none
  * is both a value and a folder.
  */
+import { mayMeet } from './filter.js';
 import type { Source } from './load.js';
 import type { Path } from './problems.js';
 import type { GatewayTopics, TagPatterns } from './plant.js';
@@ -69,6 +70,42 @@ export class TopicPatterns {
       commandFilters: [...filters],
       tags: this.#tagPatterns(),
     };
+  }
+
+  /** Nothing that the gateway tells may be a command or a request to it, nor one command two: it would answer itself. */
+  check(tagLevels: number, uses: TopicUses, source: Source): void {
+    const listened: (readonly [PatternName, readonly string[]])[] = [
+      ['set', this.#filters('set', tagLevels)],
+      ['get', this.#filters('get', tagLevels)],
+      ['req', [`${this.topic('req')}+`]],
+    ];
+    const told = ['status', 'device', 'data', 'batch', 'ack', 'event', 'res', 'trace'] as const;
+    const met = listened.flatMap(([listener, filters], index) => {
+      const others = [...told, ...listened.slice(0, index).map(([name]) => name)];
+      const wrong = others.filter((name) => this.#meets(name, tagLevels, filters));
+      for (const name of wrong) this.#complain(name, listener, source);
+      return wrong.length > 0 ? [] : filters.map((filter) => ({ listener, filter }));
+    });
+    uses.checkApart(met);
+  }
+
+  #meets(name: PatternName, tagLevels: number, filters: readonly string[]): boolean {
+    return Array.from({ length: tagLevels }, (_, more) => `x${'/x'.repeat(more)}`).some((tag) => {
+      const topic = this.topic(name, 'x', tag);
+      // A word of its own follows.
+      const whole = topic.endsWith('/') ? `${topic}x` : topic;
+      return filters.some((filter) => mayMeet(filter, whole));
+    });
+  }
+
+  #complain(name: PatternName, listener: PatternName, source: Source): void {
+    const own = this.#patterns[name] === DEFAULTS[name] ? listener : name;
+    source.add(
+      'error',
+      'HF1405',
+      ['topics', own],
+      `topics of ${name} (${this.#patterns[name]}) would be taken for those of ${listener} (${this.#patterns[listener]}); let a level differ, such as .../${name}/...`,
+    );
   }
 
   #tagPatterns(): TagPatterns {
@@ -173,6 +210,16 @@ export class TopicUses {
       const folder = topic.slice(0, end);
       if (this.#folders.has(folder)) break;
       this.#folders.set(folder, use);
+    }
+  }
+
+  /** No topic that is told may match one of these filters, which the gateway listens to. */
+  checkApart(listened: readonly { readonly listener: string; readonly filter: string }[]): void {
+    for (const [topic, { what, source, path }] of this.#uses) {
+      const met = listened.find(({ filter }) => mayMeet(filter, topic));
+      if (met === undefined) continue;
+      const text = `topic ${topic} of ${what} would be taken for one of topics.${met.listener}; give it another name`;
+      source.add('error', 'HF1405', path, text, 'key');
     }
   }
 

@@ -74,7 +74,7 @@ export function checkReach(tag: Tag, layers: Layers): void {
   const ends = [least, most].map((raw) => Number((Number(raw) * scale + offset).toPrecision(15)));
   const [low, high] = [Math.min(...ends), Math.max(...ends)];
   const told = (key: 'min' | 'max', value: number): void =>
-    say(picked, 'warning', 'HF1321', `${value} is beyond what ${type} holds here, ${low} to ${high}; ${key === 'min' ? 'raise' : 'lower'} it, or give the tag the type that its registers have`, [key]); // prettier-ignore
+    say(picked, 'warning', 'HF2321', `${value} is beyond what ${type} holds here, ${low} to ${high}; ${key === 'min' ? 'raise' : 'lower'} it, or give the tag the type that its registers have`, [key]); // prettier-ignore
   if (write.min > Number.NEGATIVE_INFINITY && write.min < low) told('min', write.min);
   if (write.max < Number.POSITIVE_INFINITY && write.max > high) told('max', write.max);
 }

@@ -9,7 +9,7 @@ import { rehearse } from '../broker/rehearsal.js';
 import type { Clock } from '../clock.js';
 import type { Loaded } from '../config/loaded.js';
 import type { Plant } from '../config/plant.js';
-import { formatProblem, type Problem } from '../config/problems.js';
+import { formatProblem, type Problem, problemOfApplying } from '../config/problems.js';
 import { collectGarbage } from '../entry.js';
 import { messageOf } from '../errors.js';
 import { type Log, silentLog } from '../log.js';
@@ -34,7 +34,7 @@ import { History } from './history.js';
 import { HomeAssistant } from './homeassistant.js';
 import { RecentLog } from './recentlog.js';
 import { Redundancy, type RedundancyAbout } from './redundancy.js';
-import { compare, Indexes, isSameServer } from './reload.js';
+import { compare, Indexes, isSameServer, type Server } from './reload.js';
 import type { MayPublish } from './reply.js';
 import { type Handler, Requests } from './requests.js';
 import { Setup } from './setup.js';
@@ -61,6 +61,9 @@ export interface Reloaded {
   readonly problems: readonly string[];
 }
 
+/** What is opened once, at the start. */
+const NOT_YET = 'listeners, store, limits, web and redundancy are taken over at the next start';
+
 export class Gateway {
   readonly #options: GatewayOptions;
   readonly #store: Store;
@@ -81,6 +84,8 @@ export class Gateway {
   /** What is open, in the order it was opened. */
   readonly #closers: (() => Promise<void> | void)[] = [];
   #plant: Plant;
+  /** Of the plant that it was started with. */
+  readonly #opened: Server;
   readonly #pool: Pool;
   #isReady = false;
   #isStopping = false;
@@ -94,6 +99,8 @@ export class Gateway {
     this.#log = log;
     this.#configFile = new ConfigFile(plant.file, options.load);
     this.#plant = plant;
+    const { broker, web, redundancy } = plant;
+    this.#opened = { broker, web, redundancy };
     this.#indexes = new Indexes(plant);
     this.#store = storeOf(plant, this.#options);
     this.#broker = new Broker({
@@ -180,9 +187,14 @@ export class Gateway {
     if (problems.some(({ severity }) => severity === 'error')) return { applied: false, problems };
     const putBack = await this.#configFile.replace(text);
     try {
-      const { ok } = await this.reload();
+      const { ok, problems: texts } = await this.reload();
       if (!ok) await putBack();
-      return { applied: ok, problems };
+      // What the check could not know.
+      const known = new Set(problems.map(formatProblem));
+      const further = texts
+        .filter((text) => !known.has(text))
+        .map((text) => problemOfApplying(this.#plant.file, text, ok));
+      return { applied: ok, problems: [...problems, ...further] };
     } catch (thrown) {
       await putBack();
       throw thrown;
@@ -285,7 +297,7 @@ export class Gateway {
     let reloaded: Reloaded = { ok: plant !== null, problems: texts };
     if (plant !== null && !this.#isStopping) {
       try {
-        await this.#apply(plant);
+        reloaded = { ok: true, problems: [...texts, ...(await this.#apply(plant))] };
       } catch (thrown) {
         reloaded = { ok: false, problems: [...texts, messageOf(thrown)] };
       }
@@ -296,14 +308,15 @@ export class Gateway {
     return reloaded;
   }
 
-  async #apply(fresh: Plant): Promise<void> {
+  /** Answers what of it has to wait. */
+  async #apply(fresh: Plant): Promise<readonly string[]> {
     const old = this.#plant;
-    // First, because a users file that is not right must leave everything as it was.
+    // First, because certificates or a users file that are not right must leave everything as it was.
+    const renewCertificates = this.#broker.certificateRenewal();
     this.#broker.reload(policyOf(fresh));
-    this.#broker.renewCertificates();
-    if (!isSameServer(old, fresh)) {
-      this.#options.log.warn('listeners, store, limits, web and redundancy are taken over at the next start');
-    }
+    renewCertificates();
+    const waiting = isSameServer(this.#opened, fresh) ? [] : [NOT_YET];
+    for (const text of waiting) this.#options.log.warn(text);
     const { plant, removed, added } = compare(old, fresh, this.#indexes);
     const take = async (): Promise<Plant> => {
       this.#plant = plant;
@@ -312,6 +325,7 @@ export class Gateway {
       return plant;
     };
     await this.#redundancy.replace(removed, take, added);
+    return waiting;
   }
 
   /** Whoever reads this gateway's values while another one polls must not take them for today's. */

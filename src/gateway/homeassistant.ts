@@ -149,7 +149,9 @@ function componentOf(tag: Tag, plant: Plant, deviceId: string): Component {
     ...(tag.write === null ? {} : { cmd_t: tag.setTopic }),
   };
   if (tag.type === 'bool') {
-    const template = { val_tpl: `{{ 'ON' if ${isTrue} else 'OFF' }}` };
+    // No value is neither: None is shown as unknown.
+    const isNone = tag.payload === 'raw' ? `${value} == ''` : `${value} is none`;
+    const template = { val_tpl: `{{ None if ${isNone} else 'ON' if ${isTrue} else 'OFF' }}` };
     if (tag.write === null) return { p: 'binary_sensor', ...common, ...template };
     return {
       p: 'switch',

@@ -93,9 +93,12 @@ export function compare(old: Plant, fresh: Plant, indexes: Indexes): Change {
   return { plant: Object.freeze(plant), removed: [...removed], added };
 }
 
+/** What is opened of a plant once, at the start. */
+export type Server = Pick<Plant, 'broker' | 'web' | 'redundancy'>;
+
 /** True when nothing has changed of what is opened once at the start: listeners, store, limits, web. */
-export function isSameServer(old: Plant, fresh: Plant): boolean {
-  const text = ({ broker: { listeners, store, limits }, web, redundancy }: Plant): string =>
+export function isSameServer(old: Server, fresh: Server): boolean {
+  const text = ({ broker: { listeners, store, limits }, web, redundancy }: Server): string =>
     JSON.stringify([listeners, store, limits, web, redundancy], present);
   return text(old) === text(fresh);
 }

@@ -24,7 +24,11 @@ function reading() {
   };
   const handled = { isDone: true };
   const framer = new Framer({ frame: () => handled.isDone }, CLIENT_PACKETS, 1000);
-  const outbox = new Outbox(transport, core.turns.arena, { becameDirty: () => {}, beforeFlush: () => {} });
+  const outbox = new Outbox(transport, core.turns.arena, {
+    becameDirty: () => {},
+    beforeFlush: () => {},
+    wrote: () => {},
+  });
   const backpressure = new Backpressure(core, transport, framer, outbox);
   return { clock, core, said, transport, handled, framer, backpressure };
 }

@@ -226,8 +226,12 @@ describe('listeners', () => {
     await assert.rejects(joinAs(url, { ca: mutual.ca }));
     const before = await serial(url);
     leaf('server');
-    broker.renewCertificates();
-    assert.notEqual(await serial(url), before);
+    broker.certificateRenewal()();
+    const renewed = await serial(url);
+    assert.notEqual(renewed, before);
+    writeFileSync(path('server.crt'), 'torn');
+    assert.throws(() => broker.certificateRenewal());
+    assert.equal(await serial(url), renewed);
 
     async function serial(to: string): Promise<string> {
       const { connect } = await import('node:tls');
@@ -580,7 +584,7 @@ test('while a CONNECT waits for the store, what follows waits with the sender', 
   const connect = [0x10, 19, 0, 4, 77, 81, 84, 84, 5, 2, 0, 60, 5, 17, 0, 0, 0, 100, 0, 1, 97];
   const pings = Buffer.alloc(4_000_000, Uint8Array.of(0xc0, 0));
   const client = await raw(port, connect, pings);
-  const { bytesReceived } = broker.counters;
+  const { bytesReceived, bytesSent } = broker.counters;
   let seen = -1;
   await until('no more to be read', async () => {
     const before = bytesReceived.value;
@@ -593,6 +597,7 @@ test('while a CONNECT waits for the store, what follows waits with the sender', 
   release();
   await until('all of it to be read', () => bytesReceived.value === connect.length + pings.length);
   await until('an answer to each', () => client.received().length > pings.length);
+  assert.equal(bytesSent.value, client.received().length);
 });
 
 test('a subscriber of the gateway that breaks harms neither the publisher nor other subscribers', async () => {

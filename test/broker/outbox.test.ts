@@ -45,7 +45,7 @@ test('everything appended in a turn leaves in order, slices of the arena too, wh
               destroy: () => {},
             },
             arena,
-            { becameDirty: () => {}, beforeFlush: () => {} },
+            { becameDirty: () => {}, beforeFlush: () => {}, wrote: () => {} },
           ),
       );
       for (const [operations, taken, catchesUp] of list) {
@@ -88,7 +88,11 @@ test('two hundred connections that each write a little, turn after turn, write t
       end: () => {},
       destroy: () => {},
     };
-    return new Outbox(transport, new Arena(), { becameDirty: () => {}, beforeFlush: () => {} });
+    return new Outbox(transport, new Arena(), {
+      becameDirty: () => {},
+      beforeFlush: () => {},
+      wrote: () => {},
+    });
   });
   const acknowledgement = Uint8Array.of(0x40, 2, 0, 1);
   const message = new Uint8Array(80);

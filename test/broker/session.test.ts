@@ -66,6 +66,7 @@ class TestLink implements Link {
       beforeFlush: () => {
         if (session.link === this) session.pump();
       },
+      wrote: () => {},
     });
   }
 

@@ -85,6 +85,9 @@ devices:
   assert.equal((await holdfast(['write', ...at, 'setpoint', '60'])).stdout, 'setpoint 60\n');
   assert.equal((await holdfast(['read', ...at, 'setpoint', '--json'])).stdout, '[\n  {"name":"setpoint","ok":true,"v":60,"unit":"°C"}\n]\n');
   assert.equal((await holdfast(['write', ...at, 'setpoint', '91'])).code, 2);
+  const refused = await holdfast(['write', ...at, 'setpoint', '91', '--json']);
+  const { error, ...answer } = JSON.parse(refused.stdout) as Record<string, unknown>;
+  assert.deepEqual([refused.code, answer, typeof error], [2, { name: 'setpoint', ok: false, code: 'RANGE' }, 'string']);
   assert.equal((await holdfast(['write', ...at, 'speed', '1'])).code, 7);
   const typist = new Typist(t, ['write', ...at, 'setpoint', '70']);
   await typist.answers(/setpoint is 60; write 70\? \[y\/N\]: /, 'n');

@@ -1,6 +1,14 @@
 /** What a gateway file means: the Plant that the other rooms read. */
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -385,8 +393,10 @@ test('the files in config/ are right', () => {
   for (const file of examples) assert.deepEqual(loadHere(file, {}).problems, [], file);
   const secured = join(folder, 'secured-broker.yaml');
   copyFileSync(join(packageFolder(), 'config/examples/secured-broker.yaml'), secured);
-  for (const file of ['server.crt', 'server.key', 'users.passwd'])
-    writeFileSync(join(folder, file), 'stands for it', { mode: 0o600 });
+  writeFileSync(join(folder, 'users.passwd'), 'stands for it', { mode: 0o600 });
+  const ready = join(packageFolder(), 'test/config/cases/contract');
+  for (const file of ['server.crt', 'server.key']) copyFileSync(join(ready, file), join(folder, file));
+  chmodSync(join(folder, 'server.key'), 0o600);
   assert.deepEqual(loadHere(secured, {}).problems, []);
 });
 

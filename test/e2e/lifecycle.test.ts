@@ -284,6 +284,15 @@ describe('a reload', () => {
     assert.ok(Math.max(...gaps) < 1000, gaps.join(' '));
   });
 
+  test('says what of it waits for the next start', async () => {
+    const config = configOf(plant('y: { holding: 1 }'));
+    const changed = config.replace('anonymous: true', 'anonymous: true\n  limits: { max_inflight: 77 }');
+    const { ok, problems } = await reload(changed);
+    assert.deepEqual([ok, problems.length], [true, 1]);
+    assert.match(problems[0] ?? '', /limits.* at the next start/);
+    assert.deepEqual((await reload(config)).problems, []);
+  });
+
   test('with a users file that is not right changes nothing and does not end the daemon', async () => {
     writeFileSync(join(daemon.folder, 'users.passwd'), 'nonsense');
     const config = configOf(plant('y: { holding: 1 }')).replace(

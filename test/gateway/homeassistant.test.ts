@@ -90,6 +90,8 @@ test('each device is told in its device form, each tag as the entity that it is'
   });
   assert.equal(energy?.['stat_cla'], 'total_increasing');
   assert.equal(door?.['p'], 'binary_sensor');
+  // What the device does not answer is unknown, not off.
+  assert.equal(door['val_tpl'], "{{ None if value_json.v is none else 'ON' if value_json.v else 'OFF' }}");
   assert.equal(valve?.['p'], 'switch');
   assert.equal(valve['cmd_t'], 'holdfast/p7/set/press/valve');
   assert.deepEqual(
