@@ -174,7 +174,7 @@ export class Session implements QueueOwner {
     writer.reset(link.version, 0, retain);
     writer.identifiers = identifiers;
     if (!this.#setExpiry(publication.expiresAtMs)) return;
-    this.#setAlias(link, publication, 0);
+    this.#setAlias(link, publication);
     const length = writer.length(publication);
     if (length > link.maxPacketBytes) {
       this.#host.counters.dropped.value++;
@@ -232,9 +232,8 @@ export class Session implements QueueOwner {
     return false;
   }
 
-  #setAlias(link: Link, publication: Publication, qos: 0 | 1 | 2): void {
-    // What is sent later, after a commit, must not depend on what is sent before.
-    const alias = qos === 2 && this.isKept ? 0 : link.aliasOf(publication);
+  #setAlias(link: Link, publication: Publication): void {
+    const alias = link.aliasOf(publication);
     if (alias === 0) return;
     writer.alias = Math.abs(alias);
     writer.isAliasKnown = alias > 0;
@@ -253,7 +252,12 @@ export class Session implements QueueOwner {
     writer.identifiers = identifiers;
     // What was sent once does not expire any more [MQTT-4.3.3-7].
     if (!this.#setExpiry(publication.expiresAtMs) && resentAs === 0) return 0;
-    this.#setAlias(link, publication, qos);
+    // Its identifier must be kept before it is seen, or a restart would send the message as a new one. What follows
+    // waits with it, so that order is kept across QoS, too.
+    const isDeferred =
+      resentAs === 0 && this.isKept && this.#host.store.isLasting && (qos === 2 || this.#owedSends > 0);
+    // An alias would mean something else by then: what is sent meanwhile may set it for another topic.
+    if (!isDeferred) this.#setAlias(link, publication);
     const length = writer.length(publication);
     // What the client cannot take is as if it had been delivered [MQTT-3.1.2-25].
     if (length > link.maxPacketBytes) {
@@ -272,16 +276,14 @@ export class Session implements QueueOwner {
       sentRecord.position = position;
       sentRecord.packetIdentifier = id;
       this.#host.store.append(sentRecord);
-      if (this.#host.store.isLasting && (qos === 2 || this.#owedSends > 0)) {
-        // Its identifier must be kept before it is seen, or a restart would send the message as a new one. What
-        // follows waits with it, so that order is kept across QoS, too.
-        this.#owedSends++;
-        const bytes = Buffer.allocUnsafeSlow(length);
-        writer.write(bytes, 0, publication);
-        this.#host.counters.publishSent.value++;
-        this.#host.owe(link, bytes);
-        return id;
-      }
+    }
+    if (isDeferred) {
+      this.#owedSends++;
+      const bytes = Buffer.allocUnsafeSlow(length);
+      writer.write(bytes, 0, publication);
+      this.#host.counters.publishSent.value++;
+      this.#host.owe(link, bytes);
+      return id;
     }
     this.#write(link, length, publication);
     return id;
