@@ -51,6 +51,8 @@ export class StoredQueue {
   #isReading = false;
   /** Grows when what was read belongs to an earlier connection. */
   #round = 0;
+  /** What was handed out before this connection came. */
+  #handedOut = 0;
   /** What is in flight and was not sent again on this connection: position -> identifier. */
   #unsent: Map<number, number> | null = null;
   /** PUBRELs to be sent again, among the messages that are sent again: in the order of first sending. */
@@ -102,6 +104,7 @@ export class StoredQueue {
   /** The client is here: what was in flight is sent again before anything else. */
   begin(inFlight: readonly InFlightEntry[]): void {
     this.#round++;
+    this.#handedOut = this.#cursor;
     let lowest = this.#cursor + 1;
     for (const { packetIdentifier, state, position } of inFlight) {
       if (state === AWAITS_PUBCOMP) {
@@ -119,7 +122,7 @@ export class StoredQueue {
   end(): void {
     this.forgetSlice();
     // The cursor stays at the last message that was ever handed out, so that nothing counts as new twice.
-    for (const position of this.#unsent?.keys() ?? []) this.#cursor = Math.max(this.#cursor, position);
+    this.#cursor = Math.max(this.#cursor, this.#handedOut);
     this.#unsent = null;
     this.#releases = [];
   }
@@ -179,14 +182,17 @@ export class StoredQueue {
     return this.#slice[this.#sliceIndex];
   }
 
-  /** Hands it out. Answers the identifier that it was sent under before; 0: it is new; -1: it was handed out already. */
+  /**
+   * Hands it out. Answers the identifier that it was sent under before; 0: it is new; -1: it was handed out already, or
+   * acknowledged since it was read.
+   */
   take(message: StoredMessage): number {
     const { position } = message;
     this.#sliceIndex++;
     if (position <= this.#cursor) return -1;
     this.#cursor = position;
-    const sentAs = this.#unsent === null ? 0 : (this.#unsent.get(position) ?? 0);
-    if (sentAs !== 0) {
+    if (position <= this.#handedOut) {
+      const sentAs = this.#unsent?.get(position) ?? -1;
       this.settled(position);
       return sentAs;
     }

@@ -128,6 +128,28 @@ test('what was in flight comes again under its identifier, before what waits', a
   assert.equal(field.queue.unsentCount, 0);
 });
 
+test('what is acknowledged after it was read, or while it is being read, is not handed out as new', async () => {
+  for (const readCount of [0, 1]) {
+    const field = new Field();
+    for (let i = 1; i <= 4; i++) field.add(String(i));
+    field.queue.begin([]);
+    await field.drain();
+    field.queue.end();
+    field.add('5');
+    field.queue.begin(inFlight([1, 7, AWAITS_PUBACK], [2, 8, AWAITS_PUBACK], [3, 9, AWAITS_PUBACK], [4, 10, AWAITS_PUBACK])); // prettier-ignore
+    field.queue.readOn();
+    if (readCount > 0) await new Promise((resolve) => setImmediate(resolve));
+    for (const position of [2, 4]) {
+      field.queue.settled(position);
+      field.store.append({ type: 'Completed', session: SESSION, packetIdentifier: 0, position });
+    }
+    assert.equal(field.queue.unsentCount, 2);
+    assert.deepEqual(await field.drain(), ['1 as 7', '3 as 9', '5']);
+    assert.ok(field.queue.isCaughtUp);
+    assert.equal(field.queue.waitingMessages, 0);
+  }
+});
+
 test('a client that goes before all was sent again gets it the next time, and nothing new twice', async () => {
   const field = new Field();
   field.add('1');
