@@ -175,11 +175,8 @@ export class Session implements QueueOwner {
     writer.identifiers = identifiers;
     if (!this.#setExpiry(publication.expiresAtMs)) return;
     this.#setAlias(link, publication);
-    const length = writer.length(publication);
-    if (length > link.maxPacketBytes) {
-      this.#host.counters.dropped.value++;
-      return;
-    }
+    const length = this.#fit(link, publication);
+    if (length === 0) return;
     this.#write(link, length, publication);
   }
 
@@ -239,6 +236,19 @@ export class Session implements QueueOwner {
     writer.isAliasKnown = alias > 0;
   }
 
+  /** Bytes of the packet; 0: the client does not take so many, which is as if it had been delivered [MQTT-3.1.2-25]. */
+  #fit(link: Link, publication: Publication): number {
+    let length = writer.length(publication);
+    if (length > link.maxPacketBytes && writer.alias > 0 && !writer.isAliasKnown) {
+      // A new alias adds to the topic; a known one never takes more than its topic.
+      writer.alias = 0;
+      length = writer.length(publication);
+    }
+    if (length <= link.maxPacketBytes) return length;
+    this.#host.counters.dropped.value++;
+    return 0;
+  }
+
   /** Sends now; answers the packet identifier, 0 when it could not be sent and is given up. */
   #send(
     link: Link,
@@ -258,12 +268,8 @@ export class Session implements QueueOwner {
       resentAs === 0 && this.isKept && this.#host.store.isLasting && (qos === 2 || this.#owedSends > 0);
     // An alias would mean something else by then: what is sent meanwhile may set it for another topic.
     if (!isDeferred) this.#setAlias(link, publication);
-    const length = writer.length(publication);
-    // What the client cannot take is as if it had been delivered [MQTT-3.1.2-25].
-    if (length > link.maxPacketBytes) {
-      this.#host.counters.dropped.value++;
-      return 0;
-    }
+    const length = this.#fit(link, publication);
+    if (length === 0) return 0;
     writer.isDuplicate = resentAs !== 0;
     const id =
       resentAs !== 0
@@ -309,11 +315,8 @@ export class Session implements QueueOwner {
     writer.reset(link.version, qos, retain);
     writer.identifiers = identifiers;
     if (!this.#setExpiry(publication.expiresAtMs)) return;
-    const length = writer.length(publication);
-    if (length > link.maxPacketBytes) {
-      this.#host.counters.dropped.value++;
-      return;
-    }
+    const length = this.#fit(link, publication);
+    if (length === 0) return;
     const { maxHeldBytes, maxQueuedMessages } = this.#host;
     while (queue.count > 0 && (queue.count >= maxQueuedMessages || queue.bytes + length > maxHeldBytes)) {
       queue.shift();

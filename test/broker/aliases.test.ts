@@ -50,3 +50,48 @@ test('what waits for the disk neither sets an alias nor uses one: others are sen
   );
   assert.ok(messages.some(({ topic }) => topic === ''));
 });
+
+test('an alias costs no message its place in what the client takes', async (context) => {
+  const broker = await startBroker({ store: storeOn(new MemoryDisk()) });
+  context.after(() => broker.close());
+  const publisher = await MqttClient.open(broker.mqtt, 5);
+  await publisher.handshake({ clientId: 'publisher' });
+  for (const expiryS of [0, 60]) {
+    for (const qos of [0, 1, 2]) {
+      const maximum = 200;
+      const subscriber = await MqttClient.open(broker.mqtt, 5);
+      const properties: readonly Property[] = [
+        [PROPERTY.sessionExpiry, expiryS],
+        [PROPERTY.topicAliasMaximum, 10],
+        [PROPERTY.maximumPacketSize, maximum],
+      ];
+      await subscriber.handshake({ clientId: 'subscriber', properties });
+      await subscriber.subscribe('t/#', qos);
+      // Properties keep a message from being handed on as it came.
+      const largest = (topic: string): string => {
+        const bare = publish(5, {
+          topic,
+          payload: '',
+          qos,
+          id: 1,
+          properties: [[PROPERTY.contentType, 'c']],
+        });
+        return 'x'.repeat(maximum - bare.length - 1);
+      };
+      for (const topic of ['t/first', 't/second']) {
+        for (const less of [0, 1, 2, 3, 4]) {
+          const payload = largest(topic).slice(less);
+          await publisher.publish(topic, payload, { qos, properties: [[PROPERTY.contentType, 'c']] });
+          const message = await subscriber.receive();
+          assert.equal(message.payload.toString(), payload);
+        }
+      }
+      const messages = subscriber.history.filter(({ type }) => type === 'PUBLISH');
+      const expected = ['t/first', 't/second'].flatMap((topic) => Array.from({ length: 5 }, () => topic));
+      assert.deepEqual(topicsOf(messages), expected);
+      await publisher.publish('t/third', `${largest('t/third')}x`, { qos, properties: [[PROPERTY.contentType, 'c']] }); // prettier-ignore
+      await subscriber.quiet();
+      await subscriber.disconnect(0, expiryS === 0 ? [] : [[PROPERTY.sessionExpiry, 0]]);
+    }
+  }
+});
