@@ -35,6 +35,12 @@ export interface DeliveryParts {
   readonly retaining: Retaining;
 }
 
+/** Another copy for a session that gets one already, each by a subscription of its own (MQTT 5, 4.8.2). */
+interface Copy {
+  readonly receiver: KeptReceiver;
+  position: number;
+}
+
 const NONE: readonly number[] = [];
 
 export class Delivery {
@@ -47,6 +53,8 @@ export class Delivery {
   readonly shares = new Shares();
   /** Position of the publication that is being handed out. */
   #position = 0;
+  /** Further copies of it, by the member of a shared subscription that gets one: kept apart, for each is acknowledged. */
+  #copies: Map<Member, Copy> | null = null;
   /** Memory is short: no topic gets a retained message that has none. */
   isShort = false;
 
@@ -115,6 +123,7 @@ export class Delivery {
     }
     for (const group of groups) if (this.#deliverShared(incoming, group, isUnkept)) count++;
     this.shares.forgetChosen();
+    this.#copies = null;
     return count + route.insiders.length;
   }
 
@@ -142,23 +151,44 @@ export class Delivery {
 
   /** Appends one record that names all receivers that are kept; false when there was nothing to keep. */
   #keep(incoming: Incoming, route: Route, isRetainedKept: boolean): boolean {
-    const { qos, from } = incoming;
+    const { qos, from, packetIdentifier } = incoming;
     const receivers = qos === 0 ? [] : this.#keptReceivers(incoming, route, qos);
     const isIdentifierKept = qos === 2 && from !== null && from.isKept;
     if (receivers.length === 0 && !isRetainedKept && !isIdentifierKept) return false;
-    this.#position = this.#turns.takePosition();
+    const publisher = isIdentifierKept ? { session: from.number, packetIdentifier } : undefined;
+    const copies = this.#copies;
+    this.#position = this.#append(
+      incoming,
+      receivers,
+      isRetainedKept,
+      copies === null ? publisher : undefined,
+    );
+    if (copies === null) return this.#store.isLasting;
+    // The publisher's identifier comes last: what a crash cuts off is published again.
+    let left = copies.size;
+    for (const copy of copies.values())
+      copy.position = this.#append(incoming, [copy.receiver], false, --left === 0 ? publisher : undefined);
+    return this.#store.isLasting;
+  }
+
+  /** Answers its position. */
+  #append(
+    incoming: Incoming,
+    receivers: readonly KeptReceiver[],
+    retained: boolean,
+    from: { session: number; packetIdentifier: number } | undefined,
+  ): number {
+    const position = this.#turns.takePosition();
     this.#store.append({
       type: 'Published',
-      position: this.#position,
+      position,
       message: publishedOf(incoming),
       receivers,
-      retained: isRetainedKept,
-      from: isIdentifierKept
-        ? { session: from.number, packetIdentifier: incoming.packetIdentifier }
-        : undefined,
+      retained,
+      from,
     });
-    this.#turns.appended(this.#position);
-    return this.#store.isLasting;
+    this.#turns.appended(position);
+    return position;
   }
 
   #keptReceivers({ from, retain }: Incoming, route: Route, qos: 1 | 2): readonly KeptReceiver[] {
@@ -173,12 +203,15 @@ export class Delivery {
     if (route.groups.length === 0) return receivers;
     for (const chosen of this.shares.chooseAll(route.groups)) {
       if (chosen === null || !chosen.session.isKept || chosen.entry.qos === 0) continue;
-      receivers.push({
-        session: chosen.session.number,
-        qos: qos < chosen.entry.qos ? qos : chosen.entry.qos,
-        retain: retain && chosen.entry.retainAsPublished,
-        identifiers: identifiersOf(chosen.entry),
-      });
+      const { session, entry } = chosen;
+      const receiver = {
+        session: session.number,
+        qos: qos < entry.qos ? qos : entry.qos,
+        retain: retain && entry.retainAsPublished,
+        identifiers: identifiersOf(entry),
+      };
+      if (!receivers.some((one) => one.session === session.number)) receivers.push(receiver);
+      else (this.#copies ??= new Map()).set(chosen, { receiver, position: 0 });
     }
     return receivers;
   }
@@ -195,7 +228,7 @@ export class Delivery {
     if (qos === 0) session.sendAtMostOnce(incoming, retain, identifiers);
     else if (isUnkept && session.isKept) this.#sendUnkept(session, incoming, retain, identifiers);
     else {
-      incoming.position = session.isKept ? this.#position : 0;
+      incoming.position = session.isKept ? (this.#copies?.get(member)?.position ?? this.#position) : 0;
       const id = session.deliver(incoming, qos, retain, identifiers);
       if (id !== 0 && qos === 1) session.noteShared(id, entry, outgoingOf(incoming));
     }

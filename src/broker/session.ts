@@ -462,6 +462,10 @@ export class Session implements QueueOwner {
     if (this.inFlight.stateOf(packetIdentifier) === AWAITS_PUBCOMP) this.#complete(packetIdentifier);
   }
 
+  lost(packetIdentifier: number): void {
+    this.#complete(packetIdentifier);
+  }
+
   /** What is acknowledged before it was sent again need not be sent again. */
   #resent(packetIdentifier: number): void {
     if (this.#stored === null || this.#stored.unsentCount === 0) return;

@@ -13,6 +13,8 @@ import { AWAITS_PUBCOMP, type InFlightEntry } from './inflight.js';
 export interface QueueOwner {
   /** More of its queue can be sent: it has output at the end of the turn. */
   touch(): void;
+  /** What is in flight under this identifier is not in the store any more, and cannot be sent again. */
+  lost(packetIdentifier: number): void;
 }
 
 /** What stored queues share. */
@@ -226,15 +228,19 @@ export class StoredQueue {
   /** Reads the next slice, when there is more. */
   readOn(): void {
     if (this.#isReading) return;
-    if (this.#cursor >= this.#last) {
-      this.#unsent = null;
-      return;
-    }
+    if (this.#cursor >= this.#last) return this.#lose();
     if (this.#cursor >= this.#host.keptPosition) {
       this.#host.awaitKept(this.#owner);
       return;
     }
     this.#read(this.#cursor);
+  }
+
+  /** All was read: what is still to be sent again is gone, and must not keep its place in the window. */
+  #lose(): void {
+    const lost = this.#unsent;
+    this.#unsent = null;
+    for (const packetIdentifier of lost?.values() ?? []) this.#owner.lost(packetIdentifier);
   }
 
   /** Fetches what comes behind the slice while the rest of it is sent, so that nobody waits for the store. */

@@ -75,7 +75,7 @@ export type StoreRecord =
   | { type: 'SessionEnded'; session: SessionNumber }
   | { type: 'Subscribed'; session: SessionNumber; filter: string; options: number; identifier: number }
   | { type: 'Unsubscribed'; session: SessionNumber; filter: string }
-  /** One record names all durable receivers; with `from` it also keeps the publisher's QoS 2 identifier, atomically. */
+  /** One record names all durable receivers, each session once; with `from` it also keeps the publisher's QoS 2 identifier, atomically. */
   | {
       type: 'Published';
       position: Position;

@@ -33,6 +33,7 @@ class Field implements StoredQueueHost, QueueOwner {
   keptPosition = Infinity;
   touchedCount = 0;
   awaitedCount = 0;
+  readonly lostIds: number[] = [];
   readonly queue: StoredQueue;
   #position = 0;
 
@@ -55,6 +56,10 @@ class Field implements StoredQueueHost, QueueOwner {
 
   awaitKept(): void {
     this.awaitedCount++;
+  }
+
+  lost(packetIdentifier: number): void {
+    this.lostIds.push(packetIdentifier);
   }
 
   /** Publishes what waits from then on; answers how many were dropped for it. */
@@ -148,6 +153,19 @@ test('what is acknowledged after it was read, or while it is being read, is not 
     assert.ok(field.queue.isCaughtUp);
     assert.equal(field.queue.waitingMessages, 0);
   }
+});
+
+test('what is in flight and not in the store any more is given up when all was read', async () => {
+  const field = new Field();
+  for (let i = 1; i <= 3; i++) field.add(String(i));
+  field.queue.begin([]);
+  await field.drain();
+  field.queue.end();
+  for (const position of [1, 3]) field.store.append({ type: 'Dropped', session: SESSION, position });
+  field.queue.begin(inFlight([1, 7, AWAITS_PUBACK], [2, 8, AWAITS_PUBACK], [3, 9, AWAITS_PUBACK]));
+  assert.deepEqual(await field.drain(), ['2 as 8']);
+  assert.deepEqual(field.lostIds, [7, 9]);
+  assert.ok(field.queue.isCaughtUp);
 });
 
 test('a client that goes before all was sent again gets it the next time, and nothing new twice', async () => {
