@@ -255,15 +255,16 @@ export class StoredQueue {
   #read(after: number): void {
     this.#isReading = true;
     const round = this.#round;
+    const until = Math.min(this.#last, this.#host.keptPosition);
     this.#host.store.read(this.#session, after, this.#sliceLength()).then(
       (messages) => {
         if (this.#round !== round) return;
         this.#isReading = false;
         const left = this.#slice.slice(this.#sliceIndex);
         this.#hold(left.length === 0 ? messages : left.concat(messages));
-        // Nothing is left of what was kept: the rest was dropped or expired.
+        // Nothing is left of what was kept when it was asked for: the rest was dropped or expired.
         if (this.#slice.length === 0) {
-          this.#cursor = Math.max(this.#cursor, Math.min(this.#last, this.#host.keptPosition));
+          this.#cursor = Math.max(this.#cursor, until);
           if (this.#cursor >= this.#last) this.#waitingMessages = this.#waitingBytes = 0;
         }
         this.#owner.touch();

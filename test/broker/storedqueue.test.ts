@@ -168,6 +168,21 @@ test('what is in flight and not in the store any more is given up when all was r
   assert.ok(field.queue.isCaughtUp);
 });
 
+test('what comes while nothing is found is not taken for read', async () => {
+  const field = new Field();
+  field.add('1');
+  field.queue.begin([]);
+  await field.drain();
+  field.queue.end();
+  field.queue.begin(inFlight([1, 7, AWAITS_PUBACK]));
+  field.queue.settled(1);
+  field.store.append({ type: 'Completed', session: SESSION, packetIdentifier: 7, position: 1 });
+  field.queue.readOn();
+  field.add('2');
+  assert.deepEqual(await field.drain(), ['2']);
+  assert.equal(field.queue.waitingMessages, 0);
+});
+
 test('a client that goes before all was sent again gets it the next time, and nothing new twice', async () => {
   const field = new Field();
   field.add('1');
