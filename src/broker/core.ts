@@ -156,6 +156,7 @@ export class Core implements SessionHost, Executor {
     this.isStopped = true;
     this.turns.stop();
     this.#overflow.stop();
+    this.retaining.stop();
     this.lifecycle.stop();
   }
 }

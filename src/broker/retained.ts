@@ -78,6 +78,11 @@ export class RetainedMessages {
   #bytes = 0;
   /** Topics under `$`, which nobody but the broker writes: they are few, and are not to go for want of room. */
   #systemCount = 0;
+  /** No message expires before this; Infinity: none has an expiry. */
+  #soonestMs = Infinity;
+  /** How far the round through all places has come that sweep() makes, and what none it left behind expires before. */
+  #sweptCount = 0;
+  #leftMs = Infinity;
   #lastPublisher = '';
   #lastPublisherBytes: Uint8Array = EMPTY;
 
@@ -92,6 +97,11 @@ export class RetainedMessages {
 
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** When it is worth while to sweep. */
+  get soonestExpiryMs(): number {
+    return this.#soonestMs;
   }
 
   get(topic: Uint8Array): Retained | null {
@@ -138,6 +148,7 @@ export class RetainedMessages {
     const publisherBytes = this.#publisherBytesOf(publisher);
     const publisherLength = publisherBytes.length;
     const size = messageBytes(message);
+    if (message.expiresAtMs > 0) this.#noteExpiry(message.expiresAtMs);
     let block = this.#tree.valueOf(node);
     const isPlain = publisherLength === 0 && propertiesLength === 0 && !isStored;
     if (block !== NONE && isPlain && this.#renew(block, message)) return false;
@@ -209,13 +220,46 @@ export class RetainedMessages {
     const node = this.#tree.find(topic);
     if (node === NONE) return null;
     const block = this.#tree.valueOf(node);
-    if (block === NONE) return null;
+    return block === NONE ? null : this.#deleteAt(node, block);
+  }
+
+  #deleteAt(node: number, block: number): Retained {
     const old = this.#fill(block);
-    this.#counted(topic, 0, topic.length, -1);
-    if (topic[0] !== DOLLAR) this.#bytes -= sizeOf(old);
+    const { topic, topicStart, topicEnd } = old;
+    this.#counted(topic, topicStart, topicEnd, -1);
+    if (topic[topicStart] !== DOLLAR) this.#bytes -= sizeOf(old);
     this.#slab.giveBack(block);
     this.#tree.clear(node);
     return old;
+  }
+
+  /**
+   * Goes on by so many places with the round that looks for what has expired, which begins again at its end, and lets
+   * go of that; `gone` is told of each.
+   */
+  sweep(nowMs: number, places: number, gone: (message: Retained) => void): void {
+    if (this.#sweptCount === 0) this.#leftMs = Infinity;
+    const end = Math.min(this.#sweptCount + places, this.#tree.size);
+    for (let node = this.#sweptCount; node < end; node++) {
+      const block = this.#tree.valueOf(node);
+      const expiresAtMs = block === NONE ? 0 : this.#expiryOf(block);
+      if (expiresAtMs === 0) continue;
+      if (expiresAtMs <= nowMs) gone(this.#deleteAt(node, block));
+      else if (expiresAtMs < this.#leftMs) this.#leftMs = expiresAtMs;
+    }
+    this.#sweptCount = end;
+    if (end < this.#tree.size) return;
+    this.#sweptCount = 0;
+    this.#soonestMs = this.#leftMs;
+  }
+
+  #expiryOf(block: number): number {
+    return this.#slab.pageOf(block).doubles[this.#slab.startOf(block) >>> 3] as number; // inside the block
+  }
+
+  #noteExpiry(expiresAtMs: number): void {
+    if (expiresAtMs < this.#soonestMs) this.#soonestMs = expiresAtMs;
+    if (expiresAtMs < this.#leftMs) this.#leftMs = expiresAtMs;
   }
 
   /** Every kept message whose topic matches the filter [MQTT-4.7.1-2] [MQTT-4.7.2-1]. */

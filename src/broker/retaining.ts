@@ -1,5 +1,5 @@
 /** What becomes of publications with the RETAIN flag, and how a new subscription gets what was retained. */
-import type { Clock } from '../clock.js';
+import type { Cancel, Clock } from '../clock.js';
 import type { PublishedMessage, Store, StoredState } from '../store/store.js';
 import { type Incoming, topicOf } from './incoming.js';
 import type { Retained, RetainedMessages } from './retained.js';
@@ -9,6 +9,12 @@ import type { Entry } from './subscriptions.js';
 import type { Turns } from './turns.js';
 
 const NONE: readonly number[] = [];
+/** How often it is looked whether something expired, how long that takes of the loop, and pauses amid a round. */
+const SWEEP_EVERY_MS = 1000;
+const SWEEP_MS = 2;
+const SWEEP_PAUSE_MS = 20;
+/** The time is looked at after so many places. */
+const SWEEP_PLACES = 256;
 const encoder = new TextEncoder();
 
 export interface RetainingParts {
@@ -23,6 +29,9 @@ export class Retaining {
   readonly #store: Store;
   readonly #turns: Turns;
   readonly #retained: RetainedMessages;
+  /** Null while no message has an expiry. */
+  #cancelSweep: Cancel | null = null;
+  #isStopped = false;
 
   constructor({ clock, store, turns, retained }: RetainingParts) {
     this.#clock = clock;
@@ -34,8 +43,54 @@ export class Retaining {
   /** Whether there is room for it. While memory is short clients replace what is there and bring nothing new. */
   hasRoom(incoming: Incoming, isShort: boolean): boolean {
     if (isShort && incoming.from !== null && this.#retained.get(topicOf(incoming)) === null) return false;
-    return this.#retained.hasRoom(incoming);
+    return this.#retained.hasRoom(incoming) || this.#makeRoom(incoming);
   }
+
+  /** What has expired takes nobody's room, though nobody asked for it since. */
+  #makeRoom(incoming: Incoming): boolean {
+    if (this.#retained.soonestExpiryMs > this.#clock.nowMs()) return false;
+    // Thousands who are refused are not to have the loop to themselves with this.
+    this.#turns.handedOut(SWEEP_PLACES);
+    return this.#sweep(() => this.#retained.hasRoom(incoming));
+  }
+
+  // ---------------------------------------------------------------- expiry
+
+  /** Goes through some of what is kept for what has expired, until that is enough; answers whether it was. */
+  #sweep(isEnough: () => boolean): boolean {
+    const nowMs = this.#clock.nowMs();
+    const endMs = this.#clock.monotonicMs() + SWEEP_MS;
+    while (this.#retained.soonestExpiryMs <= nowMs) {
+      this.#retained.sweep(nowMs, SWEEP_PLACES, this.#expired);
+      if (isEnough()) return true;
+      if (this.#clock.monotonicMs() >= endMs) return false;
+    }
+    return false;
+  }
+
+  readonly #expired = ({ topic, topicStart, topicEnd, isStored }: Retained): void => {
+    if (isStored) this.#clearStored(topic.subarray(topicStart, topicEnd));
+  };
+
+  /** Lets go of what expires, though nobody asks for it [MQTT 5, 3.3.1.3]; nothing goes on while nothing can expire. */
+  #sweepLater(): void {
+    if (this.#cancelSweep !== null || this.#isStopped) return;
+    const isAmid = this.#retained.soonestExpiryMs <= this.#clock.nowMs();
+    this.#cancelSweep = this.#clock.after(isAmid ? SWEEP_PAUSE_MS : SWEEP_EVERY_MS, () => {
+      this.#cancelSweep = null;
+      // Each of those that are stored is a record.
+      if (!this.#turns.isBacklogged) this.#sweep(() => false);
+      if (this.#retained.soonestExpiryMs < Infinity) this.#sweepLater();
+    });
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#cancelSweep?.();
+    this.#cancelSweep = null;
+  }
+
+  // ---------------------------------------------------------------- what comes and goes
 
   /** Takes a message as its topic's retained one, or clears that; answers whether it is to be stored, too. */
   take(incoming: Incoming, route: Route): boolean {
@@ -47,6 +102,7 @@ export class Retaining {
     const node = this.#nodeOf(incoming, route);
     const wasStored = this.#retained.set(node, incoming, incoming.from?.clientId ?? '', isStored);
     if (wasStored && !isStored) this.#clearStored(topicOf(incoming));
+    if (incoming.expiresAtMs > 0) this.#sweepLater();
     return isStored;
   }
 
@@ -92,10 +148,8 @@ export class Retaining {
 
   #send(session: Session, entry: Entry<Owner>, message: Retained): void {
     if (!session.rights.mayReadAt(message.topic, message.topicStart, message.topicEnd)) return;
-    if (message.expiresAtMs > 0 && message.expiresAtMs <= this.#clock.nowMs()) {
-      this.#drop(message.topic.slice(message.topicStart, message.topicEnd));
-      return;
-    }
+    // It goes with the next sweep.
+    if (message.expiresAtMs > 0 && message.expiresAtMs <= this.#clock.nowMs()) return;
     if (entry.noLocal && message.publisher !== '' && message.publisher === session.clientId) return;
     const qos = message.qos < entry.qos ? message.qos : entry.qos;
     const identifiers = entry.identifier === 0 ? NONE : [entry.identifier];
@@ -124,6 +178,7 @@ export class Retaining {
       const retainable = { topic, payload, properties, qos, expiresAtMs, ...parts, ...ends };
       this.#retained.set(this.#retained.nodeOf(topic, 0, topic.length), retainable, publisher, true);
     }
+    if (this.#retained.soonestExpiryMs < Infinity) this.#sweepLater();
   }
 }
 

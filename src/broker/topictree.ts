@@ -87,6 +87,11 @@ export class TopicTree {
     return node;
   }
 
+  /** Nodes are below this, those among them that were let go. */
+  get size(): number {
+    return this.#nodesUsed;
+  }
+
   /** The number at a node; -1: none. */
   valueOf(node: number): number {
     return this.#get(node, VALUE);
