@@ -221,7 +221,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
       case 7:
         return receiveAcknowledgement(this.#core, this.#host.publishing, this, bytes, type, body, end);
       case 8:
-        return receiveSubscribe(this.#core, this, bytes, body, end);
+        return receiveSubscribe(this.#core, this, bytes, body, end) && this.#goesOn();
       case 10:
         return receiveUnsubscribe(this.#core, this, bytes, body, end);
       case 12:

@@ -120,6 +120,10 @@ export class Core implements SessionHost, Executor {
     return this.turns.keptPosition;
   }
 
+  mayFeed(session: Session): boolean {
+    return this.turns.feeding.mayGoOn(session);
+  }
+
   owe(link: Link, owed: Owed): void {
     this.turns.owe(link, owed);
   }

@@ -5,7 +5,7 @@
 import { Slab } from '../slab.js';
 import { copyBytes, type Publication, viewOf } from './codec.js';
 import { levelCount } from './topic.js';
-import { TopicTree } from './topictree.js';
+import { TopicSearch, TopicTree } from './topictree.js';
 
 /** What a publication says that is kept beside its bytes. */
 export interface Retainable extends Publication {
@@ -41,9 +41,6 @@ const DOLLAR = 0x24;
 const EMPTY = new Uint8Array(0);
 const encoder = new TextEncoder();
 const NONE = -1;
-const NOWHERE = new Int32Array(0);
-/** Where placesOf() has its filter as bytes; none is longer. */
-const filterBytes = Buffer.allocUnsafeSlow(65_536);
 
 class View implements Retained {
   topic: Uint8Array = EMPTY;
@@ -107,11 +104,6 @@ export class RetainedMessages {
   get(topic: Uint8Array): Retained | null {
     const node = this.#tree.find(topic);
     return node === NONE ? null : this.#at(node);
-  }
-
-  /** What is kept at a place now; null when it is gone. */
-  at(node: number, generation: number): Retained | null {
-    return this.#tree.generationOf(node) === generation ? this.#at(node) : null;
   }
 
   /** Whether a message may be kept. */
@@ -264,25 +256,40 @@ export class RetainedMessages {
 
   /** Every kept message whose topic matches the filter [MQTT-4.7.1-2] [MQTT-4.7.2-1]. */
   match(filter: string, found: (message: Retained) => void): void {
-    // Of its own: `found` may come back here.
-    const bytes = encoder.encode(filter);
-    this.#tree.match(bytes, bytes.length, (node) => found(this.#fill(this.#tree.valueOf(node))));
+    const search = this.search(filter, this.newestPlace);
+    for (let message = this.next(search, Infinity); message !== null; message = this.next(search, Infinity))
+      found(message);
   }
 
-  /** The places of what matches now, each as node and generation: what is kept there can be asked for later. */
-  placesOf(filter: string): Int32Array {
-    let places = NOWHERE;
-    let length = 0;
-    this.#tree.match(filterBytes, filterBytes.write(filter), (node) => {
-      if (length === places.length) {
-        const longer = new Int32Array(Math.max(16, length * 2));
-        longer.set(places);
-        places = longer;
-      }
-      places[length++] = node;
-      places[length++] = this.#tree.generationOf(node);
-    });
-    return places.subarray(0, length);
+  /** False: nothing matches the filter now, as far as that shows without a search. */
+  mayHave(filter: string): boolean {
+    if (this.count === 0) return false;
+    return filter.includes('+') || filter.includes('#') || this.get(encoder.encode(filter)) !== null;
+  }
+
+  /** Which place was made last: where a search is to end that begins later. */
+  get newestPlace(): number {
+    return this.#tree.newestGeneration;
+  }
+
+  /** A search for what matches the filter, without places made later than that one. */
+  search(filter: string, newestPlace: number): TopicSearch {
+    return new TopicSearch(encoder.encode(filter), newestPlace);
+  }
+
+  /** The next message found; null: it goes on with the next so many places, or is done. */
+  next(search: TopicSearch, places: number): Retained | null {
+    const node = this.#tree.next(search, places);
+    return node === NONE ? null : this.#at(node);
+  }
+
+  /** What is kept may change until it goes on. */
+  rest(search: TopicSearch): void {
+    this.#tree.rest(search);
+  }
+
+  giveUp(search: TopicSearch): void {
+    this.#tree.giveUp(search);
   }
 
   /** A topic's place comes or goes. */

@@ -3,9 +3,10 @@ import type { Cancel, Clock } from '../clock.js';
 import type { PublishedMessage, Store, StoredState } from '../store/store.js';
 import { type Incoming, topicOf } from './incoming.js';
 import type { Retained, RetainedMessages } from './retained.js';
-import type { Owner, Route } from './route.js';
-import type { Outgoing, Session } from './session.js';
+import type { Route } from './route.js';
+import type { Feed, Outgoing, Session } from './session.js';
 import type { Entry } from './subscriptions.js';
+import type { TopicSearch } from './topictree.js';
 import type { Turns } from './turns.js';
 
 const NONE: readonly number[] = [];
@@ -132,21 +133,16 @@ export class Retaining {
   }
 
   /** Gives a session the retained messages of a new subscription, as fast as it takes them. */
-  feed(session: Session, entry: Entry<Owner>): void {
-    if (this.#retained.count === 0) return;
-    const places = this.#retained.placesOf(entry.filter);
-    if (places.length === 0) return;
-    let index = 0;
-    session.addFeed(() => {
-      // What was replaced meanwhile is sent as it is now; what was deleted is not sent.
-      const message = this.#retained.at(places[index] ?? 0, places[index + 1] ?? 0);
-      index += 2;
-      if (message !== null) this.#send(session, entry, message);
-      return index < places.length;
-    });
+  feed(session: Session, entry: Entry<unknown>): void {
+    const { filter } = entry;
+    if (!this.#retained.mayHave(filter)) return;
+    const waiting = session.feedOf(filter);
+    if (waiting === undefined)
+      session.addFeed(filter, new RetainedFeed(this, this.#retained, session, entry));
+    else waiting.again(entry);
   }
 
-  #send(session: Session, entry: Entry<Owner>, message: Retained): void {
+  send(session: Session, entry: Entry<unknown>, message: Retained): void {
     if (!session.rights.mayReadAt(message.topic, message.topicStart, message.topicEnd)) return;
     // It goes with the next sweep.
     if (message.expiresAtMs > 0 && message.expiresAtMs <= this.#clock.nowMs()) return;
@@ -179,6 +175,62 @@ export class Retaining {
       this.#retained.set(this.#retained.nodeOf(topic, 0, topic.length), retainable, publisher, true);
     }
     if (this.#retained.soonestExpiryMs < Infinity) this.#sweepLater();
+  }
+}
+
+/** A search takes so many places in a step. */
+const SEARCH_PLACES = 32;
+
+/**
+ * What is retained is searched for the filter when it is sent, not before: a session with thousands of such has one
+ * search under way. What was replaced meanwhile is sent as it is now; what was deleted, or is new, is not sent.
+ */
+class RetainedFeed implements Feed {
+  readonly #retaining: Retaining;
+  readonly #retained: RetainedMessages;
+  readonly #session: Session;
+  #entry: Entry<unknown>;
+  #since: number;
+  #search: TopicSearch | null = null;
+  /** For which subscription it begins anew, and since when that is. */
+  #next: Entry<unknown> | null = null;
+  #nextSince = 0;
+
+  constructor(retaining: Retaining, retained: RetainedMessages, session: Session, entry: Entry<unknown>) {
+    this.#retaining = retaining;
+    this.#retained = retained;
+    this.#session = session;
+    this.#entry = entry;
+    this.#since = retained.newestPlace;
+  }
+
+  again(entry: Entry<unknown>): void {
+    this.#next = entry;
+    this.#nextSince = this.#retained.newestPlace;
+  }
+
+  step(): boolean {
+    const search = (this.#search ??= this.#retained.search(this.#entry.filter, this.#since));
+    const message = this.#retained.next(search, SEARCH_PLACES);
+    if (message !== null) this.#retaining.send(this.#session, this.#entry, message);
+    return !search.isDone || this.#begin();
+  }
+
+  /** Anew, if its filter was subscribed to again. */
+  #begin(): boolean {
+    if (this.#next === null) return false;
+    this.#entry = this.#next;
+    this.#since = this.#nextSince;
+    this.#next = this.#search = null;
+    return true;
+  }
+
+  rest(): void {
+    if (this.#search !== null) this.#retained.rest(this.#search);
+  }
+
+  end(): void {
+    if (this.#search !== null) this.#retained.giveUp(this.#search);
   }
 }
 

@@ -28,6 +28,8 @@ export interface SessionHost extends StoredQueueHost {
   readonly counters: BrokerCounters;
   /** How much of what is queued may wait in memory for one session now: less while slow readers together hold too much. */
   readonly maxHeldBytes: number;
+  /** Whether a session may go on with retained messages in this turn; if not, it is touched when it may. */
+  mayFeed(session: Session): boolean;
   owe(link: Link, owed: Owed): void;
   /** A message left a queue because the queue was full; told once a while per session. */
   overflowed(session: Session, count: number): void;
@@ -35,8 +37,17 @@ export interface SessionHost extends StoredQueueHost {
   redistribute(session: Session, entry: Entry<unknown>, message: Outgoing, qos: 1 | 2): void;
 }
 
-/** Delivers one message; false: there is nothing left. */
-export type Feed = () => boolean;
+/** The retained messages of a new subscription on their way. */
+export interface Feed {
+  /** Its filter was subscribed to again: it begins anew for that when it is through, once, however often that was. */
+  again(entry: Entry<unknown>): void;
+  /** Delivers one message, or looks for it for a while; false: there is nothing left. */
+  step(): boolean;
+  /** It rests until the next step, and what is retained may change. */
+  rest(): void;
+  /** It is given up. */
+  end(): void;
+}
 
 const writer = new PublishWriter();
 /** The two records of every delivery: filled in anew each time, for a store copies what it keeps. */
@@ -79,7 +90,8 @@ export class Session implements QueueOwner {
   #queue: MemoryQueue | null = null;
   /** Of a kept session, instead. */
   #stored: StoredQueue | null = null;
-  #feeds: Feed[] | null = null;
+  /** By filter; null: none. They take their turns one after the other. */
+  #feeds: Map<string, Feed> | null = null;
   /** Messages of shared subscriptions by identifier, until they are acknowledged: another member can take them. */
   #shared: Map<number, { entry: Entry<unknown>; message: Outgoing }> | null = null;
 
@@ -141,7 +153,7 @@ export class Session implements QueueOwner {
     this.link = null;
     this.#stored?.end();
     this.#owedSends = 0;
-    this.#feeds = null;
+    this.#endFeeds();
   }
 
   /** A packet that waited for a commit is on its way. */
@@ -155,7 +167,7 @@ export class Session implements QueueOwner {
     this.#queue?.clear();
     this.#queue = null;
     this.#stored?.forgetSlice();
-    this.#feeds = null;
+    this.#endFeeds();
     const shared = this.#shared;
     this.#shared = null;
     if (shared !== null) {
@@ -200,10 +212,20 @@ export class Session implements QueueOwner {
     (this.#shared ??= new Map()).set(packetIdentifier, { entry, message });
   }
 
+  /** The retained messages of a filter that still wait here. */
+  feedOf(filter: string): Feed | undefined {
+    return this.#feeds?.get(filter);
+  }
+
   /** Retained messages of a new subscription, sent as the client takes them. */
-  addFeed(feed: Feed): void {
-    (this.#feeds ??= []).push(feed);
+  addFeed(filter: string, feed: Feed): void {
+    (this.#feeds ??= new Map()).set(filter, feed);
     this.touch();
+  }
+
+  #endFeeds(): void {
+    for (const feed of this.#feeds?.values() ?? []) feed.end();
+    this.#feeds = null;
   }
 
   touch(): void {
@@ -359,11 +381,19 @@ export class Session implements QueueOwner {
     if (link === null) return;
     if (this.#stored !== null) this.#pumpStored(link, this.#stored);
     else this.#pumpQueue(link);
-    const feeds = this.#feeds;
-    if (feeds === null) return;
-    while (feeds.length > 0 && this.#hasRoom(link) && this.queuedMessages === 0 && this.link === link) {
-      if (feeds[0]?.() !== true) feeds.shift();
+    if (this.#feeds !== null) this.#pumpFeeds(link, this.#feeds);
+  }
+
+  #pumpFeeds(link: Link, feeds: Map<string, Feed>): void {
+    for (const [filter, feed] of feeds) {
+      do {
+        // To send may have ended the connection.
+        const hasRoom = this.link === link && this.#hasRoom(link) && this.queuedMessages === 0;
+        if (!hasRoom || !this.#host.mayFeed(this)) return feed.rest();
+      } while (feed.step());
+      feeds.delete(filter);
     }
+    this.#feeds = null;
   }
 
   #pumpQueue(link: Link): void {
@@ -487,7 +517,7 @@ export class Session implements QueueOwner {
 
   /** Whether something waits for room. */
   get #hasMore(): boolean {
-    if (this.#feeds !== null && this.#feeds.length > 0) return true;
+    if (this.#feeds !== null) return true;
     if (this.#stored === null) return this.#queue !== null && this.#queue.count > 0;
     return this.#stored.hasMore;
   }

@@ -39,6 +39,7 @@ export function receiveSubscribe(
     }
     parsed.push(filter);
   }
+  core.turns.handedOut(parsed.length);
   // In plain loops: devices come back by the thousand, each with a SUBSCRIBE a topic.
   const codes: number[] = [];
   let isGranted = false;

@@ -24,8 +24,29 @@ const SLASH = 0x2f;
 const PLUS = 0x2b;
 const POUND = 0x23;
 const DOLLAR = 0x24;
+/** Of a node that was let go. */
+const GONE = 0;
 /** Where a name begins in its block, behind its length. */
 const NAME_AT = 2;
+
+/** A search by filter under way, which may rest while the tree changes. */
+export class TopicSearch {
+  readonly filter: Uint8Array;
+  /** Nodes made later, and all below them, are not found: what comes meanwhile does not keep it going. */
+  readonly newestGeneration: number;
+  /** Where it stands, and where the level of the filter begins that is for those below. */
+  node = ROOT;
+  at = 0;
+  /** Everything below this one matches, which `#` stands for; -1: it is not below such a one. */
+  top = NONE;
+  isResting = false;
+  isDone = false;
+
+  constructor(filter: Uint8Array, newestGeneration: number) {
+    this.filter = filter;
+    this.newestGeneration = newestGeneration;
+  }
+}
 
 export class TopicTree {
   #nodes = new Int32Array(STRIDE * 16).fill(NONE);
@@ -34,6 +55,10 @@ export class TopicTree {
   #freeNode = NONE;
   #buckets = new Int32Array(16).fill(NONE);
   readonly #names = new Slab();
+  /** Nodes are numbered as they are made, over and over again; the numbers of siblings grow. */
+  #newestGeneration = GONE;
+  /** Nodes where searches rest, and how many: they stay. */
+  readonly #pins = new Map<number, number>();
   /** Nobody outside can choose names that all fall into one bucket. */
   readonly #seed = randomInt(0x7fffffff);
   /** The levels above the topic that was made last, with their slashes, and the node they lead to. */
@@ -109,58 +134,118 @@ export class TopicTree {
   /** Takes a node's number away, and the node itself and those above it as far as nothing needs them. */
   clear(node: number): void {
     this.#set(node, VALUE, NONE);
+    this.#prune(node);
+  }
+
+  #prune(node: number): void {
     let left = node;
-    while (left !== ROOT && this.#get(left, VALUE) === NONE && this.#get(left, FIRST) === NONE) {
+    while (left !== ROOT && this.#isIdle(left)) {
       const above = this.#get(left, PARENT);
       this.#remove(left);
       left = above;
     }
   }
 
-  /** Every node with a number whose topic matches the filter in filter[0..length) [MQTT-4.7.1-2] [MQTT-4.7.2-1]. */
-  match(filter: Uint8Array, length: number, found: (node: number) => void): void {
-    let current = [ROOT];
-    for (let at = 0; at <= length; at++) {
-      const end = endOfLevel(filter, at, length);
-      const only = end === at + 1 ? filter[at] : 0;
-      if (only === POUND) {
-        for (const node of current) this.#visit(node, found);
-        return;
-      }
-      const next: number[] = [];
-      for (const node of current) {
-        if (only === PLUS) this.#pushChildren(node, next);
-        else {
-          const child = this.#child(node, filter, at, end, this.#hash(node, filter, at, end));
-          if (child !== NONE) next.push(child);
-        }
-      }
-      current = next;
-      at = end;
-    }
-    for (const node of current) if (this.#get(node, VALUE) !== NONE) found(node);
+  #isIdle(node: number): boolean {
+    return this.#get(node, VALUE) === NONE && this.#get(node, FIRST) === NONE && !this.#pins.has(node);
   }
 
-  #pushChildren(node: number, into: number[]): void {
-    for (let child = this.#get(node, FIRST); child !== NONE; child = this.#get(child, NEXT))
-      if (node !== ROOT || !this.#isSystem(child)) into.push(child);
+  // ---------------------------------------------------------------- searches
+
+  /** The newest node's: a search that begins now finds what is there now. */
+  get newestGeneration(): number {
+    return this.#newestGeneration;
   }
 
-  /** All at and below a node; at the root without what begins with `$`. */
-  #visit(top: number, found: (node: number) => void): void {
-    let node = top;
-    for (;;) {
-      if (this.#get(node, VALUE) !== NONE) found(node);
-      let next = this.#get(node, FIRST);
-      while (next === NONE || (top === ROOT && this.#get(next, PARENT) === ROOT && this.#isSystem(next))) {
-        if (next === NONE) {
-          if (node === top) return;
-          next = this.#get(node, NEXT);
-          node = this.#get(node, PARENT);
-        } else next = this.#get(next, NEXT);
+  /**
+   * Goes on with a search through so many nodes. Answers the next node with a number whose topic matches, in the order
+   * of a walk from the root down [MQTT-4.7.1-2] [MQTT-4.7.2-1]; -1: none among these, or (isDone) none is left.
+   */
+  next(search: TopicSearch, nodes: number): number {
+    const before = search.isResting ? search.node : NONE;
+    let found = NONE;
+    for (let left = nodes; left > 0 && found === NONE; left--) {
+      if (!this.#enterBelow(search) && !this.#enterBeside(search)) {
+        search.isDone = true;
+        break;
       }
-      node = next;
+      if (isWhole(search) && this.#get(search.node, VALUE) !== NONE) found = search.node;
     }
+    search.isResting = false;
+    if (before !== NONE) this.#unpin(before);
+    return found;
+  }
+
+  /** Nodes may come and go until it goes on: the one where it stands stays. */
+  rest(search: TopicSearch): void {
+    if (search.isResting || search.node === ROOT) return;
+    search.isResting = true;
+    this.#pins.set(search.node, (this.#pins.get(search.node) ?? 0) + 1);
+  }
+
+  /** It does not go on. */
+  giveUp(search: TopicSearch): void {
+    if (search.isResting) this.#unpin(search.node);
+    search.isResting = false;
+    search.isDone = true;
+    search.node = ROOT;
+  }
+
+  #unpin(node: number): void {
+    const count = this.#pins.get(node) ?? 0;
+    if (count > 1) this.#pins.set(node, count - 1);
+    else {
+      this.#pins.delete(node);
+      this.#prune(node);
+    }
+  }
+
+  /** From where a search stands to the first node below that matches as far as its levels go. */
+  #enterBelow(search: TopicSearch): boolean {
+    const { filter, node, at } = search;
+    if (search.top !== NONE) return this.#enter(search, this.#get(node, FIRST), at);
+    if (at > filter.length) return false;
+    const end = endOfLevel(filter, at, filter.length);
+    const only = end === at + 1 ? filter[at] : 0;
+    if (only === POUND) {
+      search.top = node;
+      return this.#enter(search, this.#get(node, FIRST), at);
+    }
+    if (only === PLUS) return this.#enter(search, this.#get(node, FIRST), end + 1);
+    const child = this.#child(node, filter, at, end, this.#hash(node, filter, at, end));
+    if (child === NONE || this.#isNewer(child, search)) return false;
+    search.node = child;
+    search.at = end + 1;
+    return true;
+  }
+
+  /** To the next one beside it, or beside one above it, where a wildcard leads. */
+  #enterBeside(search: TopicSearch): boolean {
+    const { filter } = search;
+    while (search.node !== ROOT) {
+      const { node } = search;
+      if (search.top === node) search.top = NONE;
+      const isWild = search.top !== NONE || filter[search.at - 2] === PLUS;
+      if (isWild && this.#enter(search, this.#get(node, NEXT), search.at)) return true;
+      if (search.top === NONE) search.at = startOfLevel(filter, search.at - 1);
+      search.node = this.#get(node, PARENT);
+    }
+    return false;
+  }
+
+  /** To a node that a wildcard leads to, or the first behind it that it does lead to; those are in order of age. */
+  #enter(search: TopicSearch, first: number, at: number): boolean {
+    let node = first;
+    while (node !== NONE && this.#get(node, PARENT) === ROOT && this.#isSystem(node))
+      node = this.#get(node, NEXT);
+    if (node === NONE || this.#isNewer(node, search)) return false;
+    search.node = node;
+    search.at = at;
+    return true;
+  }
+
+  #isNewer(node: number, search: TopicSearch): boolean {
+    return ((this.#get(node, GENERATION) - search.newestGeneration) | 0) > 0;
   }
 
   #isSystem(node: number): boolean {
@@ -204,6 +289,8 @@ export class TopicTree {
     this.#set(node, HASH, hash);
     this.#set(node, NAME, name);
     this.#set(node, VALUE, NONE);
+    this.#newestGeneration = (this.#newestGeneration + 1) | 0;
+    this.#set(node, GENERATION, this.#newestGeneration);
     this.#append(parent, node);
     if (++this.#nodesLive > this.#buckets.length) this.#rehash();
     else this.#chain(node);
@@ -221,7 +308,6 @@ export class TopicTree {
       nodes.set(this.#nodes);
       this.#nodes = nodes;
     }
-    this.#set(this.#nodesUsed, GENERATION, 0);
     return this.#nodesUsed++;
   }
 
@@ -250,7 +336,7 @@ export class TopicTree {
     else if (node !== first) this.#set(first, PREVIOUS, previous);
     this.#unchain(node);
     this.#names.giveBack(this.#get(node, NAME));
-    this.#set(node, GENERATION, (this.#get(node, GENERATION) + 1) & 0x7fffffff);
+    this.#set(node, GENERATION, GONE);
     this.#set(node, PARENT, NONE);
     this.#set(node, NEXT, this.#freeNode);
     this.#freeNode = node;
@@ -300,4 +386,16 @@ function endOfLevel(bytes: Uint8Array, start: number, end: number): number {
   let at = start;
   while (at < end && bytes[at] !== SLASH) at++;
   return at;
+}
+
+/** Where the level begins that ends at `end`. */
+function startOfLevel(bytes: Uint8Array, end: number): number {
+  let at = end;
+  while (at > 0 && bytes[at - 1] !== SLASH) at--;
+  return at;
+}
+
+/** Whether a search stands at a whole topic, not only the first levels of one. */
+function isWhole({ filter, at, top }: TopicSearch): boolean {
+  return top !== NONE || at > filter.length || (filter[at] === POUND && at === filter.length - 1);
 }

@@ -7,6 +7,7 @@ import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { Store } from '../store/store.js';
 import { Commits, type CommitTurns, type Owed } from './commits.js';
+import { Feeding } from './feeding.js';
 import type { Link } from './link.js';
 import { Arena, type Outbox } from './outbox.js';
 import type { QueueOwner } from './storedqueue.js';
@@ -20,6 +21,7 @@ const DELIVERIES_MAX = 256;
 
 export class Turns implements CommitTurns {
   readonly arena = new Arena();
+  readonly feeding: Feeding;
   readonly #store: Store;
   readonly #log: Log;
   readonly #clock: Clock;
@@ -45,6 +47,7 @@ export class Turns implements CommitTurns {
     this.#log = log;
     this.#clock = clock;
     this.#commits = new Commits(store, this);
+    this.feeding = new Feeding(clock);
   }
 
   /** An outbox has something to write at the end of this turn. */
@@ -70,7 +73,7 @@ export class Turns implements CommitTurns {
     return this.#readingSinceMs !== null && this.#clock.monotonicMs() - this.#readingSinceMs > TURN_MS;
   }
 
-  /** A publication was handed out to so many. */
+  /** A publication was handed out to so many, or as much was done for one client otherwise. */
   handedOut(count: number): void {
     this.#deliveryCount += count;
   }
@@ -103,6 +106,7 @@ export class Turns implements CommitTurns {
     }
     this.arena.endTurn();
     this.#commits.endTurn();
+    this.feeding.endTurn();
     if (this.#afterTurn.length === 0) return;
     for (const goOn of this.#afterTurn.splice(0)) goOn();
   }

@@ -89,6 +89,48 @@ test('where each is read from once in a turn, the time is looked at once', async
   await turn();
 });
 
+test('one SUBSCRIBE that asks for all that is retained many times over has a part of each turn, and no filter brings it more than twice', async () => {
+  const { core, connections } = connected(new BusyClock(), 'greedy', 'other', 'publisher');
+  const [greedy, other, publisher] = connections;
+  for (const [index, connection] of connections.entries()) {
+    const connect = wire.connect({ version: 5, clientId: `c${index}` });
+    connection.receive(connect, 0, connect.length);
+  }
+  const { publishReceived, publishSent } = core.counters;
+  const messages = Array.from({ length: 1000 }, (_, at) =>
+    wire.publish(5, { topic: `r/${at % 10}/${at}`, payload: 'x', retain: true }),
+  );
+  for (const bytes of messages) publisher?.receive(bytes, 0, bytes.length);
+  for (let at = 0; at < 9000 && publishReceived.value < 1000; at++) await turn();
+  const filters = [
+    '#',
+    'r/#',
+    '+/+/+',
+    '#',
+    'r/+/x',
+    '#',
+    ...Array.from({ length: 50 }, (_, at) => `+/+/n${at}`),
+  ];
+  const subscribe = wire.subscribe(5, 1, filters.map((filter): [string, number] => [filter, 0])); // prettier-ignore
+  greedy?.receive(subscribe, 0, subscribe.length);
+  assert.equal(publishSent.value, 0, 'nothing before the end of the turn');
+  await turn();
+  assert.ok(publishSent.value > 0 && publishSent.value < 200, `${publishSent.value} in the first turn`);
+  const sentBytes = other?.outbox.sentBytes ?? 0;
+  const single = wire.subscribe(5, 1, [['r/1/#', 0]]);
+  other?.receive(single, 0, single.length);
+  // One after the other they have their turns: the other need not wait for all that the first asked for.
+  for (let at = 0; at < 20; at++) await turn();
+  assert.ok(publishSent.value > 100 && publishSent.value < 2000, `${publishSent.value} in twenty turns`);
+  assert.ok(
+    (other?.outbox.sentBytes ?? 0) - sentBytes >= 100 * (messages[0]?.length ?? 0),
+    'it has all of its own',
+  );
+  for (let at = 0; at < 500 && publishSent.value < 4100; at++) await turn();
+  for (let at = 0; at < 20; at++) await turn();
+  assert.equal(publishSent.value, 4100, 'what is asked for three times comes twice');
+});
+
 /** Every look at it takes four milliseconds. */
 class BusyClock extends ManualClock {
   override monotonicMs(): number {

@@ -124,7 +124,7 @@ describe('topic matching', () => {
           const found: string[] = [];
           retained.match(f, (message) => found.push(topicOf(message)));
           assert.deepEqual(found.sort(), [...model].filter((t) => naive(f, t)).sort());
-          assert.equal(retained.placesOf(f).length, found.length * 2);
+          assert.equal(retained.mayHave(f) || found.length === 0, true);
         }
         for (const t of model) retained.delete(encoder.encode(t));
         assert.equal(retained.bytes, 0);
@@ -183,12 +183,66 @@ describe('topic matching', () => {
     const [a, b] = [encoder.encode('a/b'), encoder.encode('c/d')];
     keep(retained, publicationOf('a/b', a));
     const place = retained.placeAt(retained.nodeOf(a, 0, a.length));
-    const [node = 0, generation = 0] = retained.placesOf('a/#');
-    assert.ok(retained.isHere(place) && retained.at(node, generation) !== null);
+    assert.ok(retained.isHere(place));
     retained.delete(a);
     assert.ok(!retained.isHere(place));
     keep(retained, publicationOf('c/d', b));
-    assert.ok(!retained.isHere(place) && retained.at(node, generation) === null);
+    assert.ok(!retained.isHere(place));
+  });
+
+  test('a search that rests finds each topic once that was there all the while, and none that came meanwhile', () => {
+    const changes = fc.array(fc.tuple(topic, fc.boolean()), { maxLength: 5 });
+    const rounds = fc.array(fc.tuple(fc.integer({ min: 1, max: 4 }), changes), { maxLength: 30 });
+    fc.assert(
+      fc.property(
+        fc.array(topic, { maxLength: 40 }),
+        filter,
+        rounds,
+        fc.boolean(),
+        (first, f, list, isWhole) => {
+          const retained = new RetainedMessages(Infinity, Infinity);
+          const put = (t: string): unknown => keep(retained, publicationOf(t, encoder.encode(t)));
+          for (const t of first) put(t);
+          const before = new Set(first);
+          const always = new Set(first);
+          const now = new Set(first);
+          const search = retained.search(f, retained.newestPlace);
+          const found: string[] = [];
+          const step = (places: number): void => {
+            const message = retained.next(search, places);
+            if (message === null) return;
+            assert.ok(now.has(topicOf(message)));
+            found.push(topicOf(message));
+          };
+          for (const [places, changed] of list) {
+            if (!search.isDone) step(places);
+            retained.rest(search);
+            for (const [t, isSet] of changed) {
+              if (isSet) put(t);
+              else retained.delete(encoder.encode(t));
+              if (isSet) now.add(t);
+              else now.delete(t);
+              if (!isSet) always.delete(t);
+            }
+          }
+          while (isWhole && !search.isDone) step(3);
+          retained.giveUp(search);
+          assert.equal(new Set(found).size, found.length, 'once');
+          // A level of what was there before may have become a topic.
+          const levels = [...before].flatMap((t) =>
+            t.split('/').map((_, at, all) => all.slice(0, at + 1).join('/')),
+          );
+          for (const t of found) assert.ok(naive(f, t) && levels.includes(t), t);
+          if (isWhole)
+            for (const t of always) if (naive(f, t)) assert.ok(found.includes(t), `${f} finds ${t}`);
+          const places = [...now].map((t) => retained.placeAt(retained.nodeOf(encoder.encode(t), 0, encoder.encode(t).length))); // prettier-ignore
+          for (const t of now) retained.delete(encoder.encode(t));
+          assert.ok(!places.some((place) => retained.isHere(place)), 'nothing stays for it');
+          assert.equal(retained.bytes, 0);
+        },
+      ),
+      { numRuns: 2000 },
+    );
   });
 
   test('a filter that covers another matches whatever the other matches', () => {
