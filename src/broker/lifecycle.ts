@@ -70,6 +70,7 @@ export class Lifecycle {
     const entry = session.subscriptions?.get(text);
     if (entry === undefined) return false;
     session.subscriptions?.delete(text);
+    session.endFeed(text);
     this.#remove(session, entry);
     this.#parts.routing.changed();
     return true;

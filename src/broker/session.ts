@@ -223,6 +223,14 @@ export class Session implements QueueOwner {
     this.touch();
   }
 
+  /** Nothing more of it is sent: the subscription is gone [MQTT-3.10.4-2]. */
+  endFeed(filter: string): void {
+    const feed = this.#feeds?.get(filter);
+    if (feed === undefined) return;
+    feed.end();
+    this.#feeds?.delete(filter);
+  }
+
   #endFeeds(): void {
     for (const feed of this.#feeds?.values() ?? []) feed.end();
     this.#feeds = null;
@@ -517,7 +525,7 @@ export class Session implements QueueOwner {
 
   /** Whether something waits for room. */
   get #hasMore(): boolean {
-    if (this.#feeds !== null) return true;
+    if (this.#feeds !== null && this.#feeds.size > 0) return true;
     if (this.#stored === null) return this.#queue !== null && this.#queue.count > 0;
     return this.#stored.hasMore;
   }

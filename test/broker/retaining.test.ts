@@ -109,3 +109,36 @@ test('a round for what has expired goes on where it was, and ends where nothing 
   assert.equal(retained.soonestExpiryMs, Infinity);
   assert.deepEqual(gone.sort(), ['t0', 't0', 't1', 't2', 't3', 't4', 't6', 't7', 't8', 't9']);
 });
+
+// ---------------------------------------------------------------- new subscriptions
+
+const receiving = (count: number): readonly wire.Property[] => [[wire.PROPERTY.receiveMaximum, count]];
+
+async function fill(client: MqttClient, count: number, prefix = 'r'): Promise<void> {
+  for (let at = 0; at < count; at++)
+    client.send(wire.publish(5, { topic: `${prefix}/${at}`, payload: `${at}`, qos: 1, retain: true, id: at + 1 })); // prettier-ignore
+  for (let at = 0; at < count; at++) await client.next('PUBACK');
+}
+
+test('nothing more of what was retained comes after UNSUBACK, whether it was there or came since', async (context) => {
+  const broker = await start(context);
+  const publisher = await enter(context, broker, 'publisher');
+  await fill(publisher, 50);
+  await fill(publisher, 20, 's');
+  const client = await enter(context, broker, 'c', { properties: receiving(5) });
+  await client.subscribe('r/#', 1);
+  await client.subscribe('s/#', 1);
+  await client.unsubscribe('r/#');
+  await publisher.publish('r/40', 'new', { qos: 1, retain: true });
+  const topics: string[] = [];
+  // What was on its way, and all of the other subscription.
+  while (topics.length < 25) topics.push((await client.receive()).topic);
+  await client.quiet();
+  assert.deepEqual(
+    [topics.filter((topic) => topic.startsWith('r/')).length, topics.slice(5).every((topic) => topic.startsWith('s/'))], // prettier-ignore
+    [5, true],
+  );
+  // The subscription may come back, and so does all that is retained.
+  await client.subscribe('r/#', 1);
+  assert.ok((await client.receiveTexts(50)).includes('new'));
+});
