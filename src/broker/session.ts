@@ -153,7 +153,8 @@ export class Session implements QueueOwner {
     this.link = null;
     this.#stored?.end();
     this.#owedSends = 0;
-    this.#endFeeds();
+    // What is left of new subscriptions goes to the next connection [MQTT-3.3.1-9], or the session ends.
+    for (const feed of this.#feeds?.values() ?? []) feed.rest();
   }
 
   /** A packet that waited for a commit is on its way. */

@@ -8,6 +8,7 @@ import { MemoryStore } from '../../src/store/memory.js';
 import { startBroker, type TestBroker } from '../support/broker.js';
 import { ManualClock } from '../support/clock.js';
 import { MqttClient } from '../support/mqttclient.js';
+import { until } from '../support/wait.js';
 import * as wire from '../support/wire.js';
 
 const QUOTA_EXCEEDED = 0x97;
@@ -141,4 +142,48 @@ test('nothing more of what was retained comes after UNSUBACK, whether it was the
   // The subscription may come back, and so does all that is retained.
   await client.subscribe('r/#', 1);
   assert.ok((await client.receiveTexts(50)).includes('new'));
+});
+
+test('a kept session gets on its next connection what the one before had no time for, each once', async (context) => {
+  const broker = await start(context);
+  const publisher = await enter(context, broker, 'publisher');
+  await fill(publisher, 300);
+  await fill(publisher, 20, 's');
+  const properties = [[wire.PROPERTY.sessionExpiry, 60], ...receiving(10)] as const;
+  const first = await enter(context, broker, 'c', { properties });
+  await first.subscribe('r/#', 1);
+  await first.subscribe('s/+', 1);
+  const seen = [];
+  while (seen.length < 25) seen.push((await first.receive()).topic);
+  // Those are acknowledged for certain; what comes now is not.
+  await first.ping();
+  await first.cut();
+  await until('it to be away', () => broker.broker?.figures.connectedCount === 1);
+  // What is gone meanwhile is not sent, and what is new comes as it was published.
+  await publisher.publish('r/299', '', { qos: 1, retain: true });
+  await publisher.publish('r/new', 'x', { qos: 1, retain: true });
+  const second = await enter(context, broker, 'c', { clean: false, properties });
+  const messages = [];
+  // r/299 and r/new once each, and the rest of 299 and 20.
+  while (messages.length < 299 + 20 + 2 - 25) messages.push(await second.receive());
+  await second.quiet();
+  seen.push(...messages.filter(({ retain }) => retain).map(({ topic }) => topic));
+  assert.equal(new Set(seen).size, 300 - 1 + 20);
+  assert.equal(messages.filter(({ topic, retain }) => topic === 'r/new' && !retain).length, 1);
+  await second.disconnect();
+});
+
+test('what a session had waiting leaves nothing behind when it ends', async (context) => {
+  const broker = await start(context);
+  const publisher = await enter(context, broker, 'publisher');
+  await fill(publisher, 50);
+  const client = await enter(context, broker, 'c', {
+    properties: [[wire.PROPERTY.sessionExpiry, 60], ...receiving(5)],
+  });
+  await client.subscribe('r/#', 1);
+  await client.subscribe('+/+', 1);
+  await client.disconnect(0, [[wire.PROPERTY.sessionExpiry, 0]]);
+  await until('it to be away', () => broker.broker?.figures.sessionCount === 1);
+  for (let at = 0; at < 50; at++) await publisher.publish(`r/${at}`, '', { qos: 1, retain: true });
+  assert.deepEqual([broker.broker?.figures.retainedCount, broker.broker?.figures.retainedBytes], [0, 0]);
 });
