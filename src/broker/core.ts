@@ -68,7 +68,12 @@ export class Core implements SessionHost, Executor {
     this.limits = limits;
     const { subscriptions } = this;
     const turns = (this.turns = new Turns(store, log, clock));
-    const routing = (this.routing = new Routing(subscriptions, neverRetained, () => limits.maxTopicLevels));
+    const routing = (this.routing = new Routing(
+      subscriptions,
+      neverRetained,
+      () => limits.maxTopicLevels,
+      (steps) => turns.handedOut(steps),
+    ));
     const retained = new RetainedMessages(limits.maxRetainedMessages, limits.maxRetainedBytes);
     this.retained = retained;
     const retaining = (this.retaining = new Retaining({ clock, store, turns, retained }));

@@ -27,6 +27,7 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 export class Routing {
   readonly #subscriptions: Subscriptions<Owner>;
   readonly #topicLevelsMax: () => number;
+  readonly #worked: (steps: number) => void;
   readonly #table = new RouteTable();
   readonly #long = new LongRoutes();
   /** Filters of topics whose publications are never kept as retained. */
@@ -52,10 +53,13 @@ export class Routing {
     subscriptions: Subscriptions<Owner>,
     neverRetained: readonly string[],
     topicLevelsMax: () => number,
+    /** Told how many levels of filters a route took that was built. */
+    worked: (steps: number) => void = () => {},
   ) {
     this.#subscriptions = subscriptions;
     this.#neverRetained = trieOf(neverRetained);
     this.#topicLevelsMax = topicLevelsMax;
+    this.#worked = worked;
   }
 
   /** Grows when subscriptions or rights change: routes built before are built again. */
@@ -123,12 +127,14 @@ export class Routing {
   #build(route: Route): void {
     this.#topic = route.topic;
     this.#isAnyFound = route.isNeverRetained = false;
+    const before = this.#subscriptions.lookedAt;
     const depth = this.#subscriptions.match(route.topic, this.#collect);
+    this.#worked(this.#subscriptions.lookedAt - before);
     const neverDepth = this.#neverRetained.match(route.topic, () => {
       route.isNeverRetained = true;
     });
     const groups = this.#groups === null ? NOBODY : [...this.#groups.values()];
-    const before = this.#lastReceivers;
+    const last = this.#lastReceivers;
     const receivers = this.#joined(this.#receivers ?? NOBODY);
     route.set(receivers, groups, this.#insiders ?? NOBODY);
     route.isSystem = route.topic.charCodeAt(0) === DOLLAR;
@@ -136,7 +142,7 @@ export class Routing {
     if (!this.#isAnyFound && !route.isNeverRetained && !route.isSystem)
       this.#unreached = topLevels(route.bytes, Math.max(depth, neverDepth)) ?? this.#unreached;
     // A list that many routes share costs nothing, but for what the store is told of it.
-    const lists = (receivers === before ? 0 : 1) + (route.hasKept ? 1 : 0);
+    const lists = (receivers === last ? 0 : 1) + (route.hasKept ? 1 : 0);
     const count = groups.reduce((sum, { members }) => sum + 1 + members.length, receivers.length * lists);
     this.#long.built(route, count);
     this.#receivers = this.#receiverOf = this.#groups = this.#insiders = null;

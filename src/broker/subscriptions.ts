@@ -53,9 +53,15 @@ export class Subscriptions<Owner> {
   readonly #levels: Level<Owner>[] = [];
   readonly #nextLevels: Level<Owner>[] = [];
   #count = 0;
+  #lookedAt = 0;
 
   get count(): number {
     return this.#count;
+  }
+
+  /** Levels of the trie that match() has looked at so far: filters with `+` beside names can make one topic dear. */
+  get lookedAt(): number {
+    return this.#lookedAt;
   }
 
   /**
@@ -134,6 +140,7 @@ export class Subscriptions<Owner> {
         if (child !== undefined) next[nextCount++] = child;
         if (level.plus !== null && mayWild) next[nextCount++] = level.plus;
       }
+      this.#lookedAt += count;
       [current, next, count] = [next, current, nextCount];
       start = end < 0 ? topic.length + 1 : end + 1;
     }

@@ -131,6 +131,32 @@ test('one SUBSCRIBE that asks for all that is retained many times over has a par
   assert.equal(publishSent.value, 4100, 'what is asked for three times comes twice');
 });
 
+test('topics that thousands of filters have to be looked at for leave the turn to others, though they go to nobody', async () => {
+  const { core, connections, said } = connected(new BusyClock(), 'loud', 'subscriber');
+  const [loud, subscriber] = connections;
+  for (const [index, connection] of connections.entries()) {
+    const connect = wire.connect({ version: 5, clientId: `c${index}` });
+    connection.receive(connect, 0, connect.length);
+  }
+  // All ways to write a or + on nine levels, with a tenth that nobody publishes to.
+  let ways = [''];
+  for (let level = 0; level < 9; level++) ways = ways.flatMap((way) => [`${way}a/`, `${way}+/`]);
+  const filters = ways.map((way): [string, number] => [`${way}z`, 0]);
+  const subscribe = wire.subscribe(5, 1, filters);
+  subscriber?.receive(subscribe, 0, subscribe.length);
+  await turn();
+  said.length = 0;
+
+  const { publishReceived } = core.counters;
+  const topics = Array.from({ length: 20 }, (_, at) => `${'a/'.repeat(9)}${at}`);
+  const publishes = Buffer.concat(topics.map((topic) => wire.publish(5, { topic, payload: 'x', qos: 0 })));
+  loud?.receive(publishes, 0, publishes.length);
+  assert.ok(publishReceived.value > 0 && publishReceived.value < 10, `${publishReceived.value} at once`);
+  assert.deepEqual(said, ['loud pauses']);
+  for (let at = 0; at < 200 && publishReceived.value < 20; at++) await turn();
+  assert.equal(publishReceived.value, 20);
+});
+
 /** Every look at it takes four milliseconds. */
 class BusyClock extends ManualClock {
   override monotonicMs(): number {
