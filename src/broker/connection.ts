@@ -283,6 +283,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     this.clientId = session.clientId;
     this.session = session;
     session.holder = this;
+    session.address = this.address;
     this.keepAliveS = keepAliveS;
     this.maxPacketBytes = request.maximumPacketBytes;
     this.receiveMaximum = Math.min(request.receiveMaximum, limits.maxInflight);

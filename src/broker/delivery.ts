@@ -69,21 +69,23 @@ export class Delivery {
 
   /** Takes a publication: keeps what must be kept and hands it to everybody who gets it. Rights were checked. */
   publish(incoming: Incoming, route: Route): Outcome {
-    const { qos, from } = incoming;
+    const { qos, from, packetIdentifier } = incoming;
     const store = this.#store;
+    const isAnswered = packetIdentifier !== 0;
     const isRetained = incoming.retain && !route.isNeverRetained;
     const mustKeep =
       (route.hasKept && qos > 0) ||
       (isRetained && incoming.isStored && store.isLasting) ||
-      (qos === 2 && from !== null && from.isKept);
-    // A client is told, or waits; the gateway's own goes on to who is there.
-    const isUnkept = mustKeep && qos > 0 && from === null && (!store.isHealthy || this.#turns.isBacklogged);
+      (qos === 2 && isAnswered && from !== null && from.isKept);
+    // A client is told, or waits; what is not answered (the gateway's own, a will) goes on to who is there.
+    const isUnkept =
+      mustKeep && qos > 0 && !isAnswered && (!store.isHealthy || (from === null && this.#turns.isBacklogged));
     if (mustKeep && qos > 0 && !isUnkept && !store.isHealthy) return 'refused';
     if (isRetained && incoming.payloadEnd > incoming.payloadStart) {
       if (!this.#retaining.hasRoom(incoming, this.isShort)) {
         this.#counters.dropped.value++;
         // 3.1.1 cannot be told; its subscribers get the message all the same.
-        if (qos > 0 && from?.version === 5) return 'refused';
+        if (isAnswered && from?.version === 5) return 'refused';
         incoming.retain = false;
         return this.publish(incoming, route);
       }
@@ -153,7 +155,8 @@ export class Delivery {
   #keep(incoming: Incoming, route: Route, isRetainedKept: boolean): boolean {
     const { qos, from, packetIdentifier } = incoming;
     const receivers = qos === 0 ? [] : this.#keptReceivers(incoming, route, qos);
-    const isIdentifierKept = qos === 2 && from !== null && from.isKept;
+    // A will has an author, but no packet of it was ever in flight.
+    const isIdentifierKept = qos === 2 && packetIdentifier !== 0 && from !== null && from.isKept;
     if (receivers.length === 0 && !isRetainedKept && !isIdentifierKept) return false;
     const publisher = isIdentifierKept ? { session: from.number, packetIdentifier } : undefined;
     const copies = this.#copies;

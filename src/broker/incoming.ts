@@ -10,15 +10,13 @@ import type { Outgoing, Session } from './session.js';
 export interface Incoming extends Outgoing {
   qos: QoS;
   retain: boolean;
-  /** The session of the client that sent it; null: it comes from inside this process. */
+  /** The session of the client that sent it, or whose will it is; null: it comes from inside this process. */
   from: Session | null;
-  /** Address of that client. */
-  address: string;
   /** Whom a publication from inside speaks for, such as an uplink; null: the gateway itself. */
   sender: Sender | null;
   /** Its retained copy is to survive a restart. */
   isStored: boolean;
-  /** QoS 2 from a kept session: its packet identifier, kept with it. */
+  /** Of the PUBLISH at QoS 1 or 2 that brought it, which is answered; 0: nobody waits for an answer. */
   packetIdentifier: number;
 }
 
@@ -41,7 +39,6 @@ export function emptyIncoming(): Incoming {
     qos: 0,
     retain: false,
     from: null,
-    address: '',
     sender: null,
     isStored: true,
     packetIdentifier: 0,
@@ -83,10 +80,10 @@ export function messageOf(incoming: Incoming, topic: string): Message {
   };
 }
 
-function senderOf({ from, address, sender }: Incoming): Sender | null {
+function senderOf({ from, sender }: Incoming): Sender | null {
   return from === null
     ? sender
-    : { clientId: from.clientId, user: from.identity.user, address: address || 'unknown' };
+    : { clientId: from.clientId, user: from.identity.user, address: from.address || 'unknown' };
 }
 
 /** The bytes of its topic as they are. */

@@ -221,8 +221,7 @@ export class Lifecycle {
         expiresAtMs: expiryS < 0 ? 0 : clock.nowMs() + expiryS * 1000,
         qos,
         retain,
-        // Its packet never was in flight, so there is no identifier to keep.
-        from: qos === 2 && session.isKept ? null : session,
+        from: session,
       }),
       route,
     );

@@ -281,7 +281,6 @@ export class Publishing {
     incoming.qos = qos;
     incoming.retain = (first & 1) === 1;
     incoming.from = session;
-    incoming.address = client.address;
     incoming.isStored = true;
     this.#core.counters.publishBytesReceived.value += end - at;
     if (qos === 0) {

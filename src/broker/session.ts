@@ -65,6 +65,8 @@ export class Session implements QueueOwner {
   /** Who owns it, and what that one may. */
   identity: Identity;
   rights: Rights;
+  /** Where its client is, or was last; empty: it has not come since the start. */
+  address = '';
   /** Number in the store; 0: it is not kept. */
   number = 0;
   expiryS = 0;

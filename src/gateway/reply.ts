@@ -35,7 +35,8 @@ export function replyOf(message: Message, fallback: string, mayPublish: MayPubli
     if (identifier === RESPONSE_TOPIC) topic = utf8.decode(properties.subarray(start + 3, at));
     if (identifier === CORRELATION_DATA) correlation = properties.slice(start, at);
   }
-  const isAllowed = topic !== null && (sender === null || mayPublish(sender, topic));
+  // Only the gateway itself has no sender, and it never asks: whoever has no name has no rights either.
+  const isAllowed = topic !== null && sender !== null && mayPublish(sender, topic);
   return {
     topic: topic !== null && isAllowed ? topic : fallback,
     ...(correlation === null ? {} : { properties: correlation }),

@@ -56,7 +56,7 @@ export interface PublishedMessage {
   properties: Uint8Array;
   qos: 0 | 1 | 2;
   expiresAtMs: number;
-  /** Who published it, for access checks at delivery; empty: the gateway itself. */
+  /** Client identifier of who published it, for No Local; empty: nobody who could subscribe. */
   publisher: string;
 }
 

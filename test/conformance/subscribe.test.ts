@@ -247,6 +247,25 @@ describe('SUBSCRIBE and UNSUBSCRIBE', { concurrency: 8 }, () => {
 
   conforms(
     { v5: '3.8.3-3' },
+    'No Local keeps a client from the will that it left itself, whatever its QoS',
+    async (scene) => {
+      const watcher = await scene.connect();
+      await watcher.subscribe(scene.topic('#'), 2);
+      for (const qos of [0, 1, 2]) {
+        const clientId = scene.clientId();
+        const topic = scene.topic(clientId);
+        const { client } = await scene.connectKept(clientId, { will: { topic, payload: 'own', qos } });
+        await client.subscribe(topic, 2 | NO_LOCAL);
+        await client.cut();
+        assert.equal((await watcher.receive()).topic, topic);
+        const { client: back } = await scene.connectKept(clientId);
+        await back.quiet();
+      }
+    },
+  );
+
+  conforms(
+    { v5: '3.8.3-3' },
     'with overlapping filters a client gets its own message through the one without No Local',
     async (scene) => {
       const client = await scene.connect();

@@ -148,10 +148,43 @@ describe('a command from a real client', () => {
     assert.deepEqual(mbpoll(server.port, 1, 'holding-register', 1), before);
   });
 
+  for (const qos of [0, 1, 2] as const)
+    for (const sessionExpiryInterval of [0, 300])
+      test(`that is a will at QoS ${qos}, of a session of ${sessionExpiryInterval} s, is its client's, and so is its answer`, async () => {
+        const clientId = `leaver${qos}${sessionExpiryInterval}`;
+        const before = mbpoll(server.port, 1, 'holding-register', 1);
+        const mark = seen.length;
+        const leaver = await connectAsync(`mqtt://127.0.0.1:${daemon.port()}`, {
+          protocolVersion: 5,
+          reconnectPeriod: 0,
+          clientId,
+          properties: { sessionExpiryInterval },
+          will: {
+            topic: 'holdfast/gw/set/press1/speed',
+            payload: Buffer.from('44'),
+            qos,
+            retain: false,
+            properties: { responseTopic: 'holdfast/gw/set/press1/counter' },
+          },
+        });
+        leaver.stream.destroy();
+        const told = await until('event/write', () =>
+          seen.slice(mark).find(({ topic }) => topic.endsWith('event/write')),
+        );
+        const { client: author, address } = told.answer as unknown as Record<string, unknown>;
+        assert.equal(author, clientId);
+        assert.match(String(address), /^127\.0\.0\.1:\d+$/);
+        await until('the answer', () =>
+          seen.slice(mark).find(({ topic }) => topic === 'holdfast/gw/ack/press1/speed'),
+        );
+        assert.deepEqual(mbpoll(server.port, 1, 'holding-register', 1), before);
+        await leaver.endAsync(true);
+      });
+
   test('on get/ reads now, whether the value changed or not', async () => {
     const mark = seen.length;
     const { answer } = await order('press1/speed', '{"id":1}', {}, 'get');
-    assert.deepEqual([answer.id, answer.ok, answer.v], [1, true, 43]);
+    assert.deepEqual([answer.id, answer.ok, answer.v], [1, true, 44]);
     await until('the value', () =>
       seen.slice(mark).find(({ topic }) => topic.includes('/data/press1/speed')),
     );

@@ -208,6 +208,13 @@ describe('the answer goes to', () => {
     assert.equal(answers('forbidden').length, 0);
     assert.equal(answers().length, 1);
   });
+
+  test('the ack topic when nobody is known to have sent it', () => {
+    const { send, answers } = bench();
+    send(SET, 'x', { properties: properties('reply/here'), sender: null });
+    assert.equal(answers('reply/here').length, 0);
+    assert.equal(answers().length, 1);
+  });
 });
 
 test('each write is told on event/write with its author and its outcome', () => {
