@@ -1,6 +1,7 @@
 /** CONNECT: who it is, whether he may, which session is his, what his will is, and the CONNACK. */
 import { randomBytes } from 'node:crypto';
 import { messageOf } from '../errors.js';
+import { type Identity, Rights } from './access.js';
 import { Authentication, type AuthenticationMethod } from './authentication.js';
 import type { Newcomer } from './client.js';
 import type { Core } from './core.js';
@@ -128,76 +129,63 @@ export class Admission {
       refuse(client, request, QUOTA_EXCEEDED, 'there are too many sessions');
       return;
     }
-    this.#admit(client, request, clientId, identity);
+    this.#admit(client, request, clientId, identity, known);
   }
 
   #admit(
     client: Newcomer,
     request: ConnectRequest,
     clientId: string,
-    identity: { user: string; groups: readonly string[]; clientId: string },
+    identity: Identity,
+    known: Session | undefined,
   ): void {
     const core = this.#core;
     const { version } = request;
     const expiryS = this.#expiryOf(request);
+    // One that ends with its connection is not there any more for the connection that takes it over.
+    const resumed = request.cleanStart || known === undefined || known.expiryS === 0 ? null : known;
+    const isPresent = resumed !== null;
     // What the store has already is resumed on a full disk too: fetching the queue is what makes room.
-    const isResumed = !request.cleanStart && core.lifecycle.sessions.get(clientId)?.isKept === true;
-    if (expiryS > 0 && !isResumed && !core.store.isHealthy) {
+    if (expiryS > 0 && !isPresent && !core.store.isHealthy) {
       refuse(client, request, QUOTA_EXCEEDED, 'the store takes nothing now, so no session can be kept');
       return;
     }
-    core.lifecycle.sessions.get(clientId)?.holder?.giveUp(TAKEN_OVER);
-    let session: Session | undefined = core.lifecycle.sessions.get(clientId);
-    let isChange = expiryS > 0;
-    if (session !== undefined && request.cleanStart) {
-      isChange ||= session.isKept;
-      core.lifecycle.end(session);
-      session = undefined;
-    }
-    const isPresent = session !== undefined;
-    if (session !== undefined) {
-      core.lifecycle.resume(session, identity, version, expiryS);
-      isChange = true;
-    } else session = core.lifecycle.open(clientId, identity, version, expiryS);
     const { will } = request;
-    if (will !== null && !this.#mayLeave(session, decoder.decode(will.topic))) {
-      if (isPresent) core.lifecycle.leave(session);
-      else core.lifecycle.end(session);
+    if (will !== null && !this.#mayLeave(identity, decoder.decode(will.topic))) {
       core.counters.denied.value++;
       refuse(client, request, NOT_AUTHORIZED, 'no right to publish the will');
       return;
     }
-    core.lifecycle.setWill(session, will);
-    const owner = session;
-    // The will of a connection that is refused is not published, and a session made for it ends with it.
-    const withdraw = (): void => {
-      owner.will = null;
-      if (!isPresent) core.lifecycle.end(owner);
-    };
     const keepAliveS = this.#keepAliveOf(request);
-    client.hold(session, request, keepAliveS);
     const connack = this.#connack(request, clientId, expiryS, keepAliveS, isPresent, client.authentication);
-    const open = (): void => {
-      if (connack.length <= request.maximumPacketBytes) client.open(connack);
-      else {
-        withdraw();
-        client.refuse(null, 'the client takes no packet of the size of its CONNACK', request);
-      }
-    };
-    if (!isChange) open();
+    if (connack.length > request.maximumPacketBytes) {
+      client.refuse(null, 'the client takes no packet of the size of its CONNACK', request);
+      return;
+    }
+    // Nothing was changed up to here: what a CONNECT replaces stays if it is refused (3.1.4).
+    const isChange = expiryS > 0 || (known !== undefined && known.expiryS > 0);
+    known?.holder?.giveUp(TAKEN_OVER);
+    if (known !== undefined && !isPresent) core.lifecycle.end(known);
+    if (resumed !== null) core.lifecycle.resume(resumed, identity, version, expiryS);
+    const session = resumed ?? core.lifecycle.open(clientId, identity, version, expiryS);
+    core.lifecycle.setWill(session, will);
+    client.hold(session, request, keepAliveS);
+    if (!isChange) client.open(connack);
     else {
       core.owe(client, (isKept) => {
-        if (isKept) open();
+        if (isKept) client.open(connack);
         else {
-          withdraw();
+          // The will of a connection that is refused is not published, and a session made for it ends with it.
+          session.will = null;
+          if (!isPresent) core.lifecycle.end(session);
           refuse(client, request, QUOTA_EXCEEDED, 'the session could not be kept');
         }
       });
     }
   }
 
-  #mayLeave(session: Session, topic: string): boolean {
-    return topic.charCodeAt(0) !== 0x24 && session.rights.mayWrite(topic);
+  #mayLeave(identity: Identity, topic: string): boolean {
+    return topic.charCodeAt(0) !== 0x24 && new Rights(this.#core.lifecycle.access, identity).mayWrite(topic);
   }
 
   /** 3.1.1 sessions that are not clean are kept as long as any may be. */

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe } from 'node:test';
 import type { AccessRule } from '../../src/broker/access.js';
 import * as wire from '../support/wire.js';
+import { PROPERTY, type ConnectOptions } from '../support/wire.js';
 import { conforms, useBroker } from './conforms.js';
 
 const anybody = { user: null, group: null, client: null };
@@ -28,6 +29,41 @@ describe('access', { concurrency: 8 }, () => {
       }
       await subscriber.ping();
       assert.ok(!subscriber.history.some(({ topic }) => topic.startsWith('denied/')));
+    },
+  );
+
+  conforms(
+    { v3: '3.1.4-3', v5: '3.1.4-2' },
+    'a CONNECT that is refused neither takes a connection over nor ends a session, nor cancels a will',
+    async (scene) => {
+      const will = { topic: 'denied/will', payload: 'x' };
+      const refused: ConnectOptions[] = [
+        { clean: true, will },
+        { clean: false, will },
+      ];
+      if (scene.version === 5)
+        for (const clean of [true, false])
+          refused.push({ clean, properties: [[PROPERTY.maximumPacketSize, 4]] });
+      const watcher = await scene.connect();
+      await watcher.subscribe(scene.topic('will'), 1);
+      const properties: readonly wire.Property[] = scene.version === 5 ? [[PROPERTY.willDelay, 1]] : [];
+      for (const options of refused) {
+        const clientId = scene.clientId();
+        const attempt = async (): Promise<void> => {
+          const other = await scene.open();
+          other.send(wire.connect({ version: scene.version, clientId, ...options }));
+          await other.closed();
+        };
+        const { client } = await scene.connectKept(clientId, {
+          will: { topic: scene.topic('will'), payload: clientId, properties },
+        });
+        await attempt();
+        await client.ping();
+        await client.cut();
+        await attempt();
+        assert.equal((await watcher.receive()).payload.toString(), clientId);
+        assert.equal((await scene.connectKept(clientId)).connack.sessionPresent, true);
+      }
     },
   );
 
