@@ -16,8 +16,11 @@ export interface Client extends Link, Holder {
   mayWriteLast: boolean;
   /** Topic aliases it set; null until the first. */
   aliases: (Route | undefined)[] | null;
-  /** PUBACKs and PUBCOMPs that wait for a commit: their messages still count against the Receive Maximum. */
-  readonly unfinishedCount: number;
+  /**
+   * Messages at QoS 1 and 2 that count against the Receive Maximum: begun on this connection, and the answer that ends
+   * them was not sent. What a session has from earlier connections does not count (4.9).
+   */
+  unfinishedCount: number;
   /** Sends an acknowledgement, now or (isOwed, or when others wait) after the commit that covers it. */
   acknowledge(first: number, packetIdentifier: number, reason: number, isOwed: boolean): void;
   /** Goes on after the commit that covers what was appended so far; until then the client waits for the disk. */

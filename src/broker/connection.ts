@@ -9,7 +9,14 @@ import { Aliases } from './aliases.js';
 import type { Authentication } from './authentication.js';
 import { Backpressure } from './backpressure.js';
 import type { DoorPolicy, Newcomer } from './client.js';
-import { acknowledgementLength, PUBACK, PUBCOMP, type Publication, writeAcknowledgement } from './codec.js';
+import {
+  acknowledgementLength,
+  PUBACK,
+  PUBCOMP,
+  PUBREC,
+  type Publication,
+  writeAcknowledgement,
+} from './codec.js';
 import { owedAcknowledgement, type Owed } from './commits.js';
 import type { Admission } from './connect.js';
 import type { Core } from './core.js';
@@ -411,7 +418,6 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     // Acknowledgements leave in the order of what they acknowledge [MQTT-4.6.0-2].
     if (isOwed || this.#backpressure.owedCount > 0) {
       this.#backpressure.owedCount++;
-      if (isLast(first, reason)) this.unfinishedCount++;
       this.#core.turns.owe(this, owedAcknowledgement(first, packetIdentifier, reason));
     } else this.#sendAcknowledgement(first, packetIdentifier, reason);
   }
@@ -426,6 +432,8 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
 
   #sendAcknowledgement(first: number, packetIdentifier: number, reason: number): void {
     const { outbox, version } = this;
+    // The client may send one more, as it counts: also for what an earlier connection began, never more than at first.
+    if (this.unfinishedCount > 0 && isLast(first, reason)) this.unfinishedCount--;
     const at = outbox.reserve(acknowledgementLength(version, reason));
     if (outbox.buffer !== null)
       writeAcknowledgement(outbox.buffer, at, first, packetIdentifier, version, reason);
@@ -456,7 +464,6 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     }
     const first = owed >>> 24;
     const reason = (owed >>> 16) & 0xff;
-    if (isLast(first, reason)) this.unfinishedCount--;
     if (this.#backpressure.settled()) this.drained();
     this.#sendAcknowledgement(first, owed & 0xffff, reason);
     return false;
@@ -471,7 +478,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   }
 }
 
-/** Whether an acknowledgement ends its message's exchange; a PUBCOMP with a reason answers what is not known. */
+/** Whether an acknowledgement ends its message's exchange (4.9). */
 function isLast(first: number, reason: number): boolean {
-  return first === PUBACK || (first === PUBCOMP && reason === 0);
+  return first === PUBACK || first === PUBCOMP || (first === PUBREC && reason >= 0x80);
 }

@@ -288,7 +288,7 @@ export class Publishing {
       else this.#core.counters.denied.value++;
       return true;
     }
-    return qos === 1 ? this.#receiveOnce(client, session, route) : this.#receiveTwice(client, session, route);
+    return qos === 1 ? this.#receiveOnce(client, route) : this.#receiveTwice(client, session, route);
   }
 
   /** Walks the properties and notes what is to be forwarded; answers the reason to refuse, or 0. */
@@ -345,10 +345,10 @@ export class Publishing {
     if (outcome === 'owed' && this.#core.turns.isBacklogged) client.awaitCommit(() => {});
   }
 
-  #receiveOnce(client: Client, session: Session, route: Route): boolean {
+  #receiveOnce(client: Client, route: Route): boolean {
     const incoming = this.#incoming;
     const { packetIdentifier } = incoming;
-    if (this.#isOverQuota(client, session)) {
+    if (!this.#begin(client)) {
       return fail(client, RECEIVE_MAXIMUM_EXCEEDED, 'more messages in flight than Receive Maximum allows');
     }
     if (!client.mayWriteLast) {
@@ -379,7 +379,7 @@ export class Publishing {
       client.acknowledge(PUBREC, packetIdentifier, 0, session.isKept);
       return true;
     }
-    if (this.#isOverQuota(client, session)) {
+    if (!this.#begin(client)) {
       return fail(client, RECEIVE_MAXIMUM_EXCEEDED, 'more messages in flight than Receive Maximum allows');
     }
     if (!client.mayWriteLast) {
@@ -403,12 +403,12 @@ export class Publishing {
     return true;
   }
 
-  /** Only version 5 is told a Receive Maximum [MQTT-3.3.4-7]. */
-  #isOverQuota(client: Client, session: Session): boolean {
-    if (client.version === 4) return false;
-    return (
-      (session.incoming?.size ?? 0) + client.unfinishedCount >= Math.min(this.#core.limits.maxInflight, 65535)
-    );
+  /** Counts a message that comes for the first time. Only version 5 is told a Receive Maximum [MQTT-3.3.4-7]. */
+  #begin(client: Client): boolean {
+    if (client.version === 4) return true;
+    if (client.unfinishedCount >= Math.min(this.#core.limits.maxInflight, 65535)) return false;
+    client.unfinishedCount++;
+    return true;
   }
 
   /** PUBREL: the identifier is free again. */

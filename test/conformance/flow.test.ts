@@ -172,6 +172,39 @@ describe('flow control', { concurrency: 8 }, () => {
   );
 
   conforms(
+    { v5: '3.3.4-7' },
+    'what earlier connections left open takes nothing of the quota, and each answer gives one back',
+    async (scene) => {
+      const clientId = scene.clientId();
+      let { client, connack } = await scene.connectKept(clientId);
+      const maximum = Number(propertyOf(connack, PROPERTY.receiveMaximum) ?? 65_535);
+      const publish = (qos: number, id: number) => wire.publish(5, { topic: scene.topic(), qos, id });
+      const ids = (from: number) => Array.from({ length: maximum }, (_, index) => from + index);
+      for (const from of [1, maximum + 1]) {
+        client.send(...ids(from).map((id) => publish(2, id)));
+        for (const id of ids(from)) assert.equal((await client.next('PUBREC')).id, id);
+        await client.cut();
+        ({ client } = await scene.connectKept(clientId));
+      }
+      client.send(publish(1, 60_000));
+      assert.equal((await client.next('PUBACK')).id, 60_000);
+      client.send(
+        ...ids(1).map((id) => wire.acknowledge('PUBREL', id)),
+        ...ids(1).map((id) => publish(2, id)),
+      );
+      for (const id of ids(1)) assert.deepEqual([(await client.next('PUBCOMP')).id], [id]);
+      for (const id of ids(1)) assert.equal((await client.next('PUBREC')).id, id);
+      client.send(...ids(maximum + 1).map((id) => wire.acknowledge('PUBREL', id)));
+      for (const id of ids(maximum + 1)) assert.equal((await client.next('PUBCOMP')).id, id);
+      client.send(...ids(maximum + 1).map((id) => publish(2, id)));
+      for (const id of ids(maximum + 1)) assert.equal((await client.next('PUBREC')).id, id);
+      if (2 * maximum > 59_000) return;
+      client.send(publish(2, 60_000));
+      await client.expectClosed(0x93);
+    },
+  );
+
+  conforms(
     { v5: '3.1.2-24 3.1.2-25 4.9.0-2' },
     'messages too large for a client are dropped and leave their quota, live and from the queue',
     async (scene) => {
