@@ -280,6 +280,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     if (this.#state === 'open') return;
     this.#state = 'asked';
     this.version = 5;
+    this.#framer.isMinimal = true;
     this.#framer.firstBytes = AUTH_ONLY;
     if (this.#framer.isStopped) this.#goOn();
   }

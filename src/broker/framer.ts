@@ -143,7 +143,7 @@ export class Framer {
         body = bodyStart(bytes, at, end);
         if (body < 0) return MALFORMED;
         if (body === 0) break;
-        if (this.isMinimal && bytes[body - 1] === 0) return MALFORMED;
+        if (this.isMinimal && !isMinimal(bytes, at, body)) return MALFORMED;
         length = remainingLength(bytes, at);
       }
       const next = body + length;
@@ -162,7 +162,7 @@ export class Framer {
     const refused = this.firstBytes[part[0] ?? 0] ?? 0;
     if (refused !== 0) return refused;
     const body = bodyStart(part, 0, this.#partLength);
-    if (body < 0 || (body > 2 && this.isMinimal && part[body - 1] === 0)) return MALFORMED;
+    if (body < 0 || (body > 0 && this.isMinimal && !isMinimal(part, 0, body))) return MALFORMED;
     if (body > 0 && body + remainingLength(part, 0) > this.maxBytes) return PACKET_TOO_LARGE;
     return 0;
   }
@@ -180,6 +180,11 @@ export class Framer {
     part.set(bytes.subarray(start, end), this.#partLength);
     this.#partLength = length;
   }
+}
+
+/** Whether the length before `body` has no more bytes than it needs. */
+export function isMinimal(bytes: Uint8Array, start: number, body: number): boolean {
+  return body - start === 2 || bytes[body - 1] !== 0;
 }
 
 /** Where the body begins; 0: the header is not complete, -1: the length has more than four bytes. */

@@ -4,6 +4,7 @@
  */
 import mqttPacket, { type IConnectPacket, type Packet } from 'mqtt-packet';
 import { copyOf, varintLength, writeVarint } from './codec.js';
+import { isMinimal } from './framer.js';
 import { IN, MALFORMED, PROPERTY, PROTOCOL_ERROR, PropertyWalk, withoutHopProperties } from './properties.js';
 import { isText, isTopicName } from './topic.js';
 import type { Will } from './will.js';
@@ -119,6 +120,9 @@ export function decodeConnect(
   // [MQTT-3.1.2-2]: 3.1.1 has a return code for it.
   if (level !== 4 && level !== 5) return refuse(4, 0x84, 1, `protocol level ${level} is not 4 or 5`);
   const version = level;
+  // The framer could not know the version before.
+  if (version === 5 && !isMinimal(bytes, start, body))
+    return refuse(5, MALFORMED, 0, 'the length of CONNECT has more bytes than it needs');
   const flags = fields.byte();
   const keepAliveS = fields.two();
   const fault = flagsFault(flags, version);

@@ -101,6 +101,12 @@ describe('data and headers', { concurrency: 8 }, () => {
       await scene.refuses(wire.frame(0x30, topic, Buffer.from('81800000', 'hex'), Buffer.from('x')), 0x81);
       await scene.refuses(wire.frame(0x30, topic, Buffer.from('ffffffff7f', 'hex')), 0x81);
       await scene.refuses(Buffer.from('c08000', 'hex'), 0x81);
+      // In CONNECT itself, too, where the version is not known yet when the length is read.
+      for (const more of ['00', '8000']) {
+        const connect = wire.connect({ version: 5, clientId: scene.clientId() });
+        const length = Buffer.from([(connect[1] ?? 0) | 0x80, ...Buffer.from(more, 'hex')]);
+        await scene.refusesFirst(Buffer.concat([connect.subarray(0, 1), length, connect.subarray(2)]), 0x81);
+      }
     },
   );
 

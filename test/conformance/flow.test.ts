@@ -176,8 +176,9 @@ describe('flow control', { concurrency: 8 }, () => {
     'what earlier connections left open takes nothing of the quota, and each answer gives one back',
     async (scene) => {
       const clientId = scene.clientId();
-      let { client, connack } = await scene.connectKept(clientId);
-      const maximum = Number(propertyOf(connack, PROPERTY.receiveMaximum) ?? 65_535);
+      const first = await scene.connectKept(clientId);
+      let { client } = first;
+      const maximum = Number(propertyOf(first.connack, PROPERTY.receiveMaximum) ?? 65_535);
       const publish = (qos: number, id: number) => wire.publish(5, { topic: scene.topic(), qos, id });
       const ids = (from: number) => Array.from({ length: maximum }, (_, index) => from + index);
       for (const from of [1, maximum + 1]) {
