@@ -8,14 +8,23 @@ import type { Framer } from './framer.js';
 import type { Outbox, Transport } from './outbox.js';
 import type { Rates } from './rates.js';
 
+/** Whose reading it is. */
+export interface Reader {
+  /** It is read from again: what it sent meanwhile comes now. */
+  readsAgain(): void;
+}
+
 /** However far a client is over its rate, it is read from again after this. */
 const RATE_WAIT_MAX_MS = 10_000;
+/** A kernel asks for more only once a third of its buffer, of megabytes, is free: a slow reader shows that seldom. */
+const STALLED_MS = 60_000;
 
 export class Backpressure {
   readonly #core: Core;
   readonly #transport: Transport;
   readonly #framer: Framer;
   readonly #outbox: Outbox;
+  readonly #reader: Reader;
   /** Null: the client may send as fast as it can. */
   rates: Rates | null = null;
   /** Answers that wait for a commit. */
@@ -24,14 +33,18 @@ export class Backpressure {
   /** It sent more than its rates allow. */
   #isSlowed = false;
   #isEnded = false;
+  /** What the kernel had taken when reading stopped, or when isHolding() saw more last, and when that was. */
+  #takenBytes = 0;
+  #takenAtMs = 0;
   /** The turn in which it was read from last. */
   #readTurn = -1;
 
-  constructor(core: Core, transport: Transport, framer: Framer, outbox: Outbox) {
+  constructor(core: Core, transport: Transport, framer: Framer, outbox: Outbox, reader: Reader) {
     this.#core = core;
     this.#transport = transport;
     this.#framer = framer;
     this.#outbox = outbox;
+    this.#reader = reader;
   }
 
   /** The connection is closed: nothing is read any more. */
@@ -83,6 +96,7 @@ export class Backpressure {
   #pause(): void {
     if (this.#isPaused || this.#isEnded) return;
     this.#isPaused = true;
+    this.#noteTaken(this.#outbox.takenBytes);
     this.#transport.pause();
   }
 
@@ -95,13 +109,32 @@ export class Backpressure {
 
   /** Reads again, unless there is another reason not to. */
   #readOn(): void {
-    if (!this.#isEnded && !this.#isPaused && !this.#isSlowed) this.#transport.resume();
+    if (this.#isEnded || this.#isPaused || this.#isSlowed) return;
+    this.#reader.readsAgain();
+    this.#transport.resume();
   }
 
   /** One answer less waits for a commit; true: it was the last, and reading may have waited for it. */
   settled(): boolean {
     this.owedCount--;
     return this.owedCount === 0 && this.#isPaused;
+  }
+
+  /**
+   * It is silent because it is not read from. One who does not read himself is held only as long as the kernel gets
+   * rid of something for him now and then.
+   */
+  isHolding(): boolean {
+    if (this.#isSlowed || this.isAwaitingDisk) return true;
+    if (!this.#isPaused) return false;
+    const { takenBytes } = this.#outbox;
+    if (takenBytes > this.#takenBytes) this.#noteTaken(takenBytes);
+    return this.#core.clock.monotonicMs() - this.#takenAtMs < STALLED_MS;
+  }
+
+  #noteTaken(bytes: number): void {
+    this.#takenBytes = bytes;
+    this.#takenAtMs = this.#core.clock.monotonicMs();
   }
 
   /** It is not read from, and answers to it wait for the disk. */

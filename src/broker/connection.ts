@@ -7,7 +7,7 @@ import { messageOf } from '../errors.js';
 import { receiveAcknowledgement } from './acknowledge.js';
 import { Aliases } from './aliases.js';
 import type { Authentication } from './authentication.js';
-import { Backpressure } from './backpressure.js';
+import { Backpressure, type Reader } from './backpressure.js';
 import type { DoorPolicy, Newcomer } from './client.js';
 import {
   acknowledgementLength,
@@ -64,7 +64,7 @@ const KEEP_ALIVE_TIMEOUT = 0x8d;
 /** Topic aliases set towards one client. */
 const ALIASES_MAX = 256;
 
-export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
+export class Connection implements Newcomer, FrameSink, OutboxOwner, Reader, Watched {
   readonly #host: ConnectionHost;
   readonly #core: Core;
   readonly #transport: Transport;
@@ -101,7 +101,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
     const { limits } = host.core;
     this.#framer = new Framer(this, CONNECT_ONLY, limits.maxConnectBytes);
     this.outbox = new Outbox(transport, host.core.turns.arena, this);
-    this.#backpressure = new Backpressure(host.core, transport, this.#framer, this.outbox);
+    this.#backpressure = new Backpressure(host.core, transport, this.#framer, this.outbox, this);
     this.lastTick = host.wheel.now;
     this.dueTicks = Wheel.ticksOf(limits.connectTimeoutMs);
     host.wheel.watch(this);
@@ -374,13 +374,18 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Watched {
   }
 
   expire(): void {
-    if (this.#backpressure.isAwaitingDisk) {
-      // What it sent meanwhile is unread because we wait for the disk: that is no silence of its own.
+    const { isAwaitingDisk } = this.#backpressure;
+    if (this.#state === 'open' ? this.#backpressure.isHolding() : isAwaitingDisk) {
+      // What it sent meanwhile is unread because of us: that is no silence of its own.
       this.lastTick = this.#host.wheel.now;
       this.#host.wheel.watch(this);
     } else if (this.#state === 'open')
       this.fail(KEEP_ALIVE_TIMEOUT, 'nothing came for one and a half keep alive intervals');
     else this.refuse(null, 'no CONNECT came in time');
+  }
+
+  readsAgain(): void {
+    this.lastTick = this.#host.wheel.now;
   }
 
   /** The other end closed, or the transport failed. */

@@ -46,6 +46,8 @@ interface Handle {
   setNoDelay?(isOn: boolean): number;
   setKeepAlive?(isOn: boolean, seconds: number): number;
   getpeername?(into: { address?: string; port?: number }): number;
+  /** What libuv could not write yet. */
+  readonly writeQueueSize?: number;
   /** Called for what was read, and with an error or the end. */
   onread: (this: Handle) => void;
   [TRANSPORT]?: HandleTransport;
@@ -226,6 +228,10 @@ export class HandleTransport implements Transport {
 
   get pendingBytes(): number {
     return this.#pendingBytes;
+  }
+
+  get untakenBytes(): number {
+    return this.#handle?.writeQueueSize ?? this.#pendingBytes;
   }
 
   pause(): void {

@@ -15,6 +15,8 @@ export interface Transport {
   write(bytes: Uint8Array, lent: Piece | null): boolean;
   /** Bytes handed over and not yet taken by the kernel. */
   readonly pendingBytes: number;
+  /** The same to the byte, for those that know how much of a write was taken. */
+  readonly untakenBytes?: number;
   pause(): void;
   resume(): void;
   /** Sends what is pending, then closes. */
@@ -191,6 +193,11 @@ export class Outbox {
   /** Bytes that the kernel has not taken. */
   get pendingBytes(): number {
     return this.#transport.pendingBytes + this.#length + (this.#sliceEnd - this.#sliceStart);
+  }
+
+  /** Bytes that the kernel has taken in all. */
+  get takenBytes(): number {
+    return this.sentBytes - (this.#transport.untakenBytes ?? this.#transport.pendingBytes);
   }
 
   /** More bytes wait than so many; as long as the kernel refuses none, what there is goes at the end of the turn. */

@@ -7,6 +7,9 @@ import { Outbox } from '../../src/broker/outbox.js';
 import { Rates } from '../../src/broker/rates.js';
 import { ManualClock } from '../support/clock.js';
 import { coreOn } from '../support/core.js';
+import { startBroker } from '../support/broker.js';
+import { MqttClient } from '../support/mqttclient.js';
+import { until } from '../support/wait.js';
 import * as wire from '../support/wire.js';
 
 /** One client, whose kernel takes what it is told to take; `said` is what the transport was told. */
@@ -29,8 +32,11 @@ function reading() {
     beforeFlush: () => {},
     wrote: () => {},
   });
-  const backpressure = new Backpressure(core, transport, framer, outbox);
-  return { clock, core, said, transport, handled, framer, backpressure };
+  const again = { count: 0 };
+  const backpressure = new Backpressure(core, transport, framer, outbox, {
+    readsAgain: () => void again.count++,
+  });
+  return { clock, core, said, transport, handled, framer, backpressure, again };
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -108,4 +114,62 @@ test('nothing is read any more once the connection is closed', () => {
   backpressure.drained();
   clock.advance(60_000);
   assert.deepEqual(said, []);
+});
+
+test('who is not read from is silent through no fault of his, unless he takes nothing of what is owed to him', () => {
+  const { clock, core, transport, backpressure, again } = reading();
+  assert.ok(!backpressure.isHolding(), 'it is read from');
+  transport.pendingBytes = core.readStopBytes + 2;
+  backpressure.afterRead(1);
+  clock.advance(59_000);
+  assert.ok(backpressure.isHolding());
+  transport.pendingBytes -= 1;
+  assert.ok(backpressure.isHolding(), 'it has taken a byte');
+  clock.advance(59_000);
+  assert.ok(backpressure.isHolding());
+  clock.advance(1000);
+  assert.ok(!backpressure.isHolding(), 'and nothing for a minute');
+  assert.equal(again.count, 0);
+  transport.pendingBytes = 0;
+  backpressure.drained();
+  assert.equal(again.count, 1, 'its silence begins now');
+  assert.ok(!backpressure.isHolding());
+  backpressure.rates = Rates.of({ ...DEFAULT_LIMITS, bytesPerSecond: 1000 }, clock);
+  backpressure.afterRead(7000);
+  assert.ok(backpressure.isHolding(), 'it pays for what it sent');
+  clock.advance(10_000);
+  assert.equal(again.count, 2);
+  assert.ok(!backpressure.isHolding());
+});
+
+test('who pings is not cut while his rate holds him back, nor while he reads slowly', async (context) => {
+  const { mqtt, broker, close } = await startBroker({
+    limits: { messagesPerSecond: 10, maxOutboxBytes: 64 << 20 },
+  });
+  context.after(close);
+  const open = async (clientId: string): Promise<MqttClient> => {
+    const client = await MqttClient.open(mqtt, 5);
+    context.after(() => client.socket.destroy());
+    await client.handshake({ clientId, keepAliveS: 1 });
+    return client;
+  };
+  const rated = await open('rated');
+  const slow = await open('slow');
+  await slow.subscribe('a');
+  slow.socket.pause();
+  const payload = Buffer.alloc(8192);
+  for (let i = 0; i < 1500; i++)
+    broker?.publish({ topic: 'a', payload, qos: 0, retain: false, sender: null });
+  const pinging = setInterval(() => {
+    for (const client of [rated, slow]) client.send(wire.PINGREQ);
+    slow.socket.read();
+  }, 100);
+  context.after(() => clearInterval(pinging));
+  // Five seconds' worth is free, and three more must be waited for.
+  rated.send(...Array.from({ length: 80 }, () => wire.publish(5, { topic: 'b' })));
+  await rated.ping();
+  await until('what comes behind it', () => rated.history.length > 10);
+  slow.socket.resume();
+  await slow.ping();
+  assert.deepEqual([rated.isClosed, slow.isClosed], [false, false]);
 });
