@@ -9,13 +9,21 @@ import type { Learned } from './terrain.js';
 
 /** Asked again after so long: soon once, then ever more rarely. */
 const RETEST_MS = [15_000, 60_000, 600_000, 3_600_000] as const;
+/** What was readable before is only kept in mind as refused when that lasts, and asked again soon until then. */
+const LASTING_MS = 30_000;
+const SOON_MS = 1000;
+const SOON_SHARE = 1 / 4;
+/** A restart asks again, but not at once: an illegal tag must not cost an exception at each start. */
+const AFTER_START_MS = 30_000;
 /** Limits and holes found by joined reads are forgotten after so long, and found again if they are still there. */
 const FORGET_MS = 3_600_000;
 
 export interface Refusal {
   readonly tag: string;
+  /** 0: not for long yet, so that it is not kept. */
   count: number;
-  /** Wall time. */
+  /** Wall times. */
+  readonly sinceMs: number;
   retestAtMs: number;
   text: string;
 }
@@ -61,6 +69,8 @@ export class Knowledge implements Learned {
   maskWrite: boolean | null = null;
   responseMs: { p50: number; p99: number } | null = null;
   readonly refusals = new Map<string, Refusal>();
+  /** How often those were refused that are asked again with all others. */
+  readonly #pardoned = new Map<string, number>();
   #limitsAtMs = 0;
   #holes: Hole[] = [];
 
@@ -68,7 +78,7 @@ export class Knowledge implements Learned {
     return this.#holes;
   }
 
-  /** Nothing between two readable places may be read over. */
+  /** Nothing between two readable places may be read over; where there is nothing, no read may cross. */
   learnHole(range: Range, nowMs: number): void {
     this.#holes.push({ ...range, foundAtMs: nowMs });
   }
@@ -81,13 +91,39 @@ export class Knowledge implements Learned {
 
   /** The device refuses this tag; returns when it is to be asked again. */
   refuse(tag: string, text: string, nowMs: number): Refusal {
-    const refusal = this.refusals.get(tag) ?? { tag, count: 0, retestAtMs: 0, text };
-    const waitMs = RETEST_MS[Math.min(refusal.count, RETEST_MS.length - 1)] ?? FORGET_MS;
-    refusal.count += 1;
-    refusal.text = text;
-    refusal.retestAtMs = nowMs + waitMs;
+    const count = this.#countOf(tag);
+    const waitMs = RETEST_MS[Math.min(count, RETEST_MS.length - 1)] ?? FORGET_MS;
+    return this.#refuse(tag, count + 1, text, nowMs, waitMs);
+  }
+
+  /** The same for a tag that was readable before: that it is refused may be over soon. */
+  refuseForNow(tag: string, text: string, nowMs: number): Refusal {
+    const sinceMs = this.refusals.get(tag)?.sinceMs ?? nowMs;
+    if (this.#countOf(tag) > 0 || nowMs - sinceMs >= LASTING_MS) return this.refuse(tag, text, nowMs);
+    return this.#refuse(tag, 0, text, nowMs, Math.max(SOON_MS, (nowMs - sinceMs) * SOON_SHARE));
+  }
+
+  #countOf(tag: string): number {
+    return this.refusals.get(tag)?.count ?? this.#pardoned.get(tag) ?? 0;
+  }
+
+  #refuse(tag: string, count: number, text: string, nowMs: number, waitMs: number): Refusal {
+    const sinceMs = this.refusals.get(tag)?.sinceMs ?? nowMs;
+    const refusal = { tag, count, sinceMs, retestAtMs: nowMs + waitMs, text };
     this.refusals.set(tag, refusal);
     return refusal;
+  }
+
+  /** A refused tag was answered; false when it was not refused. */
+  pardon(tag: string): boolean {
+    this.#pardoned.delete(tag);
+    return this.refusals.delete(tag);
+  }
+
+  /** All are asked again together; those that are still refused then are asked as rarely as before. */
+  pardonAll(): void {
+    for (const { tag, count } of this.refusals.values()) this.#pardoned.set(tag, count);
+    this.refusals.clear();
   }
 
   /** Drops what was learned long ago by joined reads; true when something was dropped. */
@@ -104,6 +140,9 @@ export class Knowledge implements Learned {
   }
 
   toRecord(device: Device, nowMs: number): KnowledgeRecord {
+    // A map knows no walls.
+    const holes = this.#holes.filter(({ quantity }) => quantity > 0);
+    const refusals = [...this.refusals.values()].filter(({ count }) => count > 0);
     return {
       device: device.name,
       bus: device.bus.name,
@@ -111,14 +150,14 @@ export class Knowledge implements Learned {
       map: device.map,
       learned_at: new Date(nowMs).toISOString(),
       ...this.#limitsRecord(),
-      ...(this.#holes.length === 0
+      ...(holes.length === 0
         ? {}
-        : { holes: Object.fromEntries(this.#holes.map((hole) => [rangeText(hole), hole.foundAtMs])) }),
-      ...(this.refusals.size === 0
+        : { holes: Object.fromEntries(holes.map((hole) => [rangeText(hole), hole.foundAtMs])) }),
+      ...(refusals.length === 0
         ? {}
         : {
             refused: Object.fromEntries(
-              [...this.refusals.values()].map(({ tag, count, text }) => [tag, { count, error: text }]),
+              refusals.map(({ tag, count, text }) => [tag, { count, error: text }]),
             ),
           }),
       ...(this.maskWrite === null ? {} : { mask_write: this.maskWrite }),
@@ -139,12 +178,12 @@ export class Knowledge implements Learned {
     }
     for (const [tag, refusal] of entriesOf(record['refused'])) {
       if (!isObject(refusal) || typeof refusal['count'] !== 'number') continue;
-      // A restart asks again, but not at once: one illegal tag must not cost an exception at each start.
       const count = Math.max(1, refusal['count']);
       knowledge.refusals.set(tag, {
         tag,
         count,
-        retestAtMs: nowMs + 600_000,
+        sinceMs: nowMs,
+        retestAtMs: nowMs + AFTER_START_MS,
         text: String(refusal['error'] ?? ''),
       });
     }

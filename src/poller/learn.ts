@@ -1,47 +1,58 @@
 /**
  * How a refused request teaches: it is halved at its widest gap until the culprit is found. A refused single tag is
- * remembered and asked again rarely; a gap that may not be read over becomes a hole; halves that are both accepted
- * with no gap between them show that the device takes fewer registers at once.
+ * remembered and asked again rarely. Halves that are both accepted lead to two questions. Is the gap between them
+ * refused? Then it is a hole. Is the whole still refused? Then it is too long, or, where as much is read elsewhere,
+ * the device lets no read cross that place.
  */
 import { isBitTable } from '../modbus/protocol.js';
 import { costOf } from './linecost.js';
 import type { TagState } from './report.js';
 import type { Terrain } from './terrain.js';
-import { Block, type Split } from './unit.js';
+import { Block, type Split, type Unit } from './unit.js';
 
-/** Cuts a block with several tags in two, in the middle or at its widest gap; null when no cut leaves readable halves. */
-export function halve(block: Block, inTheMiddle: boolean): [Block, Block] | null {
+/** Cuts a block with several tags in two, in the middle or at its widest gap. What no read fits is cut further, or left out. */
+export function halve(block: Block, inTheMiddle: boolean, isSilent: boolean): Block[] {
   const { unit, table, states } = block;
   const terrain = unit.terrain(table);
-  const place = inTheMiddle ? { at: states.length >> 1, gapFrom: 0, gapTo: 0 } : bestCut(states);
-  const halves = [states.slice(0, place.at), states.slice(place.at)].map((part) =>
-    blockOf(block, part, terrain),
-  );
-  const [left, right] = halves;
-  if (left === undefined || right === undefined || left === null || right === null) return null;
-  const split: Split = {
-    table,
-    halfQuantity: Math.max(left.quantity, right.quantity),
-    gapFrom: place.gapFrom,
-    gapTo: place.gapTo,
-    goodCount: 0,
-  };
-  left.split = split;
-  right.split = split;
-  return [left, right];
+  const cut = cutOf(states, inTheMiddle);
+  const left = readable(block, states.slice(0, cut.at), terrain);
+  const right = readable(block, states.slice(cut.at), terrain);
+  const isPair = left.length === 1 && right.length === 1;
+  const parts = [...left, ...right];
+  const halfQuantity = Math.max(0, ...parts.map(({ quantity }) => quantity));
+  const split: Split = { whole: block, ...cut, isPair, halfQuantity, isSilent, goodCount: 0 };
+  for (const part of parts) part.split = split;
+  return parts;
 }
 
-/** The widest gap between tags; where there is none, the middle. */
-function bestCut(states: readonly TagState[]): { at: number; gapFrom: number; gapTo: number } {
+interface Cut {
+  readonly at: number;
+  readonly gapFrom: number;
+  readonly gapTo: number;
+}
+
+/** The widest gap between tags, or the middle; where there is no gap, the middle. */
+function cutOf(states: readonly TagState[], inTheMiddle: boolean): Cut {
+  const middle = states.length >> 1;
   let end = 0;
-  let best = { at: states.length >> 1, gapFrom: 0, gapTo: 0 };
+  let best: Cut = { at: middle, gapFrom: 0, gapTo: 0 };
   for (const [at, { tag }] of states.entries()) {
-    if (at > 0 && tag.address - end > best.gapTo - best.gapFrom) {
-      best = { at, gapFrom: end, gapTo: tag.address };
-    }
+    const isWanted = inTheMiddle ? at === middle : tag.address - end > best.gapTo - best.gapFrom;
+    if (at > 0 && isWanted && tag.address > end) best = { at, gapFrom: end, gapTo: tag.address };
     end = Math.max(end, tag.address + tag.quantity);
   }
   return best;
+}
+
+function readable(parent: Block, states: readonly TagState[], terrain: Terrain): Block[] {
+  const block = blockOf(parent, states, terrain);
+  if (block !== null) return [block];
+  if (states.length < 2) return [];
+  const middle = states.length >> 1;
+  return [
+    ...readable(parent, states.slice(0, middle), terrain),
+    ...readable(parent, states.slice(middle), terrain),
+  ];
 }
 
 function blockOf(parent: Block, states: readonly TagState[], terrain: Terrain): Block | null {
@@ -51,7 +62,7 @@ function blockOf(parent: Block, states: readonly TagState[], terrain: Terrain): 
   if (span === null) return null;
   const { unit, table, intervalMs, select } = parent;
   const costMs = costOf(unit.cost, table, span.quantity);
-  return new Block(
+  const block = new Block(
     unit,
     {
       device: unit.device,
@@ -64,20 +75,72 @@ function blockOf(parent: Block, states: readonly TagState[], terrain: Terrain): 
     },
     states,
   );
+  block.wasGood = parent.wasGood;
+  return block;
 }
 
-/** A half was accepted; true when both were, and knowledge grew. */
-export function accepted(block: Block, nowMs: number): boolean {
-  const { split, unit } = block;
-  if (split === null) return false;
+/** A part on trial was accepted: what is to be asked next; null: nothing, or it is learned. */
+export function questionAfter(block: Block, nowMs: number): Block | null {
+  const { split, about } = block;
   block.split = null;
+  if (split === null || about === 'whole') return null;
+  if (about === 'gap') return ask(split, 'whole');
   split.goodCount += 1;
-  if (split.goodCount < 2) return false;
-  const { table, gapFrom, gapTo } = split;
-  if (gapTo > gapFrom) {
-    unit.knowledge.learnHole({ table, address: gapFrom, quantity: gapTo - gapFrom }, nowMs);
-  } else {
-    unit.knowledge.learnMaximum(isBitTable(table), split.halfQuantity, nowMs);
+  if (!split.isPair || split.goodCount < 2) return null;
+  // Each question to what is silent costs a timeout or more.
+  if (split.isSilent) learnFrom(split, split.gapTo > split.gapFrom ? 'gap' : 'whole', nowMs);
+  else if (split.gapTo === split.gapFrom) return ask(split, 'whole');
+  else {
+    const question = ask(split, 'gap');
+    // A read across a wide gap may be too long itself.
+    if (question !== null && question.quantity <= split.halfQuantity) return question;
+    learnFrom(split, 'gap', nowMs);
   }
-  return true;
+  return null;
+}
+
+/** A question was refused. */
+export function learn(block: Block, nowMs: number): void {
+  const { split, about } = block;
+  block.split = null;
+  if (split !== null && about !== 'half') learnFrom(split, about, nowMs);
+}
+
+/** The read that tells whether the gap, or the whole, is still refused; null when there is none any more. */
+function ask(split: Split, about: 'gap' | 'whole'): Block | null {
+  const { whole, gapFrom, gapTo } = split;
+  const states =
+    about === 'whole'
+      ? whole.states
+      : whole.states.filter(({ tag }) => tag.address + tag.quantity === gapFrom || tag.address === gapTo);
+  const question = blockOf(whole, states, whole.unit.terrain(whole.table));
+  if (question === null) return null;
+  question.split = split;
+  question.about = about;
+  return question;
+}
+
+function learnFrom(split: Split, about: 'gap' | 'whole', nowMs: number): void {
+  const { whole, at, gapFrom, gapTo } = split;
+  const { unit, table } = whole;
+  const { knowledge } = unit;
+  if (about === 'gap')
+    return knowledge.learnHole({ table, address: gapFrom, quantity: gapTo - gapFrom }, nowMs);
+  const isBits = isBitTable(table);
+  const longest = longestRead(unit, isBits);
+  const address = whole.states[at]?.tag.address ?? 0;
+  const isCrossed = whole.states.slice(0, at).some(({ tag }) => tag.address + tag.quantity > address);
+  if (split.isSilent || isCrossed || whole.quantity > longest)
+    return knowledge.learnMaximum(isBits, Math.max(split.halfQuantity, longest), nowMs);
+  knowledge.learnHole({ table, address, quantity: 0 }, nowMs);
+}
+
+/** The most that this unit has answered at once, of what is read from it now. */
+function longestRead(unit: Unit, isBits: boolean): number {
+  let longest = 0;
+  for (const { table, quantity, wasGood, refusals, split } of unit.blocks) {
+    const isAnswered = wasGood && refusals === 0 && split === null;
+    if (isAnswered && isBitTable(table) === isBits) longest = Math.max(longest, quantity);
+  }
+  return longest;
 }

@@ -6,18 +6,22 @@ import type { Clock } from '../clock.js';
 import type { ModbusError } from '../modbus/client.js';
 import type { Agenda } from './agenda.js';
 import type { Desk } from './desk.js';
-import type { KnowledgeRecord } from './knowledge.js';
-import { accepted, halve } from './learn.js';
+import type { KnowledgeRecord, Refusal } from './knowledge.js';
+import { halve, learn, questionAfter } from './learn.js';
 import type { Publisher } from './publisher.js';
 import type { TagState } from './report.js';
 import type { Block, Unit } from './unit.js';
 
-/** A block that answered before is only bisected when it is refused for so long. */
-const REFUSED_LONG_MS = 30_000;
+/** A block that answered before is asked in its turns for so long, though its device refuses everything. */
+const TURNS_MS = 30_000;
 /** Between two attempts of one request that was refused. */
 const AGAIN_MS = 10;
+/** The same while it is looked whether its device gives values at all. */
+const SOUND_MS = 20;
 /** Between second tries of refused tags of one device. */
 const RETEST_EVERY_MS = 15_000;
+/** Between two times that all of them are asked because one was answered: that costs many exceptions if they are illegal. */
+const AMNESTY_EVERY_MS = 600_000;
 
 export interface LessonsOptions {
   readonly clock: Clock;
@@ -38,34 +42,34 @@ export class Lessons {
 
   /** Exceptions 1 to 3, or silence where others are answered: the request asks for what is not there. */
   refused(block: Block, error: ModbusError, nowMs: number): void {
-    const { agenda, publisher } = this.#options;
     const { unit } = block;
+    const { agenda } = this.#options;
     block.refusals += 1;
-    if (block.refusals === 1) block.refusedSinceMs = nowMs;
-    if (block.isTransient) return this.#refusedOnce(block, error);
-    // Once may be chance; what was readable before is given time to become so again.
-    if (block.refusals < 2) return agenda.at(block, nowMs + AGAIN_MS);
-    if (block.wasGood && (block.refusals < 10 || nowMs - block.refusedSinceMs < REFUSED_LONG_MS)) {
-      publisher.fail(unit, block.states, 'exception', nowMs);
-      return agenda.again(block, nowMs, false);
+    if (block.refusals === 1) {
+      block.refusedSinceMs = nowMs;
+      block.refusedAtValue = unit.sounding.valueCount;
     }
+    if (block.isTransient) return this.#refusedOnce(block, error);
+    // The plan was made anew while it was under way.
+    if (!unit.blocks.includes(block)) return;
+    // Once may be chance; so may twice be for what was readable before.
+    const isChance = block.refusals < (block.wasGood ? 3 : 2);
+    if (isChance && !unit.sounding.isMute) return agenda.at(block, nowMs + AGAIN_MS);
+    // Only what gives values elsewhere refuses this place and not everything.
+    if (block.refusedAtValue === unit.sounding.valueCount) return this.#sound(block, nowMs);
     if (block.split !== null) unit.openSplits -= 1;
     unit.blocks = unit.blocks.filter((other) => other !== block);
-    // Exception 3 of a read is about its length (Modbus 6.1 to 6.4).
-    const halves = block.states.length > 1 ? halve(block, error.exception === 3) : null;
-    if (halves === null) this.#refuseTags(unit, block.states, error, nowMs);
-    else this.#try(unit, halves, nowMs);
+    this.#conclude(block, error, nowMs);
     this.#planWhenSettled(unit, nowMs);
   }
 
   /** A block was read: what that says of refusals before. */
   answered(block: Block, nowMs: number): void {
     const { unit } = block;
-    if (block.isTransient) this.#pardon(block);
-    if (block.split !== null) {
-      unit.openSplits -= 1;
-      if (accepted(block, this.#options.clock.nowMs())) unit.needsPlan = true;
-    }
+    unit.sounding.valueCount += 1;
+    if (unit.sounding.isAsked) this.#goOn(block, nowMs);
+    if (block.isTransient) this.#pardon(block, nowMs);
+    if (block.split !== null) this.#accepted(block, nowMs);
     if (unit.isPlanOutdated) unit.needsPlan = true;
     this.#planWhenSettled(unit, nowMs);
   }
@@ -84,30 +88,38 @@ export class Lessons {
     publisher.fail(unit, refused, 'exception', nowMs);
   }
 
-  /** Asks again, rarely and one at a time, for a tag that the device refused; old knowledge is dropped. */
+  /**
+   * Asks again, rarely and one at a time, for a tag that the device refused, and more often for any tag of a device that
+   * refuses all of them; old knowledge is dropped.
+   */
   retest(unit: Unit, nowMs: number): void {
     const wallMs = this.#options.clock.nowMs();
-    const { knowledge } = unit;
+    const { knowledge, sounding } = unit;
     if (knowledge.forgetOld(wallMs)) {
       unit.needsPlan = true;
       this.#planWhenSettled(unit, nowMs);
     }
-    if (nowMs < unit.retestAfterMs) return;
+    if (unit.blocks.length === 0 && knowledge.refusals.size > 0) sounding.ask(nowMs);
+    if (sounding.isAsked) {
+      if (sounding.isDue(nowMs)) this.#readAnywhere(unit, nowMs);
+      return;
+    }
     for (const refusal of knowledge.refusals.values()) {
-      if (refusal.retestAtMs > wallMs) continue;
+      if (refusal.retestAtMs > wallMs || (refusal.count > 0 && nowMs < unit.retestAfterMs)) continue;
       const state = unit.states.find(({ tag }) => tag.name === refusal.tag);
       if (state === undefined) {
         knowledge.refusals.delete(refusal.tag);
         continue;
       }
-      unit.retestAfterMs = nowMs + RETEST_EVERY_MS;
+      if (refusal.count > 0) unit.retestAfterMs = nowMs + RETEST_EVERY_MS;
       refusal.retestAtMs = wallMs + RETEST_EVERY_MS;
       return this.#options.agenda.readOnce(unit, [state], nowMs);
     }
   }
 
   /** The device may be another one now: what it refused is asked soon. */
-  retestSoon(unit: Unit): void {
+  retestSoon(unit: Unit, nowMs: number): void {
+    unit.sounding.soon(nowMs);
     if (unit.goodCount === 0) return;
     const soonMs = this.#options.clock.nowMs() + RETEST_EVERY_MS;
     for (const refusal of unit.knowledge.refusals.values())
@@ -122,38 +134,127 @@ export class Lessons {
     this.#options.learned(unit, knowledge.toRecord(unit.device, this.#options.clock.nowMs()));
   }
 
-  #try(unit: Unit, halves: readonly Block[], nowMs: number): void {
-    unit.openSplits += halves.length;
-    for (const half of halves) {
-      unit.blocks.push(half);
-      this.#options.agenda.enter(half, nowMs);
+  /** Looks whether the device gives values at all. While it does not, nothing is learned. */
+  #sound(block: Block, nowMs: number): void {
+    const { unit } = block;
+    const { agenda, publisher } = this.#options;
+    unit.sounding.ask(nowMs);
+    if (!unit.sounding.isMute) {
+      this.#readAnywhere(unit, nowMs);
+      return agenda.at(block, nowMs + SOUND_MS);
+    }
+    publisher.fail(unit, block.states, 'exception', nowMs);
+    // What was readable before keeps its turns for a while; all else waits for a value of anything.
+    if (block.wasGood && nowMs - block.refusedSinceMs < TURNS_MS) agenda.again(block, nowMs, false);
+  }
+
+  /** Reads one tag somewhere, of those that are not known to be refused as far as there are any. */
+  #readAnywhere(unit: Unit, nowMs: number): void {
+    const read = unit.states.filter(({ tag }) => tag.formula === null);
+    const legal = read.filter(({ tag }) => !unit.knowledge.refusals.has(tag.name));
+    // Turning to a page writes, which is not done in vain.
+    const plain = legal.filter(({ tag }) => tag.select === null);
+    const state = unit.sounding.next(plain.length > 0 ? plain : legal.length > 0 ? legal : read);
+    if (state !== undefined) this.#options.agenda.readOnce(unit, [state], nowMs);
+  }
+
+  /** The device gives values: what it refused meanwhile is asked now. */
+  #goOn({ unit }: Block, nowMs: number): void {
+    const { agenda } = this.#options;
+    const wasMute = unit.sounding.isMute;
+    unit.sounding.end();
+    for (const block of unit.blocks) {
+      if (block.refusals === 0 || block.isUnderWay) continue;
+      // All that was refused together is forgiven together.
+      if (wasMute) block.refusals = 0;
+      agenda.schedule.remove(block);
+      agenda.at(block, nowMs);
+    }
+  }
+
+  /** A block is refused by a device that gives other values. */
+  #conclude(block: Block, error: ModbusError, nowMs: number): void {
+    const { unit, states } = block;
+    const { clock } = this.#options;
+    if (block.split !== null && block.about !== 'half') {
+      learn(block, clock.nowMs());
+      unit.needsPlan = true;
+      return;
+    }
+    if (states.length === 1) return this.#refuseTags(unit, states, error, nowMs);
+    // Exception 3 of a read is about its length (Modbus 6.1 to 6.4).
+    const parts = halve(block, error.exception === 3, error.kind !== 'exception');
+    if (parts.length > 0) this.#try(unit, parts, nowMs);
+    // What was learned meanwhile may stand in the way of its halves; else they cannot be told apart.
+    else if (unit.terrain(block.table).fit(block.address, block.end) === null) unit.needsPlan = true;
+    else this.#refuseTags(unit, states, error, nowMs);
+  }
+
+  /** What was on trial is readable. */
+  #accepted(block: Block, nowMs: number): void {
+    const { unit } = block;
+    unit.openSplits -= 1;
+    unit.needsPlan = true;
+    const isQuestion = block.about !== 'half';
+    const question = questionAfter(block, this.#options.clock.nowMs());
+    if (isQuestion) {
+      unit.blocks = unit.blocks.filter((other) => other !== block);
+      this.#options.agenda.schedule.remove(block);
+    }
+    if (question !== null) this.#try(unit, [question], nowMs);
+  }
+
+  #try(unit: Unit, parts: readonly Block[], nowMs: number): void {
+    unit.openSplits += parts.length;
+    for (const part of parts) {
+      unit.blocks.push(part);
+      this.#options.agenda.enter(part, nowMs);
     }
   }
 
   #refuseTags(unit: Unit, states: readonly TagState[], error: ModbusError, nowMs: number): void {
-    const { clock, publisher, refused } = this.#options;
+    const { publisher, refused } = this.#options;
     for (const state of states) {
-      const { count } = unit.knowledge.refuse(state.tag.name, error.text, clock.nowMs());
-      if (count === 1) refused(unit, state, error.text);
+      const isNew = !unit.knowledge.refusals.has(state.tag.name);
+      const { count } = this.#refuse(unit, state, error);
+      if (isNew && count < 2) refused(unit, state, error.text);
     }
     publisher.fail(unit, states, 'exception', nowMs);
     unit.needsPlan = true;
     this.remember(unit);
   }
 
+  #refuse({ knowledge }: Unit, { tag, readAtMs }: TagState, { text }: ModbusError): Refusal {
+    const wallMs = this.#options.clock.nowMs();
+    if (readAtMs === -Infinity) return knowledge.refuse(tag.name, text, wallMs);
+    return knowledge.refuseForNow(tag.name, text, wallMs);
+  }
+
   #refusedOnce(block: Block, error: ModbusError): void {
-    const { knowledge } = block.unit;
-    for (const { tag } of block.states) {
-      if (knowledge.refusals.has(tag.name))
-        knowledge.refuse(tag.name, error.text, this.#options.clock.nowMs());
+    const { unit } = block;
+    for (const state of block.states) {
+      const before = unit.knowledge.refusals.get(state.tag.name);
+      // While the device refuses everything that says nothing of this tag.
+      if (before === undefined || unit.sounding.isAsked) continue;
+      const { count } = this.#refuse(unit, state, error);
+      if (before.count === 0 && count > 0) this.remember(unit);
     }
     this.#options.desk.answerFailedRead(block, error.exception, error.text);
   }
 
-  /** A tag that was refused is answered after all: it is read with the others again. */
-  #pardon(block: Block): void {
+  /**
+   * A tag that was refused is answered after all: it is read with the others again. What was refused with it is mostly
+   * readable again, too, so that everything is asked now, joined; what is not is found again.
+   */
+  #pardon(block: Block, nowMs: number): void {
     const { unit } = block;
-    for (const { tag } of block.states) if (unit.knowledge.refusals.delete(tag.name)) unit.needsPlan = true;
+    let isPardoned = false;
+    for (const { tag } of block.states) if (unit.knowledge.pardon(tag.name)) isPardoned = true;
+    if (!isPardoned) return;
+    unit.needsPlan = true;
+    if (unit.knowledge.refusals.size === 0 || nowMs < unit.amnestyAfterMs) return;
+    unit.amnestyAfterMs = nowMs + AMNESTY_EVERY_MS;
+    unit.knowledge.pardonAll();
   }
 
   #planWhenSettled(unit: Unit, nowMs: number): void {

@@ -277,7 +277,7 @@ export class Poller {
       if (unit.breaks === 0) unit.holdUntilMs = nowMs;
       unit.busyPauseMs = 0;
       unit.breaker.probeNow(nowMs);
-      this.#lessons.retestSoon(unit);
+      this.#lessons.retestSoon(unit, nowMs);
     }
     this.#arbiter.pump();
   }

@@ -12,7 +12,7 @@ export interface Learned {
   /** The most registers and bits of one read that it accepts. */
   readonly registersMax: number;
   readonly bitsMax: number;
-  /** Addresses that must not be part of any joined read. */
+  /** Addresses that must not be part of any joined read; an empty range is a wall that no read may cross. */
   readonly holes: readonly Range[];
 }
 
@@ -82,7 +82,7 @@ function ends(range: Range): [number, number] {
 
 function merge(pairs: [number, number][]): [number, number][] {
   const merged: [number, number][] = [];
-  for (const [from, to] of pairs.filter(([a, b]) => b > a).sort((a, b) => a[0] - b[0])) {
+  for (const [from, to] of pairs.filter(([a, b]) => b >= a).sort((a, b) => a[0] - b[0])) {
     const last = merged.at(-1);
     if (last !== undefined && from <= last[1]) last[1] = Math.max(last[1], to);
     else merged.push([from, to]);

@@ -15,19 +15,26 @@ import type { DeviceState } from './sample.js';
 import { pageOf, planReads, type ReadRequest } from './readplan.js';
 import type { TagState } from './report.js';
 import type { Work } from './schedule.js';
+import { Sounding } from './sounding.js';
 import { Tally } from './tally.js';
 import { Terrain, type Learned, type Span } from './terrain.js';
 
 type Good = Answer & { readonly ok: true };
 
-/** Two halves of a refused request on trial, and what lay between them. */
+/** A refused request cut in two: its halves are on trial, and when both are accepted it is asked why the whole was not. */
 export interface Split {
-  readonly table: Table;
-  /** Registers or bits of the larger half. */
-  readonly halfQuantity: number;
+  readonly whole: Block;
+  /** Of its tags, the first one of the right half. */
+  readonly at: number;
   /** Addresses between the halves that no tag asks for; empty when from is to. */
   readonly gapFrom: number;
   readonly gapTo: number;
+  /** Both halves can be read as they are. */
+  readonly isPair: boolean;
+  /** Registers or bits of the larger one. */
+  readonly halfQuantity: number;
+  /** The whole was not refused in words. */
+  readonly isSilent: boolean;
   goodCount: number;
 }
 
@@ -63,14 +70,17 @@ export class Block implements Work {
 
   wasGood = false;
   isRetry = false;
-  /** Refusals or unanswered requests in a row, and since when. */
+  /** Refusals or unanswered requests in a row, since when, and how often its unit had given a value then. */
   refusals = 0;
   refusedSinceMs = 0;
+  refusedAtValue = 0;
   /** Exceptions in a row that say nothing of the map. */
   serverFailures = 0;
   silences = 0;
   unitGoodCountAtSilence = -1;
+  /** On trial: half of a refused request, or a question about it. */
   split: Split | null = null;
+  about: 'half' | 'gap' | 'whole' = 'half';
   /** What is read instead of it this time. */
   detour: Span | null = null;
   readonly tally = new Tally();
@@ -228,11 +238,14 @@ export class Unit {
   isWriting = false;
   /** How long that write has let others have the line. */
   pausedMs = 0;
-  /** Halves of refused requests that are still on trial. */
+  /** Parts of refused requests that are still on trial. */
   openSplits = 0;
   needsPlan = false;
+  readonly sounding = new Sounding();
   /** No second try of a refused tag before. */
   retestAfterMs = 0;
+  /** When one refused tag is answered, all are asked again: not before. */
+  amnestyAfterMs = 0;
   /** A probe sent earlier could be taken for the last one's late answer. */
   probeHeldUntilMs = 0;
   /** Silent, and a command found it so lately: commands are answered without another try before. */

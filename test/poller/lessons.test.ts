@@ -1,0 +1,284 @@
+/** What devices that refuse reads teach, and what they must not: in virtual time, on units that say what is legal. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Tag } from '../../src/config/plant.js';
+import type { KnowledgeRecord } from '../../src/poller/knowledge.js';
+import { PollerField, randomOf } from '../support/pollerfield.js';
+import type { Verdict } from '../support/scriptedline.js';
+import { busOf, deviceOf, tagOf } from '../support/tags.js';
+
+type IsLegal = (address: number, quantity: number) => boolean;
+
+interface Shape {
+  readonly addresses: readonly number[];
+  readonly intervalMs?: number;
+  readonly knowledge?: unknown;
+}
+
+/** One device whose tags lie at these addresses. */
+class OneDevice {
+  readonly field: PollerField;
+  readonly tags: readonly Tag[];
+  readonly #unit;
+
+  constructor({ addresses, intervalMs = 1000, knowledge }: Shape) {
+    const bus = busOf(0);
+    const device = deviceOf(0, bus);
+    this.tags = addresses.map((address, index) =>
+      tagOf(index, device, address, { intervalMs, report: 'always' }),
+    );
+    this.field = new PollerField({
+      bus,
+      devices: [device],
+      tags: this.tags,
+      knowledge: new Map([[0, knowledge]]),
+    });
+    this.#unit = this.field.line.unit(device.unitId);
+    this.field.poller.start();
+  }
+
+  /** From now on what is not legal is answered so. */
+  refuse(exception: Verdict, isLegal: IsLegal): void {
+    this.#unit.judge = (request) =>
+      request.kind === 'read' && !isLegal(request.address, request.quantity) ? exception : 0;
+  }
+
+  async run(ms: number): Promise<void> {
+    await this.field.clock.run(ms);
+  }
+
+  /** Tags whose newest sample is good. */
+  get goodCount(): number {
+    return this.tags.filter((tag) => this.field.newest(tag)?.quality === 'good').length;
+  }
+
+  /** Requests since then that were refused. */
+  refusals(sinceMs: number): number {
+    return this.field.line.asked.filter(({ atMs, outcome }) => atMs >= sinceMs && outcome !== 'ok').length;
+  }
+
+  /** What would be read from its file after a restart. */
+  get learned(): KnowledgeRecord | undefined {
+    const record = this.field.learned.get(0);
+    return record === undefined ? undefined : (JSON.parse(JSON.stringify(record)) as KnowledgeRecord);
+  }
+}
+
+const NOTHING: IsLegal = () => false;
+const ALL: IsLegal = () => true;
+const FORTY = Array.from({ length: 40 }, (_, i) => i);
+
+function without(illegal: Iterable<number>): IsLegal {
+  const set = new Set(illegal);
+  return (address, quantity) => {
+    for (let i = 0; i < quantity; i += 1) if (set.has(address + i)) return false;
+    return true;
+  };
+}
+
+for (const exception of [1, 2, 3, 4] as const) {
+  test(`a device that answers exception ${exception} to everything while it starts is right as soon as it has`, async () => {
+    for (const startMs of [300, 3000, 25_000]) {
+      const device = new OneDevice({ addresses: FORTY });
+      device.refuse(exception, NOTHING);
+      await device.run(startMs);
+      assert.equal(device.goodCount, 0);
+      device.refuse(exception, ALL);
+      await device.run(1500);
+      assert.equal(device.goodCount, 40, `after ${startMs} ms`);
+      assert.equal(device.learned?.refused, undefined);
+      assert.ok(device.refusals(2000) <= 2 * (startMs / 1000), `${device.refusals(2000)} exceptions`);
+    }
+  });
+}
+
+test('a device that refuses everything for a minute while it runs is right within a poll and a second', async () => {
+  for (const exception of [1, 2, 3, 4] as const) {
+    const addresses = FORTY.map((i) => (i < 20 ? i : 480 + i));
+    const device = new OneDevice({ addresses });
+    await device.run(4000);
+    device.refuse(exception, NOTHING);
+    await device.run(60_000);
+    assert.equal(device.goodCount, 0);
+    device.refuse(exception, ALL);
+    await device.run(2000);
+    assert.equal(device.goodCount, 40, `exception ${exception}`);
+    assert.equal(device.learned?.refused, undefined);
+  }
+});
+
+test('what was refused together is answered together, and what is still illegal is found again', async () => {
+  const device = new OneDevice({ addresses: FORTY });
+  const illegal = [3, 20, 21, 22, 23, 24, 25, 26, 27, 28];
+  device.refuse(2, without(illegal));
+  await device.run(100_000);
+  assert.equal(device.goodCount, 30);
+  device.refuse(2, without([3]));
+  const back = (): boolean => device.goodCount > 30;
+  while (!back() && device.field.nowMs < 800_000) await device.run(100);
+  await device.run(1500);
+  assert.equal(device.goodCount, 39);
+  const sinceMs = device.field.nowMs;
+  await device.run(200_000);
+  assert.ok(device.refusals(sinceMs) <= 20, `${device.refusals(sinceMs)} exceptions in 200 s`);
+});
+
+test('one tag that comes and goes does not make all illegal ones be asked again and again', async () => {
+  const device = new OneDevice({ addresses: FORTY });
+  const illegal = [3, 9, 15, 21, 27, 33];
+  device.refuse(2, without([...illegal, 39]));
+  await device.run(10_000);
+  const sinceMs = device.field.nowMs;
+  for (let round = 0; round < 60; round += 1) {
+    device.refuse(2, without(round % 2 === 0 ? illegal : [...illegal, 39]));
+    await device.run(20_000);
+  }
+  const perSecond = device.refusals(sinceMs) / 1200;
+  assert.ok(perSecond <= 0.1, `${perSecond} exceptions a second`);
+});
+
+test('refusals kept by mistake are over half a minute after a restart, and true ones cost one exception then', async () => {
+  const first = new OneDevice({ addresses: FORTY });
+  first.refuse(2, without(FORTY.slice(4)));
+  await first.run(100_000);
+  assert.equal(Object.keys(first.learned?.refused ?? {}).length, 36);
+  const again = new OneDevice({ addresses: FORTY, knowledge: first.learned });
+  await again.run(32_000);
+  assert.equal(again.goodCount, 40);
+  const still = new OneDevice({ addresses: FORTY, knowledge: first.learned });
+  still.refuse(2, without(FORTY.slice(4)));
+  await still.run(29_000);
+  assert.equal(still.refusals(0), 0);
+  await still.run(10_000);
+  assert.equal(still.refusals(0), 1);
+});
+
+test('a device of which every tag is kept as refused is asked within a second', async () => {
+  const refused = Object.fromEntries(FORTY.map((i) => [`t${i}`, { count: 2, error: 'no' }]));
+  const { field, tags } = new OneDevice({ addresses: FORTY });
+  await field.poller.stop();
+  const names = Object.fromEntries(tags.map(({ name }) => [name, { count: 2, error: 'no' }]));
+  const knowledge = { ...field.learned.get(0), refused: { ...refused, ...names } };
+  const again = new OneDevice({ addresses: FORTY, knowledge });
+  await again.run(2000);
+  assert.equal(again.goodCount, 40);
+});
+
+test('a device of which nothing is legal is asked ever more rarely', async () => {
+  const device = new OneDevice({ addresses: [7], intervalMs: 200 });
+  device.refuse(2, NOTHING);
+  await device.run(3_600_000);
+  const sinceMs = device.field.nowMs;
+  await device.run(1_000_000);
+  assert.ok(device.refusals(sinceMs) <= 100, `${device.refusals(sinceMs)} exceptions in 1000 s`);
+  device.refuse(2, ALL);
+  await device.run(11_000);
+  assert.equal(device.goodCount, 1);
+});
+
+for (const exception of [2, 3] as const) {
+  test(`an illegal tag and illegal gaps that are answered with exception ${exception} cost nothing but that tag`, async () => {
+    for (let seed = 1; seed <= 25; seed += 1) {
+      const random = randomOf(seed);
+      const pick = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)] as T; // within the length
+      const addresses: number[] = [];
+      for (let address = 0; addresses.length < 280; address += pick([1, 1, 1, 1, 2, 3, 6]))
+        addresses.push(address);
+      const gaps = Array.from({ length: addresses.at(-1) ?? 0 }, (_, i) => i).filter(
+        (i) => !addresses.includes(i),
+      );
+      const illegal = [pick(addresses), ...Array.from({ length: 8 }, () => pick(gaps))];
+      const device = new OneDevice({ addresses, intervalMs: 500 });
+      device.refuse(exception, without(illegal));
+      await device.run(10_000);
+      assert.equal(device.goodCount, 279, `seed ${seed}`);
+      assert.equal(device.learned?.limits, undefined, `seed ${seed}: ${JSON.stringify(device.learned)}`);
+      assert.deepEqual(Object.keys(device.learned?.refused ?? {}).length, 1);
+      const sinceMs = device.field.nowMs;
+      const asked = device.field.line.asked.length;
+      await device.run(50_000);
+      assert.ok(
+        device.refusals(sinceMs) <= 5,
+        `seed ${seed}: ${device.refusals(sinceMs)} exceptions in 50 s`,
+      );
+      // At most a block more for each place that may not be read over, and two for the tag.
+      const perPoll = (device.field.line.asked.length - asked) / 100;
+      assert.ok(perPoll <= 20, `seed ${seed}: ${perPoll} requests a poll`);
+    }
+  });
+}
+
+test('a device that takes few registers at once teaches its limit, whatever it answers and however its tags lie', async () => {
+  for (const exception of [2, 3] as const) {
+    for (const step of [1, 3]) {
+      const device = new OneDevice({ addresses: Array.from({ length: 150 }, (_, i) => i * step) });
+      device.refuse(exception, (_address, quantity) => quantity <= 50);
+      await device.run(10_000);
+      assert.equal(device.goodCount, 150);
+      const sinceMs = device.field.nowMs;
+      const asked = device.field.line.asked.length;
+      await device.run(20_000);
+      assert.equal(device.refusals(sinceMs), 0);
+      const perPoll = (device.field.line.asked.length - asked) / 20;
+      assert.ok(perPoll <= (150 * step) / 25 + 2, `step ${step}: ${perPoll} requests a poll`);
+    }
+  }
+});
+
+test('a place that no read may cross is no limit of length', async () => {
+  const device = new OneDevice({ addresses: Array.from({ length: 200 }, (_, i) => i) });
+  device.refuse(2, (address, quantity) => !(address < 17 && address + quantity > 17));
+  await device.run(10_000);
+  assert.equal(device.goodCount, 200);
+  assert.deepEqual([device.learned?.limits, device.learned?.holes], [undefined, undefined]);
+  const sinceMs = device.field.nowMs;
+  const asked = device.field.line.asked.length;
+  await device.run(20_000);
+  assert.equal(device.refusals(sinceMs), 0);
+  assert.ok(device.field.line.asked.length - asked <= 4 * 20 + 4);
+});
+
+test('an address that becomes illegal is found at once, and its neighbours go on', async () => {
+  for (const exception of [2, 3] as const) {
+    const device = new OneDevice({ addresses: FORTY, intervalMs: 500 });
+    await device.run(3000);
+    device.refuse(exception, without([17]));
+    const sinceMs = device.field.nowMs;
+    await device.run(1500);
+    assert.equal(device.field.newest(device.tags[17] ?? assert.fail())?.quality, 'bad');
+    const others = device.field.told.filter(({ tag, atMs }) => atMs > sinceMs && tag.address !== 17);
+    assert.ok(others.every(({ quality }) => quality === 'good'));
+    assert.ok(others.length >= 2 * 39);
+    // That may be over soon, so it is not kept yet; and when it is over, that is seen soon.
+    assert.equal(device.learned?.refused, undefined);
+    await device.run(8500);
+    device.refuse(exception, ALL);
+    await device.run(5000);
+    assert.equal(device.goodCount, 40);
+  }
+});
+
+test('an address that stays illegal is kept in mind once that has lasted, and asked rarely', async () => {
+  const device = new OneDevice({ addresses: FORTY, intervalMs: 500 });
+  await device.run(3000);
+  device.refuse(2, without([17]));
+  await device.run(20_000);
+  assert.equal(device.learned?.refused, undefined);
+  await device.run(40_000);
+  assert.equal(Object.keys(device.learned?.refused ?? {}).length, 1);
+  const sinceMs = device.field.nowMs;
+  await device.run(200_000);
+  assert.ok(device.refusals(sinceMs) <= 5, `${device.refusals(sinceMs)} exceptions in 200 s`);
+});
+
+test('refusals by chance are no lessons', async () => {
+  const device = new OneDevice({ addresses: FORTY.map((i) => i * 3), intervalMs: 500 });
+  await device.run(3000);
+  const random = randomOf(5);
+  device.refuse(2, () => random() >= 0.1);
+  await device.run(120_000);
+  device.refuse(2, ALL);
+  await device.run(2000);
+  assert.equal(device.goodCount, 40);
+  assert.deepEqual([device.learned?.limits, device.learned?.refused], [undefined, undefined]);
+});
