@@ -26,8 +26,8 @@ export interface MbapSettings {
 const UNANSWERED_MAX = 4096;
 /** For so long an answer to a request that was given up may still come. */
 const LATE_MS = 10_000;
-/** Identifiers this near to the newest one count as recent. */
-const RECENT_COUNT = 256;
+/** So many answered requests are remembered, because a peer may answer twice. */
+const ANSWERED_COUNT = 8;
 /** Away from identifiers that the peer's data may happen to hold. */
 const IDENTIFIER_LEAP = 0x1357;
 const LAST_CALL_MS = 1;
@@ -39,9 +39,12 @@ export class MbapTransport implements Transport, FrameListener {
   readonly #host: TransportHost;
   readonly #window = new Map<number, Exchange>();
   readonly #queue: Exchange[] = [];
-  /** Identifiers whose answer may still come: they are not used again on this connection. */
-  readonly #unanswered = new Set<number>();
+  /** Identifiers whose answer may still come, and what they asked: they are not used again on this connection. */
+  readonly #unanswered = new Map<number, number>();
   #unansweredAtMs = -Infinity;
+  /** Identifiers that were answered last, each with what it asked in its lower half. */
+  readonly #answered = new Uint32Array(ANSWERED_COUNT);
+  #answeredCount = 0;
   readonly #stream: MbapStream;
   #nowMs = 0;
   readonly #width: Width;
@@ -87,6 +90,7 @@ export class MbapTransport implements Transport, FrameListener {
     this.#width.connected();
     this.#stream.reset();
     this.#unanswered.clear();
+    this.#answered.fill(0);
     this.#unansweredAtMs = -Infinity;
     this.#pump();
   }
@@ -120,15 +124,32 @@ export class MbapTransport implements Transport, FrameListener {
   // What the stream asks and tells.
 
   get isCrowded(): boolean {
-    return this.#window.size > 1 || this.#nowMs - this.#unansweredAtMs < LATE_MS;
+    return this.#window.size > 1 || this.#mayComeLate;
   }
 
   get isAwaiting(): boolean {
-    return this.#window.size > 0 || this.#nowMs - this.#unansweredAtMs < LATE_MS;
+    return this.#window.size > 0 || this.#mayComeLate;
   }
 
-  isRecent(identifier: number): boolean {
-    return ((this.#identifier - identifier) & 0xffff) < RECENT_COUNT;
+  get #mayComeLate(): boolean {
+    return this.#nowMs - this.#unansweredAtMs < LATE_MS;
+  }
+
+  asked(identifier: number): number {
+    const exchange = this.#window.get(identifier);
+    if (exchange !== undefined) return askedBy(exchange);
+    const givenUp = this.#unanswered.get(identifier);
+    if (givenUp !== undefined) return givenUp;
+    for (const answered of this.#answered) if (answered >>> 16 === identifier) return answered & 0xffff || -1;
+    return -1;
+  }
+
+  mayBegin(highByte: number, own: number): boolean {
+    for (const identifier of this.#window.keys())
+      if (identifier >>> 8 === highByte && identifier !== own) return true;
+    if (!this.#mayComeLate) return false;
+    for (const identifier of this.#unanswered.keys()) if (identifier >>> 8 === highByte) return true;
+    return false;
   }
 
   frame(bytes: Uint8Array, start: number, end: number, isJoined: boolean, atMs: number): boolean {
@@ -155,6 +176,7 @@ export class MbapTransport implements Transport, FrameListener {
       return;
     }
     this.#window.delete(identifier);
+    this.#answered[this.#answeredCount++ % ANSWERED_COUNT] = identifier * 0x10000 + askedBy(exchange);
     if (this.#width.answered(identifier)) this.#host.isOneAtATime();
     this.#endedAtMs = atMs;
     if (isBelieved) return this.#settle(exchange, bytes, start + HEADER_BYTES - 1, end, atMs);
@@ -202,7 +224,9 @@ export class MbapTransport implements Transport, FrameListener {
   #pump(): void {
     while (this.#isConnected && this.#queue.length > 0) {
       const nowMs = this.#clock.monotonicMs();
-      if (this.#window.size >= this.#width.at(nowMs)) return;
+      // One whose answer is held back is under way no more.
+      const underWayCount = this.#window.size - (this.#stream.isHolding ? 1 : 0);
+      if (underWayCount >= this.#width.at(nowMs)) return;
       const readyAtMs = this.#endedAtMs + this.#settings.paceMs;
       if (this.#settings.paceMs > 0 && readyAtMs > nowMs) {
         this.#cancelPace ??= this.#clock.after(readyAtMs - nowMs, () => {
@@ -270,7 +294,7 @@ export class MbapTransport implements Transport, FrameListener {
       hasExpired = true;
       this.#window.delete(identifier);
       this.#width.givenUp(identifier);
-      this.#unanswered.add(identifier);
+      this.#unanswered.set(identifier, askedBy(exchange));
       this.#unansweredAtMs = nowMs;
       this.#endedAtMs = nowMs;
       exchange.owner.failed(exchange, noAnswer(exchange), nowMs);
@@ -282,6 +306,11 @@ export class MbapTransport implements Transport, FrameListener {
     this.#watch(nowMs);
     this.#pump();
   }
+}
+
+/** Unit and function code, a byte each. */
+function askedBy({ unitId, functionCode }: Exchange): number {
+  return unitId * 0x100 + functionCode;
 }
 
 /** Whether these bytes are one frame, no less and no more. */

@@ -245,6 +245,107 @@ test('a frame that is cut off is not filled up with the beginning of the next', 
   }
 });
 
+/** As many bytes at once. */
+function piecesOf(bytes: Uint8Array, size: number): Uint8Array[] {
+  const pieces: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length; at += size) pieces.push(bytes.subarray(at, at + size));
+  return pieces;
+}
+
+test('an answer whose last bytes were lost is not filled up with the first bytes of the next, however they come', () => {
+  for (let missing = 1; missing <= 12; missing += 1) {
+    for (const size of [1, 2, 3, 5, 7, 300]) {
+      for (const waitMs of [0, 60]) {
+        const rig = new Rig({ window: 2 });
+        const outcomes = [rig.read(0, 8), rig.read(1)];
+        const [first, second] = [rig.answer(0), rig.answer(1)];
+        const filled = Uint8Array.of(
+          ...first.subarray(0, first.length - missing),
+          ...second.subarray(0, missing),
+        );
+        rig.receive(...piecesOf(filled, size));
+        rig.clock.advance(waitMs);
+        for (const piece of piecesOf(second.subarray(missing), size)) {
+          if (rig.faults.length === 0) rig.receive(piece);
+        }
+        rig.clock.advance(TIMEOUT_MS + 60);
+        const about = `${missing} missing, ${size} at once, ${waitMs} ms`;
+        assert.notEqual(kindOf(outcomes[0] ?? []), 'answer', about);
+        assert.equal(rig.faults.length, 1, about);
+      }
+    }
+  }
+});
+
+/** An answer whose data ends with the first bytes of the answer to that request. */
+function endingLike(rig: Rig, index: number, other: number, count: number): Uint8Array {
+  return rig.answer(index, (frame) => {
+    frame.set(rig.answer(other).subarray(0, count), frame.length - count);
+    return frame;
+  });
+}
+
+test('an answer that ends with what may begin another waits for the next one, and is told with its own time', () => {
+  for (let count = 1; count <= 7; count += 1) {
+    for (const size of [1, 4, 300]) {
+      const rig = new Rig({ window: 2 });
+      const outcomes = [rig.read(0, 8), rig.read(1)];
+      const first = endingLike(rig, 0, 1, count);
+      rig.receive(...piecesOf(first, size));
+      assert.deepEqual(outcomes.map(kindOf), ['pending', 'pending']);
+      rig.clock.advance(90);
+      rig.receive(...piecesOf(rig.answer(1), size));
+      assert.deepEqual(outcomes, [[first.subarray(7)], [rig.answer(1).subarray(7)]]);
+      assert.deepEqual(rig.faults, []);
+    }
+  }
+});
+
+test('while one waits for the next another request may go', () => {
+  const rig = new Rig({ window: 2 });
+  const outcomes = [rig.read(0, 8), rig.read(1), rig.read(2), rig.read(3)];
+  rig.receive(endingLike(rig, 0, 1, 2));
+  assert.equal(rig.sent.length, 3);
+  rig.receive(Uint8Array.of(...rig.answer(1), ...rig.answer(2)));
+  assert.deepEqual(outcomes.map(kindOf), ['answer', 'answer', 'answer', 'pending']);
+});
+
+test('behind one that waits in vain the connection is made anew', () => {
+  const rig = new Rig({ window: 2 });
+  const outcomes = [rig.read(0, 8), rig.read(1)];
+  rig.receive(endingLike(rig, 0, 1, 1));
+  rig.clock.advance(TIMEOUT_MS + 5);
+  assert.deepEqual(outcomes.map(kindOf), ['timeout', 'timeout']);
+  assert.equal(rig.faults.length, 1);
+});
+
+test('where one request is under way and all others were answered no answer waits', () => {
+  const rig = new Rig();
+  const first = rig.read(0);
+  rig.receive(rig.answer(0));
+  const second = rig.read(1, 8);
+  rig.receive(endingLike(rig, 1, 0, 2));
+  assert.deepEqual([first, second].map(kindOf), ['answer', 'answer']);
+});
+
+test('data that holds an identifier and zeros is no header', () => {
+  const rig = new Rig({ window: 4 });
+  const outcomes = [rig.read(0, 20), rig.read(1), rig.read(2), rig.read(3)];
+  rig.receive(
+    rig.answer(0, (frame) => {
+      // 32-bit values, one of them in the thousands and others small.
+      frame.fill(0, 9);
+      frame.set(rig.answer(1).subarray(0, 2), 20);
+      frame[25] = 100;
+      frame[29] = 3;
+      return frame;
+    }),
+  );
+  rig.receive(rig.answer(1), rig.answer(2), rig.answer(3));
+  assert.deepEqual(outcomes.map(kindOf), ['answer', 'answer', 'answer', 'answer']);
+  assert.deepEqual(rig.faults, []);
+});
+
 test('each request has its own deadline', () => {
   const rig = new Rig({ window: 3 });
   const first = rig.read(0);
