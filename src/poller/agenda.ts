@@ -2,10 +2,12 @@
  * Blocks in and out of a bus's schedule: when a block is due again after it was read or failed, what is read once,
  * and which neighbours ride along in one request.
  */
+import type { Table } from '../modbus/protocol.js';
 import { costOf } from './linecost.js';
 import type { TagState } from './report.js';
 import { momentAfter, nextDue, phaseOf, Schedule } from './schedule.js';
 import type { Statistics } from './statistics.js';
+import type { Span } from './terrain.js';
 import type { Block, Unit } from './unit.js';
 
 /** Neighbours ride along when they fall due within this share of their period. */
@@ -92,18 +94,25 @@ export class Agenda {
   /** Takes out the blocks beside this one that are nearly due and cheaper to read along than later by themselves. */
   takeRiders(block: Block, nowMs: number): Block[] {
     const { unit, table } = block;
-    const isAlone = unit.blocks.length < 2 || block.isTransient || block.split !== null || !block.wasGood;
-    if (isAlone || block.detour !== null || block.select !== null || nowMs < unit.noRidesUntilMs) return [];
+    const isAlone = unit.blocks.length < 2 || block.isTransient || block.split !== null;
+    if (
+      isAlone ||
+      block.isDoubtful ||
+      block.detour !== null ||
+      block.select !== null ||
+      nowMs < unit.noRidesUntilMs
+    )
+      return [];
     const riders: Block[] = [];
     const terrain = unit.terrain(table);
     let span = { address: block.address, quantity: block.quantity };
     for (const other of unit.blocks) {
       if (other === block || other.table !== table || other.slot < 0 || other.split !== null) continue;
       if (other.select !== null) continue;
-      if (!other.wasGood || other.isRetry || other.dueMs - nowMs > RIDE_SHARE * other.intervalMs) continue;
+      if (other.isDoubtful || other.dueMs - nowMs > RIDE_SHARE * other.intervalMs) continue;
       const end = Math.max(span.address + span.quantity, other.end);
       const union = terrain.fit(Math.min(span.address, other.address), end);
-      if (union === null) continue;
+      if (union === null || crossesDoubt(unit, table, union)) continue;
       const { cost } = unit;
       if (costOf(cost, table, union.quantity) - costOf(cost, table, span.quantity) >= other.costMs) continue;
       span = union;
@@ -112,4 +121,18 @@ export class Agenda {
     for (const rider of riders) this.schedule.remove(rider);
     return riders;
   }
+}
+
+/** Whether a request would hold addresses that may be the reason why nothing is answered. */
+function crossesDoubt(unit: Unit, table: Table, { address, quantity }: Span): boolean {
+  for (const other of unit.blocks) {
+    if (
+      other.isDoubtful &&
+      other.table === table &&
+      other.address < address + quantity &&
+      other.end > address
+    )
+      return true;
+  }
+  return false;
 }

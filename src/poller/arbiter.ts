@@ -215,24 +215,39 @@ export class Arbiter {
     if (block.select !== null && unit.isWriting) return WRITING_LOOK_MS;
     // A late answer to the last request of this shape could be taken for this one's.
     const heldMs = this.#client.heldUntilMs(block.request()) - nowMs;
-    block.detour = heldMs > 0 && block.mayDetour(nowMs) ? this.#detourOf(unit, block, nowMs) : null;
+    block.detour = heldMs > 0 && block.mayDetour(nowMs) ? this.#detourOf(unit, block, nowMs, block) : null;
     if (heldMs > 0 && block.detour === null) return heldMs;
     if (unit.breaker.failures === 0) return 0;
     return unit.breaker.isOpen ? 0 : this.#patience.suspectWaitMs(unit, nowMs);
   }
 
   /** A longer read around one that is held back: an answer to the one cannot be taken for an answer to the other. */
-  #detourOf(unit: Unit, { table, address, quantity }: Span & { table: Table }, nowMs: number): Span | null {
+  #detourOf(
+    unit: Unit,
+    { table, address, quantity }: Span & { table: Table },
+    nowMs: number,
+    block: Block | null = null,
+  ): Span | null {
     const terrain = unit.terrain(table);
     // Bits come in whole bytes, so only a byte more makes another length.
     const step = isBitTable(table) ? 8 : 1;
     const end = address + quantity;
     for (let more = step; more <= DETOURS_MAX * step; more += step) {
       const span = terrain.fit(address, end + more) ?? terrain.fit(address - more, end);
-      if (span === null) continue;
+      if (span === null || (block !== null && crossesSuspect(block, span))) continue;
       const request = { kind: 'read', unitId: unit.device.unitId, table, ...span } as const;
       if (this.#client.heldUntilMs(request) <= nowMs) return span;
     }
     return null;
   }
+}
+
+/** Whether a longer read in place of this block's would hold what may never be answered. */
+function crossesSuspect(block: Block, { address, quantity }: Span): boolean {
+  const { unit, table } = block;
+  for (const other of unit.blocks) {
+    if (other === block || !other.isSuspect || other.table !== table) continue;
+    if (other.address < address + quantity && other.end > address) return true;
+  }
+  return false;
 }

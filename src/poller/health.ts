@@ -16,6 +16,8 @@ import type { Unit } from './unit.js';
 
 /** Commands to a silent unit are tried on it this often; others meanwhile are answered at once. */
 const SILENT_TRY_MS = 1000;
+/** So many probes without an answer show that a unit on trial is silent. */
+const TRIAL_PROBES = 2;
 /** The parts of a poller that what comes from the line has to do with. */
 export interface HealthParts {
   readonly bus: Bus;
@@ -63,6 +65,7 @@ export class Health {
   answered(unit: Unit, nowMs: number): void {
     this.#parts.link.heard(nowMs);
     unit.answered();
+    unit.isOnTrial = false;
     if (unit.breaker.succeeded() || unit.state === 'offline') this.#revived(unit, nowMs);
   }
 
@@ -84,7 +87,9 @@ export class Health {
       this.#parts.patience.missed(unit, answer.sentAtMs);
     }
     unit.breaker.failed(nowMs);
-    this.#parts.desk.rejectAll(unit, answer.error.text);
+    unit.vainProbes += 1;
+    if (!unit.isOnTrial) return this.#parts.desk.rejectAll(unit, answer.error.text);
+    if (unit.breaker.probes >= TRIAL_PROBES) this.#fell(unit, answer.error, nowMs);
   }
 
   /** What the last exchange of a write says of its unit. */
@@ -108,8 +113,8 @@ export class Health {
     this.#parts.desk.rejectAll(unit, error.text);
   }
 
-  /** One more failure of a unit; perhaps it counts as silent from now on. */
-  failed(unit: Unit, error: ModbusError, costMs: number, nowMs: number): void {
+  /** One more failure of a unit; perhaps it counts as silent from now on, or is put on trial when the request is suspected. */
+  failed(unit: Unit, error: ModbusError, costMs: number, nowMs: number, isSuspect = false): void {
     const { breaker } = unit;
     if (breaker.failures === 0) unit.firstFailureMs = nowMs - costMs;
     // Learned timeouts are short: a unit is silent only after the time that the settings give it.
@@ -117,6 +122,13 @@ export class Health {
     if (!breaker.isOpen && isEarly && breaker.failures + 1 >= unit.device.offline.afterFailures) return;
     if (!breaker.failed(nowMs)) return;
     this.#parts.agenda.noneDue(unit);
+    if (!isSuspect) return this.#fell(unit, error, nowMs);
+    unit.isOnTrial = true;
+    breaker.probeNow(nowMs);
+  }
+
+  #fell(unit: Unit, error: ModbusError, nowMs: number): void {
+    unit.isOnTrial = false;
     this.setState(unit, 'offline', error.text);
     this.#parts.publisher.fail(unit, unit.states, error.kind === 'exception' ? 'offline' : 'timeout', nowMs);
     this.#parts.desk.rejectAll(unit, error.text);

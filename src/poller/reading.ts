@@ -22,6 +22,8 @@ const SERVER_FAILURES_MAX = 4;
 const SILENCES_MAX = 3;
 /** A request that was only refused with neighbours in it: they are read apart for so long. */
 const NO_RIDES_MS = 600_000;
+/** One that was not answered with neighbours in it, so many times in a row, though it is by itself, counts as refused. */
+const LOST_RIDES_MAX = 3;
 
 type Good = Answer & { readonly ok: true };
 type Failure = Answer & { readonly ok: false };
@@ -86,6 +88,7 @@ export class Reader {
     if (!isLine(this.#parts.bus)) unit.slope.add(quantity, tookMs(answer));
     unit.busyPauseMs = 0;
     block.detour = null;
+    if (riders.length > 0) block.lostRides = 0;
     this.#succeeded(block, nowMs);
     for (const rider of riders) this.#succeeded(rider, nowMs);
   }
@@ -134,6 +137,7 @@ export class Reader {
       case 'exception':
         return this.#excepted(block, riders.length > 0 || block.detour !== null, error, nowMs);
       case 'timeout':
+        if (riders.length > 0) this.#lostRide(block, nowMs);
         return this.#timedOut(block, answer, nowMs);
       case 'crc':
       case 'framing':
@@ -188,6 +192,14 @@ export class Reader {
     this.#health.review(block.unit);
   }
 
+  /** Any answer may be lost; what is lost again and again lies between the blocks, where nobody asks by itself. */
+  #lostRide(block: Block, nowMs: number): void {
+    block.lostRides += 1;
+    if (block.lostRides < LOST_RIDES_MAX) return;
+    block.lostRides = 0;
+    block.unit.noRidesUntilMs = nowMs + NO_RIDES_MS;
+  }
+
   #timedOut(block: Block, answer: Failure, nowMs: number): void {
     const { unit } = block;
     const { error } = answer;
@@ -195,9 +207,9 @@ export class Reader {
     this.#parts.patience.missed(unit, answer.sentAtMs);
     this.#parts.patience.failed(unit, tookMs(answer), nowMs);
     block.wasSilent();
-    this.#health.failed(unit, error, tookMs(answer), nowMs);
+    this.#health.failed(unit, error, tookMs(answer), nowMs, block.isSuspect);
     if (unit.breaker.isOpen) {
-      this.#health.silent(unit, error, nowMs);
+      if (!unit.isOnTrial) this.#health.silent(unit, error, nowMs);
       return this.#parts.desk.answerFailedRead(block, 'TIMEOUT', error.text);
     }
     if (block.silences >= SILENCES_MAX) {

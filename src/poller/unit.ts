@@ -77,6 +77,8 @@ export class Block implements Work {
   /** Exceptions in a row that say nothing of the map. */
   serverFailures = 0;
   silences = 0;
+  /** Requests in a row that it led, with others riding along, and that were not answered. */
+  lostRides = 0;
   unitGoodCountAtSilence = -1;
   /** On trial: half of a refused request, or a question about it. */
   split: Split | null = null;
@@ -134,6 +136,16 @@ export class Block implements Work {
   mayDetour(nowMs: number): boolean {
     if (this.select !== null) return false;
     return this.wasGood && this.split === null && !this.isTransient && nowMs >= this.unit.noRidesUntilMs;
+  }
+
+  /** It was never answered, or not the last time: what rides with it, or across it, may fail with it. */
+  get isDoubtful(): boolean {
+    return !this.wasGood || this.isRetry || this.silences > 0 || this.refusals > 0;
+  }
+
+  /** Its unit answers, but perhaps never this. */
+  get isSuspect(): boolean {
+    return this.unit.goodCount > 0 && (!this.wasGood || this.silences > 1);
   }
 
   /** It was answered: what failures left is over. */
@@ -207,6 +219,8 @@ const KNOWN_AFTER = 4;
 /** After so many further answers it is asked whether the plan still fits; it is made anew beyond this difference. */
 const REVIEW_EVERY = 32;
 const OUTDATED_SHARE = 0.15;
+/** After so many probes in a row that were not answered another address is asked for. */
+const VAIN_PROBES_MAX = 4;
 
 export class Unit {
   readonly device: Device;
@@ -242,6 +256,10 @@ export class Unit {
   openSplits = 0;
   needsPlan = false;
   readonly sounding = new Sounding();
+  /** Probes that were not answered; what was asked by the one that was is asked again next time. */
+  vainProbes = 0;
+  /** Only what is suspected of never being answered was not answered: a probe is to show whether the unit is silent. */
+  isOnTrial = false;
   /** No second try of a refused tag before. */
   retestAfterMs = 0;
   /** When one refused tag is answered, all are asked again: not before. */
@@ -413,18 +431,30 @@ export class Unit {
     return new Terrain(this.device, table, this.#learned());
   }
 
-  /** The read that costs least, of what was read before if anything was. */
+  /** The read that costs least, of what was read before if anything was; another one when that is not answered. */
   shortestRead(): { table: Table; address: number; quantity: number } | null {
     let best: TagState | null = null;
-    for (const state of this.states) {
-      if (state.tag.formula !== null || this.knowledge.refusals.has(state.tag.name)) continue;
-      if (best === null || rankOf(state) < rankOf(best)) best = state;
+    if (this.vainProbes >= VAIN_PROBES_MAX) best = this.#otherRead();
+    else {
+      for (const state of this.states) {
+        if (state.tag.formula !== null || this.knowledge.refusals.has(state.tag.name)) continue;
+        if (best === null || rankOf(state) < rankOf(best)) best = state;
+      }
     }
     if (best === null) best = this.states.find(({ tag }) => tag.formula === null) ?? null;
     if (best === null) return null;
     const { table, address, quantity } = best.tag;
     const span = new Terrain(this.device, table).fit(address, address + quantity);
     return span === null ? null : { table, ...span };
+  }
+
+  /** The address that was asked for may be the only one that is not answered: all have their turn, the cheap ones first. */
+  #otherRead(): TagState | null {
+    const others = this.states.filter(
+      ({ tag }) => tag.formula === null && tag.select === null && !this.knowledge.refusals.has(tag.name),
+    );
+    others.sort((a, b) => rankOf(a) - rankOf(b));
+    return others[Math.trunc(this.vainProbes / VAIN_PROBES_MAX) % others.length] ?? null;
   }
 
   /** Tags that share a register or bit with what a write of this one changes; itself always. */

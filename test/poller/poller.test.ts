@@ -552,6 +552,67 @@ test('what is read once is read when the device comes up, and again after it was
   assert.equal(field.goodCount(device, 30_000, 40_000), 2);
 });
 
+/** The device never answers a read that holds one of these addresses. */
+function silenceAt(field: PollerField, unitId: number, addresses: readonly number[]): void {
+  field.line.unit(unitId).judge = (request) => {
+    if (request.kind !== 'read') return 0;
+    const end = request.address + request.quantity;
+    return addresses.some((address) => request.address <= address && address < end) ? 'silent' : 0;
+  };
+}
+
+test('an address that is never answered costs its device no other tag for long, and does not make it flap', async () => {
+  for (const bus of [busOf(0, { timeoutMs: 500 }), rtuBusOf(0, 19_200, { timeoutMs: 500 })]) {
+    for (const [tagCount, silent] of [
+      [2, 0],
+      [5, 3],
+      [60, 17],
+      [280, 91],
+    ] as const) {
+      const { field, devices, tags } = fieldOf(bus, 1, tagCount, { intervalMs: 500 });
+      const [device] = devices;
+      assert.ok(device !== undefined);
+      field.poller.start();
+      silenceAt(field, device.unitId, [silent]);
+      await field.clock.run(60_000);
+      const about = `${tagCount} tags on ${bus.link.kind}`;
+      for (const tag of tags) {
+        const quality = tag.address === silent ? 'bad' : 'good';
+        assert.equal(field.newest(tag)?.quality, quality, `${about}: ${tag.name}`);
+      }
+      assert.equal(field.stateOf(device), 'degraded');
+      const wentOffline = field.events.filter(({ kind }) => kind === 'device-offline');
+      assert.ok(wentOffline.length <= 1, `${about}: offline ${wentOffline.length} times`);
+      assertRight(field);
+    }
+  }
+});
+
+test('what lies between two blocks and is never answered keeps them from being read together, a lost answer does not', async () => {
+  const bus = busOf(0, { timeoutMs: 500 });
+  const device = deviceOf(0, bus);
+  const tags = [tagOf(0, device, 0, { intervalMs: 200 }), tagOf(1, device, 8, { intervalMs: 1000 })];
+  for (const isHole of [true, false]) {
+    const field = new PollerField({ bus, devices: [device], tags });
+    field.poller.start();
+    let lost = 0;
+    field.line.unit(device.unitId).judge = (request) => {
+      if (request.kind !== 'read' || request.quantity < 9) return 0;
+      if (isHole) return 'silent';
+      return field.nowMs > 10_000 && lost++ < 2 ? 'silent' : 0;
+    };
+    await field.clock.run(60_000);
+    const fromMs = 30_000;
+    const joined = field.line.asked.filter(
+      ({ atMs, request }) => atMs > fromMs && request.kind === 'read' && request.quantity > 8,
+    );
+    if (isHole) assert.equal(joined.length, 0);
+    else assert.ok(joined.length > 10);
+    for (const tag of tags) assert.equal(field.newest(tag)?.quality, 'good');
+    assertRight(field);
+  }
+});
+
 test('slow tags ride along with fast ones when they are nearly due', async () => {
   const bus = busOf(0);
   const device = deviceOf(0, bus);
