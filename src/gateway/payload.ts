@@ -69,12 +69,13 @@ interface Scanned {
 }
 
 /**
- * Member names to the JSON text of their plain values; what was read before an error is kept. Only the value of a
- * recipe, `v`, is an object again, of plain values.
+ * Member names to the JSON text of their plain values. Only the value of a recipe, `v`, is an object again, of plain
+ * values. Behind a faulty member the others are still read: who is refused wants his id back.
  */
 function scanObject(text: string, start: number, hasRecipe: boolean): Scanned {
   const members = new Map<string, string>();
-  const failed = (error: string): Scanned => ({ members, error, end: text.length });
+  let error: string | null = null;
+  const failed = (latest: string): Scanned => ({ members, error: error ?? latest, end: text.length });
   let at = skip(text, start + 1);
   if (text[at] === '}') return { members, error: null, end: at + 1 };
   for (;;) {
@@ -88,17 +89,34 @@ function scanObject(text: string, start: number, hasRecipe: boolean): Scanned {
     let value = match(SCALAR, text, at);
     if (value === null && hasRecipe && key === 'v' && text[at] === '{') {
       const inner = scanObject(text, at, false);
-      if (inner.error !== null) return failed(inner.error);
-      value = text.slice(at, inner.end);
+      if (inner.error === null) value = text.slice(at, inner.end);
+      else error ??= inner.error;
     }
-    if (value === null) return failed(`the value of ${name.slice(0, 40)} is not a plain JSON value`);
-    if (members.has(key)) return failed(`${name.slice(0, 40)} is there twice`);
-    members.set(key, value);
-    at = skip(text, at + value.length);
-    if (text[at] === '}') return { members, error: null, end: at + 1 };
+    if (value === null) {
+      error ??= `the value of ${name.slice(0, 40)} is not a plain JSON value`;
+      at = skip(text, behindNested(text, at));
+    } else {
+      if (members.has(key)) error ??= `${name.slice(0, 40)} is there twice`;
+      else members.set(key, value);
+      at = skip(text, at + value.length);
+    }
+    if (text[at] === '}') return { members, error, end: at + 1 };
     if (text[at] !== ',') return failed('not a JSON object');
     at = skip(text, at + 1);
   }
+}
+
+/** Behind the array or object that begins here, as far as its brackets tell; here when none does. */
+function behindNested(text: string, start: number): number {
+  let depth = 0;
+  for (let at = start; at < text.length; at += 1) {
+    const character = text[at];
+    if (character === '[' || character === '{') depth += 1;
+    else if (character === ']' || character === '}') depth -= 1;
+    else if (character === '"') at += Math.max(0, (match(SCALAR, text, at)?.length ?? 0) - 1);
+    if (depth <= 0) return depth < 0 || at === start ? start : at + 1;
+  }
+  return text.length;
 }
 
 function skip(text: string, at: number): number {

@@ -48,6 +48,21 @@ test('no payload is no value, which a read may be', () => {
   assert.deepEqual(read('{"id":"x"}'), { value: null, id: '"x"', ttlMs: null, error: null });
 });
 
+test('an id behind what is wrong is still known', () => {
+  for (const text of [
+    '{"v":[1],"id":"x"}',
+    '{"v":1,"v":2,"id":"x"}',
+    '{"v":{"a":{"b":["}",2]}},"id":"x"}',
+    '{"other":[{}, "]"] , "v":1,"id":"x"}',
+  ]) {
+    const { id, value: none, error } = read(text);
+    assert.deepEqual([id, none], ['"x"', null], text);
+    assert.match(error ?? '', /is not a plain JSON value|is there twice/, text);
+  }
+  for (const text of ['{"v":[1,"id":"x"}', '{"v":,"id":"x"}', '{"v":]"id":"x"}'])
+    assert.notEqual(read(text).error, null, text);
+});
+
 test('what is not a plain value is refused, and the id is still known', () => {
   for (const text of [
     'auto',
