@@ -11,6 +11,8 @@ const SETTLED_MS = 2000;
 /** Without one answer for so long while work is due the link is made anew; twice as long each time. */
 const WATCHDOG_MS = 3000;
 const WATCHDOG_MAX_MS = 30_000;
+/** So many requests in a row that went down with their connections, and connecting alone is no news any more. */
+const BROKEN_MAX = 3;
 
 export class LinkState {
   readonly #timeoutMs: number;
@@ -19,7 +21,11 @@ export class LinkState {
   #isDown = false;
   #isToldDown = false;
   #downSinceMs: number;
+  /** When the last connection ended on which anything was heard. */
+  #outageSinceMs: number;
   #upSinceMs = 0;
+  /** Requests that went down with their connections since the last answer. */
+  #broken = 0;
   #answerAtMs: number;
   #unanswered = 0;
   #watchdogMs = WATCHDOG_MS;
@@ -29,6 +35,7 @@ export class LinkState {
     this.#timeoutMs = timeoutMs;
     this.#tell = tell;
     this.#downSinceMs = nowMs;
+    this.#outageSinceMs = nowMs;
     this.#answerAtMs = nowMs;
   }
 
@@ -55,8 +62,16 @@ export class LinkState {
   /** The end of a connection, or of one more attempt to make it. */
   down(error: ModbusError, nowMs: number): void {
     this.#error = error.text;
-    if (this.#isConnected) this.#downSinceMs = nowMs;
+    if (this.#isConnected) {
+      this.#downSinceMs = nowMs;
+      if (this.#answerAtMs >= this.#upSinceMs) this.#outageSinceMs = nowMs;
+    }
     this.#isConnected = false;
+  }
+
+  /** A request went down with its connection: a peer that only connects is not back. */
+  broke(): void {
+    this.#broken += 1;
   }
 
   /** An answer came, whatever it says. */
@@ -64,6 +79,7 @@ export class LinkState {
     if (this.#isToldDown) this.#tellUp();
     this.#answerAtMs = nowMs;
     this.#unanswered = 0;
+    this.#broken = 0;
     this.#watchdogMs = WATCHDOG_MS;
   }
 
@@ -79,7 +95,8 @@ export class LinkState {
       if (this.#isToldDown && nowMs - this.#upSinceMs > SETTLED_MS) this.#tellUp();
       return false;
     }
-    if (this.#isDown || nowMs - this.#downSinceMs < GRACE_MS) return false;
+    const sinceMs = this.#broken >= BROKEN_MAX ? this.#outageSinceMs : this.#downSinceMs;
+    if (this.#isDown || nowMs - sinceMs < GRACE_MS) return false;
     this.#isDown = true;
     if (!this.#isToldDown) this.#tell(false, this.error);
     this.#isToldDown = true;

@@ -147,6 +147,7 @@ export class Reader {
       case 'refused':
         // The link is gone, or about to be; what was due stays due.
         this.#parts.patience.broke(block.unit, nowMs);
+        if (!this.#isLinkUp()) this.#parts.link.broke();
         return this.#retry(block, nowMs + (this.#isLinkUp() ? CLOSED_PAUSE_MS : 0), error);
       case 'invalid-request':
         this.#parts.events.event('invalid-request', { device: block.unit.device.name, error: error.text });

@@ -461,6 +461,26 @@ test('a link that is gone for a moment is no news; gone for longer, all its tags
   assert.equal(field.stateOf(device), 'online');
 });
 
+test('a device that takes connections and hangs up on every request is offline, until it answers', async () => {
+  const { field, devices, tags } = fieldOf(busOf(0), 1, 3, { intervalMs: 200 });
+  const [device] = devices;
+  assert.ok(device !== undefined);
+  field.poller.start();
+  await field.clock.run(2000);
+  field.line.unit(device.unitId).judge = () => {
+    field.clock.after(1, () => field.line.cut());
+    return 0;
+  };
+  await field.clock.run(8000);
+  assert.equal(field.stateOf(device), 'offline');
+  for (const tag of tags) assert.equal(field.newest(tag)?.quality, 'bad');
+  assert.equal(field.events.filter(({ kind }) => kind.startsWith('device-')).length, 1);
+  field.line.unit(device.unitId).judge = () => 0;
+  await field.clock.run(1500);
+  assert.equal(field.stateOf(device), 'online');
+  for (const tag of tags) assert.equal(field.newest(tag)?.quality, 'good');
+});
+
 test('what its link hung up on for being two at a time is asked one at a time, in the next life too', async () => {
   const bus = busOf(0, { inFlight: 4 });
   const { field, devices, tags } = fieldOf(bus, 3, 4, { intervalMs: 200 }, 200);
