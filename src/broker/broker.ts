@@ -59,7 +59,9 @@ export interface BrokerApi {
   retained(filter: string, found: (topic: string, payload: Uint8Array, qos: 0 | 1 | 2) => void): void;
   /** Whether this sender could publish there itself: an answer to a response topic gives nobody a right he has not. */
   mayPublish(sender: Sender, topic: string): boolean;
-  /** DISCONNECT 0x8B to v5 clients, commit, close. */
+  /** DISCONNECT 0x8B to v5 clients; none comes any more, and the gateway's own messages are taken until close(). */
+  dismiss(): void;
+  /** Lets clients go, commits, closes. */
   close(): Promise<void>;
 }
 
@@ -120,6 +122,8 @@ export class Broker implements BrokerApi {
   /** What there is of everything, for management. */
   readonly figures: Figures;
   #policy: BrokerPolicy;
+  /** Clients are let go and none is let in. */
+  #isDismissing = false;
   #isClosing = false;
 
   constructor(options: BrokerOptions) {
@@ -249,7 +253,7 @@ export class Broker implements BrokerApi {
   }
 
   #hasRoom(host: string, address: string): boolean {
-    const isRefused = this.#isClosing || this.#core.isShort || !this.#connections.hasRoom(host, address);
+    const isRefused = this.#isDismissing || this.#core.isShort || !this.#connections.hasRoom(host, address);
     if (isRefused) this.counters.refused.value++;
     return !isRefused;
   }
@@ -390,19 +394,25 @@ export class Broker implements BrokerApi {
 
   // ---------------------------------------------------------------- the end
 
-  async close(): Promise<void> {
-    if (this.#isClosing) return;
-    this.#isClosing = true;
-    this.#system.stop();
-    this.#wheel.stop();
-    this.#memory.stop();
-    for (const listener of [...this.#listeners]) await listener.close();
-    this.#listeners.clear();
+  dismiss(): void {
+    this.#isDismissing = true;
     for (const connection of [...this.#connections]) {
       // It is we who go: nobody is lost, so no will is published.
       if (connection.session !== null) connection.session.will = null;
       connection.giveUp(SERVER_SHUTTING_DOWN);
     }
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosing) return;
+    this.#isClosing = true;
+    this.#isDismissing = true;
+    this.#system.stop();
+    this.#wheel.stop();
+    this.#memory.stop();
+    for (const listener of [...this.#listeners]) await listener.close();
+    this.#listeners.clear();
+    this.dismiss();
     this.#core.turns.flush();
     this.#core.stop();
     await this.#core.store.close();

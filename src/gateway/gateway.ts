@@ -218,12 +218,13 @@ export class Gateway {
     if (store instanceof DiskStore)
       this.#closers.push(offerBackups(store.path, (sink) => store.archive(sink), log));
     if (this.#isStopping) return;
+    this.#closers.push(() => this.#uplinks.close());
     this.#take(this.#plant);
     this.#status.start();
     this.#closers.push(() => this.#farewell());
+    this.#closers.push(() => this.#uplinks.disconnect());
     // Before the first sample, so that none is missed.
     await this.#uplinks.take(this.#plant);
-    this.#closers.push(() => this.#uplinks.stop());
     // Closed after the pool: the other gateway may begin when this one has ended.
     this.#closers.push(() => this.#redundancy.stop());
     // While the pollers' threads start.
@@ -361,13 +362,16 @@ export class Gateway {
     return this.#isReady ? null : 'starting';
   }
 
+  /** In one turn: what clients were acknowledged before it is queued for the far sides, and after it nobody is. */
   #farewell(): void {
+    this.#uplinks.leave();
     this.#log.tell(null);
     this.#fieldwork.close();
     this.#commands.close();
     this.#homeAssistant.close();
     this.#requests.close();
     this.#status.stop();
+    this.#broker.dismiss();
   }
 
   #poolOf(plant: Plant): Pool {

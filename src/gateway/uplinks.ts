@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import type { Broker } from '../broker/broker.js';
 import type { Clock } from '../clock.js';
-import type { Plant, UplinkSettings, UplinkTls } from '../config/plant.js';
+import type { Plant, UplinkQueueSettings, UplinkSettings, UplinkTls } from '../config/plant.js';
 import { keepOldGeneration } from '../entry.js';
 import type { Log } from '../log.js';
 import type { Metrics } from '../metrics.js';
@@ -14,7 +14,8 @@ import { NOT_YET_READ } from '../poller/sample.js';
 import { systemFiles } from '../store/files.js';
 import type { DeviceNews } from '../uplink/notices.js';
 import type { Place } from '../uplink/payload.js';
-import type { Uplink, UplinkAbout } from '../uplink/uplink.js';
+import type { UplinkQueue } from '../uplink/queue.js';
+import type { Uplink, UplinkAbout, UplinkOptions } from '../uplink/uplink.js';
 
 export interface UplinksOptions {
   readonly broker: Broker;
@@ -30,6 +31,7 @@ export interface UplinksOptions {
 interface Running {
   readonly settings: UplinkSettings;
   readonly uplink: Uplink;
+  readonly queue: UplinkQueue;
 }
 
 export class Uplinks {
@@ -43,20 +45,34 @@ export class Uplinks {
     this.#options = options;
   }
 
-  /** Begins, or goes on with a new plant: an uplink whose settings are as they were is left alone. */
+  /**
+   * Begins, or goes on with a new plant: an uplink whose settings are as they were is left alone. What is published
+   * while the others lose their connections goes into their queues still; a queue that stays goes to the new uplink.
+   */
   async take(plant: Plant): Promise<void> {
     this.#places = plant.uplinks.some(hasTemplate) ? placesOf(plant) : new Map();
     const wanted = new Map(plant.uplinks.map((settings) => [settings.name, settings]));
     const isKept = ({ settings }: Running): boolean => isDeepStrictEqual(settings, wanted.get(settings.name));
     const kept = this.#running.filter(isKept);
     const gone = this.#running.filter((one) => !isKept(one));
-    this.#running = kept;
-    await Promise.all(gone.map(({ uplink }) => uplink.stop()));
-    for (const settings of plant.uplinks) {
-      if (kept.some(({ settings: { name } }) => name === settings.name)) continue;
-      const uplink = await this.#start(settings, plant.gateway.id);
-      this.#running.push({ settings, uplink });
+    const fresh = plant.uplinks.filter(({ name }) => !kept.some(({ settings }) => settings.name === name));
+    const queues = await this.#queuesOf(fresh, gone);
+    const make = fresh.length === 0 ? null : await this.#maker(plant.gateway.id);
+    await Promise.all(gone.map(({ uplink }) => uplink.disconnect()));
+    // In one turn: each message goes to the old or to the new.
+    for (const { uplink } of gone) uplink.leave();
+    this.#running = [...kept];
+    for (const settings of fresh) {
+      const queue = queues.get(settings.queue.path);
+      if (queue === undefined || make === null) continue;
+      queue.limit(settings.queue);
+      const uplink = make(settings, queue);
+      this.#running.push({ settings, uplink, queue });
+      this.#gaugesOf(settings.name);
+      uplink.start();
     }
+    const unused = gone.filter(({ settings }) => !queues.has(settings.queue.path));
+    await Promise.all(unused.map(({ queue }) => queue.close()));
   }
 
   /** Told once for each change of state; a device that was never asked is no news. */
@@ -67,43 +83,21 @@ export class Uplinks {
     for (const { uplink } of this.#running) uplink.deviceChanged(news);
   }
 
-  async #start(settings: UplinkSettings, gatewayId: string): Promise<Uplink> {
+  /** Makes uplinks that do not run yet. */
+  async #maker(gatewayId: string): Promise<(settings: UplinkSettings, queue: UplinkQueue) => Uplink> {
     keepOldGeneration();
     const { Uplink } = await import('../uplink/uplink.js');
     const { broker, clock, log, isActive, changed } = this.#options;
-    const { queue } = settings;
-    const uplink = new Uplink(
-      {
-        ...settings,
-        remote: {
-          version: settings.version,
-          clientId: settings.clientId,
-          user: settings.user,
-          password: settings.password,
-          keepAliveS: settings.keepAliveS,
-          // Our queue is the session of what goes out; only what comes in needs one over there.
-          cleanStart: settings.in.length === 0,
-          sessionExpiryS: Math.ceil(queue.maxAgeMs / 1000),
-        },
-        tls: () => (settings.tls === null ? null : remoteTls(settings.tls)),
-        gatewayId,
-        drainPerS: queue.drainPerS,
-        order: queue.order,
-        perTopic: queue.perTopic,
-      },
-      {
+    return (settings, queue) =>
+      new Uplink(optionsOf(settings, gatewayId), {
         local: broker,
-        queue: await this.#queueOf(settings),
+        queue,
         clock,
         log,
         placeOf: (topic) => this.#places.get(topic) ?? null,
         isActive,
         changed,
-      },
-    );
-    this.#gaugesOf(settings.name);
-    uplink.start();
-    return uplink;
+      });
   }
 
   /** Resolves when what was taken is in the queues; null: it is there. Acknowledgements to publishers wait for it. */
@@ -117,11 +111,37 @@ export class Uplinks {
     return this.#running.map(({ uplink }) => uplink.about());
   }
 
-  async stop(): Promise<void> {
-    await Promise.all(this.#running.splice(0).map(({ uplink }) => uplink.stop()));
+  /** The end, in three steps: connections end, nothing is taken any more, queues are closed. */
+  async disconnect(): Promise<void> {
+    await Promise.all(this.#running.map(({ uplink }) => uplink.disconnect()));
   }
 
-  async #queueOf({ queue }: UplinkSettings) {
+  leave(): void {
+    for (const { uplink } of this.#running) uplink.leave();
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#running.splice(0).map(({ queue }) => queue.close()));
+  }
+
+  /** The queues by their folders: those that are open already, and others, opened now; all of them or none. */
+  async #queuesOf(
+    wanted: readonly UplinkSettings[],
+    gone: readonly Running[],
+  ): Promise<Map<string, UplinkQueue>> {
+    const open = new Map(gone.map(({ settings, queue }) => [settings.queue.path, queue]));
+    const queues = new Map<string, UplinkQueue>();
+    try {
+      for (const { queue } of wanted)
+        queues.set(queue.path, open.get(queue.path) ?? (await this.#openQueue(queue)));
+      return queues;
+    } catch (thrown) {
+      for (const [path, queue] of queues) if (!open.has(path)) await queue.close();
+      throw thrown;
+    }
+  }
+
+  async #openQueue(queue: UplinkQueueSettings): Promise<UplinkQueue> {
     const { UplinkQueue } = await import('../uplink/queue.js');
     const { clock, log, metrics } = this.#options;
     const opened = new UplinkQueue({ ...queue, folder: queue.path, files: systemFiles, clock, log, metrics });
@@ -152,6 +172,28 @@ const GAUGES: readonly (readonly [string, string, (about: UplinkAbout) => number
     (about) => about.dropped,
   ],
 ];
+
+function optionsOf(settings: UplinkSettings, gatewayId: string): UplinkOptions {
+  const { version, clientId, user, password, keepAliveS, tls, queue } = settings;
+  return {
+    ...settings,
+    remote: {
+      version,
+      clientId,
+      user,
+      password,
+      keepAliveS,
+      // Our queue is the session of what goes out; only what comes in needs one over there.
+      cleanStart: settings.in.length === 0,
+      sessionExpiryS: Math.ceil(queue.maxAgeMs / 1000),
+    },
+    tls: () => (tls === null ? null : remoteTls(tls)),
+    gatewayId,
+    drainPerS: queue.drainPerS,
+    order: queue.order,
+    perTopic: queue.perTopic,
+  };
+}
 
 function hasTemplate({ out }: UplinkSettings): boolean {
   return out.some(({ topic, payload }) => topic !== null || payload !== null);

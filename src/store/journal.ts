@@ -60,6 +60,7 @@ const RETRY_MAX_MS = 2_000;
 export class Journal {
   readonly segments: Segments;
   readonly #options: JournalOptions;
+  #sync: JournalOptions['sync'];
   readonly #reserve: Reserve;
   readonly #pacing = new Pacing();
   #found: FoundJournal | null = null;
@@ -95,6 +96,7 @@ export class Journal {
 
   constructor(options: JournalOptions) {
     this.#options = options;
+    this.#sync = options.sync;
     this.segments = new Segments(options.folder, options.files, options.log);
     this.#reserve = new Reserve(options);
     const { metrics } = options;
@@ -175,8 +177,17 @@ export class Journal {
     this.#nextSequence = Math.max(found.nextSequence, sequence);
     this.#epoch = found.epoch + 1;
     await this.#reserve.open();
-    if (this.#options.sync === 'interval') this.#armInterval();
+    if (this.#sync === 'interval') this.#armInterval();
     return found;
+  }
+
+  /** When commits resolve from now on. */
+  syncBy(sync: JournalOptions['sync']): void {
+    if (sync === this.#sync) return;
+    this.#sync = sync;
+    this.#cancelInterval?.();
+    if (sync === 'interval') this.#armInterval();
+    else if (this.#unsynced.length > 0) void this.#syncNow();
   }
 
   /** Begins a record of at most payloadMax bytes: its payload is to be written into `buffer` at the returned index. */
@@ -310,7 +321,7 @@ export class Journal {
   /** Writes batch after batch as long as somebody wants one. Never rejects. */
   async #pump(): Promise<void> {
     while (this.#pending?.isWanted === true) {
-      if (this.#options.sync === 'commit' && this.#failure === null) await this.#pace();
+      if (this.#sync === 'commit' && this.#failure === null) await this.#pace();
       const batch = this.#pending;
       this.#pending = null;
       this.#flight = batch;
@@ -318,7 +329,7 @@ export class Journal {
       this.#tail = { number: batch.place.segment, end: batch.end };
       try {
         await this.#write(batch);
-        if (this.#options.sync === 'commit' || this.#isTooMuchUnsynced()) await this.#syncFile();
+        if (this.#sync === 'commit' || this.#isTooMuchUnsynced()) await this.#syncFile();
       } catch (thrown) {
         this.#failed(thrown, batch);
         break;

@@ -14,13 +14,17 @@ import { type Entry, entryBytes, type Queued } from './entry.js';
 import { Progress } from './progress.js';
 import { Tail } from './tail.js';
 
-export interface QueueOptions {
-  readonly folder: string;
+/** What may change while the queue is open. */
+export interface QueueLimits {
   readonly maxBytes: number;
   /** 0: no limit. */
   readonly maxAgeMs: number;
   readonly drop: 'oldest' | 'newest';
   readonly sync: 'commit' | 'interval';
+}
+
+export interface QueueOptions extends QueueLimits {
+  readonly folder: string;
   readonly files: Files;
   readonly clock: Clock;
   readonly log: Log;
@@ -42,7 +46,7 @@ const SAVE_MS = 1000;
 const SEAL_AGAIN_MS = 1000;
 
 export class UplinkQueue {
-  readonly #options: QueueOptions;
+  #options: QueueOptions;
   readonly #progress = new Progress();
   readonly #blocks: Blocks;
   readonly #tail: Tail;
@@ -57,7 +61,7 @@ export class UplinkQueue {
 
   constructor(options: QueueOptions) {
     this.#options = options;
-    const { folder, files, log, clock, drop } = options;
+    const { folder, files, log, clock } = options;
     this.#age = new Age(clock);
     this.#blocks = new Blocks(folder, files, log);
     this.#tail = new Tail({
@@ -65,7 +69,7 @@ export class UplinkQueue {
       progress: this.#progress,
       makeRoom: () => {
         const { oldest } = this.#blocks;
-        if (oldest !== undefined && drop === 'oldest') this.#drop(oldest);
+        if (oldest !== undefined && this.#options.drop === 'oldest') this.#drop(oldest);
         return Promise.resolve();
       },
     });
@@ -83,6 +87,12 @@ export class UplinkQueue {
     this.#next = Math.max(this.#tail.last, this.#blocks.last, this.#progress.cursor) + 1;
     this.#closeGaps();
     await this.#removeDone();
+  }
+
+  /** Other limits from now on. */
+  limit({ maxBytes, maxAgeMs, drop, sync }: QueueLimits): void {
+    this.#options = { ...this.#options, maxBytes, maxAgeMs, drop, sync };
+    this.#tail.syncBy(sync);
   }
 
   /** Queues a message, whose bytes are copied; false when it was dropped because the queue is full. */

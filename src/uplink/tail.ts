@@ -137,6 +137,10 @@ export class Tail {
     return this.#journal.isDirty && !this.#journal.isFailing;
   }
 
+  syncBy(sync: JournalOptions['sync']): void {
+    this.#journal.syncBy(sync);
+  }
+
   close(): Promise<void> {
     return this.#journal.close();
   }

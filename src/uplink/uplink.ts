@@ -147,12 +147,20 @@ export class Uplink {
   }
 
   async stop(): Promise<void> {
+    await this.disconnect();
+    this.leave();
+    await this.#parts.queue.close();
+  }
+
+  /**
+   * The connection ends for good, once what is under way is acknowledged or a moment has passed. What is published here
+   * is queued still: a publisher who is acknowledged meanwhile counts on it.
+   */
+  async disconnect(): Promise<void> {
     this.#isStopping = true;
     this.#cancelRetry?.();
     this.#sender.finish();
     this.#notices.stop();
-    for (const filter of this.#out.filters) this.#parts.local.unsubscribe(filter, this.#subscriber);
-    this.#flush();
     const remote = this.#remote;
     this.#remote = null;
     if (remote !== null) {
@@ -160,7 +168,12 @@ export class Uplink {
       await remote.end(false);
     }
     this.#sender.stop();
-    await this.#parts.queue.close();
+  }
+
+  /** Takes nothing any more; the queue may go to another uplink. */
+  leave(): void {
+    for (const filter of this.#out.filters) this.#parts.local.unsubscribe(filter, this.#subscriber);
+    this.#flush();
   }
 
   about(): UplinkAbout {

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { connectAsync } from 'mqtt';
 import { SimulatedPlant } from '../../src/simulator/plant.js';
 import { Daemon } from '../support/daemon.js';
 import { FarSide } from '../support/farside.js';
 import { MqttClient } from '../support/mqttclient.js';
+import { OddBroker } from '../support/oddbroker.js';
 import { socketOf } from '../support/plant.js';
 import { until } from '../support/wait.js';
 import * as wire from '../support/wire.js';
@@ -110,6 +112,70 @@ uplinks:
   await daemon.start();
   await until('all that was acknowledged', () => acknowledged.every((value) => got.has(value)), 20_000);
 });
+
+for (const [what, changes] of [
+  ['stopped', null],
+  ['told to drain at another rate', ', drain_rate: 5000'],
+  ['told to sync otherwise', ', sync: commit'],
+] as const) {
+  test(`what a publisher was acknowledged reaches a far side that is slow, though the gateway is ${what} meanwhile`, async (t) => {
+    const cleanups: (() => unknown)[] = [];
+    t.after(async () => {
+      for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+    });
+    const got = new Set<number>();
+    let isAcknowledging = false;
+    const far = await OddBroker.start(
+      {
+        take: ({ id, payload }, socket) => {
+          if (!isAcknowledging) return;
+          got.add(Number(payload.toString()));
+          socket.write(wire.acknowledge('PUBACK', id));
+        },
+      },
+      cleanups,
+    );
+    const config = (queue: string): string => `version: 1
+gateway: { id: p7 }
+broker: { anonymous: true, store: memory, listeners: [{ protocol: mqtt, host: 127.0.0.1, port: 0 }] }
+uplinks:
+  cloud: { nodes: ["${far.url}"], announce: [], out: [{ from: "a/#" }], queue: { per_topic: 100${queue} } }
+`;
+    const daemon = new Daemon(config(''));
+    cleanups.push(() => daemon.remove());
+    await daemon.start();
+    await until('the uplink', () => daemon.logged('uplink connected').length === 1);
+    const client = await connectAsync(`mqtt://127.0.0.1:${daemon.port()}`, { reconnectPeriod: 0 });
+    cleanups.push(() => client.endAsync(true));
+    const acknowledged: number[] = [];
+    let next = 0;
+    let isPublishing = true;
+    const publish = (): void => {
+      const number = next++;
+      client.publish(`a/${number % 5}`, String(number), { qos: 1 }, (error) => {
+        if (error) return;
+        acknowledged.push(number);
+        if (isPublishing) publish();
+      });
+    };
+    for (let i = 0; i < 5; i++) publish();
+    await until('acknowledgements', () => acknowledged.length > 100);
+    if (changes === null) {
+      daemon.signal('SIGTERM');
+      assert.equal(await daemon.exited(), 0);
+      await daemon.start();
+    } else {
+      writeFileSync(daemon.configFile, config(changes));
+      daemon.signal('SIGHUP');
+      await until('the reload', () => daemon.logged('the config was applied').length === 1);
+      const before = acknowledged.length;
+      await until('more acknowledgements', () => acknowledged.length > before + 100);
+      isPublishing = false;
+    }
+    isAcknowledging = true;
+    await until('all that was acknowledged', () => acknowledged.every((number) => got.has(number)), 30_000);
+  });
+}
 
 test('a command from the far side is told with the uplink as its author, who gets no right to answers elsewhere', async (t) => {
   const cleanups: (() => unknown)[] = [];
