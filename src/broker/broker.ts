@@ -15,13 +15,14 @@ import { Connections } from './connections.js';
 import { Core } from './core.js';
 import { brokerCounters, type BrokerCounters } from './counters.js';
 import { Figures } from './figures.js';
+import { Inflow } from './inflow.js';
 import { Insiders, type TopicHandle } from './insiders.js';
 import { Wheel } from './keepalive.js';
 import { type BrokerLimits, DEFAULT_LIMITS } from './limits.js';
 import { isLoopback, type ListenerHost, type ListenerSettings } from './door.js';
 import { Listener } from './listener.js';
 import { MemoryWatch, processMemory } from './memory.js';
-import type { Message, QoS, Sender, Subscriber } from './message.js';
+import type { Message, MessageInflow, QoS, Sender, Subscriber } from './message.js';
 import { Publishing } from './publish.js';
 import type { Session } from './session.js';
 import { SystemTopics } from './system.js';
@@ -36,6 +37,8 @@ export interface BrokerApi {
   /** Recovers sessions and retained messages from the store. */
   open(): Promise<void>;
   publish(message: Message): void;
+  /** Messages of one connection to a broker elsewhere, which is told of each once it is kept. */
+  inflow(acknowledge: (ticket: number) => void): MessageInflow;
   handleOf(topic: string): TopicHandle;
   /**
    * The hot path of telemetry: no object a sample. bytes[start..end) is the payload; it is copied before the call
@@ -336,7 +339,11 @@ export class Broker implements BrokerApi {
   }
 
   publish(message: Message): void {
-    this.#insiders.publish(message);
+    this.#insiders.publish(message, false);
+  }
+
+  inflow(acknowledge: (ticket: number) => void): MessageInflow {
+    return new Inflow(this.#core, this.#insiders, acknowledge);
   }
 
   handleOf(topic: string): TopicHandle {

@@ -77,9 +77,13 @@ export class Delivery {
       (route.hasKept && qos > 0) ||
       (isRetained && incoming.isStored && store.isLasting) ||
       (qos === 2 && isAnswered && from !== null && from.isKept);
-    // A client is told, or waits; what is not answered (the gateway's own, a will) goes on to who is there.
+    // A client is told, or waits, and so does a broker elsewhere; what is not answered (the gateway's own, a will) goes on to who is there.
     const isUnkept =
-      mustKeep && qos > 0 && !isAnswered && (!store.isHealthy || (from === null && this.#turns.isBacklogged));
+      mustKeep &&
+      qos > 0 &&
+      !isAnswered &&
+      !incoming.isAwaited &&
+      (!store.isHealthy || (from === null && this.#turns.isBacklogged));
     if (mustKeep && qos > 0 && !isUnkept && !store.isHealthy) return 'refused';
     if (isRetained && incoming.payloadEnd > incoming.payloadStart) {
       if (!this.#retaining.hasRoom(incoming, this.isShort)) {

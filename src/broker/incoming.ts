@@ -16,6 +16,8 @@ export interface Incoming extends Outgoing {
   sender: Sender | null;
   /** Its retained copy is to survive a restart. */
   isStored: boolean;
+  /** From inside, and refused where it cannot be kept: whoever sent it has it still, and waits. */
+  isAwaited: boolean;
   /** Of the PUBLISH at QoS 1 or 2 that brought it, which is answered; 0: nobody waits for an answer. */
   packetIdentifier: number;
 }
@@ -41,6 +43,7 @@ export function emptyIncoming(): Incoming {
     from: null,
     sender: null,
     isStored: true,
+    isAwaited: false,
     packetIdentifier: 0,
   };
 }

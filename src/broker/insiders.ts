@@ -4,6 +4,7 @@
  */
 import { copyOf } from './codec.js';
 import type { Core } from './core.js';
+import type { Outcome } from './delivery.js';
 import { emptyIncoming, incomingOf } from './incoming.js';
 import type { Message, QoS, Subscriber } from './message.js';
 import { Insider, Route } from './route.js';
@@ -29,13 +30,21 @@ export class Insiders {
     this.#core = core;
   }
 
-  publish(message: Message): void {
+  /** isAwaited: it is refused where it cannot be kept, instead of going on to who is there. */
+  publish(message: Message, isAwaited: boolean): Outcome {
     const bytes = encoder.encode(message.topic);
     const route = this.#core.routing.find(bytes, 0, bytes.length);
-    if (route === null) return;
+    if (route === null) return 'unmatched';
     const { payload, properties = EMPTY, expiresAtMs = 0, qos, retain, sender, stored = true } = message;
-    this.#core.delivery.publish(
-      incomingOf(bytes, payload, properties, { expiresAtMs, qos, retain, sender, isStored: stored }),
+    return this.#core.delivery.publish(
+      incomingOf(bytes, payload, properties, {
+        expiresAtMs,
+        qos,
+        retain,
+        sender,
+        isStored: stored,
+        isAwaited,
+      }),
       route,
     );
   }

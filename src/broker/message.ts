@@ -27,6 +27,18 @@ export interface Message {
   readonly stored?: boolean;
 }
 
+/** What comes from a broker elsewhere on one connection. A ticket stands for an acknowledgement; 0: none is wanted. */
+export interface MessageInflow {
+  /** False: it cannot be kept now, and nothing of it was done; else its ticket is told once it is kept. */
+  publish(message: Message, ticket: number): boolean;
+  /** Nothing is published; the ticket is told in its turn, once all published so far is kept. */
+  pass(ticket: number): void;
+  /** The store takes messages. */
+  readonly canKeep: boolean;
+  /** Resolves when every ticket was told. */
+  settled(): Promise<void>;
+}
+
 export interface Subscription {
   readonly filter: string;
   readonly qos: QoS;

@@ -6,9 +6,8 @@ import { messageOf as messageOfError } from '../errors.js';
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { Store } from '../store/store.js';
-import { Commits, type CommitTurns, type Owed } from './commits.js';
+import { Commits, type CommitTurns, type Debtor, type Owed } from './commits.js';
 import { Feeding } from './feeding.js';
-import type { Link } from './link.js';
 import { Arena, type Outbox } from './outbox.js';
 import type { QueueOwner } from './storedqueue.js';
 
@@ -172,8 +171,8 @@ export class Turns implements CommitTurns {
     this.#commits.also = also;
   }
 
-  owe(link: Link, owed: Owed): void {
-    this.#commits.owe(link, owed);
+  owe(debtor: Debtor, owed: Owed): void {
+    this.#commits.owe(debtor, owed);
     this.schedule();
   }
 }

@@ -173,6 +173,9 @@ const GAUGES: readonly (readonly [string, string, (about: UplinkAbout) => number
   ],
 ];
 
+/** A session that does not expire. */
+const NEVER_S = 0xffff_ffff;
+
 function optionsOf(settings: UplinkSettings, gatewayId: string): UplinkOptions {
   const { version, clientId, user, password, keepAliveS, tls, queue } = settings;
   return {
@@ -185,7 +188,7 @@ function optionsOf(settings: UplinkSettings, gatewayId: string): UplinkOptions {
       keepAliveS,
       // Our queue is the session of what goes out; only what comes in needs one over there.
       cleanStart: settings.in.length === 0,
-      sessionExpiryS: Math.ceil(queue.maxAgeMs / 1000),
+      sessionExpiryS: queue.maxAgeMs === 0 ? NEVER_S : Math.min(NEVER_S, Math.ceil(queue.maxAgeMs / 1000)),
     },
     tls: () => (tls === null ? null : remoteTls(tls)),
     gatewayId,

@@ -3,6 +3,7 @@
  * our disk queue is the session, and a lost connection is replaced by a new one.
  */
 import mqtt, { type IClientOptions, type IConnackPacket, type IPublishPacket, type MqttClient } from 'mqtt';
+import { PUBACK, PUBREC } from '../broker/codec.js';
 import { decodeProperties, type MessageProperties } from './properties.js';
 import {
   ForeignIdentifiers,
@@ -52,10 +53,22 @@ const END_MS = 800;
 const PACKET_TOO_LARGE = 0x95;
 /** Fixed header, packet identifier, length of the topic, length of the properties, expiry. */
 const PACKET_OVERHEAD_BYTES = 24;
+/** Publications that are received and not acknowledged, at most. */
+const RECEIVE_MAXIMUM = 1000;
+
 export interface RemoteEvents {
-  message(message: RemoteMessage): void;
+  message(message: RemoteMessage, ticket: number): void;
   /** The connection is gone; called once. */
   closed(reason: string): void;
+  /** Who acknowledges what comes, with its ticket; without one it is acknowledged at once, and tickets are 0. */
+  readonly keeper?: Keeper;
+}
+
+export interface Keeper {
+  /** Before anything comes. */
+  opened(remote: Remote, isSessionPresent: boolean): void;
+  /** The far side knows that we have what it sent with this packet identifier at QoS 2. */
+  released(packetIdentifier: number): void;
 }
 
 /** What the far side said in its CONNACK that it takes. */
@@ -104,6 +117,11 @@ export class Remote {
     if (!isSent) queueMicrotask(() => done(PACKET_TOO_LARGE));
   }
 
+  /** The far side is told that we have what it sent. */
+  acknowledge(ticket: number): void {
+    this.#publications.acknowledge(ticket >>> 24, ticket & 0xffff);
+  }
+
   /** At QoS 2, which takes two round trips: MQTT.js goes through them. */
   #publishTwice(
     { topic, payload, retain, properties, expiryS }: Outgoing,
@@ -136,9 +154,9 @@ export class Remote {
     if (refused !== undefined) throw new Error(`the far side refuses the subscription to ${filter}`);
   }
 
-  /** Resolves within two seconds; waits for acknowledgements and says good-bye unless forced. */
-  async end(isForced: boolean): Promise<void> {
-    if (!isForced) await within(END_MS, this.#publications.settled());
+  /** Resolves within two seconds; waits for acknowledgements, ours too, and says good-bye unless forced. */
+  async end(isForced: boolean, acknowledged = Promise.resolve()): Promise<void> {
+    if (!isForced) await within(END_MS, Promise.all([acknowledged, this.#publications.settled()]));
     const ended = new Promise<void>((resolve) => this.#client.end(isForced, {}, () => resolve()));
     await within(END_MS, ended);
     this.#client.end(true);
@@ -146,7 +164,7 @@ export class Remote {
 }
 
 /** Resolves with the promise, and at the latest when so many milliseconds have passed. */
-async function within(ms: number, promise: Promise<void>): Promise<void> {
+async function within(ms: number, promise: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
   await Promise.race([promise, late]);
@@ -178,14 +196,38 @@ export async function connectRemote(options: RemoteOptions, events: RemoteEvents
       client.end(true);
       over();
     });
-    client.on('message', (topic, payload, { qos, retain, properties }) =>
-      events.message({ topic, payload, qos, retain, properties: messageProperties(properties) }),
-    );
+    const { keeper } = events;
+    /** What the message that is handed on next came with. */
+    let received: { readonly qos: 0 | 1 | 2; readonly ticket: number } = FLEETING;
+    if (keeper !== undefined)
+      client.on('packetreceive', (packet) => {
+        if (packet.cmd === 'pubrel') keeper.released(packet.messageId ?? 0);
+        if (packet.cmd !== 'publish') return;
+        received = receiptOf(packet);
+        // The library acknowledges one message before it looks at the next; at QoS 0 it leaves that to us.
+        packet.qos = 0;
+      });
+    client.on('message', (topic, payload, { qos, retain, properties }) => {
+      const own = keeper === undefined ? { qos, ticket: 0 } : received;
+      events.message(
+        { topic, payload, qos: own.qos, retain, properties: messageProperties(properties) },
+        own.ticket,
+      );
+    });
     client.on('connect', (connack) => {
       state = 'connected';
-      resolve(new Remote(client, isV5, limitsOf(connack.properties)));
+      const remote = new Remote(client, isV5, limitsOf(connack.properties));
+      keeper?.opened(remote, connack.sessionPresent);
+      resolve(remote);
     });
   });
+}
+
+const FLEETING = { qos: 0, ticket: 0 } as const;
+
+/** How a publication is to be acknowledged: the first byte of that packet, and its identifier. */
+function receiptOf({ qos, messageId = 0 }: IPublishPacket): { qos: 0 | 1 | 2; ticket: number } {
+  return qos === 0 ? FLEETING : { qos, ticket: ((qos === 1 ? PUBACK : PUBREC) << 24) | messageId };
 }
 
 /** The far side does not speak the version of MQTT that was asked for. */
@@ -231,9 +273,7 @@ function clientOptions(options: RemoteOptions, isV5: boolean): IClientOptions {
     messageIdProvider: new ForeignIdentifiers(),
     ...(options.user === null ? {} : { username: options.user }),
     ...(options.password === null ? {} : { password: options.password }),
-    ...(isV5
-      ? { properties: { sessionExpiryInterval: options.cleanStart ? 0 : options.sessionExpiryS } }
-      : {}),
+    ...(isV5 ? { properties: options.cleanStart ? { sessionExpiryInterval: 0 } : lasting(options) } : {}),
     ...(will === null
       ? {}
       : { will: { topic: will.topic, payload: Buffer.from(will.payload), qos: 1 as const, retain: true } }),
@@ -249,6 +289,10 @@ function clientOptions(options: RemoteOptions, isV5: boolean): IClientOptions {
           ...(tls.alpn.length === 0 ? {} : { ALPNProtocols: [...tls.alpn] }),
         }),
   };
+}
+
+function lasting({ sessionExpiryS }: RemoteOptions): IClientOptions['properties'] {
+  return { sessionExpiryInterval: sessionExpiryS, receiveMaximum: RECEIVE_MAXIMUM };
 }
 
 /** Only a reason code from the far side is a refusal; everything else means that nobody knows. */

@@ -1,8 +1,13 @@
 /**
  * The hot path of an uplink: PUBLISH packets of QoS 0 and 1 written with the broker's codec straight to the stream of the
- * connection, those of one turn in one write, and their PUBACKs. Everything else is left to the client library.
+ * connection, those of one turn in one write, and their PUBACKs; and what acknowledges publications of the far side. Everything else is left to the client library.
  */
-import { PublishWriter, wholePublication } from '../broker/codec.js';
+import {
+  acknowledgementLength,
+  PublishWriter,
+  wholePublication,
+  writeAcknowledgement,
+} from '../broker/codec.js';
 
 /** How a publication ended: 0 kept by the far side, a reason code from 0x80 refused, -1 unknown (still queued). */
 export type PublishOutcome = number;
@@ -38,6 +43,7 @@ const LAST_FOREIGN = 1023;
 const LAST = 65_535;
 /** Room for the packets of one turn; one that is larger has a write for itself. */
 const BATCH_BYTES = 16 << 10;
+const ACKNOWLEDGEMENT_BYTES = acknowledgementLength(5, 0);
 /** A matching subscriber is no condition: the far side has it. */
 const NO_MATCHING_SUBSCRIBERS = 0x10;
 
@@ -95,16 +101,28 @@ export class Publications {
       queueMicrotask(() => done(UNKNOWN));
       return true;
     }
+    this.#makeRoom(length);
+    if (message.qos === 1) this.#pending.set((writer.packetIdentifier = this.#free()), done);
+    else this.#unanswered.push(done);
+    this.#used = writer.write(this.#batch, this.#used, publication);
+    return true;
+  }
+
+  /** The far side is told that we have what it sent: PUBACK or PUBREC. */
+  acknowledge(first: number, packetIdentifier: number): void {
+    if (this.#isOver) return;
+    this.#makeRoom(ACKNOWLEDGEMENT_BYTES);
+    this.#used = writeAcknowledgement(this.#batch, this.#used, first, packetIdentifier, this.#version, 0);
+  }
+
+  /** For so many bytes that go with this turn's. */
+  #makeRoom(length: number): void {
     if (this.#used + length > this.#batch.length) {
       this.#flush();
       this.#batch = Buffer.allocUnsafe(Math.max(BATCH_BYTES, length));
     }
-    if (message.qos === 1) this.#pending.set((writer.packetIdentifier = this.#free()), done);
-    else this.#unanswered.push(done);
-    this.#used = writer.write(this.#batch, this.#used, publication);
     if (!this.#isFlushDue) queueMicrotask(() => this.#flush());
     this.#isFlushDue = true;
-    return true;
   }
 
   /** Resolves when nothing is under way any more. */

@@ -6,27 +6,20 @@ import type { Message, Subscriber } from '../broker/message.js';
 import type { Cancel, Clock } from '../clock.js';
 import type { UplinkNotice, UplinkRule } from '../config/plant.js';
 import type { Log } from '../log.js';
+import { Arrivals, Author, type LocalInflow } from './arrivals.js';
 import { withAdvice } from './advice.js';
-import {
-  connectRemote,
-  type Remote,
-  type RemoteMessage,
-  type RemoteOptions,
-  type RemoteTls,
-} from './client.js';
+import { connectRemote, type Remote, type RemoteOptions, type RemoteTls } from './client.js';
 import type { Queued } from './entry.js';
 import { type DeviceNews, Notices } from './notices.js';
 import type { Place } from './payload.js';
-import { encodeProperties, VIA, viaOf } from './properties.js';
+import { viaOf } from './properties.js';
 import { plain } from './publications.js';
 import type { UplinkQueue } from './queue.js';
 import { type Routed, Router } from './rule.js';
 import { Sender } from './sender.js';
 
 /** What an uplink needs of the broker beside it. */
-export interface LocalBroker {
-  readonly clock: Clock;
-  publish(message: Message): void;
+export interface LocalBroker extends LocalInflow {
   subscribe(filter: string, subscriber: Subscriber): void;
   unsubscribe(filter: string, subscriber: Subscriber): void;
   retained(filter: string, found: (topic: string, payload: Uint8Array, qos: 0 | 1 | 2) => void): void;
@@ -115,8 +108,8 @@ export class Uplink {
   #error = '';
   #isStopping = false;
   #isTurnDue = false;
-  /** Topic of the message that is being published here; it is delivered to our own subscription before that returns. */
-  #bringing: string | null = null;
+  #arrivals: Arrivals | null = null;
+  readonly #received = new Set<number>();
   #cancelRetry: Cancel | null = null;
 
   constructor(options: UplinkOptions, parts: Parts) {
@@ -161,11 +154,12 @@ export class Uplink {
     this.#cancelRetry?.();
     this.#sender.finish();
     this.#notices.stop();
+    const acknowledged = this.#arrivals?.finish();
     const remote = this.#remote;
     this.#remote = null;
     if (remote !== null) {
       this.#sayStatus(remote, 'offline');
-      await remote.end(false);
+      await remote.end(false, acknowledged);
     }
     this.#sender.stop();
   }
@@ -220,8 +214,8 @@ export class Uplink {
 
   /** A local message; what this uplink itself brought in, or what came through it before, does not go out again. */
   #take(message: Message): void {
-    if (message.topic === this.#bringing || !this.#parts.isActive()) return;
-    const { topic, payload, properties = NOTHING } = message;
+    const { topic, payload, sender, properties = NOTHING } = message;
+    if (!this.#parts.isActive() || (sender instanceof Author && sender.clientId === this.#clientId)) return;
     if (viaOf(properties).includes(this.#options.gatewayId)) return;
     const routed = this.#out.route(topic, payload);
     if (routed === null) return;
@@ -257,6 +251,8 @@ export class Uplink {
 
   async #dial(generation: number): Promise<Remote> {
     const { statusTopic, remote, tls } = this.#options;
+    const arrivals = this.#arrivalsOf(generation);
+    this.#arrivals = arrivals;
     return connectRemote(
       {
         ...remote,
@@ -265,10 +261,24 @@ export class Uplink {
         will: statusTopic === null ? null : { topic: statusTopic, payload: 'offline' },
       },
       {
-        message: (message) => this.#bringIn(message),
+        message: (message, ticket) => arrivals.take(message, ticket),
         closed: (reason) => this.#lost(generation, reason),
+        keeper: arrivals,
       },
     );
+  }
+
+  #arrivalsOf(generation: number): Arrivals {
+    const { name, gatewayId } = this.#options;
+    return new Arrivals({
+      ...this.#parts,
+      uplink: name,
+      node: this.#node(),
+      gatewayId,
+      router: this.#in,
+      received: this.#received,
+      again: (reason) => this.#lost(generation, reason),
+    });
   }
 
   async #connected(generation: number, remote: Remote): Promise<void> {
@@ -316,6 +326,7 @@ export class Uplink {
     this.#remote = null;
     // Before the connection ends: what that says of each message under way is no news.
     this.#sender.stop();
+    void this.#arrivals?.finish();
     void remote?.end(true);
     this.#notices.stop();
     this.#error = reason;
@@ -332,27 +343,5 @@ export class Uplink {
     if (isRoundOver) this.#retryMs = Math.min(RETRY_MAX_MS, this.#retryMs * 2);
     changed(this.about());
     this.#cancelRetry = clock.after(delayMs, () => this.#connect());
-  }
-
-  #bringIn(message: RemoteMessage): void {
-    const { properties, payload, qos, retain } = message;
-    const { local, isActive } = this.#parts;
-    if (!isActive()) return;
-    if ([properties.userProperties?.[VIA] ?? []].flat().includes(this.#options.gatewayId)) return;
-    const routed = this.#in.route(message.topic, payload);
-    if (routed === null || routed === 'waits') return;
-    const bytes = encodeProperties(properties);
-    const expiryS = properties.messageExpiryInterval;
-    this.#bringing = routed.topic;
-    local.publish({
-      topic: routed.topic,
-      payload: routed.payload,
-      qos: Math.min(qos, routed.rule.qos) as 0 | 1 | 2,
-      retain: routed.rule.retain === 'keep' && retain,
-      sender: { clientId: this.#clientId, user: '', address: this.#node() },
-      ...(bytes.length === 0 ? {} : { properties: bytes }),
-      ...(expiryS === undefined ? {} : { expiresAtMs: local.clock.nowMs() + expiryS * 1000 }),
-    });
-    this.#bringing = null;
   }
 }

@@ -8,7 +8,15 @@ export interface OddOptions {
   readonly connack?: readonly wire.Property[];
   /** What becomes of a publication; a broker that does nothing never acknowledges. */
   readonly take: (packet: wire.Packet, socket: Socket, connection: number) => void;
+  /** It says that it has the session of before. */
+  readonly hasSession?: boolean;
+  /** Each subscription is granted, and then told. */
+  readonly subscribed?: (socket: Socket, connection: number) => void;
+  /** What the other end says of what the test has sent it. */
+  readonly acknowledged?: (packet: wire.Packet, socket: Socket, connection: number) => void;
 }
+
+const ACKNOWLEDGEMENTS = new Set(['PUBACK', 'PUBREC', 'PUBREL', 'PUBCOMP']);
 
 export class OddBroker {
   /** Connections so far. */
@@ -59,9 +67,15 @@ export class OddBroker {
   #answer(bytes: Buffer, header: number, socket: Socket, connection: number): void {
     const type = wire.TYPES[(bytes[0] ?? 0) >> 4];
     if (type === 'CONNECT') {
-      const { connack } = this.#options;
-      socket.write(wire.frame(0x20, wire.u8(0, 0), wire.encodeProperties(connack)));
+      const { connack, hasSession = false } = this.#options;
+      socket.write(wire.frame(0x20, wire.u8(hasSession ? 1 : 0, 0), wire.encodeProperties(connack)));
     } else if (type === 'PINGREQ') socket.write(wire.frame(0xd0));
     else if (type === 'PUBLISH') this.#options.take(wire.decode(5, bytes, header), socket, connection);
+    else if (type === 'SUBSCRIBE') {
+      const id = bytes.subarray(header, header + 2);
+      socket.write(wire.frame(0x90, id, wire.encodeProperties([]), wire.u8(2)));
+      this.#options.subscribed?.(socket, connection);
+    } else if (ACKNOWLEDGEMENTS.has(type ?? ''))
+      this.#options.acknowledged?.(wire.decode(5, bytes, header), socket, connection);
   }
 }

@@ -7,6 +7,7 @@ import { type Log, silentLog } from '../../src/log.js';
 import { Metrics } from '../../src/metrics.js';
 import { systemFiles } from '../../src/store/files.js';
 import { MemoryStore } from '../../src/store/memory.js';
+import type { Store } from '../../src/store/store.js';
 import { type QueueOptions, UplinkQueue } from '../../src/uplink/queue.js';
 import { Uplink, type UplinkOptions } from '../../src/uplink/uplink.js';
 
@@ -34,10 +35,11 @@ export async function startUplink(
     log = silentLog,
     clock = systemClock,
     opened = () => {},
+    store = new MemoryStore(),
     ...queueOptions
-  }: Partial<QueueOptions> & { log?: Log; opened?: () => void } = {},
+  }: Partial<QueueOptions> & { log?: Log; opened?: () => void; store?: Store } = {},
 ): Promise<Gateway> {
-  const broker = new Broker({ store: new MemoryStore(), systemIntervalMs: 0, clock });
+  const broker = new Broker({ store, systemIntervalMs: 0, clock });
   await broker.open();
   opened();
   const queue = new UplinkQueue({

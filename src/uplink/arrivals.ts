@@ -1,0 +1,124 @@
+/**
+ * What comes from the far side on one connection: through the rules, to the local broker, and acknowledged over there
+ * once it is kept here. When the store refuses nothing more is taken: it stays over there, and is asked for on another
+ * connection when there is room.
+ */
+import type { Message, MessageInflow, Sender } from '../broker/message.js';
+import type { Cancel, Clock } from '../clock.js';
+import type { Log } from '../log.js';
+import type { Keeper, Remote, RemoteMessage } from './client.js';
+import { encodeProperties, VIA } from './properties.js';
+import type { Router } from './rule.js';
+
+/** What is needed of the local broker. */
+export interface LocalInflow {
+  readonly clock: Clock;
+  inflow(acknowledge: (ticket: number) => void): MessageInflow;
+}
+
+export interface ArrivalsParts {
+  readonly uplink: string;
+  readonly node: string;
+  readonly gatewayId: string;
+  readonly router: Router;
+  readonly local: LocalInflow;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly isActive: () => boolean;
+  /** Packet identifiers at QoS 2 that were taken and not released; they outlive a connection, as the far side's do. */
+  readonly received: Set<number>;
+  /** Another connection is wanted. */
+  readonly again: (reason: string) => void;
+}
+
+const LOOK_MS = 1000;
+
+/** An uplink as the author of what it brings in. */
+export class Author implements Sender {
+  readonly clientId: string;
+  readonly user = '';
+  readonly address: string;
+
+  constructor(uplink: string, node: string) {
+    this.clientId = `uplink:${uplink}`;
+    this.address = node;
+  }
+}
+
+export class Arrivals implements Keeper {
+  readonly #parts: ArrivalsParts;
+  readonly #author: Author;
+  readonly #inflow: MessageInflow;
+  #remote: Remote | null = null;
+  #isOver = false;
+  #cancelLook: Cancel | null = null;
+
+  constructor(parts: ArrivalsParts) {
+    this.#parts = parts;
+    this.#author = new Author(parts.uplink, parts.node);
+    this.#inflow = parts.local.inflow((ticket) => this.#remote?.acknowledge(ticket));
+  }
+
+  opened(remote: Remote, isSessionPresent: boolean): void {
+    this.#remote = remote;
+    if (!isSessionPresent) this.#parts.received.clear();
+  }
+
+  released(packetIdentifier: number): void {
+    this.#parts.received.delete(packetIdentifier);
+  }
+
+  take(message: RemoteMessage, ticket: number): void {
+    if (this.#isOver) return;
+    const { received } = this.#parts;
+    const packetIdentifier = message.qos === 2 ? ticket & 0xffff : 0;
+    const local = received.has(packetIdentifier) ? null : this.#localOf(message);
+    if (local === null) this.#inflow.pass(ticket);
+    else if (!this.#inflow.publish(local, ticket)) return this.#refuse();
+    if (packetIdentifier > 0) received.add(packetIdentifier);
+  }
+
+  /** Takes nothing more; resolves when all that was taken is acknowledged. */
+  finish(): Promise<void> {
+    this.#isOver = true;
+    this.#cancelLook?.();
+    return this.#inflow.settled();
+  }
+
+  /** What comes later must not overtake what was refused. */
+  #refuse(): void {
+    const { uplink, log } = this.#parts;
+    this.#isOver = true;
+    log.warn('the store refuses what comes from the far side; it stays there until there is room', {
+      uplink,
+    });
+    this.#look();
+  }
+
+  #look(): void {
+    this.#cancelLook = this.#parts.clock.after(LOOK_MS, () => {
+      if (this.#inflow.canKeep) this.#parts.again('the store has room again for what the far side holds');
+      else this.#look();
+    });
+  }
+
+  /** As it is published here; null: it is not. */
+  #localOf({ topic, payload, qos, retain, properties }: RemoteMessage): Message | null {
+    const { gatewayId, router, local, isActive } = this.#parts;
+    if (!isActive()) return null;
+    if ([properties.userProperties?.[VIA] ?? []].flat().includes(gatewayId)) return null;
+    const routed = router.route(topic, payload);
+    if (routed === null || routed === 'waits') return null;
+    const bytes = encodeProperties(properties);
+    const expiryS = properties.messageExpiryInterval;
+    return {
+      topic: routed.topic,
+      payload: routed.payload,
+      qos: Math.min(qos, routed.rule.qos) as 0 | 1 | 2,
+      retain: routed.rule.retain === 'keep' && retain,
+      sender: this.#author,
+      ...(bytes.length === 0 ? {} : { properties: bytes }),
+      ...(expiryS === undefined ? {} : { expiresAtMs: local.clock.nowMs() + expiryS * 1000 }),
+    };
+  }
+}

@@ -1,0 +1,155 @@
+/** What comes in is acknowledged over there when it is kept here, and stays there while it cannot be. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, afterEach, test } from 'node:test';
+import { silentLog } from '../../src/log.js';
+import type { OpenFile } from '../../src/store/files.js';
+import { MemoryDisk } from '../support/memorydisk.js';
+import { OddBroker } from '../support/oddbroker.js';
+import { storeOn } from '../support/stores.js';
+import { ruleOf, startUplink } from '../support/uplink.js';
+import { until } from '../support/wait.js';
+import * as wire from '../support/wire.js';
+
+const root = mkdtempSync(join(tmpdir(), 'holdfast-arrivals-'));
+after(() => rmSync(root, { recursive: true, force: true }));
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+/** Its syncs wait as long as it is held. */
+class HeldDisk extends MemoryDisk {
+  #held: Promise<void> = Promise.resolve();
+  letGo = (): void => {};
+
+  hold(): void {
+    this.#held = new Promise((resolve) => (this.letGo = resolve));
+  }
+
+  override async open(path: string, mode: 'read' | 'create'): Promise<OpenFile> {
+    const file = await super.open(path, mode);
+    return {
+      ...file,
+      sync: async () => {
+        await this.#held;
+        await file.sync();
+      },
+    };
+  }
+}
+
+/** Retained, so that the store has to keep it though nobody is subscribed. */
+function say(socket: Socket, id: number, qos: 1 | 2, payload = String(id), dup = false): void {
+  const topic = `orders/${id}`;
+  socket.write(wire.publish(5, { topic, payload, qos, id, dup, retain: true, properties: [] }));
+}
+
+/** A gateway whose `in` rule is for orders/#; what came there, and what the far side was told. */
+async function setUp(
+  disk: MemoryDisk,
+  subscribed: (socket: Socket, connection: number) => void,
+  hasSession = true,
+) {
+  const told: string[] = [];
+  const here: string[] = [];
+  let current: Socket | undefined;
+  const far = await OddBroker.start(
+    {
+      take: () => {},
+      hasSession,
+      subscribed: (socket, connection) => {
+        current = socket;
+        subscribed(socket, connection);
+      },
+      acknowledged: ({ type, id }) => void told.push(`${type} ${id}`),
+    },
+    cleanups,
+  );
+  const store = storeOn(disk);
+  const warned: string[] = [];
+  const log = { ...silentLog, warn: (text: string): void => void warned.push(text) };
+  const { broker, uplink } = await startUplink(
+    mkdtempSync(join(root, 'queue-')),
+    { nodes: [far.url], out: [], in: [ruleOf('orders/#', 'orders/#', { qos: 2 })] },
+    cleanups,
+    { store, log, opened: () => (disk instanceof HeldDisk ? disk.hold() : undefined) },
+  );
+  broker.subscribe('orders/#', { deliver: ({ payload }) => here.push(Buffer.from(payload).toString()) });
+  await until('the subscription', () => current);
+  return { told, here, far, uplink, store, warned, socket: () => current ?? assert.fail('no connection') };
+}
+
+const COUNT = 200;
+const all = (word: string): string[] => Array.from({ length: COUNT }, (_none, i) => `${word} ${i + 1}`);
+
+for (const [qos, word] of [
+  [1, 'PUBACK'],
+  [2, 'PUBREC'],
+] as const)
+  test(`at QoS ${qos} many under way are told in their order, and none before the disk has it`, async () => {
+    const disk = new HeldDisk();
+    cleanups.push(() => disk.letGo());
+    const { told, here } = await setUp(disk, (socket) => {
+      for (let id = 1; id <= COUNT; id++) say(socket, id, qos);
+    });
+    await until('all of them here', () => here.length === COUNT);
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(told, []);
+    const syncs = disk.syncCount;
+    disk.letGo();
+    await until('all to be told', () => told.length === COUNT);
+    assert.deepEqual(told, all(word));
+    assert.ok(disk.syncCount - syncs < COUNT / 10, `${disk.syncCount - syncs} syncs`);
+  });
+
+test('what the store refuses is not told, and is asked for again when there is room', async () => {
+  const disk = new MemoryDisk();
+  const { told, here, far, store, warned, socket } = await setUp(disk, (one, connection) => {
+    if (connection > 1) for (let id = 2; id <= 9; id++) say(one, id, 1);
+  });
+  say(socket(), 1, 1);
+  await until('it to be told', () => told.length === 1);
+  disk.failWrites = 'ENOSPC';
+  // Taken before the disk is found to be full: it waits for its acknowledgement.
+  say(socket(), 2, 1);
+  await until('the disk to be full', () => !store.isHealthy);
+  for (let id = 3; id <= 9; id++) say(socket(), id, 1);
+  await until('a refusal', () => warned.some((text) => /the store refuses/.test(text)));
+  assert.deepEqual([told, here], [['PUBACK 1'], ['1', '2']]);
+  disk.failWrites = null;
+  await until('all to be told', () => new Set(told).size === 9);
+  assert.equal(far.connections, 2);
+  assert.deepEqual(here.slice(-7), ['3', '4', '5', '6', '7', '8', '9']);
+});
+
+test('at QoS 2 what comes again on the next connection comes here once, until its identifier is released', async () => {
+  const { told, here, far, socket } = await setUp(new MemoryDisk(), (one, connection) =>
+    say(one, 7, 2, 'first', connection > 1),
+  );
+  await until('PUBREC', () => told.length === 1);
+  socket().destroy();
+  await until('PUBREC again', () => told.length === 2);
+  assert.equal(far.connections, 2);
+  socket().write(wire.acknowledge('PUBREL', 7));
+  await until('PUBCOMP', () => told.length === 3);
+  say(socket(), 7, 2, 'second');
+  await until('the next one', () => told.length === 4);
+  assert.deepEqual(told, ['PUBREC 7', 'PUBREC 7', 'PUBCOMP 7', 'PUBREC 7']);
+  assert.deepEqual(here, ['first', 'second']);
+});
+
+test('an uplink that stops in good order tells of all it took', async () => {
+  const disk = new HeldDisk();
+  const { told, here, uplink } = await setUp(disk, (socket) => {
+    for (let id = 1; id <= COUNT; id++) say(socket, id, 1);
+  });
+  await until('all of them here', () => here.length === COUNT);
+  const stopped = uplink.stop();
+  disk.letGo();
+  await stopped;
+  await until('all to be told', () => told.length === COUNT);
+});
