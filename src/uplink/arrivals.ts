@@ -7,7 +7,7 @@ import type { Message, MessageInflow, Sender } from '../broker/message.js';
 import type { Cancel, Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { Keeper, Remote, RemoteMessage } from './client.js';
-import { encodeProperties, VIA } from './properties.js';
+import { encodeProperties, VIA, viaBytes } from './properties.js';
 import type { Router } from './rule.js';
 
 /** What is needed of the local broker. */
@@ -49,6 +49,8 @@ export class Arrivals implements Keeper {
   readonly #parts: ArrivalsParts;
   readonly #author: Author;
   readonly #inflow: MessageInflow;
+  /** Says that a message came through us. */
+  readonly #via: Uint8Array;
   #remote: Remote | null = null;
   #isOver = false;
   #cancelLook: Cancel | null = null;
@@ -56,6 +58,7 @@ export class Arrivals implements Keeper {
   constructor(parts: ArrivalsParts) {
     this.#parts = parts;
     this.#author = new Author(parts.uplink, parts.node);
+    this.#via = viaBytes(parts.gatewayId);
     this.#inflow = parts.local.inflow((ticket) => this.#remote?.acknowledge(ticket));
   }
 
@@ -109,7 +112,6 @@ export class Arrivals implements Keeper {
     if ([properties.userProperties?.[VIA] ?? []].flat().includes(gatewayId)) return null;
     const routed = router.route(topic, payload);
     if (routed === null || routed === 'waits') return null;
-    const bytes = encodeProperties(properties);
     const expiryS = properties.messageExpiryInterval;
     return {
       topic: routed.topic,
@@ -117,7 +119,8 @@ export class Arrivals implements Keeper {
       qos: Math.min(qos, routed.rule.qos) as 0 | 1 | 2,
       retain: routed.rule.retain === 'keep' && retain,
       sender: this.#author,
-      ...(bytes.length === 0 ? {} : { properties: bytes }),
+      // Ours too: a gateway that fetches it here brings it back to us otherwise.
+      properties: Buffer.concat([encodeProperties(properties), this.#via]),
       ...(expiryS === undefined ? {} : { expiresAtMs: local.clock.nowMs() + expiryS * 1000 }),
     };
   }

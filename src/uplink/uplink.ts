@@ -212,11 +212,18 @@ export class Uplink {
     return this.#options.nodes[this.#nodeIndex % this.#options.nodes.length] ?? '';
   }
 
-  /** A local message; what this uplink itself brought in, or what came through it before, does not go out again. */
+  /**
+   * A local message. What this uplink itself brought in does not go out again; what another uplink of ours did goes on,
+   * and what came through this gateway before, by whoever it came back, does not.
+   */
   #take(message: Message): void {
     const { topic, payload, sender, properties = NOTHING } = message;
-    if (!this.#parts.isActive() || (sender instanceof Author && sender.clientId === this.#clientId)) return;
-    if (viaOf(properties).includes(this.#options.gatewayId)) return;
+    if (!this.#parts.isActive()) return;
+    const isKnown =
+      sender instanceof Author
+        ? sender.clientId === this.#clientId
+        : viaOf(properties).includes(this.#options.gatewayId);
+    if (isKnown) return;
     const routed = this.#out.route(topic, payload);
     if (routed === null) return;
     if (routed !== 'waits') this.#push(routed, message);

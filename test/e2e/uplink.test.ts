@@ -229,6 +229,32 @@ test('a command from the far side is told with the uplink as its author, who get
   }
 });
 
+test('what one uplink brings in, another one takes out', async (t) => {
+  const cleanups: (() => unknown)[] = [];
+  t.after(async () => {
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  });
+  const [from, to] = [await FarSide.create(cleanups), await FarSide.create(cleanups)];
+  await Promise.all([from.start(), to.start()]);
+  const daemon = new Daemon(`version: 1
+gateway: { id: p7 }
+broker: { anonymous: true, store: memory, listeners: [{ protocol: mqtt, host: 127.0.0.1, port: 0 }] }
+uplinks:
+  site: { nodes: ["${from.url}"], announce: [], in: [{ from: "a/#" }], out: [{ from: "a/#" }] }
+  cloud: { nodes: ["${to.url}"], announce: [], in: [{ from: "a/#" }], out: [{ from: "a/#" }] }
+`);
+  cleanups.push(() => daemon.remove());
+  await daemon.start();
+  const [publisher, subscriber] = [await from.client(), await to.client()];
+  const got: string[] = [];
+  subscriber.on('message', (topic) => got.push(topic));
+  await subscriber.subscribeAsync('a/#', { qos: 1 });
+  await until('a message on the other side', async () => {
+    await publisher.publishAsync('a/b', '1', { qos: 1 });
+    return got.includes('a/b');
+  });
+});
+
 const COUNTER = {
   table: 'holding-register',
   address: 0,

@@ -39,7 +39,7 @@ export async function startUplink(
     ...queueOptions
   }: Partial<QueueOptions> & { log?: Log; opened?: () => void; store?: Store } = {},
 ): Promise<Gateway> {
-  const broker = new Broker({ store, systemIntervalMs: 0, clock });
+  const broker = new Broker({ store, systemIntervalMs: 0, clock, anonymous: true });
   await broker.open();
   opened();
   const queue = new UplinkQueue({

@@ -213,6 +213,48 @@ test('in and out on the same topics make no loop', async () => {
   assert.ok(atHome.includes('from afar'));
 });
 
+test('two gateways that bring in from each other pass a message round once', async () => {
+  const ports = [await freePort(), await freePort()];
+  const texts: string[][] = [[], []];
+  const gateways: Gateway[] = [];
+  for (const [index, port] of ports.entries()) {
+    const gateway = await newGateway({
+      nodes: [`mqtt://127.0.0.1:${ports[1 - index]}`],
+      gatewayId: `p${index}`,
+      out: [],
+      in: [ruleOf('shared/#', 'shared/#')],
+    });
+    gateway.broker.subscribe('shared/#', {
+      deliver: ({ payload }) => texts[index]?.push(Buffer.from(payload).toString()),
+    });
+    await gateway.broker.openListener({
+      protocol: 'mqtt',
+      host: '127.0.0.1',
+      port,
+      path: '',
+      tls: null,
+      anonymous: null,
+    });
+    gateways.push(gateway);
+  }
+  const [here, there] = gateways;
+  assert.ok(here && there);
+  const count = (index: number, text: string): number =>
+    texts[index]?.filter((one) => one === text).length ?? 0;
+  let asked = 0;
+  await until('both to be subscribed', () => {
+    if (count(1, 'are you there?') > asked) return true;
+    say(there.broker, 'shared/a', 'are you there?');
+    asked++;
+    return false;
+  });
+  for (const text of ['one', 'two', 'three', 'four']) {
+    say(here.broker, 'shared/a', text);
+    await until('it to come round', () => count(0, text) > 1);
+  }
+  assert.deepEqual([count(0, 'one'), count(1, 'one')], [2, 1]);
+});
+
 test('status is announced on each connection, with offline as the will', async () => {
   const far = await FarSide.create(cleanups);
   await far.start();
