@@ -10,6 +10,8 @@ import { fillKnown } from './template.js';
 import { inRule, noticeOf, outRule, refuseCircles } from './uplinkrules.js';
 
 const NODE = /^(mqtts?|wss?):\/\/[^\s/:@]+(:\d+)?(\/\S*)?$/;
+/** The least that a queue is given. */
+const QUEUE_MIN_BYTES = 4 * 2 ** 20;
 const DAY_MS = 24 * 3600 * 1000;
 
 export function uplinkSettings(
@@ -61,6 +63,8 @@ function uplink(
   const notices = (input.messages ?? []).flatMap(
     (message, index) => noticeOf(message, source, [...at, 'messages', index], variables) ?? [],
   );
+  if ((input.queue?.max_bytes ?? QUEUE_MIN_BYTES) < QUEUE_MIN_BYTES)
+    source.add('warning', 'HF1509', [...at, 'queue', 'max_bytes'], 'is taken as 4MiB, the least for a queue');
   const version = String(input.version ?? '5') as '3.1.1' | '5';
   if (version === '3.1.1') refuseCircles(out, incoming, source, at);
   return {
@@ -82,7 +86,7 @@ function uplink(
     variables: texts,
     queue: {
       path: resolve(source.folder, input.queue?.path ?? `data/uplinks/${name}`),
-      maxBytes: Math.max(4 * 2 ** 20, input.queue?.max_bytes ?? 256 * 2 ** 20),
+      maxBytes: Math.max(QUEUE_MIN_BYTES, input.queue?.max_bytes ?? 256 * 2 ** 20),
       maxAgeMs: input.queue?.max_age ?? 7 * DAY_MS,
       drop: input.queue?.drop ?? 'oldest',
       sync: input.queue?.sync ?? 'interval',
