@@ -147,6 +147,8 @@ class LinkClient implements Client, TransportHost {
   #isUp = false;
   #cancel: Cancel | null = null;
   #cancelIdle: Cancel | null = null;
+  /** The next connection is the first since the link was somebody else's. */
+  #hasPredecessor = true;
   /** Attempts since the last good answer: a device that accepts and hangs up is not connected to in a loop. */
   #attempts = 0;
   #unanswered = 0;
@@ -177,7 +179,9 @@ class LinkClient implements Client, TransportHost {
   }
 
   open(): void {
-    if (this.#state === 'closed') this.#connect();
+    if (this.#state !== 'closed') return;
+    this.#hasPredecessor = true;
+    this.#connect();
   }
 
   request(request: Request, timeoutMs: number, yieldMs = timeoutMs): Promise<Answer> {
@@ -341,7 +345,8 @@ class LinkClient implements Client, TransportHost {
     if (this.#settings.closeIdleMs > 0) this.#watchIdle();
     const wasUp = this.#isUp;
     this.#isUp = true;
-    this.#transport.connected();
+    this.#transport.connected(this.#hasPredecessor);
+    this.#hasPredecessor = false;
     if (!wasUp) this.#listener.up();
   }
 

@@ -3,6 +3,7 @@
  * frames carry no transaction identifier, so time and shape must tell which answer belongs to which request:
  * - a request goes after the line was silent, and its answer is awaited from the end of its last character;
  * - only the unit, function, length and checksum that were asked for make an answer;
+ * - on a line that was another's a moment ago nothing is asked until his last answer has passed;
  * - after a request that nobody answered, nothing that the late answer would fit is asked of that unit until it came
  *   or cannot come any more; other units and other shapes go on meanwhile;
  * - what begins before the request has left the line cannot be its answer.
@@ -52,6 +53,8 @@ export interface LineSettings {
   readonly hasEcho: boolean;
   /** From the end of a request, for how long its answer may still come. */
   readonly lateMs: number;
+  /** When the line was another's, for so long nothing is asked: the answer to his last request may still come. */
+  readonly listenMs: number;
 }
 
 const BUFFER_BYTES = 1024;
@@ -84,7 +87,7 @@ export class Line implements Transport {
   #firstByteMs = 0;
   #quietSinceMs = -Infinity;
   #endedAtMs = -Infinity;
-  /** Until then the line is kept free for an answer whose request was perhaps settled by another one. */
+  /** Until then the line is kept free for an answer whose request was perhaps settled by another one, or is not ours. */
   #reservedUntilMs = -Infinity;
   #cancelSend: Cancel | null = null;
   #cancelDeadline: Cancel | null = null;
@@ -128,10 +131,12 @@ export class Line implements Transport {
     this.#pump();
   }
 
-  connected(): void {
+  connected(hasPredecessor: boolean): void {
     this.#isConnected = true;
     this.#length = 0;
     this.#quietSinceMs = this.#clock.monotonicMs();
+    // Whom those asked that had the line before is not known here: their answers are let pass.
+    if (hasPredecessor) this.#reservedUntilMs = this.#quietSinceMs + this.#settings.listenMs;
     this.#pump();
   }
 

@@ -37,6 +37,8 @@ const FIXED_ABOVE_BAUD = 19_200;
 const FIXED_SILENCE_MS = 1.75;
 /** Behind a converter the rate is not known: what 9600 baud needs, most lines' rate or less than theirs. */
 const CONVERTER_SILENCE_MS = 4.1;
+/** Longer than the usual answer takes, and of no weight for the first value. */
+const LISTEN_MS = 500;
 const CONNECT_MIN_MS = 1000;
 const CONNECT_MAX_MS = 2000;
 
@@ -101,6 +103,7 @@ function lineSettings({ link, timeoutMs, paceMs, silenceMs, turnaroundMs }: Pair
     turnaroundMs,
     hasEcho: 'echo' in link && link.echo,
     lateMs: lateWindowMs(timeoutMs),
+    listenMs: LISTEN_MS,
   };
 }
 

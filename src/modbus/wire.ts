@@ -29,8 +29,11 @@ export type OpenWire = (listener: WireListener) => Wire;
 /** Exchanges over a wire: framing, matching, timing. Lives as long as its client, over many connections. */
 export interface Transport {
   submit(exchange: Exchange): void;
-  /** The wire is open; exchanges may go from now on. */
-  connected(): void;
+  /**
+   * The wire is open; exchanges may go from now on. hasPredecessor: others may have used it a moment ago, an earlier
+   * life of this gateway among them, and what they asked may still be answered.
+   */
+  connected(hasPredecessor: boolean): void;
   received(bytes: Uint8Array, firstAtMs: number, lastAtMs: number): void;
   /** The wire is gone, by the peer's doing or by our own: everything under way and waiting fails with this. */
   disconnected(error: ModbusError, isByPeer: boolean): void;

@@ -55,7 +55,9 @@ const SWEEP_MS = 500;
 const CYCLE_SLACK = 1.5;
 /** Requests under way are waited for before the link is lent. */
 const LEND_WAIT_MS = 1000;
-const LEND_LOOK_MS = 5;
+/** And before it is let go of for good, farewell writes included. */
+const STOP_WAIT_MS = 1300;
+const SETTLED_LOOK_MS = 5;
 
 /** What a command is for. */
 interface Target {
@@ -167,7 +169,10 @@ export class Poller {
       this.#lessons.remember(unit);
     }
     this.#visitors.rejectAll();
+    const endMs = this.#clock.monotonicMs() + STOP_WAIT_MS;
     await this.#within(FAREWELL_MS, this.#exchanges.end());
+    // On a line the answer to what is under way would look like one to whoever has the line next.
+    if (isLine(this.bus)) await this.#settled(endMs);
     await this.#client.close();
   }
 
@@ -193,6 +198,12 @@ export class Poller {
     let cancel: Cancel = () => {};
     await Promise.race([work, new Promise<void>((resolve) => (cancel = this.#clock.after(ms, resolve)))]);
     cancel();
+  }
+
+  /** Resolves when nothing is under way any more, or it is too late to wait for that. */
+  async #settled(endMs: number): Promise<void> {
+    while (this.#exchanges.underWayCount > 0 && this.#clock.monotonicMs() < endMs)
+      await new Promise<void>((resolve) => this.#clock.after(SETTLED_LOOK_MS, resolve));
   }
 
   /** Queues a command; exactly one result follows. */
@@ -225,9 +236,7 @@ export class Poller {
     this.#arbiter.isLent = true;
     try {
       await this.#exchanges.writesDone();
-      const endMs = this.#clock.monotonicMs() + LEND_WAIT_MS + this.bus.timeoutMs;
-      while (this.#exchanges.underWayCount > 0 && this.#clock.monotonicMs() < endMs)
-        await new Promise<void>((resolve) => this.#clock.after(LEND_LOOK_MS, resolve));
+      await this.#settled(this.#clock.monotonicMs() + LEND_WAIT_MS + this.bus.timeoutMs);
       await this.#client.close();
       if (!this.#isStopped) await work();
     } finally {

@@ -18,6 +18,7 @@ const SETTINGS: LineSettings = {
   turnaroundMs: 20,
   hasEcho: false,
   lateMs: 500,
+  listenMs: 500,
 };
 
 interface Outcome {
@@ -48,7 +49,7 @@ class Rig {
     });
     this.line = new Line(new RtuFraming(), { ...SETTINGS, ...settings }, this.clock, this.units);
     this.units.line = this.line;
-    this.line.connected();
+    this.line.connected(false);
   }
 
   /** Asks, and moves time until it is settled. */
@@ -289,6 +290,28 @@ test('a line that is never silent fails a request instead of keeping it', () => 
   assert.ok(rig.read(1, 0, 5).data !== null);
 });
 
+test('the answer to what was asked by whoever had the line before is nobody’s', () => {
+  const rig = new Rig(12);
+  rig.line.disconnected({ kind: 'closed', exception: 0, text: 'reload' });
+  rig.line.connected(true);
+  const openedAtMs = rig.clock.monotonicMs();
+  rig.clock.after(300, () => {
+    const nowMs = rig.clock.monotonicMs();
+    rig.line.received(adu(1, [3, 4, 0, 66, 0, 66]), nowMs, nowMs);
+  });
+  const { data, sentAtMs } = rig.read(1, 0, 2);
+  assert.deepEqual(data?.subarray(2), rig.units.answers.get(1));
+  assert.ok(
+    sentAtMs - openedAtMs >= 300 && sentAtMs - openedAtMs < 1000,
+    `asked after ${sentAtMs - openedAtMs} ms`,
+  );
+  // A line that was lost for a moment was nobody else's: its own requests are known, and there is nothing to wait for.
+  rig.line.disconnected({ kind: 'closed', exception: 0, text: 'unplugged' });
+  rig.line.connected(false);
+  const againAtMs = rig.clock.monotonicMs();
+  assert.ok(rig.read(1, 0, 2).sentAtMs - againAtMs < 10);
+});
+
 test('when the port goes, everything fails at once', () => {
   const rig = new Rig(13);
   const kinds: string[] = [];
@@ -300,7 +323,7 @@ test('when the port goes, everything fails at once', () => {
     rig.line.submit(new Exchange(owner, 1, Uint8Array.of(3, 0, 0, 0, 2), TIMEOUT_MS, false));
   rig.line.disconnected({ kind: 'closed', exception: 0, text: 'unplugged' });
   assert.deepEqual(kinds, ['closed', 'closed', 'closed']);
-  rig.line.connected();
+  rig.line.connected(false);
   rig.clock.advance(1000);
   assert.ok(rig.read(1, 0, 2).data !== null);
 });
@@ -375,7 +398,7 @@ test('a pseudo-terminal without a line behind it, on which answers come at once 
           line.received(adu(unitId, [3, 4, 0, 7, 0, unitId]), nowMs, nowMs);
         }),
     });
-    line.connected();
+    line.connected(false);
     let failedCount = 0;
     const owner = { answered: () => {}, failed: () => void (failedCount += 1) };
     for (let count = 0; count < 400; count += 1) {

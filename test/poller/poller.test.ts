@@ -523,6 +523,27 @@ test('after an outage each device has its own place in the period again', async 
   }
 });
 
+test('a line is let go of when what is under way was answered, and after a while even if it was not', async () => {
+  for (const [turnaroundMs, isWaitedFor] of [
+    [400, true],
+    [60_000, false],
+  ] as const) {
+    const { field, devices } = fieldOf(rtuBusOf(0, 9600, { timeoutMs: 90_000 }), 1, 3, { intervalMs: 100 });
+    field.line.unit(devices[0]?.unitId ?? 0).turnaroundMs = turnaroundMs;
+    field.poller.start();
+    await field.clock.run(100);
+    const startedMs = field.nowMs;
+    let stoppedAtMs = 0;
+    void field.poller.stop().then(() => (stoppedAtMs = field.nowMs));
+    await field.clock.run(3000);
+    assert.ok(stoppedAtMs - startedMs < 1400, `${stoppedAtMs - startedMs} ms`);
+    assert.deepEqual(
+      field.line.asked.map(({ outcome }) => outcome),
+      [isWaitedFor ? 'ok' : 'closed'],
+    );
+  }
+});
+
 test('a link that is up and yet dead is made anew', async () => {
   const bus = busOf(0);
   const { field, devices } = fieldOf(bus, 2, 3, { intervalMs: 200 });
