@@ -65,6 +65,8 @@ const LAST_CALL_MS = 1;
 const WRONG_GRACE_MS = 25;
 /** Serial adapters collect up to so many bytes before they hand them on, and a little for their way. */
 const ADAPTER_BYTES = 20;
+/** A single request that comes back may be a reflection, or a unit that sends back what it was sent. */
+const ECHOES_MIN = 3;
 /** So many bytes that begin no answer do not belong to one. */
 const FOREIGN_MIN = 4;
 
@@ -98,6 +100,8 @@ export class Line implements Transport {
   #alleged: Suspect[] = [];
   #hasEcho: boolean;
   #mayHaveEcho = false;
+  /** Reads in a row that came back before they were answered. */
+  #echoCount = 0;
   /** What has been seen of an answer since the request went. */
   #seen: 'nothing' | 'early' | 'foreign' | 'begun' | 'broken' | 'mismatch' | 'twin' = 'nothing';
   /** An exception that may be the late answer to an earlier request. */
@@ -136,6 +140,7 @@ export class Line implements Transport {
     this.#length = 0;
     this.#quietSinceMs = this.#clock.monotonicMs();
     // Whom those asked that had the line before is not known here: their answers are let pass.
+    this.#forgetEchoes();
     if (hasPredecessor) this.#reservedUntilMs = this.#quietSinceMs + this.#settings.listenMs;
     this.#pump();
   }
@@ -205,13 +210,20 @@ export class Line implements Transport {
       return false;
     }
     if (this.#length < sent.length) return this.#hasEcho;
-    // No answer to a read equals its request, so this adapter echoes; from now on writes are safe from it too.
-    this.#hasEcho = true;
+    // No answer to a read equals its request: an adapter that always does this echoes, and writes are kept safe from it.
+    if (this.#mayHaveEcho) this.#echoCount += 1;
     this.#mayHaveEcho = false;
+    this.#hasEcho ||= this.#echoCount >= ECHOES_MIN;
     this.#drop(sent.length);
     this.#earlyBytes = 0;
     this.#sent = new Uint8Array(0);
     return this.#length === 0;
+  }
+
+  /** What was learnt of echoes holds no more. */
+  #forgetEchoes(): void {
+    this.#hasEcho = this.#settings.hasEcho;
+    this.#echoCount = 0;
   }
 
   #drop(bytes: number): void {
@@ -299,6 +311,8 @@ export class Line implements Transport {
       this.#end();
       for (const suspect of this.#alleged) this.#latecomers.clear(suspect);
       this.#reserve(exchange, this.#latecomers.given(exchange, framing, atMs), atMs);
+      // A line that echoes does so each time.
+      if (start === 0 && this.#sent.length > 0 && exchange.echoBytes <= 1) this.#forgetEchoes();
       this.#promptness.answered(exchange.unitId, this.#firstByteMs - this.#sentEndMs);
       exchange.owner.answered(exchange, framing.pdu, framing.pduStart, framing.pduEnd, atMs);
       this.#pump();

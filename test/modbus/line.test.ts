@@ -230,7 +230,7 @@ test('an answer that has begun is waited for beyond the timeout', () => {
 
 test('an echo is removed when it is configured, and noticed when it is not', () => {
   for (const hasEcho of [true, false]) {
-    const rig = new Rig(9, { hasEcho }, { hasEcho: true });
+    const rig = new Rig(9, { hasEcho }, { isEchoing: () => true });
     for (let count = 1; count <= 10; count += 1) {
       assert.deepEqual(rig.read(1, count, 5).data?.subarray(2), rig.units.answers.get(count));
     }
@@ -238,9 +238,34 @@ test('an echo is removed when it is configured, and noticed when it is not', () 
 });
 
 test('the echo of a write is not its confirmation', () => {
-  const rig = new Rig(10, { hasEcho: true }, { hasEcho: true });
+  const rig = new Rig(10, { hasEcho: true }, { isEchoing: () => true });
   rig.units.nextFault = once('silent');
   assert.equal(rig.ask(1, [6, 0, 1, 0, 7]).error?.kind, 'timeout');
+});
+
+test('a request that came back once is no reason to take the answers to later writes for echoes', () => {
+  const write = [6, 0, 1, 0, 7];
+  const rig = new Rig(11, {}, { isEchoing: () => isEchoing });
+  let isEchoing = true;
+  assert.ok(rig.read(1, 0, 5).data !== null);
+  isEchoing = false;
+  assert.ok(rig.ask(1, write).data !== null);
+  // Learnt from several, it is forgotten when a read is answered without, and when the line is made anew.
+  const learn = (): void => {
+    isEchoing = true;
+    for (let count = 0; count < 5; count += 1) rig.read(1, 0, 5);
+    rig.units.nextFault = once('silent');
+    assert.equal(rig.ask(1, write).error?.kind, 'timeout');
+    rig.clock.advance(1000);
+    isEchoing = false;
+  };
+  learn();
+  assert.ok(rig.read(1, 0, 5).data !== null);
+  assert.ok(rig.ask(1, write).data !== null);
+  learn();
+  rig.line.disconnected({ kind: 'closed', exception: 0, text: 'unplugged' });
+  rig.line.connected(false);
+  assert.ok(rig.ask(1, write).data !== null);
 });
 
 test('who wants the line cuts short what waits longer than usual, and nothing else', () => {

@@ -30,7 +30,7 @@ export interface LinePhysics {
   readonly silenceMs: number;
   readonly turnaroundMs: number;
   /** The request comes back before its answer. */
-  readonly hasEcho?: boolean;
+  readonly isEchoing?: () => boolean;
   /** How long after the moment at which a right answer would begin a late one begins. */
   readonly lateByMs: () => number;
   /** How many bytes arrive at once. */
@@ -69,18 +69,18 @@ export class VirtualLine implements TransportHost {
   }
 
   write(bytes: Uint8Array): void {
-    const { characterMs, silenceMs, turnaroundMs, hasEcho } = this.#physics;
+    const { characterMs, silenceMs, turnaroundMs, isEchoing } = this.#physics;
     const nowMs = this.#clock.monotonicMs();
     if (nowMs - this.#quietSinceMs < silenceMs - 1e-6) this.violationCount += 1;
     this.requestCount += 1;
     const request = Uint8Array.from(bytes);
     const endMs = nowMs + request.length * characterMs;
     this.#quietSinceMs = endMs;
-    if (hasEcho === true) this.#deliver(request, nowMs);
+    if (isEchoing?.() === true) this.#deliver(request, nowMs);
     this.#clock.after(endMs - nowMs, () => this.#answer(request, endMs + silenceMs + turnaroundMs));
   }
 
-  /** A read of registers, answered with numbers that no other answer has. */
+  /** A write of one register is answered with itself, a read of registers with numbers that no other answer has. */
   #answer(request: Uint8Array, atMs: number): void {
     const [unitId = 0, functionCode = 0] = request;
     const quantity = ((request[4] ?? 0) << 8) | (request[5] ?? 0);
@@ -88,7 +88,7 @@ export class VirtualLine implements TransportHost {
     for (let index = 0; index < data.length; index += 1) data[index] = this.#byte();
     // The last request's number; the first two bytes make equal random data unlikely enough.
     this.answers.set(this.requestCount, data);
-    const right = adu(unitId, [functionCode, data.length, ...data]);
+    const right = functionCode === 6 ? request : adu(unitId, [functionCode, data.length, ...data]);
     const fault = this.nextFault();
     if (fault !== null) this.faultCount += 1;
     for (const { bytes, afterMs } of this.#spoil(fault, right, unitId, functionCode, data)) {
