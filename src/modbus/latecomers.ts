@@ -40,7 +40,20 @@ interface Known {
   readonly atMs: number;
 }
 
+/** How late answers of a unit have been, and until when that is to be reckoned with. */
+interface Lateness {
+  readonly ms: number;
+  readonly untilMs: number;
+}
+
 const SUSPECTS_MAX = 512;
+/** For so long it is known of what is not held back any more whose answer could still come. */
+const FADED_MS = 6000;
+const FADED_MAX = 64;
+/** Room for the next one to be later than the last. */
+const LATENESS_SLACK = 1.25;
+/** A unit that has not been that late for so long is not expected to be any more. */
+const LATENESS_KEPT_MS = 600_000;
 /** For so long an answer may come once more and be taken for that of another request of its shape. */
 const REPEAT_MS = 1000;
 /** For so long an answer that comes again is surely no late one. */
@@ -53,6 +66,10 @@ const REQUESTS_MAX = 512;
 
 export class Latecomers {
   #suspects: Suspect[] = [];
+  /** What came, as it seemed, or was not to be expected any more; the newest last. */
+  #faded: Exchange[] = [];
+  /** Of units that answered when nobody expected that any more. */
+  readonly #lateness = new Map<number, Lateness>();
   /** The newest last. */
   readonly #recent: Given[] = [];
   /** By request, the least recently answered first. */
@@ -89,7 +106,33 @@ export class Latecomers {
   }
 
   expire(nowMs: number): void {
-    if (this.hasSuspects) this.#suspects = this.#suspects.filter(({ untilMs }) => untilMs > nowMs);
+    if (!this.hasSuspects) return;
+    for (const suspect of this.#suspects) if (suspect.untilMs <= nowMs) this.#fade(suspect);
+    this.#suspects = this.#suspects.filter(({ untilMs }) => untilMs > nowMs);
+  }
+
+  /** Whether this, which nobody asked for, answers what was given up for good: from now on its unit is waited for so long. */
+  isBelated(frame: Frame, nowMs: number): boolean {
+    const index = this.#faded.findLastIndex((exchange) => fits(exchange, frame) === 'answer');
+    const exchange = this.#faded[index];
+    if (exchange === undefined || nowMs - exchange.sentAtMs > FADED_MS) return false;
+    this.#faded.splice(index, 1);
+    const ms = LATENESS_SLACK * (nowMs - exchange.sentAtMs);
+    const knownMs = this.latenessMs(frame.unitId, nowMs);
+    this.#lateness.set(frame.unitId, { ms: Math.max(ms, knownMs), untilMs: nowMs + LATENESS_KEPT_MS });
+    return true;
+  }
+
+  /** From when a request was sent, for how long its unit is known to answer it nevertheless; 0: nothing is known. */
+  latenessMs(unitId: number, nowMs: number): number {
+    const lateness = this.#lateness.get(unitId);
+    return lateness === undefined || lateness.untilMs < nowMs ? 0 : lateness.ms;
+  }
+
+  #fade({ exchange, sparesItself }: Suspect): void {
+    if (sparesItself) return;
+    this.#faded.push(exchange);
+    if (this.#faded.length > FADED_MAX) this.#faded.shift();
   }
 
   someSuspect(test: (exchange: Exchange) => boolean): boolean {
@@ -107,8 +150,9 @@ export class Latecomers {
     return suspect === undefined || this.#isSeenLately(frame, nowMs, ECHO_MS) ? null : suspect;
   }
 
-  /** Its late answer came. */
+  /** Its late answer came, or that to an earlier request of its shape. */
   clear(suspect: Suspect): void {
+    if (this.#suspects.includes(suspect)) this.#fade(suspect);
     this.#suspects = this.#suspects.filter((other) => other !== suspect);
   }
 

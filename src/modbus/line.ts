@@ -175,6 +175,7 @@ export class Line implements Transport {
     this.#quietSinceMs = Math.max(this.#quietSinceMs, lastAtMs);
     this.#host.frame?.('received', bytes.slice(), lastAtMs);
     this.#append(bytes, firstAtMs);
+    this.#latecomers.expire(lastAtMs);
     if (this.#current === null) {
       this.#scanForLate(lastAtMs);
       return;
@@ -275,7 +276,12 @@ export class Line implements Transport {
 
   /** Whether the frame just found is the late answer to something, or one that was given already. */
   #isLate(atMs: number): boolean {
-    return this.#latecomers.isSuspected(this.#framing) || this.#latecomers.isRepeated(this.#framing, atMs);
+    const latecomers = this.#latecomers;
+    return (
+      latecomers.isSuspected(this.#framing) ||
+      latecomers.isRepeated(this.#framing, atMs) ||
+      latecomers.isBelated(this.#framing, atMs)
+    );
   }
 
   /** A whole frame of the right unit and function. True when it settled the exchange; else it is out of the buffer. */
@@ -350,8 +356,11 @@ export class Line implements Transport {
     const framing = this.#framing;
     const latecomers = this.#latecomers;
     // The line was idle: what comes whole now is a repetition, or late.
-    if (this.#current === null && framing.find(this.#buffer, 0, this.#length, null) > 0) {
-      latecomers.isRepeated(framing, atMs);
+    const idleSize = this.#current === null ? framing.find(this.#buffer, 0, this.#length, null) : 0;
+    const isNews = idleSize > 0 && !latecomers.isRepeated(framing, atMs) && !latecomers.isSuspected(framing);
+    if (isNews && latecomers.isBelated(framing, atMs)) {
+      this.#host.discarded('late', idleSize, framing.unitId);
+      this.#drop(idleSize);
     }
     for (let start = 0; start < this.#length; start += 1) {
       if (!latecomers.hasSuspects) return;
@@ -372,8 +381,9 @@ export class Line implements Transport {
 
   #suspect(exchange: Exchange): void {
     if (exchange.isBroadcast) return;
-    const untilMs = Math.max(this.#sentEndMs + this.#settings.lateMs, exchange.deadlineMs);
-    this.#latecomers.suspect(exchange, untilMs);
+    const latenessMs = this.#latecomers.latenessMs(exchange.unitId, this.#clock.monotonicMs());
+    const lateMs = Math.max(this.#settings.lateMs, latenessMs);
+    this.#latecomers.suspect(exchange, Math.max(this.#sentEndMs + lateMs, exchange.deadlineMs));
   }
 
   /** Sends what waits longest of what may go, as soon as the line has been silent for long enough. */

@@ -120,6 +120,27 @@ test('after a timeout the late answer is never the next one of the same shape, w
   assert.ok((rig.units.discardedReasons.get('late') ?? 0) > 0);
 });
 
+test('a unit that answers when that was not to be expected any more is waited for so long after the next timeout', () => {
+  for (const isLineIdle of [true, false]) {
+    const rig = new Rig(16, {}, { lateByMs: () => 900 });
+    rig.units.nextFault = once('late');
+    assert.equal(rig.read(1, 0, 20).error?.kind, 'timeout');
+    // The answer comes when nobody is asked, or while another is, whose answer it cannot be.
+    rig.units.nextFault = () => null;
+    if (isLineIdle) rig.clock.advance(1000);
+    else for (let count = 0; count < 150; count += 1) assert.ok(rig.read(2, count, 30).data !== null);
+    rig.units.nextFault = once('late');
+    const second = rig.read(1, 0, 20);
+    assert.equal(second.error?.kind, 'timeout');
+    const heldMs = rig.line.heldUntilMs(1, Uint8Array.of(3, 0, 200, 0, 20)) - second.sentAtMs;
+    assert.ok(heldMs > 900 && heldMs < 1500, `held for ${heldMs} ms`);
+    const next = rig.read(1, 200, 20);
+    assert.deepEqual(next.data?.subarray(2), rig.units.answers.get(rig.units.requestCount));
+    const other = rig.read(2, 0, 20);
+    assert.ok(other.data !== null);
+  }
+});
+
 test('other units and other shapes go on at once after a timeout', () => {
   const rig = new Rig(4);
   rig.units.nextFault = once('silent');
