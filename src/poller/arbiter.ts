@@ -121,7 +121,7 @@ export class Arbiter {
     if (this.#desk.waitingCount === 0) return false;
     const due = this.#agenda.schedule.next(nowMs);
     if (due === undefined) this.#credit.clear();
-    else if (this.#credit.covers(due.costMs) && this.#waitMs(due, nowMs) === 0) return false;
+    else if (this.#credit.covers(due.lineMs) && this.#waitMs(due, nowMs) === 0) return false;
     for (let taken = this.#desk.take(nowMs); taken !== null; taken = this.#desk.take(nowMs)) {
       const { unit, command } = taken;
       if (command.kind === 'write') {
@@ -201,7 +201,7 @@ export class Arbiter {
       }
       // What reads are owed is settled when they go, and nothing is owed when no command waits.
       if (this.#desk.waitingCount === 0) this.#credit.clear();
-      else this.#credit.spend(block.costMs);
+      else this.#credit.spend(block.lineMs);
       this.#exchanges.read(block, this.#agenda.takeRiders(block, nowMs), nowMs);
       return true;
     }

@@ -86,6 +86,7 @@ export class Slope {
   #y = 0;
   #xx = 0;
   #xy = 0;
+  #perUnitMs = 0;
 
   add(x: number, y: number): void {
     const keep = 0.98;
@@ -96,10 +97,16 @@ export class Slope {
     this.#xy = this.#xy * keep + x * y;
   }
 
-  /** Milliseconds for one more; 0 until requests of different sizes were seen. */
+  /** Milliseconds for one more; 0 until requests of different sizes were seen. What they showed holds while sizes are equal. */
   get perUnitMs(): number {
     const spread = this.#weight * this.#xx - this.#x * this.#x;
-    if (this.#weight < 8 || spread < this.#weight) return 0;
-    return Math.max(0, (this.#weight * this.#xy - this.#x * this.#y) / spread);
+    if (this.#weight >= 8 && spread >= this.#weight)
+      this.#perUnitMs = Math.max(0, (this.#weight * this.#xy - this.#x * this.#y) / spread);
+    return this.#perUnitMs;
+  }
+
+  /** What is left of the time when that of each unit is taken away. */
+  get fixedMs(): number {
+    return Math.max(0, (this.#y - this.perUnitMs * this.#x) / this.#weight);
   }
 }

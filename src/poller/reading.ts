@@ -5,7 +5,7 @@
 import type { Answer, ModbusError } from '../modbus/client.js';
 import { type Health, type HealthParts, tookMs } from './health.js';
 import type { Lessons } from './lessons.js';
-import { isLine, transferMs } from './linecost.js';
+import { isSerial, transferMs } from './linecost.js';
 import type { Block } from './unit.js';
 
 /** After a gateway said that it does not reach the unit. */
@@ -85,7 +85,8 @@ export class Reader {
       const error: ModbusError = { kind: 'mismatch', exception: 0, text };
       return this.#failed(reading, { ...answer, ok: false, error }, nowMs);
     }
-    if (!isLine(this.#parts.bus)) unit.slope.add(quantity, tookMs(answer));
+    if (!isSerial(this.#parts.bus)) unit.slope.add(quantity, tookMs(answer));
+    block.tookMs = tookMs(answer);
     unit.busyPauseMs = 0;
     block.detour = null;
     if (riders.length > 0) block.lostRides = 0;

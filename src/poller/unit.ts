@@ -63,6 +63,8 @@ export class Block implements Work {
   /** It has no place of its own in the period: not yet, or not any more after a pause. */
   isUnplaced = true;
   isUnderWay = false;
+  /** How long its last good answer took. */
+  tookMs = 0;
   readonly hasScale: boolean;
   #wasted: number | null = null;
   /** Tags that are calculated from its own, those that come first first. */
@@ -110,6 +112,11 @@ export class Block implements Work {
   request(): Request {
     const { table, address, quantity } = this;
     return { kind: 'read', unitId: this.unit.device.unitId, table, address, quantity };
+  }
+
+  /** How long it has the line: as long as the last time, if that was longer than planned. */
+  get lineMs(): number {
+    return Math.max(this.costMs, this.tookMs);
   }
 
   /** How many bytes an answer with so many registers or bits has. */
@@ -222,14 +229,18 @@ const OUTDATED_SHARE = 0.15;
 /** After so many probes in a row that were not answered another address is asked for. */
 const VAIN_PROBES_MAX = 4;
 
+function isFar(ms: number, plannedMs: number): boolean {
+  return Math.abs(ms - plannedMs) > OUTDATED_SHARE * plannedMs;
+}
+
 export class Unit {
   readonly device: Device;
   readonly states: readonly TagState[];
   readonly knowledge: Knowledge;
   readonly breaker: Breaker;
   readonly latency = new LatencyRing();
-  /** What a request cost, registers apart, when the plan was made. */
-  #plannedFixedMs = 0;
+  /** What a request cost when the plan was made. */
+  #plannedCost: ReadCost = { fixedMs: 0, registerMs: 0, bitMs: 0 };
   readonly slope = new Slope();
   readonly commands = new CommandQueue();
   readonly statistics = new Tally();
@@ -350,16 +361,19 @@ export class Unit {
       return readCost(bus, this.latency.count >= KNOWN_AFTER ? measuredMs : bus.turnaroundMs);
     }
     const slope = this.slope.perUnitMs;
-    const usual = this.latency.count >= KNOWN_AFTER ? this.latency.p50Ms : Math.max(1, bus.turnaroundMs);
-    return readCost(bus, usual, slope);
+    const isKnown = this.latency.count >= KNOWN_AFTER;
+    const usual = isKnown ? this.latency.p50Ms : Math.max(1, bus.turnaroundMs);
+    // Behind a converter most of the time may be that of the registers.
+    return readCost(bus, isKnown && slope > 0 && isLine(bus) ? this.slope.fixedMs : usual, slope);
   }
 
-  /** On a line: the unit turned out quicker or slower than its reads were cut for. Asked now and then, not each time. */
+  /** On a line: the unit, or the line behind a converter, turned out quicker or slower than its reads were cut for. Asked now and then, not each time. */
   get isPlanOutdated(): boolean {
     const { count } = this.latency;
-    if (count < KNOWN_AFTER || count % REVIEW_EVERY !== KNOWN_AFTER || !isSerial(this.device.bus))
-      return false;
-    return Math.abs(this.cost.fixedMs - this.#plannedFixedMs) > OUTDATED_SHARE * this.#plannedFixedMs;
+    if (count < KNOWN_AFTER || count % REVIEW_EVERY !== KNOWN_AFTER || !isLine(this.device.bus)) return false;
+    const { fixedMs, registerMs } = this.#plannedCost;
+    const { cost } = this;
+    return isFar(cost.fixedMs, fixedMs) || isFar(cost.registerMs, registerMs);
   }
 
   /** Tags that the device does not give a value for; a sentinel is a value that it gave. */
@@ -381,7 +395,7 @@ export class Unit {
     const isBroadcast = this.device.unitId === 0 && isLine(this.device.bus);
     const wanted = this.states.filter(({ tag }) => !isBroadcast && !this.knowledge.refusals.has(tag.name));
     const { cost } = this;
-    this.#plannedFixedMs = cost.fixedMs;
+    this.#plannedCost = cost;
     const plan = planReads(
       this.device,
       wanted.map(({ tag }) => tag),

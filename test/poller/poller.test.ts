@@ -304,6 +304,46 @@ test('commands go once, in order, before due reads, and yet reads keep a fifth o
   assert.ok(share > 0.15 && share < 0.26, `reads had ${share} of the line`);
 });
 
+/** One unit behind a converter to a line of 9600 baud, whose rate nobody has told. */
+function behindConverter(tagCount: number) {
+  const link = { kind: 'rtu-over-tcp', host: '127.0.0.1', port: 502, tls: null } as const;
+  const { field, tags } = fieldOf(busOf(0, { link }), 1, tagCount, { intervalMs: 100 }, 100);
+  const unit = field.line.unit(1);
+  unit.judge = (request) => {
+    const characters = request.kind === 'read' ? 13 + 2 * request.quantity : 16;
+    unit.turnaroundMs = 5 + characters * 1.146;
+    return 0;
+  };
+  return { field, tags };
+}
+
+test('what registers cost on the line behind a converter is found out, and gaps are not read over any more', async () => {
+  const { field } = behindConverter(3);
+  field.poller.start();
+  await field.clock.run(30_000);
+  const lately = field.line.asked.slice(-50);
+  assert.ok(lately.length === 50);
+  for (const { request } of lately) assert.ok(request.kind === 'read' && request.quantity === 1);
+  assertRight(field);
+});
+
+test('behind a converter too a burst of writes leaves due reads a fifth of the line, whatever they were thought to cost', async () => {
+  const { field, tags } = behindConverter(2);
+  const [tag = assert.fail()] = tags;
+  field.poller.start();
+  await field.clock.run(2000);
+  const startedMs = field.nowMs;
+  for (let count = 0; count < 20; count += 1) {
+    field.write(tag, count);
+    await field.clock.run(0);
+  }
+  await field.clock.run(20_000);
+  const answered = field.results.filter(({ code }) => code === 'OK' || code === 'SUPERSEDED');
+  assert.equal(answered.length, 20);
+  const tookMs = Math.max(...field.results.map(({ atMs }) => atMs)) - startedMs;
+  assert.ok(tookMs < 1500, `${tookMs} ms`);
+});
+
 test('of a burst the next write is on its way before the last one is told, and what was written is read once, at the end', async () => {
   const { field, tags } = fieldOf(busOf(0), 1, 3, { intervalMs: 600_000, report: 'always' });
   field.poller.start();
