@@ -10,6 +10,9 @@ import type { ScanNews, ScanOptions } from './scan.js';
 import type { DeviceState } from './sample.js';
 import type { BusStatistics } from './statistics.js';
 
+/** Why a command is answered OFFLINE while its bus changes hands: a new config, or another gateway, takes it over. */
+export const REPLACED = 'the bus is being taken over by a new poller; the command may be sent again';
+
 /** The part of a plant that one worker polls. */
 export interface Shard {
   readonly buses: readonly Bus[];

@@ -160,12 +160,12 @@ export class Poller {
   }
 
   /** Answers what waits with OFFLINE and lets go of the link. */
-  async stop(): Promise<void> {
+  async stop(reason = 'the gateway is stopping'): Promise<void> {
     this.#isStopped = true;
     this.#arbiter.end();
     this.#sweepTimer?.();
     for (const unit of this.#units) {
-      this.#desk.rejectAll(unit, 'the gateway is stopping');
+      this.#desk.rejectAll(unit, reason);
       this.#lessons.remember(unit);
     }
     this.#visitors.rejectAll();

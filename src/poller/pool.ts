@@ -8,6 +8,7 @@ import type { Counter, Metrics } from '../metrics.js';
 import type { Bus, Plant, Tag } from '../config/plant.js';
 import type { Fence } from './fence.js';
 import { KnowledgeFolder } from './knowledgefolder.js';
+import { REPLACED } from './messages.js';
 import type { PoolListener, Shard } from './messages.js';
 import {
   COMMAND_CODE,
@@ -76,6 +77,8 @@ export class Pool implements PoolApi {
   readonly #outgoing: Outgoing[] = [];
   /** By the index of a tag or batch. */
   readonly #outgoingOfTag = new Map<number, Outgoing>();
+  /** Tags and batches whose poller is gone, and whose next one is not there yet. */
+  readonly #leaving = new Set<number>();
   readonly #knowledge: KnowledgeFolder;
   readonly #restarts: Counter;
   #cancelWatch: Cancel | null = null;
@@ -129,8 +132,11 @@ export class Pool implements PoolApi {
       this.#outgoing.map(async ({ seat }) => {
         const own = buses.filter(({ index }) => seat.polls(index));
         if (own.length === 0) return;
-        for (const { device, index } of [...seat.shard.tags, ...seat.shard.batches])
-          if (own.includes(device.bus)) this.#outgoingOfTag.delete(index);
+        for (const { device, index } of [...seat.shard.tags, ...seat.shard.batches]) {
+          if (!own.includes(device.bus)) continue;
+          this.#outgoingOfTag.delete(index);
+          this.#leaving.add(index);
+        }
         await seat.remove(own);
       }),
     );
@@ -139,6 +145,8 @@ export class Pool implements PoolApi {
   }
 
   async add(plant: Plant, buses: readonly Bus[]): Promise<void> {
+    // From now on commands come with the indexes of the new plant.
+    this.#leaving.clear();
     await this.#knowledge.load(plant.devices.filter(({ bus }) => buses.includes(bus)));
     for (const bus of buses) {
       const shard = shardOf(plant, [bus]);
@@ -178,7 +186,10 @@ export class Pool implements PoolApi {
 
   #command(tagIndex: number, code: number, correlation: number, ttlMs: number, payload: Uint8Array): void {
     const outgoing = this.#outgoingOfTag.get(tagIndex);
-    if (outgoing === undefined) return this.#refuse([[correlation, tagIndex]], 'UNKNOWN_TAG', 'no such tag');
+    if (outgoing === undefined) {
+      if (this.#leaving.has(tagIndex)) return this.#refuse([[correlation, tagIndex]], 'OFFLINE', REPLACED);
+      return this.#refuse([[correlation, tagIndex]], 'UNKNOWN_TAG', 'no such tag');
+    }
     if (this.#isStopped || !outgoing.seat.isAlive) {
       return this.#refuse([[correlation, tagIndex]], 'OFFLINE', 'the poller of this bus is not running');
     }

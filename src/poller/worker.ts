@@ -17,6 +17,7 @@ import {
   type OnFrame,
 } from '../modbus/client.js';
 import { Fence } from './fence.js';
+import { REPLACED } from './messages.js';
 import type { FromWorker, ToWorker, Work, WorkerData } from './messages.js';
 import { Outbox } from './outbox.js';
 import { COMMAND_CODE, ParcelReader, RESULT_CODES } from './parcel.js';
@@ -140,7 +141,7 @@ async function remove(busIndexes: readonly number[]): Promise<void> {
   }
   for (const [index, poller] of pollerOfTag.entries())
     if (poller !== undefined && gone.includes(poller)) pollerOfTag[index] = undefined;
-  await Promise.all([...gone.map((poller) => poller.stop()), ...closed]);
+  await Promise.all([...gone.map((poller) => poller.stop(REPLACED)), ...closed]);
   outbox.flush();
   tell({ kind: 'removed' });
 }

@@ -136,6 +136,31 @@ test('a command is written, answered and read back; one that is not allowed is r
   await device.stop();
 });
 
+test('while its bus changes hands a command is told so, and not that there is no such tag', async () => {
+  const device = await new TcpDevice().start();
+  const plant = tcpPlant(device.port, 3);
+  await withPool(plant, async (pool, recorder) => {
+    await until('the first value', () => recorder.newest(2) !== undefined);
+    const removed = pool.remove(plant.buses);
+    pool.write(1, 21, A_MINUTE_MS, Buffer.from('42'));
+    await removed;
+    pool.write(1, 22, A_MINUTE_MS, Buffer.from('42'));
+    pool.write(99, 23, A_MINUTE_MS, Buffer.from('42'));
+    await until('all answers', () => recorder.answers.size === 3);
+    for (const correlation of [21, 22]) {
+      const { code, text } = recorder.answers.get(correlation) ?? assert.fail();
+      assert.equal(code, 'OFFLINE');
+      assert.match(text, /taken over by a new poller/);
+    }
+    assert.equal(recorder.answers.get(23)?.code, 'UNKNOWN_TAG');
+    await pool.add(plant, plant.buses);
+    pool.write(1, 24, A_MINUTE_MS, Buffer.from('43'));
+    await until('an answer of the new poller', () => recorder.answers.has(24));
+    assert.doesNotMatch(recorder.answers.get(24)?.text ?? '', /no such tag|new poller/);
+  });
+  await device.stop();
+});
+
 test('a burst of 1,000 commands is carried out each once and in order', async () => {
   const device = await new TcpDevice().start();
   const written: number[] = [];
