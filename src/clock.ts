@@ -51,23 +51,51 @@ export const CLOCK_SET_AFTER_MS = Date.UTC(2020, 0, 1);
 /** A step of the wall clock beyond this is no correction: the clock was set, and no time has passed. */
 const STEP_MS = 10_000;
 
+/** What a steady clock and the wall clock showed at the same moment. */
+export interface ClockReading {
+  readonly nowMs: number;
+  readonly wallMs: number;
+}
+
+export interface SteadyClock extends Clock {
+  read(): ClockReading;
+  /**
+   * Goes on from a reading of a process before this one, by what the wall clock says has passed since, but at least by
+   * `leastMs`. A wall clock that was set in between, or is not set yet, does not know what has passed.
+   */
+  goOn(from: ClockReading, leastMs: number): void;
+}
+
 /**
  * The wall time of a clock, but for its jumps: what expires by it does so after the time it was given, whoever sets the
  * clock meanwhile. Small corrections are followed.
  */
-export function steadyClock(clock: Clock): Clock {
+export function steadyClock(clock: Clock): SteadyClock {
   let offsetMs = clock.nowMs() - clock.monotonicMs();
   let jumpedMs = 0;
+  const nowMs = (): number => {
+    const monotonicMs = clock.monotonicMs();
+    const nowMs = clock.nowMs() - monotonicMs;
+    if (Math.abs(nowMs - offsetMs) > STEP_MS) jumpedMs += nowMs - offsetMs;
+    offsetMs = nowMs;
+    return Math.round(offsetMs - jumpedMs + monotonicMs);
+  };
   return {
-    nowMs: () => {
-      const monotonicMs = clock.monotonicMs();
-      const nowMs = clock.nowMs() - monotonicMs;
-      if (Math.abs(nowMs - offsetMs) > STEP_MS) jumpedMs += nowMs - offsetMs;
-      offsetMs = nowMs;
-      return Math.round(offsetMs - jumpedMs + monotonicMs);
-    },
+    nowMs,
     monotonicMs: () => clock.monotonicMs(),
     after: (delayMs, callback) => clock.after(delayMs, callback),
+    read: () => {
+      const steadyMs = nowMs();
+      return { nowMs: steadyMs, wallMs: Math.round(steadyMs + jumpedMs) };
+    },
+    goOn: (from, leastMs) => {
+      const monotonicMs = clock.monotonicMs();
+      const wallMs = clock.nowMs();
+      const wasSet = from.wallMs < CLOCK_SET_AFTER_MS && wallMs >= CLOCK_SET_AFTER_MS;
+      const passedMs = wasSet ? leastMs : Math.max(leastMs, wallMs - from.wallMs);
+      offsetMs = wallMs - monotonicMs;
+      jumpedMs = wallMs - (from.nowMs + passedMs);
+    },
   };
 }
 

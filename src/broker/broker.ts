@@ -3,7 +3,7 @@
  * subscribe(). It joins the parts of this room and owns the connections; what happens to a message is in delivery.ts.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { type Clock, steadyClock, systemClock } from '../clock.js';
+import { type Clock, steadyClock, type SteadyClock, systemClock } from '../clock.js';
 import { type Log, silentLog } from '../log.js';
 import { Metrics } from '../metrics.js';
 import type { Store } from '../store/store.js';
@@ -32,7 +32,7 @@ import type { Upgrade } from './websocket.js';
 
 /** What the rest of the gateway may ask of the broker; implemented by the Broker class of this file. */
 export interface BrokerApi {
-  /** What messages expire by: wall time at the start and what has passed since, whoever sets the clock meanwhile. */
+  /** What messages expire by: wall time at the first start and what has passed since, whoever sets the clock meanwhile. */
   readonly clock: Clock;
   /** Recovers sessions and retained messages from the store. */
   open(): Promise<void>;
@@ -113,7 +113,7 @@ export class Broker implements BrokerApi {
   readonly counters: BrokerCounters;
   readonly #core: Core;
   readonly #log: Log;
-  readonly clock: Clock;
+  readonly clock: SteadyClock;
   readonly #wheel: Wheel;
   readonly #users: Users;
   readonly #host: ListenerHost;

@@ -2,7 +2,7 @@
  * The inside of the broker that every packet handler works on, put together: the turn of the loop, deliveries, retained
  * messages, the lives of sessions. It stands between the parts and the sessions, which see it as their host.
  */
-import type { Clock } from '../clock.js';
+import type { SteadyClock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { Store, StoredState } from '../store/store.js';
 import type { AccessRule } from './access.js';
@@ -22,10 +22,11 @@ import { Routing } from './routing.js';
 import type { Outgoing, Session, SessionHost } from './session.js';
 import type { QueueOwner } from './storedqueue.js';
 import { type Entry, Subscriptions } from './subscriptions.js';
+import { Timekeeping } from './timekeeping.js';
 import { Turns } from './turns.js';
 
 export interface CoreOptions {
-  readonly clock: Clock;
+  readonly clock: SteadyClock;
   readonly log: Log;
   readonly store: Store;
   readonly counters: BrokerCounters;
@@ -45,7 +46,7 @@ const HELD_SHARE = 0.15;
 const QUEUED_MIN = 65_536;
 
 export class Core implements SessionHost, Executor {
-  readonly clock: Clock;
+  readonly clock: SteadyClock;
   readonly log: Log;
   readonly store: Store;
   readonly counters: BrokerCounters;
@@ -54,6 +55,7 @@ export class Core implements SessionHost, Executor {
   readonly retained: RetainedMessages;
   readonly routing: Routing;
   readonly turns: Turns;
+  readonly #timekeeping: Timekeeping;
   readonly retaining: Retaining;
   readonly delivery: Delivery;
   readonly lifecycle: Lifecycle;
@@ -67,7 +69,8 @@ export class Core implements SessionHost, Executor {
     this.counters = counters;
     this.limits = limits;
     const { subscriptions } = this;
-    const turns = (this.turns = new Turns(store, log, clock));
+    this.#timekeeping = new Timekeeping(clock, store);
+    const turns = (this.turns = new Turns(store, log, clock, this.#timekeeping));
     const routing = (this.routing = new Routing(
       subscriptions,
       neverRetained,
@@ -149,6 +152,7 @@ export class Core implements SessionHost, Executor {
 
   /** Takes over what the store kept. */
   restore(state: StoredState, groupsOf: (user: string) => readonly string[] = () => []): void {
+    this.#timekeeping.start(state.clock);
     this.turns.startAt(state.nextPosition);
     this.retaining.restore(state.retained);
     this.lifecycle.restore(state, groupsOf);
@@ -163,6 +167,7 @@ export class Core implements SessionHost, Executor {
   /** Everything stops that goes on of its own accord. */
   stop(): void {
     this.isStopped = true;
+    this.#timekeeping.stop();
     this.turns.stop();
     this.#overflow.stop();
     this.retaining.stop();

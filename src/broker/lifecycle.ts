@@ -249,8 +249,9 @@ export class Lifecycle {
     session.keep(kept.session);
     this.#restoreContent(session, kept);
     // One that was connected when the process died has been away since then, as far as anybody can tell.
-    // One that left before the clock was set left some time ago, nobody knows when.
-    const sinceMs = disconnectedAtMs >= CLOCK_SET_AFTER_MS ? Math.min(disconnectedAtMs, nowMs) : nowMs;
+    // One that left before the clock was set, in a store that knows no more, left some time ago: nobody knows when.
+    const isKnown = disconnectedAtMs >= CLOCK_SET_AFTER_MS || nowMs < CLOCK_SET_AFTER_MS;
+    const sinceMs = isKnown && disconnectedAtMs > 0 ? Math.min(disconnectedAtMs, nowMs) : nowMs;
     if (disconnectedAtMs === 0) this.#noteChange(session, nowMs);
     const dueAtMs = kept.will === null ? Infinity : this.#wills.restore(session, kept.will);
     const endsInMs = expiryS >= NEVER_EXPIRES_S ? Infinity : sinceMs + expiryS * 1000 - nowMs;

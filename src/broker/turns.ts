@@ -10,6 +10,7 @@ import { Commits, type CommitTurns, type Debtor, type Owed } from './commits.js'
 import { Feeding } from './feeding.js';
 import { Arena, type Outbox } from './outbox.js';
 import type { QueueOwner } from './storedqueue.js';
+import type { Timekeeping } from './timekeeping.js';
 
 /** When so much waits for the disk, those who wait for it are not read from. */
 const BACKLOG_BYTES = 4 * 1024 * 1024;
@@ -24,6 +25,7 @@ export class Turns implements CommitTurns {
   readonly #store: Store;
   readonly #log: Log;
   readonly #clock: Clock;
+  readonly #timekeeping: Timekeeping;
   readonly #commits: Commits;
   /** Everything up to here is kept. */
   keptPosition = 0;
@@ -41,10 +43,11 @@ export class Turns implements CommitTurns {
   /** Since the time was last looked at. */
   #deliveryCount = 0;
 
-  constructor(store: Store, log: Log, clock: Clock) {
+  constructor(store: Store, log: Log, clock: Clock, timekeeping: Timekeeping) {
     this.#store = store;
     this.#log = log;
     this.#clock = clock;
+    this.#timekeeping = timekeeping;
     this.#commits = new Commits(store, this);
     this.feeding = new Feeding(clock);
   }
@@ -104,6 +107,7 @@ export class Turns implements CommitTurns {
       }
     }
     this.arena.endTurn();
+    this.#timekeeping.endTurn();
     this.#commits.endTurn();
     this.feeding.endTurn();
     if (this.#afterTurn.length === 0) return;

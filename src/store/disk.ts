@@ -76,6 +76,7 @@ export class DiskStore implements Store {
   /** A Published was not taken: the next commit must say so. */
   #hasRefused = false;
   #isClosed = false;
+  isClockDue = false;
 
   constructor(options: DiskOptions, context: DiskContext) {
     const { log, metrics, clock = systemClock, files = systemFiles } = context;
@@ -151,6 +152,7 @@ export class DiskStore implements Store {
     const place = this.#place;
     place.segment = journal.currentSegment;
     const sequence = journal.nextSequence;
+    this.isClockDue = record.type !== 'ClockRead';
     // By far the most are messages: their way has nothing in it that others need.
     if (record.type === 'Published') {
       encodePublished(writer, record, record.retained ? this.#clock.nowMs() : 0);
@@ -272,12 +274,13 @@ export class DiskStore implements Store {
       bytes: this.#housekeeping.usedBytes,
       tookMs: Math.round(this.#clock.monotonicMs() - startedMs),
     });
-    const { nextPosition, nextSession } = this.#state;
+    const { nextPosition, nextSession, clock } = this.#state;
     return {
       sessions: [...this.#state.sessions.values()].map(storedSession),
       retained,
       nextPosition,
       nextSession,
+      clock,
     };
   }
 

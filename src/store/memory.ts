@@ -42,7 +42,7 @@ export class MemoryStore implements Store {
   readonly #sessions = new Map<SessionNumber, Waiting>();
 
   open(): Promise<StoredState> {
-    return Promise.resolve({ sessions: [], retained: [], nextPosition: 1, nextSession: 1 });
+    return Promise.resolve({ sessions: [], retained: [], nextPosition: 1, nextSession: 1, clock: null });
   }
 
   append(record: StoreRecord): void {
@@ -69,6 +69,7 @@ export class MemoryStore implements Store {
       case 'Sent':
       case 'WillPending':
       case 'WillCleared':
+      case 'ClockRead':
         // The broker itself holds these; nothing of them is asked for again before a restart, which forgets all.
         return;
     }

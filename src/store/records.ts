@@ -22,6 +22,8 @@ export const RECORD_TYPE = {
   WillCleared: 14,
   /** A Published copied to a newer segment, so that an old one can go; it changes nothing but the place. */
   Moved: 15,
+  /** See NO_SESSION. */
+  ClockRead: 2,
 } as const;
 
 export type PublishedRecord = Extract<StoreRecord, { type: 'Published' }>;
@@ -32,6 +34,8 @@ export interface Publication extends PublishedRecord {
   storedAtMs: number;
 }
 
+/** A ClockRead is written as a change of this session, which there never is: versions that do not know it pass it over. */
+const NO_SESSION = 0;
 const NO_IDENTIFIERS: readonly number[] = [];
 const VARINT_MAX = 8;
 /** Up to so many bytes a loop copies faster than the engine does, which needs a view of them. */
@@ -173,6 +177,7 @@ export function payloadMaxOf(record: StoreRecord): number {
     case 'Completed':
     case 'Dropped':
     case 'WillCleared':
+    case 'ClockRead':
       return 64;
   }
 }
@@ -230,6 +235,10 @@ export function encodeRecord(writer: Writer, record: OtherRecord, qos: number): 
       writer.number(record.dueAtMs);
       writer.number(record.delayS * 2 + (record.retain ? 1 : 0));
       return encodeMessage(writer, record.message);
+    case 'ClockRead':
+      writer.number(NO_SESSION);
+      writer.number(record.nowMs);
+      return writer.number(record.wallMs);
   }
 }
 
@@ -402,6 +411,8 @@ function decodeOther(type: number, reader: Reader): OtherRecord | null {
       };
     }
     case RECORD_TYPE.SessionChanged:
+      if (session === NO_SESSION)
+        return { type: 'ClockRead', nowMs: reader.number(), wallMs: reader.number() };
       return { type: 'SessionChanged', session, expiryS: reader.number(), disconnectedAtMs: reader.number() };
     case RECORD_TYPE.SessionEnded:
       return { type: 'SessionEnded', session };

@@ -49,12 +49,15 @@ export async function writeSnapshot(
   const out = new Slices(file, salt);
   try {
     out.begin(64);
+    const { nextPosition, nextSession, clock } = state;
     for (const value of [
       FORMAT_VERSION,
       start.segment,
       start.sequence,
-      state.nextPosition,
-      state.nextSession,
+      nextPosition,
+      nextSession,
+      // Versions that do not know these read no further.
+      ...(clock === null ? [] : [clock.nowMs, clock.wallMs]),
     ]) {
       out.writer.number(value);
     }
@@ -323,6 +326,7 @@ function readHeader(reader: Reader, path: string, state: State): SnapshotStart {
   const start = { segment: reader.number(), sequence: reader.number() };
   state.nextPosition = reader.number();
   state.nextSession = reader.number();
+  if (reader.at < reader.end) state.clock = { nowMs: reader.number(), wallMs: reader.number() };
   return start;
 }
 

@@ -2,6 +2,7 @@
  * What all records so far add up to, without the contents of messages: those stay on the disk, and here is only where.
  * Applying a record is the same at run time and at recovery. Counts for each segment how many of its records are live.
  */
+import type { ClockReading } from '../clock.js';
 import { Queue } from './queue.js';
 import { sizeOf, type OtherRecord, type PublishedRecord } from './records.js';
 import { Retained } from './retained.js';
@@ -44,6 +45,7 @@ export class State {
   readonly retained = new Retained();
   nextPosition = 1;
   nextSession = 1;
+  clock: ClockReading | null = null;
   readonly #segments: Segments;
 
   constructor(segments: Segments) {
@@ -55,6 +57,7 @@ export class State {
     if (record.type === 'Published') this.published(record, place, sequence);
     else if (record.type === 'RetainedCleared') this.#clearRetained(record.topic);
     else if (record.type === 'SessionOpened') this.#opened(record, sequence);
+    else if (record.type === 'ClockRead') this.clock = { nowMs: record.nowMs, wallMs: record.wallMs };
     else {
       const session = this.sessions.get(record.session);
       if (session !== undefined && sequence >= session.asOf) this.#changed(session, record, qos);
@@ -171,7 +174,7 @@ export class State {
 
   #changed(
     session: SessionState,
-    record: Exclude<OtherRecord, { type: 'RetainedCleared' | 'SessionOpened' }>,
+    record: Exclude<OtherRecord, { type: 'RetainedCleared' | 'SessionOpened' | 'ClockRead' }>,
     qos: 0 | 1 | 2,
   ): void {
     switch (record.type) {

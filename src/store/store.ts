@@ -6,6 +6,7 @@
  * Sessions are numbered by the broker (a number is never used twice in a store); messages are numbered by their
  * position, which grows by one with every Published, so positions order all queues.
  */
+import type { ClockReading } from '../clock.js';
 
 export type SessionNumber = number;
 export type Position = number;
@@ -26,7 +27,7 @@ export interface StoredMessage {
   properties: Uint8Array;
   propertiesStart: number;
   propertiesEnd: number;
-  /** Wall time at which it is worthless; 0: never. */
+  /** When it is worthless, by the clock that ClockRead is about; 0: never. */
   expiresAtMs: number;
   /** Subscription identifiers to deliver with it. */
   identifiers: readonly number[];
@@ -70,7 +71,7 @@ export type StoreRecord =
       expiryS: number;
       protocolVersion: 4 | 5;
     }
-  /** disconnectedAtMs 0: connected. Expiry is counted from it, in wall time. */
+  /** disconnectedAtMs 0: connected. Expiry is counted from it. */
   | { type: 'SessionChanged'; session: SessionNumber; expiryS: number; disconnectedAtMs: number }
   | { type: 'SessionEnded'; session: SessionNumber }
   | { type: 'Subscribed'; session: SessionNumber; filter: string; options: number; identifier: number }
@@ -105,7 +106,9 @@ export type StoreRecord =
       /** 0: the client is connected. */
       dueAtMs: number;
     }
-  | { type: 'WillCleared'; session: SessionNumber };
+  | { type: 'WillCleared'; session: SessionNumber }
+  /** What was appended before it was so no later than then: times in the store are those of a clock that goes on from here. */
+  | ({ type: 'ClockRead' } & ClockReading);
 
 export type StoredWill = Omit<Extract<StoreRecord, { type: 'WillPending' }>, 'type' | 'session'>;
 
@@ -135,6 +138,8 @@ export interface StoredState {
   /** Higher than any ever used. */
   nextPosition: Position;
   nextSession: SessionNumber;
+  /** The last that was noted; null: never. */
+  clock: ClockReading | null;
 }
 
 export interface Store {
@@ -158,6 +163,8 @@ export interface Store {
   readonly backlogBytes?: number;
   /** True while something was appended that no finished commit covers. */
   readonly isDirty: boolean;
+  /** Something was appended since the last ClockRead, or since it was opened. */
+  readonly isClockDue?: boolean;
   /** False while the disk refuses: nothing appended now can be promised. Turns true again by itself. */
   readonly isHealthy: boolean;
   /**

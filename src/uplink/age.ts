@@ -12,18 +12,24 @@ interface Jump {
 
 export class Age {
   readonly #clock: Clock;
+  /** Wall time at the start and what has passed since. */
+  readonly #sinceStart: Clock;
+  /** The same, begun anew once the clock is set for the first time. */
   #steady: Clock;
   #wasSet: boolean;
+  /** What this process queues bears this sequence or a later one. */
+  #firstOwn = Infinity;
   #jumps: Jump[] = [];
 
   constructor(clock: Clock) {
     this.#clock = clock;
-    this.#steady = steadyClock(clock);
+    this.#sinceStart = this.#steady = steadyClock(clock);
     this.#wasSet = clock.nowMs() >= CLOCK_SET_AFTER_MS;
   }
 
   /** The wall time that what is queued now under this sequence bears; `oldest` is the oldest that may still be asked for. */
   stamp(sequence: number, oldest: number): number {
+    if (sequence < this.#firstOwn) this.#firstOwn = sequence;
     const wallMs = this.#clock.nowMs();
     const ms = wallMs - this.#steadyMs();
     // Small corrections are followed with a rounding error.
@@ -36,12 +42,18 @@ export class Age {
 
   /** Whether what bears this stamp is older than so many milliseconds; 0: nothing ever is. */
   isOlder(sequence: number, stampMs: number, maxMs: number): boolean {
-    if (maxMs === 0 || stampMs < CLOCK_SET_AFTER_MS) return false;
-    const jumpedMs = this.#jumps.findLast(({ first }) => first <= sequence)?.ms ?? 0;
-    return this.#steadyMs() - (stampMs - jumpedMs) > maxMs;
+    return maxMs > 0 && stampMs >= CLOCK_SET_AFTER_MS && this.ageMs(sequence, stampMs) > maxMs;
   }
 
-  /** Wall time at the start and what has passed since; begun anew once the clock is set for the first time. */
+  /** How long ago it was queued, as far as that is known. */
+  ageMs(sequence: number, stampMs: number): number {
+    const steadyMs = this.#steadyMs();
+    if (stampMs < CLOCK_SET_AFTER_MS)
+      return sequence < this.#firstOwn ? 0 : Math.max(0, this.#sinceStart.nowMs() - stampMs);
+    const jumpedMs = this.#jumps.findLast(({ first }) => first <= sequence)?.ms ?? 0;
+    return Math.max(0, steadyMs - (stampMs - jumpedMs));
+  }
+
   #steadyMs(): number {
     if (!this.#wasSet && this.#clock.nowMs() >= CLOCK_SET_AFTER_MS) {
       this.#wasSet = true;

@@ -8,7 +8,7 @@ export interface Queued {
   readonly retain: boolean;
   /** MQTT 5 properties to forward, as bytes in their order, without length; empty: none. */
   readonly properties: Uint8Array;
-  /** When nobody wants it any more, ms since 1970; 0: never. */
+  /** When nobody wants it any more, as wall time of the moment it is queued; 0: never. */
   readonly expiresAtMs: number;
 }
 

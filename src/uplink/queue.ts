@@ -124,6 +124,11 @@ export class UplinkQueue {
     }
   }
 
+  /** What is left of the time it was given when it was queued; 0 and below: nobody wants it any more. */
+  leftMs({ sequence, timeMs, expiresAtMs }: Entry): number {
+    return expiresAtMs === 0 ? Infinity : expiresAtMs - timeMs - this.#age.ageMs(sequence, timeMs);
+  }
+
   /** The far side has it. */
   done(sequence: number): void {
     this.#progress.done(sequence);

@@ -268,7 +268,7 @@ export class Sender {
 
   #send(remote: Remote, entry: Entry): void {
     const { clock, queue } = this.#options;
-    const leftMs = entry.expiresAtMs === 0 ? Infinity : entry.expiresAtMs - clock.nowMs();
+    const leftMs = queue.leftMs(entry);
     if (leftMs <= 0) {
       this.expired++;
       queue.done(entry.sequence);

@@ -127,8 +127,7 @@ export class Uplink {
     this.#sender = new Sender({
       ...options,
       queue,
-      // What expires does so by this one, as it does in the broker.
-      clock: parts.local.clock,
+      clock,
       log,
       failed: (reason) => this.#lost(this.#generation, reason),
     });
@@ -239,13 +238,16 @@ export class Uplink {
     { topic, payload, rule }: Routed,
     { qos, retain, ...message }: Pick<Message, 'qos' | 'retain' | 'properties' | 'expiresAtMs'>,
   ): void {
+    const { local, clock } = this.#parts;
+    const { expiresAtMs = 0 } = message;
     this.#queue({
       topic,
       payload,
       qos: Math.min(qos, rule.qos) as 0 | 1 | 2,
       retain: rule.retain === 'keep' && retain,
       properties: message.properties ?? NOTHING,
-      expiresAtMs: message.expiresAtMs ?? 0,
+      // The broker's clock and the wall clock may be apart.
+      expiresAtMs: expiresAtMs === 0 ? 0 : Math.max(1, clock.nowMs() + expiresAtMs - local.clock.nowMs()),
     });
   }
 

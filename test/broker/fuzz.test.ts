@@ -15,6 +15,7 @@ import type { Transport } from '../../src/broker/outbox.js';
 import { Publishing } from '../../src/broker/publish.js';
 import { Users } from '../../src/broker/users.js';
 import type { Log } from '../../src/log.js';
+import { steadyClock } from '../../src/clock.js';
 import { silentLog } from '../../src/log.js';
 import { Metrics } from '../../src/metrics.js';
 import { MemoryStore } from '../../src/store/memory.js';
@@ -63,8 +64,8 @@ test(`${COUNT} mutated packets harm nobody`, async () => {
     error: (message, fields) => void faults.push(`${message} ${JSON.stringify(fields)}`),
   };
   const clock = new ManualClock();
-  const core = new Core({ clock, log, store: new MemoryStore(), counters: brokerCounters(new Metrics()), limits: DEFAULT_LIMITS, neverRetained: [], onOverflow: () => {} }); // prettier-ignore
-  core.restore({ sessions: [], retained: [], nextPosition: 1, nextSession: 1 });
+  const core = new Core({ clock: steadyClock(clock), log, store: new MemoryStore(), counters: brokerCounters(new Metrics()), limits: DEFAULT_LIMITS, neverRetained: [], onOverflow: () => {} }); // prettier-ignore
+  core.restore({ sessions: [], retained: [], nextPosition: 1, nextSession: 1, clock: null });
   const host: ConnectionHost = { core, publishing: new Publishing(core), admission: new Admission(core, new Users(clock), []), wheel: new Wheel(clock), closed: () => {} }; // prettier-ignore
   const peer = { host: '127.0.0.1', address: 'test', certificateName: null, policy: { isAnonymousAllowed: true }, listener: 'test' }; // prettier-ignore
   const join = (seen: (bytes: Uint8Array) => void): { connection: Connection; isEnded: () => boolean } => {

@@ -11,6 +11,7 @@ import type { Link } from '../../src/broker/link.js';
 import { Outbox } from '../../src/broker/outbox.js';
 import type { Session } from '../../src/broker/session.js';
 import { entryOf } from '../../src/broker/subscriptions.js';
+import { steadyClock } from '../../src/clock.js';
 import { silentLog } from '../../src/log.js';
 import { Metrics } from '../../src/metrics.js';
 import { MemoryStore } from '../../src/store/memory.js';
@@ -20,7 +21,7 @@ const encoder = new TextEncoder();
 
 function coreOf(limits: Partial<BrokerLimits> = {}): Core {
   const core = new Core({
-    clock: new ManualClock(),
+    clock: steadyClock(new ManualClock()),
     log: silentLog,
     store: new MemoryStore(),
     counters: brokerCounters(new Metrics()),
@@ -28,7 +29,7 @@ function coreOf(limits: Partial<BrokerLimits> = {}): Core {
     neverRetained: [],
     onOverflow: () => {},
   });
-  core.restore({ sessions: [], retained: [], nextPosition: 1, nextSession: 1 });
+  core.restore({ sessions: [], retained: [], nextPosition: 1, nextSession: 1, clock: null });
   return core;
 }
 

@@ -137,6 +137,7 @@ export const REMOVALS: readonly Removal[] = [
     'steadyClock(options.clock ?? systemClock)',
     'options.clock ?? systemClock',
   ),
+  without('R26a', 'broker/timekeeping', 'this.#clock.goOn(noted, NOTE_MS);', ''),
   without('R26b', 'poller/report', 'timeMs < CLOCK_SET_AFTER_MS', 'false'),
   without('R27', 'cli/effective', "SECRET.test(key) && typeof value === 'string'", 'false'),
   without('R28', 'cli/wipe', 'rmSync(folder, { recursive: true, force: true });', 'void folder;'),

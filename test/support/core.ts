@@ -2,14 +2,14 @@
 import { Core } from '../../src/broker/core.js';
 import { brokerCounters } from '../../src/broker/counters.js';
 import { DEFAULT_LIMITS } from '../../src/broker/limits.js';
-import type { Clock } from '../../src/clock.js';
+import { type Clock, steadyClock } from '../../src/clock.js';
 import { silentLog } from '../../src/log.js';
 import { Metrics } from '../../src/metrics.js';
 import { MemoryStore } from '../../src/store/memory.js';
 
 export function coreOn(clock: Clock): Core {
   return new Core({
-    clock,
+    clock: steadyClock(clock),
     log: silentLog,
     store: new MemoryStore(),
     counters: brokerCounters(new Metrics()),

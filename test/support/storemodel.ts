@@ -27,6 +27,7 @@ export class StoreModel {
 
   apply(record: StoreRecord): void {
     if (record.type === 'Published') return this.#published(record);
+    if (record.type === 'ClockRead') return;
     if (record.type === 'RetainedCleared') return void this.retained.delete(text(record.topic));
     if (record.type === 'SessionOpened') {
       const { clientId, owner, expiryS, protocolVersion } = record;
@@ -87,7 +88,7 @@ export class StoreModel {
 
   #changed(
     session: ModelSession,
-    record: Exclude<StoreRecord, { type: 'Published' | 'RetainedCleared' | 'SessionOpened' }>,
+    record: Exclude<StoreRecord, { type: 'Published' | 'RetainedCleared' | 'SessionOpened' | 'ClockRead' }>,
   ): void {
     switch (record.type) {
       case 'SessionChanged':

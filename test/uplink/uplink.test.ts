@@ -152,6 +152,76 @@ for (const [way, jumpMs] of [
   });
 }
 
+const DAY_MS = 86_400_000;
+for (const [when, wrongByMs, isSetAgain] of [
+  ['was set from 1970', 56 * 365 * DAY_MS, true],
+  ['was set from five days back', 5 * DAY_MS, true],
+  ['is not set after the restart', 0, false],
+] as const) {
+  test(`the clock ${when}: what waits over a restart expires after the time it was given`, async () => {
+    const far = await FarSide.create(cleanups);
+    const folder = join(root, String(++folders));
+    const clock = new ShiftedClock(Date.now() - wrongByMs);
+    const cable = await Cable.away(far.port, cleanups);
+    const first = await startUplink(folder, { nodes: [cable.url] }, cleanups, { clock });
+    clock.jump(wrongByMs);
+    for (const [text, seconds] of [
+      ['long', 86_400],
+      ['short', 60],
+    ] as const)
+      first.broker.publish({
+        topic: 'p7/data/a/x',
+        payload: Buffer.from(text),
+        qos: 1,
+        retain: false,
+        sender: null,
+        expiresAtMs: first.broker.clock.nowMs() + seconds * 1000,
+      });
+    await first.queue.commit();
+    await first.uplink.stop();
+    await far.start();
+    const got: [string, number | undefined][] = [];
+    const client = await far.client();
+    client.on('message', (_topic, payload, { properties }) =>
+      got.push([payload.toString(), properties?.messageExpiryInterval]),
+    );
+    await client.subscribeAsync('plants/#', { qos: 1 });
+    const again = new ShiftedClock(isSetAgain ? Date.now() : 0);
+    again.pass(120_000);
+    const { uplink } = await startUplink(folder, { nodes: [far.url] }, cleanups, { clock: again });
+    await until('an empty queue', () => uplink.about().queuedMessages === 0 && got.length > 0);
+    // A clock that is not set does not know how long it was off: nothing lives longer than it was given.
+    assert.deepEqual(
+      got.map(([text]) => text),
+      isSetAgain ? ['long'] : ['long', 'short'],
+    );
+    const [, leftS = 0] = got[0] ?? [];
+    assert.ok(leftS <= 86_400 && leftS > 86_200 && (!isSetAgain || leftS <= 86_280), `${leftS} s left`);
+  });
+}
+
+test('what is queued before the clock is set expires after the time it was given', async () => {
+  const clock = new ShiftedClock(120_000);
+  const folder = join(root, String(++folders));
+  const options = { nodes: ['mqtt://127.0.0.1:1'] };
+  const { broker, queue } = await startUplink(folder, options, cleanups, { clock });
+  broker.publish({
+    topic: 'p7/data/a/x',
+    payload: Buffer.from('1'),
+    qos: 1,
+    retain: false,
+    sender: null,
+    expiresAtMs: broker.clock.nowMs() + 60_000,
+  });
+  const [entry] = await queue.read(0, 1);
+  assert.ok(entry !== undefined);
+  clock.jump(50 * 365 * DAY_MS);
+  clock.pass(50_000);
+  assert.ok(queue.leftMs(entry) > 0);
+  clock.pass(11_000);
+  assert.ok(queue.leftMs(entry) <= 0);
+});
+
 test('what an uplink brings in keeps its expiry, though the clock was set between the start of broker and uplink', async () => {
   const far = await FarSide.create(cleanups);
   await far.start();
