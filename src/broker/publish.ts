@@ -10,6 +10,7 @@ import { emptyIncoming } from './incoming.js';
 import { IN, MALFORMED, PROPERTY, PROTOCOL_ERROR, PropertyWalk, withoutHopProperties } from './properties.js';
 import type { Receiver, Route } from './route.js';
 import type { Session } from './session.js';
+import { Unheard } from './unheard.js';
 
 /** Topic aliases that one client may set. */
 export const TOPIC_ALIAS_MAXIMUM = 64;
@@ -51,9 +52,11 @@ export class Publishing {
     longest: 0,
   };
   readonly #incoming = emptyIncoming();
+  readonly #unheard: Unheard;
 
   constructor(core: Core) {
     this.#core = core;
+    this.#unheard = new Unheard(core);
   }
 
   /** One PUBLISH, its first byte at start, its body at `body`. False: the client was failed. */
@@ -356,9 +359,11 @@ export class Publishing {
       client.acknowledge(PUBACK, packetIdentifier, NOT_AUTHORIZED, false);
       return true;
     }
+    if (this.#unheard.has(client)) return true;
     const outcome = this.#core.delivery.publish(incoming, route);
     if (outcome === 'refused') {
       if (client.version === 5) client.acknowledge(PUBACK, packetIdentifier, QUOTA_EXCEEDED, false);
+      else this.#unheard.add(client);
       return true;
     }
     client.acknowledge(
@@ -388,9 +393,11 @@ export class Publishing {
       client.acknowledge(PUBREC, packetIdentifier, NOT_AUTHORIZED, false);
       return true;
     }
+    if (this.#unheard.has(client)) return true;
     const outcome = this.#core.delivery.publish(incoming, route);
     if (outcome === 'refused') {
       if (client.version === 5) client.acknowledge(PUBREC, packetIdentifier, QUOTA_EXCEEDED, false);
+      else this.#unheard.add(client);
       return true;
     }
     (session.incoming ??= new Set()).add(packetIdentifier);
