@@ -23,6 +23,7 @@ import {
   RECORD_TYPE,
   Writer,
 } from './records.js';
+import type { QueueEntry } from './queue.js';
 import { refusalOf } from './refusal.js';
 import { nameOf as segmentName } from './segments.js';
 import { nameOf as snapshotName } from './snapshot.js';
@@ -184,16 +185,27 @@ export class DiskStore implements Store {
     const state = this.#state.sessions.get(session);
     if (state === undefined) return [];
     const { messages, damaged } = await readMessages(this.#journal, state, after, limit);
-    for (const position of damaged) {
-      this.#damaged.value++;
-      this.#log.error('a queued message is damaged on the disk and is lost', {
-        file: this.#options.path,
-        client: state.clientId,
-        position,
-      });
-      this.append({ type: 'Dropped', session, position });
+    if (damaged.length > 0) this.#tellDamaged(damaged);
+    for (const { position } of damaged) this.append({ type: 'Dropped', session, position });
+    // An empty answer would say that nothing is left behind it.
+    const last = damaged.at(-1);
+    return messages.length === 0 && last !== undefined ? this.read(session, last.position, limit) : messages;
+  }
+
+  /** One line for each segment, when damage is first met in it: more may be met as more of it is read. */
+  #tellDamaged(damaged: readonly QueueEntry[]): void {
+    this.#damaged.value += damaged.length;
+    const { segments } = this.#journal;
+    for (const number of new Set(damaged.map(({ segment }) => segment))) {
+      if (!segments.putAside(number)) continue;
+      this.#log.error(
+        'queued messages are damaged on the disk and are lost; metric store_damaged_total counts all',
+        {
+          file: segments.pathOf(number),
+          messages: damaged.filter(({ segment }) => segment === number).length,
+        },
+      );
     }
-    return messages;
   }
 
   oldest(session: SessionNumber, after: Position): QueuedMessage | null {

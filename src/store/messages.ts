@@ -27,7 +27,7 @@ export async function readMessages(
   state: SessionState,
   after: number,
   limit: number,
-): Promise<{ messages: StoredMessage[]; damaged: number[] }> {
+): Promise<{ messages: StoredMessage[]; damaged: QueueEntry[] }> {
   const entries: QueueEntry[] = [];
   let bytes = 0;
   state.queue.visit(after, (position, segment, offset, size, qos) => {
@@ -38,12 +38,12 @@ export async function readMessages(
   });
   const found = await readRecords(journal, entries, (...place) => decodeStored(...place, state.session));
   const messages: StoredMessage[] = [];
-  const damaged: number[] = [];
+  const damaged: QueueEntry[] = [];
   for (const [index, entry] of entries.entries()) {
     const message = found[index] ?? null;
     if (message?.position === entry.position) messages.push(message);
     else if (hasMoved(state, entry)) return readMessages(journal, state, after, limit);
-    else if (state.queue.get(entry.position) !== null) damaged.push(entry.position);
+    else if (state.queue.get(entry.position) !== null) damaged.push(entry);
   }
   return { messages, damaged };
 }

@@ -22,6 +22,8 @@ export interface Segment {
   addedCount: number;
   addedBytes: number;
   isDamaged: boolean;
+  /** Damage was met in it: it is put aside rather than removed. */
+  isPutAside: boolean;
   /** False for one that is referred to but is not there. */
   isPresent: boolean;
   handle: Promise<OpenFile> | null;
@@ -90,6 +92,7 @@ export class Segments {
         addedCount: 0,
         addedBytes: 0,
         isDamaged: false,
+        isPutAside: false,
         isPresent: false,
         handle: null,
         readers: 0,
@@ -233,6 +236,14 @@ export class Segments {
     handle.then((file) => file.close()).catch(() => {});
   }
 
+  /** Damage was met in it when it was read; false: that is known already. */
+  putAside(number: number): boolean {
+    const segment = this.get(number);
+    if (segment.isPutAside) return false;
+    segment.isPutAside = true;
+    return !segment.isDamaged;
+  }
+
   #removeIfDone(segment: Segment): void {
     if (segment.live > 0 || !segment.isPresent || this.#pins > 0 || this.isReplayed(segment)) return;
     if (segment.readers > 0) return;
@@ -244,7 +255,7 @@ export class Segments {
   async #remove(segment: Segment): Promise<void> {
     const path = this.pathOf(segment.number);
     try {
-      if (segment.isDamaged) {
+      if (segment.isDamaged || segment.isPutAside) {
         await this.#files.rename(path, `${path}.damaged`);
         await this.#removeOldDamaged();
       } else await this.#files.remove(path);

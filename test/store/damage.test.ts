@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { StoreError } from '../../src/errors.js';
+import { Metrics } from '../../src/metrics.js';
 import type { StoredState, StoreRecord } from '../../src/store/store.js';
 import { MemoryDisk, seeded } from '../support/memorydisk.js';
 import { StoreLoad } from '../support/storeload.js';
 import { canonicalOf, StoreModel } from '../support/storemodel.js';
+import { until } from '../support/wait.js';
 import {
   opened,
   partsOf,
@@ -192,6 +194,37 @@ test('a message damaged after the start leaves the queue when it is read', async
   assert.equal(log.lines.filter(({ level }) => level === 'error').length, 1);
   assert.deepEqual(await queueOf(store, 1), [1, 2, 4, 5]);
   assert.equal(log.lines.filter(({ level }) => level === 'error').length, 1);
+});
+
+test('a segment that turns out damaged when it is read is told of in one line, and put aside', async () => {
+  const disk = new MemoryDisk();
+  const log = rememberingLog();
+  const metrics = new Metrics();
+  const store = storeOn(disk, { log, metrics, maxBytes: 4 << 20 });
+  await store.open();
+  store.append(opened(1));
+  for (let position = 1; position <= 500; position++) store.append(published(position, [1]));
+  await store.commit();
+  const path = segmentsOf(disk).at(-1) ?? '';
+  const bytes = disk.contents(path);
+  for (let position = 200; position <= 450; position++) bytes[bytes.indexOf(`message ${position}`)] = 0;
+  const left = await queueOf(store, 1);
+  assert.equal(left.length, 249);
+  const errors = log.lines.filter(({ level }) => level === 'error');
+  assert.deepEqual(
+    errors.map(({ fields }) => fields['file']),
+    [path],
+  );
+  assert.equal(metrics.counter('store_damaged_total', '').value, 251);
+  for (const position of left) store.append({ type: 'Dropped', session: 1, position });
+  let position = 500;
+  await until('a segment put aside', async () => {
+    store.append(published(++position, [1], Buffer.alloc(40_000)));
+    store.append({ type: 'Dropped', session: 1, position });
+    await store.commit();
+    return disk.names.has(`${path}.damaged`);
+  });
+  await store.close();
 });
 
 test('a payload that looks like records does not become records when its surroundings are damaged', async () => {
