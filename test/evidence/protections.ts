@@ -22,13 +22,13 @@ const without = (row: string, file: string, text: string, instead: string): Remo
 
 export const REMOVALS: readonly Removal[] = [
   without('R1', 'broker/framer', 'if (next - at > this.maxBytes)', 'if (false)'),
-  without('R2', 'broker/framer', 'if (this.isMinimal && bytes[body - 1] === 0)', 'if (false)'),
+  without('R2', 'broker/framer', 'return body - start === 2 || bytes[body - 1] !== 0;', 'return true;'),
   without('R3', 'broker/connection', "if (this.#state !== 'new')", 'if (false)'),
   without('R4', 'broker/routing', 'levelsMax >= end - start ||', 'true ||'),
   without('R4b', 'broker/retained', 'change * placeBytes(topic, start, end)', '0'),
   without('R4b', 'broker/retained', 'if (topic[start] === DOLLAR)', 'if (false)'),
   without('R4b', 'broker/subscribe', 'return sum > DEEP_LEVELS_MAX;', 'return false;'),
-  without('R5', 'broker/publish', '(session.incoming?.size ?? 0) + client.unfinishedCount >=', '0 >'),
+  without('R5', 'broker/publish', 'client.unfinishedCount >=', '0 >'),
   without(
     'R6',
     'broker/connection',
@@ -70,12 +70,12 @@ export const REMOVALS: readonly Removal[] = [
   ),
   without('R9b', 'broker/connections', '(this.#perHost.get(host) ?? 0) >= maxConnectionsPerAddress', 'false'),
   without('R9c', 'broker/connections', 'Math.min(maxConnections, this.#descriptorRoom)', 'maxConnections'),
-  without('R10', 'broker/connect', 'core.lifecycle.sessions.get(clientId)?.holder?.giveUp(TAKEN_OVER);', ''),
+  without('R10', 'broker/connect', 'known?.holder?.giveUp(TAKEN_OVER);', ''),
   without('R11', 'broker/connect', 'known.identity.user !== identity.user', 'false'),
   without(
     'R12',
     'broker/connect',
-    'will !== null && !this.#mayLeave(session, decoder.decode(will.topic))',
+    'will !== null && !this.#mayLeave(identity, decoder.decode(will.topic))',
     'false',
   ),
   without(
