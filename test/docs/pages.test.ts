@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, describe, test } from 'node:test';
@@ -10,21 +10,16 @@ import { blocksOf, PAGES, root, textOf } from './pages.js';
 
 /**
  * Every YAML block of README and docs is a gateway file, or a part of one that stands at its top level; "..." or
- * comments that say so are no way around it. Files that a block names are there, empty. Commands are run in
+ * comments that say so are no way around it. Files that a block names are there. Commands are run in
  * commands.test.ts.
  */
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-docs-'));
 after(() => rmSync(folder, { recursive: true }));
-for (const name of [
-  'users.passwd',
-  'server.crt',
-  'server.key',
-  'ca.crt',
-  'cloud-ca.crt',
-  'plant-7.crt',
-  'plant-7.key',
-])
-  writeFileSync(join(folder, name), '');
+const ready = join(root, 'test/config/cases/contract');
+for (const name of ['server.crt', 'ca.crt', 'cloud-ca.crt', 'plant-7.crt'])
+  copyFileSync(join(ready, 'server.crt'), join(folder, name));
+for (const name of ['server.key', 'plant-7.key']) copyFileSync(join(ready, 'server.key'), join(folder, name));
+writeFileSync(join(folder, 'users.passwd'), '');
 
 test('every file that a page links to or shows is there', () => {
   for (const page of PAGES) {
