@@ -35,6 +35,7 @@ const PRESSED_SHARE = 0.75;
 const RELAXED_SHARE = 0.9;
 const COPY_SLICE_BYTES = 128 * 1024;
 const FULL_RETRY_MS = 500;
+const NONE: ReadonlySet<Segment> = new Set();
 /** Segments left by many short runs are replayed one by one: better a snapshot. */
 const REPLAYED_SEGMENTS_MAX = 4;
 
@@ -203,8 +204,10 @@ export class Housekeeping {
 
   /** Copies what is live out of the emptiest segments, one by one, as long as files are much larger than that. */
   async #compact(isPressed: boolean): Promise<void> {
+    // What damage holds in its segment stays there: none is copied from twice in a round.
+    const done = new Set<Segment>();
     for (;;) {
-      const segment = this.#emptiest();
+      const segment = this.#emptiest(done);
       if (segment === null || this.#isClosing) return;
       const used = this.usedBytes;
       const pressed = isPressed || used > this.#maxBytes * PRESSED_SHARE;
@@ -212,16 +215,17 @@ export class Housekeeping {
       if (!segment.isDamaged && !pressed && !isLoose) return;
       const share = liveBytesOf(segment) / Math.max(1, segment.bytes);
       if (!segment.isDamaged && share > (pressed ? LIVE_SHARE_MAX_PRESSED : LIVE_SHARE_MAX)) return;
+      done.add(segment);
       await this.#copyOut(segment);
     }
   }
 
-  #emptiest(): Segment | null {
+  #emptiest(done: ReadonlySet<Segment>): Segment | null {
     const { segments } = this.#journal;
     let best: Segment | null = null;
     let bestShare = Infinity;
     for (const segment of segments.list()) {
-      if (segments.isReplayed(segment) || segment.live === 0) continue;
+      if (segments.isReplayed(segment) || segment.live === 0 || done.has(segment)) continue;
       const share = segment.isDamaged ? -1 : liveBytesOf(segment) / Math.max(1, segment.bytes);
       if (share < bestShare) [best, bestShare] = [segment, share];
     }
@@ -276,7 +280,7 @@ export class Housekeeping {
       this.#checkFull();
       if (!this.#isFull) return;
       const { segments } = this.#journal;
-      if (segments.list().some((segment) => segment.live === 0) || this.#emptiest() !== null)
+      if (segments.list().some((segment) => segment.live === 0) || this.#emptiest(NONE) !== null)
         this.#isDue = true;
       if (this.#journal.appendedBytes > this.#appendedAtRound) this.tend();
       this.#armRetry();
