@@ -1,12 +1,13 @@
 /**
- * What a kept session that ends leaves to the other members of its shared subscriptions (MQTT 5, 4.8.2): the
- * messages that wait for it or were not acknowledged. Which of them came by a share the session's subscriptions tell, so
+ * What a session that ends leaves to the other members of its shared subscriptions (MQTT 5, 4.8.2): the messages that
+ * wait for it or were not acknowledged. Which of those that were kept came by a share the session's subscriptions tell, so
  * nothing of it is kept with the messages. QoS 2 that was begun goes to nobody else [MQTT-4.8.2-5].
  */
 import type { Clock } from '../clock.js';
 import type { Store, StoredMessage } from '../store/store.js';
 import { AWAITS_PUBREC } from './inflight.js';
-import type { Outgoing, Session } from './session.js';
+import type { Outgoing } from './outgoing.js';
+import type { Left, Session } from './session.js';
 import type { Entry } from './subscriptions.js';
 import { matches } from './topic.js';
 
@@ -22,6 +23,21 @@ export interface Executor {
   /** The gateway ends: what is not passed on yet is by the next start. */
   readonly isStopped: boolean;
   redistribute(session: Session, entry: Entry<unknown>, message: Outgoing, qos: 1 | 2): void;
+  /** Goes on when this turn's output is written. */
+  afterTurn(then: () => void): void;
+}
+
+/** Passes on what a session had in memory, some of it each turn: that may be hundreds of thousands. */
+export function handOn(executor: Executor, session: Session, left: Iterator<Left | null>): void {
+  for (let count = 0; count < SLICE; count++) {
+    const next = left.next();
+    if (next.done === true) return;
+    if (next.value !== null && !executor.isStopped) {
+      const { entry, message, qos } = next.value;
+      executor.redistribute(session, entry, message, qos);
+    }
+  }
+  executor.afterTurn(() => handOn(executor, session, left));
 }
 
 /** The subscriptions of a session at its end; null when it has nothing to leave. */

@@ -14,12 +14,13 @@ import { Lifecycle } from './lifecycle.js';
 import { held } from './held.js';
 import type { BrokerLimits } from './limits.js';
 import type { Link } from './link.js';
+import type { Outgoing } from './outgoing.js';
 import { Overflow } from './overflow.js';
 import { RetainedMessages } from './retained.js';
 import { Retaining } from './retaining.js';
 import type { Owner } from './route.js';
 import { Routing } from './routing.js';
-import type { Outgoing, Session, SessionHost } from './session.js';
+import type { Session, SessionHost } from './session.js';
 import type { QueueOwner } from './storedqueue.js';
 import { type Entry, Subscriptions } from './subscriptions.js';
 import { Timekeeping } from './timekeeping.js';
@@ -142,6 +143,11 @@ export class Core implements SessionHost, Executor {
 
   overflowed(session: Session, count: number): void {
     this.#overflow.count(session.clientId, count);
+  }
+
+  afterTurn(then: () => void): void {
+    this.turns.afterTurn(then);
+    this.turns.schedule();
   }
 
   redistribute(session: Session, entry: Entry<unknown>, message: Outgoing, qos: 1 | 2): void {

@@ -6,11 +6,12 @@ import { messageOf as messageOfError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Receiver as KeptReceiver, Store } from '../store/store.js';
 import type { BrokerCounters } from './counters.js';
-import { type Incoming, messageOf, outgoingOf, publishedOf } from './incoming.js';
+import { type Incoming, messageOf, publishedOf } from './incoming.js';
+import type { Outgoing } from './outgoing.js';
 import { keepFor, type Retaining } from './retaining.js';
 import { type Group, groupKey, keptReceiverOf, type Route } from './route.js';
 import type { Routing } from './routing.js';
-import type { Outgoing, Session } from './session.js';
+import type { Session } from './session.js';
 import { type Member, Shares } from './shares.js';
 import type { Entry } from './subscriptions.js';
 import type { Turns } from './turns.js';
@@ -208,7 +209,7 @@ export class Delivery {
       receivers.push(keptReceiverOf(receiver, qos, retain));
     }
     if (route.groups.length === 0) return receivers;
-    for (const chosen of this.shares.chooseAll(route.groups)) {
+    for (const chosen of this.shares.chooseAll(route.groups, qos)) {
       if (chosen === null || !chosen.session.isKept || chosen.entry.qos === 0) continue;
       const { session, entry } = chosen;
       const receiver = {
@@ -226,7 +227,7 @@ export class Delivery {
   // ---------------------------------------------------------------- shared subscriptions
 
   #deliverShared(incoming: Incoming, group: Group, isUnkept: boolean): boolean {
-    const member = this.shares.memberOf(group);
+    const member = this.shares.memberOf(group, incoming.qos);
     if (member === null) return false;
     const { session, entry } = member;
     const retain = incoming.retain && entry.retainAsPublished;
@@ -236,8 +237,7 @@ export class Delivery {
     else if (isUnkept && session.isKept) this.#sendUnkept(session, incoming, retain, identifiers);
     else {
       incoming.position = session.isKept ? (this.#copies?.get(member)?.position ?? this.#position) : 0;
-      const id = session.deliver(incoming, qos, retain, identifiers);
-      if (id !== 0 && qos === 1) session.noteShared(id, entry, outgoingOf(incoming));
+      session.deliver(incoming, qos, retain, identifiers, entry);
     }
     return true;
   }
@@ -248,7 +248,7 @@ export class Delivery {
     const group = route?.groups.find((one) => one.key === groupKey(entry));
     if (route === null || group === undefined) return;
     const others = { key: group.key, members: group.members.filter((member) => member.session !== session) };
-    const heir = this.shares.choose(others);
+    const heir = this.shares.choose(others, messageQos);
     if (heir === null) return;
     this.#log.debug('message of a shared subscription goes to another member', {
       topic: route.topic,
@@ -266,8 +266,7 @@ export class Delivery {
     }
     if (session.isKept)
       keepFor(this.#store, this.#turns, session, message, { messageQos, publisher: '', qos, retain: false, identifiers }); // prettier-ignore
-    const id = session.deliver(message, qos, false, identifiers);
-    if (id !== 0 && qos === 1) session.noteShared(id, entry, message);
+    session.deliver(message, qos, false, identifiers, entry);
   }
 }
 

@@ -5,7 +5,8 @@
 import type { PublishedMessage } from '../store/store.js';
 import { copyOf, viewOf } from './codec.js';
 import type { Message, QoS, Sender } from './message.js';
-import type { Outgoing, Session } from './session.js';
+import type { Outgoing } from './outgoing.js';
+import type { Session } from './session.js';
 
 export interface Incoming extends Outgoing {
   qos: QoS;
@@ -108,22 +109,5 @@ export function publishedOf(incoming: Incoming): PublishedMessage {
     qos: incoming.qos,
     expiresAtMs: incoming.expiresAtMs,
     publisher: incoming.from?.clientId ?? '',
-  };
-}
-
-/** As a shared subscription keeps it until it is acknowledged. */
-export function outgoingOf(incoming: Incoming): Outgoing {
-  return {
-    topic: copyOf(incoming.topic, incoming.topicStart, incoming.topicEnd),
-    topicStart: 0,
-    topicEnd: incoming.topicEnd - incoming.topicStart,
-    properties: copyOf(incoming.properties, incoming.propertiesStart, incoming.propertiesEnd),
-    propertiesStart: 0,
-    propertiesEnd: incoming.propertiesEnd - incoming.propertiesStart,
-    payload: copyOf(incoming.payload, incoming.payloadStart, incoming.payloadEnd),
-    payloadStart: 0,
-    payloadEnd: incoming.payloadEnd - incoming.payloadStart,
-    expiresAtMs: incoming.expiresAtMs,
-    position: 0,
   };
 }

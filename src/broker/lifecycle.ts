@@ -5,7 +5,7 @@
 import { type Clock, CLOCK_SET_AFTER_MS } from '../clock.js';
 import type { Store, StoredState } from '../store/store.js';
 import { type AccessRule, type Identity, Rights } from './access.js';
-import { bequeath, type Executor, heritageOf } from './bequest.js';
+import { bequeath, type Executor, handOn, heritageOf } from './bequest.js';
 import type { BrokerCounters } from './counters.js';
 import type { Delivery } from './delivery.js';
 import { incomingOf } from './incoming.js';
@@ -184,7 +184,7 @@ export class Lifecycle {
     this.#unsubscribeAll(session);
     if (session.will === null) this.#wills.clear(session);
     else this.#publishWill(session);
-    session.end();
+    handOn(this.#host, session, session.end());
     if (heritage !== null) {
       void bequeath(this.#host, session, heritage).then((isDone) => {
         if (isDone) this.#forget(session);

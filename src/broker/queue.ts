@@ -3,7 +3,18 @@
  * object each. Packet identifier and message expiry are filled in when a packet leaves; where they stand, the packet tells.
  */
 
+import { copyOf } from './codec.js';
 import { held } from './held.js';
+import type { Outgoing } from './outgoing.js';
+import type { Entry } from './subscriptions.js';
+
+/** What came by a shared subscription, which another member may get instead: what its packet does not tell of it. */
+export interface Shared {
+  readonly entry: Entry<unknown>;
+  /** To forward. */
+  readonly properties: Uint8Array;
+  readonly payloadLength: number;
+}
 
 /** A PUBLISH at QoS 1 or 2, and what is needed to finish it when it leaves. */
 export interface Waiting {
@@ -17,6 +28,8 @@ export interface Waiting {
   expiryAt: number;
   /** Wall time in ms; 0: never. */
   expiresAtMs: number;
+  /** Null: it did not come by a shared subscription. */
+  shared: Shared | null;
 }
 
 /** Large ones go back to the system as soon as they are let go; the first ones are small and double. */
@@ -26,10 +39,8 @@ const CHUNK_MIN = 4096;
 const SPARE_MAX = 16;
 const spares: Uint8Array[] = [];
 
-interface Expiry {
+interface Note extends Pick<Waiting, 'expiryAt' | 'expiresAtMs' | 'shared'> {
   readonly start: number;
-  readonly expiryAt: number;
-  readonly expiresAtMs: number;
 }
 
 interface Chunk {
@@ -37,8 +48,8 @@ interface Chunk {
   /** Where its oldest packet begins, and where the newest ends. */
   start: number;
   length: number;
-  /** Of those of its packets that expire. */
-  expiries: Expiry[] | null;
+  /** Of those of its packets that expire, or came by a shared subscription. */
+  notes: Note[] | null;
 }
 
 export class MemoryQueue {
@@ -53,6 +64,7 @@ export class MemoryQueue {
     topicEnd: 0,
     expiryAt: -1,
     expiresAtMs: 0,
+    shared: null,
   };
 
   get count(): number {
@@ -69,7 +81,7 @@ export class MemoryQueue {
     if (chunk === undefined || chunk.length + length > chunk.bytes.length) {
       const size = Math.max(length, Math.min(CHUNK_BYTES, (chunk?.bytes.length ?? CHUNK_MIN / 2) * 2));
       const spare = size === CHUNK_BYTES ? spares.pop() : undefined;
-      chunk = { bytes: spare ?? Buffer.allocUnsafeSlow(size), start: 0, length: 0, expiries: null };
+      chunk = { bytes: spare ?? Buffer.allocUnsafeSlow(size), start: 0, length: 0, notes: null };
       held.bytes += size;
       this.#chunks.push(chunk);
     }
@@ -77,10 +89,11 @@ export class MemoryQueue {
   }
 
   /** The packet is written. Where its expiry interval stands (-1: nowhere), and the wall time in ms (0: never). */
-  commit(length: number, expiryAt: number, expiresAtMs: number): void {
+  commit(length: number, expiryAt: number, expiresAtMs: number, shared: Shared | null = null): void {
     const chunk = this.#chunks.at(-1);
     if (chunk === undefined) return;
-    if (expiresAtMs > 0) (chunk.expiries ??= []).push({ start: chunk.length, expiryAt, expiresAtMs });
+    if (expiresAtMs > 0 || shared !== null)
+      (chunk.notes ??= []).push({ start: chunk.length, expiryAt, expiresAtMs, shared });
     chunk.length += length;
     this.#count++;
     this.#bytes += length;
@@ -98,10 +111,11 @@ export class MemoryQueue {
     head.end = endOf(bytes, start);
     head.topicStart = body + 2;
     head.topicEnd = body + 2 + (((bytes[body] ?? 0) << 8) | (bytes[body + 1] ?? 0));
-    const expiry = chunk.expiries?.[0];
-    const expires = expiry?.start === start;
-    head.expiryAt = expires ? expiry.expiryAt : -1;
-    head.expiresAtMs = expires ? expiry.expiresAtMs : 0;
+    const note = chunk.notes?.[0];
+    const isNoted = note?.start === start;
+    head.expiryAt = isNoted ? note.expiryAt : -1;
+    head.expiresAtMs = isNoted ? note.expiresAtMs : 0;
+    head.shared = isNoted ? note.shared : null;
     return head;
   }
 
@@ -112,7 +126,7 @@ export class MemoryQueue {
     const end = endOf(chunk.bytes, chunk.start);
     this.#count--;
     this.#bytes -= end - chunk.start;
-    if (chunk.expiries?.[0]?.start === chunk.start) chunk.expiries.shift();
+    if (chunk.notes?.[0]?.start === chunk.start) chunk.notes.shift();
     chunk.start = end;
     if (end < chunk.length) return;
     if (this.#chunks.length > 1 || chunk.bytes.length > CHUNK_MIN) {
@@ -130,6 +144,27 @@ export class MemoryQueue {
     this.#count = 0;
     this.#bytes = 0;
   }
+}
+
+/** A copy of what waits, for another member of the shared subscription that it came by. */
+export function sharedMessageOf(
+  { bytes, topicStart, topicEnd, end, expiresAtMs }: Waiting,
+  shared: Shared,
+): Outgoing {
+  const { properties, payloadLength } = shared;
+  return {
+    topic: copyOf(bytes, topicStart, topicEnd),
+    topicStart: 0,
+    topicEnd: topicEnd - topicStart,
+    properties,
+    propertiesStart: 0,
+    propertiesEnd: properties.length,
+    payload: copyOf(bytes, end - payloadLength, end),
+    payloadStart: 0,
+    payloadEnd: payloadLength,
+    expiresAtMs,
+    position: 0,
+  };
 }
 
 /** Where the body of a packet begins. */

@@ -2,9 +2,10 @@
 import type { Cancel, Clock } from '../clock.js';
 import type { PublishedMessage, Store, StoredState } from '../store/store.js';
 import { type Incoming, topicOf } from './incoming.js';
+import type { Outgoing } from './outgoing.js';
 import type { Retained, RetainedMessages } from './retained.js';
 import type { Route } from './route.js';
-import type { Feed, Outgoing, Session } from './session.js';
+import type { Feed, Session } from './session.js';
 import type { Entry } from './subscriptions.js';
 import type { TopicSearch } from './topictree.js';
 import type { Turns } from './turns.js';

@@ -5,23 +5,23 @@
  */
 import type { StoredMessage, StoreRecord } from '../store/store.js';
 import type { Identity, Rights } from './access.js';
-import { PublishWriter, PUBREL, type Publication, writeAcknowledgement, writeUint32 } from './codec.js';
+import {
+  copyOf,
+  PublishWriter,
+  PUBREL,
+  type Publication,
+  writeAcknowledgement,
+  writeUint32,
+} from './codec.js';
 import type { Owed } from './commits.js';
 import type { BrokerCounters } from './counters.js';
 import { AWAITS_PUBACK, AWAITS_PUBCOMP, AWAITS_PUBREC, FREE, InFlight, type State } from './inflight.js';
 import type { Holder, Link } from './link.js';
-import { MemoryQueue } from './queue.js';
+import { type Outgoing, outgoingOf } from './outgoing.js';
+import { MemoryQueue, type Shared, sharedMessageOf } from './queue.js';
 import { type QueueOwner, StoredQueue, type StoredQueueHost } from './storedqueue.js';
 import type { Entry } from './subscriptions.js';
 import type { Will } from './will.js';
-
-/** A publication on its way to receivers. */
-export interface Outgoing extends Publication {
-  /** Wall time in ms; 0: never. */
-  expiresAtMs: number;
-  /** Its position in the store; 0: it is not kept. */
-  position: number;
-}
 
 /** What sessions share. */
 export interface SessionHost extends StoredQueueHost {
@@ -33,8 +33,13 @@ export interface SessionHost extends StoredQueueHost {
   owe(link: Link, owed: Owed): void;
   /** A message left a queue because the queue was full; told once a while per session. */
   overflowed(session: Session, count: number): void;
-  /** Something the session was given can be sent to nobody any more (it ended): the shared subscription takes it. */
-  redistribute(session: Session, entry: Entry<unknown>, message: Outgoing, qos: 1 | 2): void;
+}
+
+/** What a session that ended had by a shared subscription, and did not acknowledge: another member can take it. */
+export interface Left {
+  readonly entry: Entry<unknown>;
+  readonly message: Outgoing;
+  readonly qos: 1 | 2;
 }
 
 /** The retained messages of a new subscription on their way. */
@@ -49,6 +54,7 @@ export interface Feed {
   end(): void;
 }
 
+const EMPTY = new Uint8Array(0);
 const writer = new PublishWriter();
 /** The two records of every delivery: filled in anew each time, for a store copies what it keeps. */
 const sentRecord = { type: 'Sent', session: 0, position: 0, packetIdentifier: 0 } satisfies StoreRecord;
@@ -164,18 +170,18 @@ export class Session implements QueueOwner {
     if (this.#owedSends > 0) this.#owedSends--;
   }
 
-  /** Everything it holds is given up. */
-  end(): void {
+  /**
+   * Everything it holds is given up. Answers one by one, the oldest first, what it leaves of what it had in memory (null:
+   * a message of its own), to be gone through to the end.
+   */
+  end(): Iterator<Left | null> {
     this.hasEnded = true;
-    this.#queue?.clear();
-    this.#queue = null;
     this.#stored?.forgetSlice();
     this.#endFeeds();
-    const shared = this.#shared;
+    const left = leftOf(this.#shared, this.#queue);
     this.#shared = null;
-    if (shared !== null) {
-      for (const { entry, message } of shared.values()) this.#host.redistribute(this, entry, message, 1);
-    }
+    this.#queue = null;
+    return left;
   }
 
   /** Sends a publication at QoS 0, or drops it when the client does not keep up or is away. */
@@ -196,22 +202,25 @@ export class Session implements QueueOwner {
   }
 
   /** Hands over a publication at QoS 1 or 2. One that is kept has its position; it was appended before. */
-  deliver(publication: Outgoing, qos: 1 | 2, retain: boolean, identifiers: readonly number[]): number {
+  deliver(
+    publication: Outgoing,
+    qos: 1 | 2,
+    retain: boolean,
+    identifiers: readonly number[],
+    share: Entry<unknown> | null = null,
+  ): void {
     const { link } = this;
     if (this.#stored !== null) {
       this.#deliverKept(this.#stored, link, publication, qos, retain, identifiers);
-      return 0;
-    }
-    if (link === null) return 0;
-    if ((this.#queue === null || this.#queue.count === 0) && this.#hasRoom(link)) {
-      return this.#send(link, publication, qos, retain, identifiers);
-    }
-    this.#enqueue(link, publication, qos, retain, identifiers);
-    return 0;
+    } else if (link === null) return;
+    else if ((this.#queue === null || this.#queue.count === 0) && this.#hasRoom(link)) {
+      const id = this.#send(link, publication, qos, retain, identifiers);
+      if (share !== null && id !== 0 && qos === 1) this.#noteShared(id, share, outgoingOf(publication));
+    } else this.#enqueue(link, publication, qos, retain, identifiers, share);
   }
 
-  /** Notes that a message in flight came by a shared subscription. */
-  noteShared(packetIdentifier: number, entry: Entry<unknown>, message: Outgoing): void {
+  /** A message in flight came by a shared subscription. QoS 2 that was begun goes to nobody else [MQTT-4.8.2-5]. */
+  #noteShared(packetIdentifier: number, entry: Entry<unknown>, message: Outgoing): void {
     (this.#shared ??= new Map()).set(packetIdentifier, { entry, message });
   }
 
@@ -343,6 +352,7 @@ export class Session implements QueueOwner {
     qos: 1 | 2,
     retain: boolean,
     identifiers: readonly number[],
+    share: Entry<unknown> | null,
   ): void {
     const queue = (this.#queue ??= new MemoryQueue());
     writer.reset(link.version, qos, retain);
@@ -357,7 +367,8 @@ export class Session implements QueueOwner {
     }
     const place = queue.reserve(length);
     writer.write(place.bytes, place.start, publication);
-    queue.commit(length, writer.expiryAt, publication.expiresAtMs);
+    const shared = share === null ? null : sharedOf(publication, share);
+    queue.commit(length, writer.expiryAt, publication.expiresAtMs, shared);
     link.outbox.touch();
   }
 
@@ -411,7 +422,7 @@ export class Session implements QueueOwner {
     const queue = this.#queue;
     if (queue === null) return;
     for (let head = queue.peek(); head !== null && this.#hasRoom(link); head = queue.peek()) {
-      const { bytes, start, end, topicStart, topicEnd, expiryAt, expiresAtMs } = head;
+      const { bytes, start, end, topicStart, topicEnd, expiryAt, expiresAtMs, shared } = head;
       if (expiresAtMs > 0) {
         const leftMs = expiresAtMs - this.#host.clock.nowMs();
         if (leftMs <= 0) {
@@ -425,7 +436,9 @@ export class Session implements QueueOwner {
         queue.shift();
         continue;
       }
-      const id = this.inFlight.take(((bytes[start] ?? 0) & 6) === 2 ? AWAITS_PUBACK : AWAITS_PUBREC, 0);
+      const qos = qosOf(bytes, start);
+      const id = this.inFlight.take(qos === 1 ? AWAITS_PUBACK : AWAITS_PUBREC, 0);
+      if (shared !== null && qos === 1) this.#noteShared(id, shared.entry, sharedMessageOf(head, shared));
       bytes[topicEnd] = id >> 8;
       bytes[topicEnd + 1] = id & 255;
       link.outbox.append(bytes, start, end);
@@ -532,4 +545,35 @@ export class Session implements QueueOwner {
     if (this.#stored === null) return this.#queue !== null && this.#queue.count > 0;
     return this.#stored.hasMore;
   }
+}
+
+function qosOf(bytes: Uint8Array, start: number): 1 | 2 {
+  return ((bytes[start] ?? 0) & 6) === 2 ? 1 : 2;
+}
+
+function sharedOf(publication: Outgoing, entry: Entry<unknown>): Shared {
+  const { properties, propertiesStart, propertiesEnd, payloadStart, payloadEnd } = publication;
+  return {
+    entry,
+    properties:
+      propertiesStart === propertiesEnd ? EMPTY : copyOf(properties, propertiesStart, propertiesEnd),
+    payloadLength: payloadEnd - payloadStart,
+  };
+}
+
+function* leftOf(
+  inFlight: ReadonlyMap<number, { entry: Entry<unknown>; message: Outgoing }> | null,
+  queue: MemoryQueue | null,
+): Generator<Left | null> {
+  for (const { entry, message } of inFlight?.values() ?? []) yield { entry, message, qos: 1 };
+  for (let head = queue?.peek() ?? null; queue !== null && head !== null; head = queue.peek()) {
+    const { shared, bytes, start } = head;
+    const left =
+      shared === null
+        ? null
+        : { entry: shared.entry, message: sharedMessageOf(head, shared), qos: qosOf(bytes, start) };
+    queue.shift();
+    yield left;
+  }
+  queue?.clear();
 }

@@ -1,4 +1,5 @@
 /** Shared subscriptions: whose turn it is in a group, and who was chosen for the publication under way. */
+import type { QoS } from './message.js';
 import { type Group, groupKey, type Owner } from './route.js';
 import type { Session } from './session.js';
 import type { Entry } from './subscriptions.js';
@@ -24,32 +25,39 @@ export class Shares {
     if (entry.share !== '') this.#turns.delete(groupKey(entry));
   }
 
-  /** The member whose turn it is: one that can take it now, else one whose queue is kept. */
-  choose({ members, key }: Group): Member | null {
+  /**
+   * The member whose turn it is: one that can take it now, else one that it waits for, the rather one who is here. At QoS 0
+   * it waits for nobody: such a member has it only when there is no other.
+   */
+  choose({ members, key }: Group, qos: QoS): Member | null {
     const turn = this.#turns.get(key) ?? 0;
     this.#turns.set(key, (turn + 1) % 0x40000000);
     let away: Member | null = null;
     let busy: Member | null = null;
+    let loser: Member | null = null;
     for (let i = 0; i < members.length; i++) {
       const member = members[(turn + i) % members.length];
       if (member === undefined) continue;
-      if (member.session.hasRoom) return member;
-      if (member.session.link !== null) busy ??= member;
-      else if (member.session.isKept) away ??= member;
+      const { session, entry } = member;
+      if (session.hasRoom) return member;
+      const isHere = session.link !== null;
+      if (qos === 0 || entry.qos === 0) loser = isHere ? member : (loser ?? member);
+      else if (isHere) busy ??= member;
+      else if (session.isKept) away ??= member;
     }
-    return busy ?? away;
+    return busy ?? away ?? loser;
   }
 
   /** Chooses for all groups of a publication, so that its record can name them. */
-  chooseAll(groups: readonly Group[]): Iterable<Member | null> {
-    this.#chosen = new Map(groups.map((group) => [group.key, this.choose(group)]));
+  chooseAll(groups: readonly Group[], qos: QoS): Iterable<Member | null> {
+    this.#chosen = new Map(groups.map((group) => [group.key, this.choose(group, qos)]));
     return this.#chosen.values();
   }
 
   /** Who was chosen for a group, or is now; null: nobody can take it. */
-  memberOf(group: Group): Member | null {
+  memberOf(group: Group, qos: QoS): Member | null {
     const already = this.#chosen?.get(group.key);
-    return already === undefined ? this.choose(group) : already;
+    return already === undefined ? this.choose(group, qos) : already;
   }
 
   /** The publication was handed out. */

@@ -188,6 +188,77 @@ describe('shared subscriptions', { concurrency: 8 }, () => {
   );
 
   conforms(
+    { v5: '4.5.0-1 3.3.2-17' },
+    'what waits in memory for a member goes to another, whole, when the session of the first ends',
+    async (scene) => {
+      const leaving = [
+        await scene.connect({ version: 4 }),
+        await scene.connect({ properties: [[PROPERTY.receiveMaximum, 1]] }),
+      ];
+      const heir = await scene.connect();
+      await heir.subscribe(scene.topic('none'), 1);
+      const publisher = await scene.connect();
+      for (const member of leaving) {
+        await member.subscribe(shared(scene), 2);
+        const all = Array.from({ length: 120 }, (_, index) => `${index}`);
+        for (const text of all) {
+          const properties: readonly wire.Property[] = [[PROPERTY.user, ['number', text]]];
+          await publisher.publish(scene.topic(), text, { qos: 1 + (Number(text) % 2), properties });
+        }
+        // One of the first that it is sent, and one that waited before it was.
+        const first = await member.receive();
+        member.send(wire.acknowledge('PUBACK', first.id));
+        await member.ping();
+        const begun = member.history.filter(({ type, qos }) => type === 'PUBLISH' && qos === 2);
+        await heir.subscribe(shared(scene), 2);
+        await member.cut();
+        const lost = new Set(['0', ...begun.map(({ payload }) => payload.toString())]);
+        const left = all.filter((text) => !lost.has(text));
+        const seen: string[] = [];
+        await until('what was left', async () => {
+          for (let packets = await heir.arrived(); packets.length > 0; packets = await heir.arrived()) {
+            for (const packet of packets) {
+              const { type, id, payload, qos } = packet;
+              if (type === 'PUBLISH') {
+                assert.equal(qos, 1 + (Number(payload.toString()) % 2));
+                assert.deepEqual(propertiesOf(packet, PROPERTY.user), [['number', payload.toString()]]);
+                seen.push(payload.toString());
+                heir.send(wire.acknowledge(qos === 1 ? 'PUBACK' : 'PUBREC', id));
+              } else if (type === 'PUBREL') heir.send(wire.acknowledge('PUBCOMP', id));
+            }
+          }
+          return seen.length >= left.length;
+        });
+        assert.deepEqual(seen, left);
+        await heir.unsubscribe(shared(scene));
+      }
+    },
+  );
+
+  conforms(
+    { v5: '4.5.0-1' },
+    'with every member away the share’s messages wait for one who is to get them at QoS 1, whoever else shares',
+    async (scene) => {
+      const ids = [scene.clientId(), scene.clientId(), scene.clientId()] as const;
+      for (const [index, clientId] of ids.entries()) {
+        const { client } = await scene.connectKept(clientId);
+        await client.subscribe(shared(scene), index === 1 ? 1 : 0);
+        await client.disconnect();
+      }
+      const publisher = await scene.connect();
+      const all = Array.from({ length: 9 }, (_, index) => `${index}`);
+      for (const text of all) await publisher.publish(scene.topic(), text, { qos: 1 });
+      const { client } = await scene.connectKept(ids[1]);
+      const texts: string[] = [];
+      await until('all messages', async () => {
+        texts.push(...(await drain(client)));
+        return texts.length >= all.length;
+      });
+      assert.deepEqual(texts, all);
+    },
+  );
+
+  conforms(
     { v5: '4.5.0-1' },
     'with every member away the share’s messages wait for one that returns',
     async (scene) => {
