@@ -56,6 +56,7 @@ export async function bequeath(
   const { store, clock } = executor;
   const { number } = session;
   const begun = new Set<number>();
+  let before: Origin | null = null;
   for (const { state, position } of session.inFlight.list()) if (state === AWAITS_PUBREC) begun.add(position);
   // Should the process die meanwhile, the next start goes on here.
   store.append({ type: 'SessionChanged', session: number, expiryS: 0, disconnectedAtMs: clock.nowMs() });
@@ -68,8 +69,9 @@ export async function bequeath(
     if (messages.length === 0) return true;
     for (const message of messages) {
       after = message.position;
-      const share = begun.has(after) ? null : shareOf(message, entries);
-      if (share === null || message.qos === 0) continue;
+      const share: Entry<Session> | null = shareOf(message, entries, before);
+      before = { message, share };
+      if (begun.has(after) || share === null || message.qos === 0) continue;
       executor.redistribute(session, share, { ...message, position: 0 }, message.qos);
       store.append({ type: 'Dropped', session: number, position: after });
     }
@@ -79,12 +81,37 @@ export async function bequeath(
   return false;
 }
 
-/** The share by which a message came; null: it may have come to the session itself. */
+/** A message, and the share by which it came; null: it may have come to the session itself. */
+interface Origin {
+  readonly message: StoredMessage;
+  readonly share: Entry<Session> | null;
+}
+
+/** Of a session in several shares that match, each gets one of the copies, which stand one behind the other. */
 function shareOf(
-  { topic, topicStart, topicEnd }: StoredMessage,
+  message: StoredMessage,
   entries: readonly Entry<Session>[],
+  before: Origin | null,
 ): Entry<Session> | null {
-  const name = decoder.decode(topic.subarray(topicStart, topicEnd));
+  const name = decoder.decode(topicOf(message));
   const matching = entries.filter(({ filter }) => matches(filter, name));
-  return matching.some(({ share }) => share === '') ? null : (matching[0] ?? null);
+  if (matching.some(({ share }) => share === '')) return null;
+  const last = matching.findIndex((entry) => before?.share === entry && isCopy(message, before.message));
+  return matching[(last + 1) % matching.length] ?? null;
+}
+
+function isCopy(message: StoredMessage, before: StoredMessage): boolean {
+  return (
+    message.position === before.position + 1 &&
+    topicOf(message).equals(topicOf(before)) &&
+    payloadOf(message).equals(payloadOf(before))
+  );
+}
+
+function topicOf({ topic, topicStart, topicEnd }: StoredMessage): Buffer {
+  return Buffer.from(topic.buffer, topic.byteOffset + topicStart, topicEnd - topicStart);
+}
+
+function payloadOf({ payload, payloadStart, payloadEnd }: StoredMessage): Buffer {
+  return Buffer.from(payload.buffer, payload.byteOffset + payloadStart, payloadEnd - payloadStart);
 }

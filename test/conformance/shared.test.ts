@@ -260,6 +260,34 @@ describe('shared subscriptions', { concurrency: 8 }, () => {
 
   conforms(
     { v5: '4.5.0-1' },
+    'what waits for a kept member of two shares goes to each of them once when its session ends',
+    async (scene) => {
+      const clientId = scene.clientId();
+      const { client } = await scene.connectKept(clientId);
+      for (const group of ['one', 'two']) await client.subscribe(shared(scene, 'a', group), 1);
+      await client.disconnect();
+      const publisher = await scene.connect();
+      const all = ['on', 'on', 'off', 'on'];
+      for (const text of all) await publisher.publish(scene.topic(), text, { qos: 1 });
+      const one = await scene.connect();
+      const two = await scene.connect();
+      await one.subscribe(shared(scene, 'a', 'one'), 1);
+      await two.subscribe(shared(scene, 'a', 'two'), 1);
+      await scene.connect({ clientId, clean: true });
+      for (const heir of [one, two]) {
+        const texts: string[] = [];
+        await until('all messages', async () => {
+          texts.push(...(await drain(heir)));
+          return texts.length >= all.length;
+        });
+        assert.deepEqual(texts, all);
+        await heir.quiet();
+      }
+    },
+  );
+
+  conforms(
+    { v5: '4.5.0-1' },
     'with every member away the share’s messages wait for one that returns',
     async (scene) => {
       const ids = [scene.clientId(), scene.clientId()];
