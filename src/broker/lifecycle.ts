@@ -13,7 +13,7 @@ import type { Owner } from './route.js';
 import type { Routing } from './routing.js';
 import { Session, type SessionHost } from './session.js';
 import { type Entry, entryOf, type Subscriptions } from './subscriptions.js';
-import { parseFilter } from './topic.js';
+import { deepLevelsOf, parseFilter } from './topic.js';
 import type { Turns } from './turns.js';
 import { KeptWills, type Will } from './will.js';
 
@@ -62,6 +62,7 @@ export class Lifecycle {
   subscribe(session: Session, text: string, entry: Entry<Session>, known?: Entry<Session>): void {
     this.#parts.subscriptions.add(entry, known ?? null);
     (session.subscriptions ??= new Map()).set(text, entry);
+    if (known === undefined) session.deepLevels += deepLevelsOf(entry.filter);
     this.#parts.routing.changed();
   }
 
@@ -70,6 +71,7 @@ export class Lifecycle {
     const entry = session.subscriptions?.get(text);
     if (entry === undefined) return false;
     session.subscriptions?.delete(text);
+    session.deepLevels -= deepLevelsOf(entry.filter);
     session.endFeed(text);
     this.#remove(session, entry);
     this.#parts.routing.changed();

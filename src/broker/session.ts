@@ -82,6 +82,8 @@ export class Session implements QueueOwner {
   holder: Holder | null = null;
   /** By filter as the client wrote it, share name included. */
   subscriptions: Map<string, Entry<Session>> | null = null;
+  /** Levels of its deep filters: to count them anew for each SUBSCRIBE would take its time from everybody. */
+  deepLevels = 0;
   will: Will | null = null;
   /** Number under which the store has the will; 0: it has none. */
   willNumber = 0;

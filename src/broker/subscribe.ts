@@ -5,13 +5,12 @@ import { decodeSubscribe, decodeUnsubscribe, encodeSuback, encodeUnsuback } from
 import { MALFORMED, PROTOCOL_ERROR } from './properties.js';
 import type { Session } from './session.js';
 import { entryOf } from './subscriptions.js';
-import { type ParsedFilter, parseFilter } from './topic.js';
+import { deepLevelsOf, isDeeper, type ParsedFilter, parseFilter } from './topic.js';
 
 const NOT_AUTHORIZED = 0x87;
 const QUOTA_EXCEEDED = 0x97;
 const FAILURE = 0x80;
-/** A filter of more levels than anybody needs; and how many levels all such filters of a client may have. */
-const DEEP = 128;
+/** How many levels all deep filters of a client may have together. */
 const DEEP_LEVELS_MAX = 131_072;
 const NO_SUBSCRIPTION_EXISTED = 0x11;
 
@@ -119,22 +118,8 @@ export function receiveUnsubscribe(
 
 /** Each level costs memory, which a filter of tens of thousands has for a few bytes: all of them are bounded together. */
 function isTooDeep(session: Session, filter: string): boolean {
-  if (!isDeeper(filter, DEEP)) return false;
-  let sum = levelsOf(filter);
-  for (const { filter: other } of session.subscriptions?.values() ?? []) {
-    if (isDeeper(other, DEEP)) sum += levelsOf(other);
-  }
-  return sum > DEEP_LEVELS_MAX;
-}
-
-function isDeeper(filter: string, levels: number): boolean {
-  return filter.length >= levels && levelsOf(filter) > levels;
-}
-
-function levelsOf(filter: string): number {
-  let count = 1;
-  for (let at = filter.indexOf('/'); at >= 0; at = filter.indexOf('/', at + 1)) count++;
-  return count;
+  const levels = deepLevelsOf(filter);
+  return levels > 0 && session.deepLevels + levels > DEEP_LEVELS_MAX;
 }
 
 function fail(client: Client, reason: number, text: string): false {

@@ -144,3 +144,21 @@ function isSameLevel(
     if (one.charCodeAt(start + i) !== other.charCodeAt(otherStart + i)) return false;
   return true;
 }
+
+/** A filter of more levels than anybody needs. */
+const DEEP = 128;
+
+/** The levels of a deep filter; 0: it is none. */
+export function deepLevelsOf(filter: string): number {
+  return isDeeper(filter, DEEP) ? levelsOf(filter) : 0;
+}
+
+export function isDeeper(filter: string, levels: number): boolean {
+  return filter.length >= levels && levelsOf(filter) > levels;
+}
+
+function levelsOf(filter: string): number {
+  let count = 1;
+  for (let at = filter.indexOf('/'); at >= 0; at = filter.indexOf('/', at + 1)) count++;
+  return count;
+}

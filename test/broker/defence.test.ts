@@ -142,6 +142,25 @@ test('topics of many levels cost what they take: retained by their levels, filte
   assert.deepEqual(codes, [0, 0, 0, 0, QUOTA_EXCEEDED, 0]);
 });
 
+test('a filter of many levels is refused as quickly as it is taken, whatever else the client subscribed to', async (context) => {
+  const client = await enter(context, await start(context, {}), 'deep');
+  const take = async (filters: readonly string[]): Promise<readonly number[]> =>
+    (await client.subscribeAll(filters.map((filter) => [filter, 0]))).codes;
+  const long = Array.from({ length: 20_000 }, (_, index) => `${'l'.repeat(140)}/${index}`);
+  for (let at = 0; at < long.length; at += 1000) await take(long.slice(at, at + 1000));
+  const deep = ['a', 'b', 'c'].map((name) => `${name}${'/'.repeat(60_000)}`);
+  const more = Array.from({ length: 800 }, (_, index) => `${index}${'/'.repeat(200)}`);
+  assert.deepEqual(await take(deep), [0, 0, QUOTA_EXCEEDED]);
+  assert.deepEqual(await take(deep), [0, 0, QUOTA_EXCEEDED], 'again is no more');
+  const before = process.cpuUsage();
+  const codes = await take(more);
+  const { user, system } = process.cpuUsage(before);
+  assert.ok(codes.includes(QUOTA_EXCEEDED));
+  assert.ok(user + system < 1_500_000, `${(user + system) / 1e6} s for one packet`);
+  await client.unsubscribe(...deep);
+  assert.deepEqual(await take(deep.slice(2)), [0], 'there is room again');
+});
+
 /** A TLS certificate of nobody in particular. */
 function certify(context: TestContext): { cert: string; key: string } {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-tls-'));
