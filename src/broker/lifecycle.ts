@@ -268,7 +268,8 @@ export class Lifecycle {
   #restoreContent(session: Session, kept: StoredState['sessions'][number]): void {
     const { inFlight, queuedMessages, queuedBytes, incoming, subscriptions } = kept;
     const isEmpty = queuedMessages + inFlight.length === 0;
-    session.restore(inFlight, queuedMessages, queuedBytes, isEmpty ? 0 : this.#parts.turns.appendedPosition);
+    const lastPosition = isEmpty ? 0 : this.#parts.turns.appendedPosition;
+    session.restore(inFlight, queuedMessages, queuedBytes, lastPosition, kept.disconnectedAtMs === 0);
     if (incoming.length > 0) session.incoming = new Set(incoming);
     for (const { filter, options, identifier } of subscriptions) {
       const parsed = parseFilter(filter);

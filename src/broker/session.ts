@@ -107,6 +107,8 @@ export class Session implements QueueOwner {
 
   /** Packets that wait for a commit before they are sent. */
   #owedSends = 0;
+  /** Up to here QoS 1 may have been sent by a process that died before it had noted that; QoS 2 is noted first. */
+  #doubtfulPosition = -1;
 
   constructor(host: SessionHost, clientId: string, identity: Identity, rights: Rights) {
     this.#host = host;
@@ -134,13 +136,15 @@ export class Session implements QueueOwner {
     return this.#stored === null ? (this.#queue?.bytes ?? 0) : this.#stored.waitingBytes;
   }
 
-  /** Takes over what the store knew of this session. */
+  /** Takes over what the store knew of this session; `wasCut`: its client was there when the process died. */
   restore(
     inFlight: readonly { packetIdentifier: number; position: number; qos: 1 | 2 }[],
     queuedMessages: number,
     queuedBytes: number,
     lastPosition: number,
+    wasCut: boolean,
   ): void {
+    if (wasCut) this.#doubtfulPosition = lastPosition;
     let cursor = 0;
     for (const { packetIdentifier, position, qos } of inFlight) {
       const state = position === 0 ? AWAITS_PUBCOMP : qos === 1 ? AWAITS_PUBACK : AWAITS_PUBREC;
@@ -314,7 +318,8 @@ export class Session implements QueueOwner {
     if (!isDeferred) this.#setAlias(link, publication);
     const length = this.#fit(link, publication);
     if (length === 0) return 0;
-    writer.isDuplicate = resentAs !== 0;
+    // It may be the first time that it is sent, but 0 would say that it surely is [MQTT-3.3.1-1].
+    writer.isDuplicate = resentAs !== 0 || (qos === 1 && publication.position <= this.#doubtfulPosition);
     const id =
       resentAs !== 0
         ? resentAs
