@@ -78,8 +78,8 @@ export class Lifecycle {
     return true;
   }
 
-  #remove(session: Session, entry: Entry<unknown>): void {
-    this.#parts.subscriptions.remove(session, entry.filter, entry.share);
+  #remove(session: Session, entry: Entry<Session>): void {
+    this.#parts.subscriptions.remove(session, entry.filter, entry.share, entry);
     this.#parts.delivery.shares.left(entry);
   }
 

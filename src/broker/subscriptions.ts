@@ -39,8 +39,8 @@ class Level<Owner> {
   children: Map<string, Level<Owner>> | null = null;
   plus: Level<Owner> | null = null;
   /** Subscriptions that end here, and those that end in `#` here. Most levels have one or none. */
-  here: Entry<Owner> | Entry<Owner>[] | null = null;
-  hash: Entry<Owner> | Entry<Owner>[] | null = null;
+  here: List<Owner> = null;
+  hash: List<Owner> = null;
 
   get isEmpty(): boolean {
     return this.children === null && this.plus === null && this.here === null && this.hash === null;
@@ -89,8 +89,8 @@ export class Subscriptions<Owner> {
     return isNew;
   }
 
-  /** Removes a subscription; answers whether it was there. */
-  remove(owner: Owner, filter: string, share: string): boolean {
+  /** Removes a subscription; answers whether it was there. Who knows which one that is says so, as with add(). */
+  remove(owner: Owner, filter: string, share: string, known?: Entry<Owner>): boolean {
     const levels = filter.split('/');
     const isHash = levels.at(-1) === '#';
     const path: Level<Owner>[] = [this.#root];
@@ -104,7 +104,7 @@ export class Subscriptions<Owner> {
     const last = path.at(-1) ?? this.#root;
     const list = isHash ? last.hash : last.here;
     const before = sizeOf(list);
-    const left = without(list, owner, share);
+    const left = without(list, owner, share, known);
     if (sizeOf(left) === before) return false;
     if (isHash) last.hash = left;
     else last.here = left;
@@ -173,10 +173,19 @@ function descend<Owner>(level: Level<Owner>, name: string): Level<Owner> {
   return child;
 }
 
-type List<Owner> = Entry<Owner> | Entry<Owner>[] | null;
+/** Few of them are an array, which is small; of many each must be found and taken out without a look at the others. */
+type List<Owner> = Entry<Owner> | Entry<Owner>[] | Set<Entry<Owner>> | null;
 
-function each<Owner>(list: Entry<Owner> | Entry<Owner>[], found: (entry: Entry<Owner>) => void): void {
-  if (Array.isArray(list)) for (let i = 0; i < list.length; i++) found(list[i] ?? never());
+const ARRAY_MAX = 16;
+
+function isMany<Owner>(
+  list: Entry<Owner> | Entry<Owner>[] | Set<Entry<Owner>>,
+): list is Entry<Owner>[] | Set<Entry<Owner>> {
+  return Array.isArray(list) || list instanceof Set;
+}
+
+function each<Owner>(list: NonNullable<List<Owner>>, found: (entry: Entry<Owner>) => void): void {
+  if (isMany(list)) for (const entry of list) found(entry);
   else found(list);
 }
 
@@ -185,7 +194,13 @@ function never(): never {
 }
 
 function sizeOf<Owner>(list: List<Owner>): number {
-  return list === null ? 0 : Array.isArray(list) ? list.length : 1;
+  if (list === null) return 0;
+  return Array.isArray(list) ? list.length : list instanceof Set ? list.size : 1;
+}
+
+function find<Owner>(list: Iterable<Entry<Owner>>, owner: Owner, share: string): Entry<Owner> | null {
+  for (const entry of list) if (entry.owner === owner && entry.share === share) return entry;
+  return null;
 }
 
 /** Puts an entry into a list, in place of the one with the same owner and share. */
@@ -195,25 +210,28 @@ function put<Owner>(
   known: Entry<Owner> | null | undefined,
 ): List<Owner> {
   if (list === null) return entry;
-  if (!Array.isArray(list)) {
+  if (!isMany(list)) {
     return list.owner === entry.owner && list.share === entry.share ? entry : [list, entry];
   }
-  const index =
-    known === undefined
-      ? list.findIndex((other) => other.owner === entry.owner && other.share === entry.share)
-      : known === null
-        ? -1
-        : list.indexOf(known);
-  if (index < 0) list.push(entry);
-  else list[index] = entry;
+  const replaced = known === undefined ? find(list, entry.owner, entry.share) : known;
+  if (list instanceof Set) {
+    if (replaced !== null) list.delete(replaced);
+    return list.add(entry);
+  }
+  if (replaced !== null) list[list.indexOf(replaced)] = entry;
+  else if (list.length < ARRAY_MAX) list.push(entry);
+  else return new Set(list).add(entry);
   return list;
 }
 
-function without<Owner>(list: List<Owner>, owner: Owner, share: string): List<Owner> {
+function without<Owner>(list: List<Owner>, owner: Owner, share: string, known?: Entry<Owner>): List<Owner> {
   if (list === null) return null;
-  if (!Array.isArray(list)) return list.owner === owner && list.share === share ? null : list;
-  const index = list.findIndex((other) => other.owner === owner && other.share === share);
-  if (index < 0) return list;
-  list.splice(index, 1);
-  return list.length === 1 ? (list[0] ?? null) : list;
+  if (!isMany(list)) return list.owner === owner && list.share === share ? null : list;
+  const gone = known ?? find(list, owner, share);
+  if (gone === null) return list;
+  if (list instanceof Set) list.delete(gone);
+  else if (list.includes(gone)) list.splice(list.indexOf(gone), 1);
+  if (sizeOf(list) > 1) return list;
+  for (const last of list) return last;
+  return null;
 }

@@ -161,6 +161,20 @@ test('a filter of many levels is refused as quickly as it is taken, whatever els
   assert.deepEqual(await take(deep.slice(2)), [0], 'there is room again');
 });
 
+test('subscriptions by the thousand that end at one level of the filters go without holding the loop', async (context) => {
+  const broker = await start(context, {});
+  const client = await enter(context, broker, 'many');
+  const shares = Array.from({ length: 40_000 }, (_, index) => `$share/${index}/x`);
+  for (let at = 0; at < shares.length; at += 5000)
+    await client.subscribeAll(shares.slice(at, at + 5000).map((filter) => [filter, 0]));
+  const before = process.cpuUsage();
+  await client.unsubscribe(...shares.slice(-10_000));
+  client.send(wire.disconnect(5, 0, [[wire.PROPERTY.sessionExpiry, 0]]));
+  await client.closed();
+  const { user, system } = process.cpuUsage(before);
+  assert.ok(user + system < 2_000_000, `${(user + system) / 1e6} s until they were gone`);
+});
+
 /** A TLS certificate of nobody in particular. */
 function certify(context: TestContext): { cert: string; key: string } {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-tls-'));

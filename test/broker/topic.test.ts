@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { type Retainable, type Retained, RetainedMessages } from '../../src/broker/retained.js';
-import { Subscriptions } from '../../src/broker/subscriptions.js';
+import { type Entry, entryOf, Subscriptions } from '../../src/broker/subscriptions.js';
 import { covers, isText, isTopicFilter, isTopicName, matches, parseFilter } from '../../src/broker/topic.js';
 
 const encoder = new TextEncoder();
@@ -104,6 +104,32 @@ describe('topic matching', () => {
         }
       }),
       { numRuns: 300 },
+    );
+  });
+
+  test('the trie keeps few and many subscriptions of one filter apart, whatever comes and goes', () => {
+    const operations = fc.array(fc.tuple(fc.nat(40), fc.constantFrom('', 'g'), fc.boolean(), fc.boolean()), { maxLength: 200 }); // prettier-ignore
+    fc.assert(
+      fc.property(operations, (list) => {
+        const trie = new Subscriptions<number>();
+        const model = new Map<string, Entry<number>>();
+        for (const [owner, share, isAdded, isTold] of list) {
+          const key = `${owner} ${share}`;
+          const known = model.get(key);
+          if (isAdded) {
+            const entry = entryOf(owner, { share, filter: 'a/#' }, 0, model.size + 1);
+            assert.equal(trie.add(entry, isTold ? (known ?? null) : undefined), known === undefined);
+            model.set(key, entry);
+          } else {
+            assert.equal(trie.remove(owner, 'a/#', share, isTold ? known : undefined), model.delete(key));
+          }
+          const found = new Set<Entry<number>>();
+          trie.match('a/b', (entry) => found.add(entry));
+          assert.deepEqual(found, new Set(model.values()));
+          assert.equal(trie.count, model.size);
+        }
+      }),
+      { numRuns: 100 },
     );
   });
 
