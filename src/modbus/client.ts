@@ -32,6 +32,7 @@ export type Answer =
   | {
       readonly ok: false;
       readonly error: ModbusError;
+      /** 0: it never went out. */
       readonly sentAtMs: number;
       readonly receivedAtMs: number;
     };
@@ -293,7 +294,7 @@ class LinkClient implements Client, TransportHost {
 
   #refusal(error: ModbusError): Promise<Answer> {
     const nowMs = this.#clock.monotonicMs();
-    return Promise.resolve({ ok: false, error, sentAtMs: nowMs, receivedAtMs: nowMs });
+    return Promise.resolve({ ok: false, error, sentAtMs: 0, receivedAtMs: nowMs });
   }
 
   /** Half-open connections say nothing: who has not been heard for so long is dialled again. */

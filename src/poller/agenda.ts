@@ -94,7 +94,8 @@ export class Agenda {
   /** Takes out the blocks beside this one that are nearly due and cheaper to read along than later by themselves. */
   takeRiders(block: Block, nowMs: number): Block[] {
     const { unit, table } = block;
-    const isAlone = unit.blocks.length < 2 || block.isTransient || block.split !== null;
+    // While parts are on trial nobody knows what lies between them.
+    const isAlone = unit.blocks.length < 2 || block.isTransient || unit.openSplits > 0;
     if (
       isAlone ||
       block.isDoubtful ||

@@ -217,7 +217,8 @@ export class Arbiter {
     const heldMs = this.#client.heldUntilMs(block.request()) - nowMs;
     block.detour = heldMs > 0 && block.mayDetour(nowMs) ? this.#detourOf(unit, block, nowMs, block) : null;
     if (heldMs > 0 && block.detour === null) return heldMs;
-    if (unit.breaker.failures === 0) return 0;
+    const isSuspect = unit.breaker.failures > 0 || block.split?.isSilent === true;
+    if (!isSuspect) return 0;
     return unit.breaker.isOpen ? 0 : this.#patience.suspectWaitMs(unit, nowMs);
   }
 

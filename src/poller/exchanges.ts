@@ -25,7 +25,6 @@ export const FAREWELL_MS = 800;
 
 /** The parts of a poller that exchanges have to do with. */
 export interface ExchangesParts extends ReaderParts {
-  readonly units: readonly Unit[];
   readonly client: Client;
   readonly visitors: Visitors;
   readonly credit: ReadCredit;
@@ -54,7 +53,7 @@ export class Exchanges {
     this.#client = client;
     this.#health = health;
     this.#freed = freed;
-    this.#reader = new Reader(parts, health, () => client.isUp);
+    this.#reader = new Reader(parts, health);
     this.#writer = new Writer({
       bus,
       clock,

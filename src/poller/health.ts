@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../clock.js';
 import type { Bus } from '../config/plant.js';
-import type { Answer, ModbusError } from '../modbus/client.js';
+import type { Answer, Client, ModbusError } from '../modbus/client.js';
 import type { Agenda } from './agenda.js';
 import type { Desk } from './desk.js';
 import type { LinkState } from './linkstate.js';
@@ -22,6 +22,7 @@ const TRIAL_PROBES = 2;
 export interface HealthParts {
   readonly bus: Bus;
   readonly clock: Clock;
+  readonly client: Pick<Client, 'isUp'>;
   readonly statistics: Statistics;
   readonly agenda: Agenda;
   readonly desk: Desk;
@@ -85,7 +86,7 @@ export class Health {
     if (answer.error.kind === 'timeout') {
       this.#parts.link.missed();
       this.#parts.patience.missed(unit, answer.sentAtMs);
-    }
+    } else if (answer.error.kind === 'closed') this.hungUp(unit, nowMs);
     unit.breaker.failed(nowMs);
     unit.vainProbes += 1;
     if (!unit.isOnTrial) return this.#parts.desk.rejectAll(unit, answer.error.text);
@@ -105,6 +106,12 @@ export class Health {
     this.failed(unit, error, tookMs(answer), nowMs);
     if (!wasOpen) return;
     this.silent(unit, error, nowMs);
+  }
+
+  /** The connection ended while this unit was asked. */
+  hungUp(unit: Unit, nowMs: number): void {
+    this.#parts.patience.broke(unit, nowMs);
+    if (!this.#parts.client.isUp) this.#parts.link.broke();
   }
 
   /** A read of it was not answered: commands are not tried on it again and again. */
@@ -156,8 +163,13 @@ export class Health {
   }
 }
 
+/** It went on the line; else its connection ended before its turn came. */
+export function wasSent(answer: Answer): boolean {
+  return answer.sentAtMs > 0;
+}
+
 export function tookMs(answer: Answer): number {
-  return Math.max(0, answer.receivedAtMs - answer.sentAtMs);
+  return wasSent(answer) ? Math.max(0, answer.receivedAtMs - answer.sentAtMs) : 0;
 }
 
 /** Exceptions 10 and 11: a gateway speaks of the unit, not the unit itself. */

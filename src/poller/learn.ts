@@ -31,13 +31,16 @@ interface Cut {
   readonly gapTo: number;
 }
 
-/** The widest gap between tags, or the middle; where there is no gap, the middle. */
+/** The widest gap between tags, of equal ones that nearest the middle, or the middle itself; where there is no gap, the middle. */
 function cutOf(states: readonly TagState[], inTheMiddle: boolean): Cut {
   const middle = states.length >> 1;
+  const isNearer = (at: number, other: number): boolean => Math.abs(at - middle) < Math.abs(other - middle);
   let end = 0;
   let best: Cut = { at: middle, gapFrom: 0, gapTo: 0 };
   for (const [at, { tag }] of states.entries()) {
-    const isWanted = inTheMiddle ? at === middle : tag.address - end > best.gapTo - best.gapFrom;
+    const wider = tag.address - end - (best.gapTo - best.gapFrom);
+    const isBetter = wider > 0 || (wider === 0 && isNearer(at, best.at));
+    const isWanted = inTheMiddle ? at === middle : isBetter;
     if (at > 0 && isWanted && tag.address > end) best = { at, gapFrom: end, gapTo: tag.address };
     end = Math.max(end, tag.address + tag.quantity);
   }
@@ -84,7 +87,8 @@ export function questionAfter(block: Block, nowMs: number): Block | null {
   const { split, about } = block;
   block.split = null;
   if (split === null || about === 'whole') return null;
-  if (about === 'gap') return ask(split, 'whole');
+  // Where a part was refused that is why the whole was.
+  if (about === 'gap') return split.goodCount < 2 ? null : ask(split, 'whole');
   split.goodCount += 1;
   if (!split.isPair || split.goodCount < 2) return null;
   // Each question to what is silent costs a timeout or more.
@@ -97,6 +101,15 @@ export function questionAfter(block: Block, nowMs: number): Block | null {
     learnFrom(split, 'gap', nowMs);
   }
   return null;
+}
+
+/** The read that tells whether a gap is refused though a part beside it was; null: there is none, or it says nothing. */
+export function questionOfGap(split: Split): Block | null {
+  const question = ask(split, 'gap');
+  if (question === null || question.quantity > split.halfQuantity) return null;
+  const { gapFrom, gapTo } = split;
+  const isAcross = question.address < gapFrom && question.end > gapTo;
+  return isAcross ? question : null;
 }
 
 /** A question was refused. */
@@ -112,7 +125,12 @@ function ask(split: Split, about: 'gap' | 'whole'): Block | null {
   const states =
     about === 'whole'
       ? whole.states
-      : whole.states.filter(({ tag }) => tag.address + tag.quantity === gapFrom || tag.address === gapTo);
+      : whole.states.filter(
+          ({ tag }) =>
+            (tag.address + tag.quantity === gapFrom || tag.address === gapTo) &&
+            !whole.unit.knowledge.refusals.has(tag.name),
+        );
+  if (states.length === 0) return null;
   const question = blockOf(whole, states, whole.unit.terrain(whole.table));
   if (question === null) return null;
   question.split = split;

@@ -7,10 +7,10 @@ import type { ModbusError } from '../modbus/client.js';
 import type { Agenda } from './agenda.js';
 import type { Desk } from './desk.js';
 import type { KnowledgeRecord, Refusal } from './knowledge.js';
-import { halve, learn, questionAfter } from './learn.js';
+import { halve, learn, questionAfter, questionOfGap } from './learn.js';
 import type { Publisher } from './publisher.js';
 import type { TagState } from './report.js';
-import type { Block, Unit } from './unit.js';
+import type { Block, Split, Unit } from './unit.js';
 
 /** A block that answered before is asked in its turns for so long, though its device refuses everything. */
 const TURNS_MS = 30_000;
@@ -52,8 +52,8 @@ export class Lessons {
     if (block.isTransient) return this.#refusedOnce(block, error);
     // The plan was made anew while it was under way.
     if (!unit.blocks.includes(block)) return;
-    // Once may be chance; so may twice be for what was readable before.
-    const isChance = block.refusals < (block.wasGood ? 3 : 2);
+    // Once may be chance; so may twice be for what was readable before. Silences were counted before they came here.
+    const isChance = error.kind === 'exception' && block.refusals < (block.wasGood ? 3 : 2);
     if (isChance && !unit.sounding.isMute) return agenda.at(block, nowMs + AGAIN_MS);
     // Only what gives values elsewhere refuses this place and not everything.
     if (block.refusedAtValue === unit.sounding.valueCount) return this.#sound(block, nowMs);
@@ -117,10 +117,14 @@ export class Lessons {
     }
   }
 
-  /** The device may be another one now: what it refused is asked soon. */
-  retestSoon(unit: Unit, nowMs: number): void {
+  /**
+   * The device may be another one now: what it refused is asked soon. When its link was gone for a moment only, that is
+   * done now and then: to ask may be what ends the connection.
+   */
+  retestSoon(unit: Unit, nowMs: number, wasDown: boolean): void {
     unit.sounding.soon(nowMs);
-    if (unit.goodCount === 0) return;
+    if (unit.goodCount === 0 || (!wasDown && nowMs < unit.anewAfterMs)) return;
+    unit.anewAfterMs = nowMs + AMNESTY_EVERY_MS;
     const soonMs = this.#options.clock.nowMs() + RETEST_EVERY_MS;
     for (const refusal of unit.knowledge.refusals.values())
       refusal.retestAtMs = Math.min(refusal.retestAtMs, soonMs);
@@ -181,6 +185,7 @@ export class Lessons {
       unit.needsPlan = true;
       return;
     }
+    if (block.split !== null) doubt(unit, block.split);
     if (states.length === 1) return this.#refuseTags(unit, states, error, nowMs);
     // Exception 3 of a read is about its length (Modbus 6.1 to 6.4).
     const parts = halve(block, error.exception === 3, error.kind !== 'exception');
@@ -259,9 +264,19 @@ export class Lessons {
 
   #planWhenSettled(unit: Unit, nowMs: number): void {
     if (unit.openSplits > 0 || !unit.needsPlan) return;
+    this.#try(
+      unit,
+      unit.doubtfulCuts.splice(0).flatMap((cut) => questionOfGap(cut) ?? []),
+      nowMs,
+    );
+    if (unit.openSplits > 0) return;
     this.replan(unit, nowMs);
     this.remember(unit);
   }
+}
+
+function doubt(unit: Unit, cut: Split): void {
+  if (cut.gapTo > cut.gapFrom && !unit.doubtfulCuts.includes(cut)) unit.doubtfulCuts.push(cut);
 }
 
 function hundredths(ms: number): number {

@@ -112,7 +112,7 @@ export class Patience {
   /** What a probe that may take so long costs those who share the line: the factor for probed(), asked when it goes. */
   probeShare(unit: Unit, thinkMs: number, nowMs: number): number {
     if (!this.hasLiveUnit) return 0;
-    return unit.breaker.isFresh && this.#nextHealthyDueMs() > nowMs + thinkMs ? IDLE_CHARGE : 1;
+    return unit.breaker.isFresh && this.#othersDueMs(unit) > nowMs + thinkMs ? IDLE_CHARGE : 1;
   }
 
   /** A probe took so long. */
@@ -126,7 +126,7 @@ export class Patience {
     if (!this.#isSuspect(unit)) return 0;
     const restMs = this.#suspectsRestUntilMs - nowMs;
     // When nobody else is due before it would be given up, it costs nobody.
-    if (restMs <= 0 || this.#nextHealthyDueMs() > nowMs + this.thinkMs(unit)) return 0;
+    if (restMs <= 0 || this.#othersDueMs(unit) > nowMs + this.thinkMs(unit)) return 0;
     return Math.min(restMs, SUSPECT_LOOK_MS);
   }
 
@@ -177,12 +177,12 @@ export class Patience {
     return slowestMs;
   }
 
-  /** When a unit without failures wants the line next. */
-  #nextHealthyDueMs(): number {
+  /** When another unit, without failures, wants the line next. */
+  #othersDueMs(unit: Unit): number {
     let dueMs = Infinity;
-    for (const { breaker, blocks } of this.#units) {
-      if (breaker.failures > 0) continue;
-      for (const block of blocks) if (block.slot >= 0) dueMs = Math.min(dueMs, block.dueMs);
+    for (const other of this.#units) {
+      if (other === unit || other.breaker.failures > 0) continue;
+      for (const block of other.blocks) if (block.slot >= 0) dueMs = Math.min(dueMs, block.dueMs);
     }
     return dueMs;
   }

@@ -285,8 +285,9 @@ export class Poller {
       if (wasDown && !unit.breaker.isOpen) this.#agenda.allDue(unit, nowMs);
       if (unit.breaks === 0) unit.holdUntilMs = nowMs;
       unit.busyPauseMs = 0;
-      unit.breaker.probeNow(nowMs);
-      this.#lessons.retestSoon(unit, nowMs);
+      // Whoever broke it is asked in his own time.
+      if (unit.breaks === 0) unit.breaker.probeNow(nowMs);
+      this.#lessons.retestSoon(unit, nowMs, wasDown);
     }
     this.#arbiter.pump();
   }

@@ -3,10 +3,10 @@
  * the read is due again; whether its unit still counts as alive is health.ts's business.
  */
 import type { Answer, ModbusError } from '../modbus/client.js';
-import { type Health, type HealthParts, tookMs } from './health.js';
+import { type Health, type HealthParts, tookMs, wasSent } from './health.js';
 import type { Lessons } from './lessons.js';
 import { isSerial, transferMs } from './linecost.js';
-import type { Block } from './unit.js';
+import type { Block, Unit } from './unit.js';
 
 /** After a gateway said that it does not reach the unit. */
 const GATEWAY_PAUSE_MS = 100;
@@ -18,8 +18,16 @@ const FAILURE_PAUSE_MS = 20;
 const CLOSED_PAUSE_MS = 100;
 /** So many server failures in a row, with never an answer, are about the addresses asked for. */
 const SERVER_FAILURES_MAX = 4;
-/** So many silences of one request, while its unit answers others, are about the addresses too. */
+/** So many silences of one request, while its unit answers others, are about the addresses too ... */
 const SILENCES_MAX = 3;
+/** ... so many when it was answered before ... */
+const SILENCES_LASTING = 6;
+/** ... and these when it is for several tags and never was: to cut it in vain costs little. */
+const SILENCES_OF_MANY = 2;
+/** A part of what is never answered: the reason must be somewhere. */
+const SILENCES_OF_PART = 1;
+/** What was never answered while its unit answers others is asked again no later than this: its tags may be legal. */
+const SUSPECT_AGAIN_MS = 1000;
 /** A request that was only refused with neighbours in it: they are read apart for so long. */
 const NO_RIDES_MS = 600_000;
 /** One that was not answered with neighbours in it, so many times in a row, though it is by itself, counts as refused. */
@@ -39,19 +47,18 @@ export interface Reading {
 }
 
 export interface ReaderParts extends HealthParts {
+  readonly units: readonly Unit[];
   readonly lessons: Lessons;
 }
 
 export class Reader {
   readonly #parts: ReaderParts;
   readonly #health: Health;
-  readonly #isLinkUp: () => boolean;
   #isEnded = false;
 
-  constructor(parts: ReaderParts, health: Health, isLinkUp: () => boolean) {
+  constructor(parts: ReaderParts, health: Health) {
     this.#parts = parts;
     this.#health = health;
-    this.#isLinkUp = isLinkUp;
   }
 
   /** What is answered from now on is nobody's any more. */
@@ -146,10 +153,7 @@ export class Reader {
         return this.#garbled(block, answer, nowMs);
       case 'closed':
       case 'refused':
-        // The link is gone, or about to be; what was due stays due.
-        this.#parts.patience.broke(block.unit, nowMs);
-        if (!this.#isLinkUp()) this.#parts.link.broke();
-        return this.#retry(block, nowMs + (this.#isLinkUp() ? CLOSED_PAUSE_MS : 0), error);
+        return this.#hungUp(block, answer, nowMs);
       case 'invalid-request':
         this.#parts.events.event('invalid-request', { device: block.unit.device.name, error: error.text });
         return this.#refused(block, error, nowMs);
@@ -208,16 +212,9 @@ export class Reader {
     this.#parts.link.missed();
     this.#parts.patience.missed(unit, answer.sentAtMs);
     this.#parts.patience.failed(unit, tookMs(answer), nowMs);
-    block.wasSilent();
-    this.#health.failed(unit, error, tookMs(answer), nowMs, block.isSuspect);
-    if (unit.breaker.isOpen) {
-      if (!unit.isOnTrial) this.#health.silent(unit, error, nowMs);
-      return this.#parts.desk.answerFailedRead(block, 'TIMEOUT', error.text);
-    }
-    if (block.silences >= SILENCES_MAX) {
-      if (!block.wasGood) return this.#refused(block, error, nowMs);
-      this.#parts.publisher.fail(unit, block.states, 'timeout', nowMs);
-    }
+    const isSettled = this.#isSettledWithout(block, answer, nowMs);
+    if (unit.breaker.isOpen && !unit.isOnTrial) this.#health.silent(unit, error, nowMs);
+    if (isSettled) return;
     if (block.isRetry || block.isTransient) return this.#giveUp(block, error, nowMs);
     block.isRetry = true;
     this.#parts.agenda.at(block, nowMs);
@@ -227,18 +224,53 @@ export class Reader {
   #garbled(block: Block, answer: Failure, nowMs: number): void {
     const { unit } = block;
     const { error } = answer;
-    if (!this.#isLinkUp()) {
-      // So broken that the connection had to go with it.
-      this.#parts.patience.broke(unit, nowMs);
-      return this.#retry(block, nowMs, error);
-    }
+    // So broken that the connection had to go with it.
+    if (!this.#parts.client.isUp) return this.#hungUp(block, answer, nowMs);
     this.#parts.link.missed();
     this.#parts.patience.failed(unit, tookMs(answer), nowMs);
-    this.#health.failed(unit, error, tookMs(answer), nowMs);
-    if (unit.breaker.isOpen) return this.#parts.desk.answerFailedRead(block, 'TIMEOUT', error.text);
+    if (this.#isSettledWithout(block, answer, nowMs)) return;
     if (block.isRetry) return this.#giveUp(block, error, nowMs);
     block.isRetry = true;
     this.#retry(block, nowMs, error);
+  }
+
+  /** The link is gone, or about to be. What was due stays due, unless it is what others are answered without. */
+  #hungUp(block: Block, answer: Failure, nowMs: number): void {
+    const { unit } = block;
+    const { error } = answer;
+    this.#health.hungUp(unit, nowMs);
+    const againMs = nowMs + (this.#parts.client.isUp ? CLOSED_PAUSE_MS : 0);
+    if (!wasSent(answer)) return this.#retry(block, againMs, error);
+    if (this.#isSettledWithout(block, answer, nowMs)) return;
+    if (block.silences > 1 || (block.isTransient && block.isRetry)) return this.#giveUp(block, error, nowMs);
+    block.isRetry = block.isTransient;
+    this.#retry(block, againMs, error);
+  }
+
+  /** It had no answer: what that says of its unit, and of its addresses. True when nothing is to be done about it now. */
+  #isSettledWithout(block: Block, answer: Failure, nowMs: number): boolean {
+    const { unit, split } = block;
+    const { error } = answer;
+    block.wasSilent();
+    // Parts of what is never answered say nothing of their unit: what is read in between does.
+    const isOfPart = split?.isSilent === true;
+    if (!isOfPart && !this.#isOfLink(block, error))
+      this.#health.failed(unit, error, tookMs(answer), nowMs, block.isSuspect);
+    if (!unit.breaker.isOpen || unit.isOnTrial) {
+      if (block.silences >= silencesMaxOf(block)) {
+        this.#refused(block, error, nowMs);
+        return true;
+      }
+      if (block.silences >= SILENCES_MAX) this.#parts.publisher.fail(unit, block.states, 'timeout', nowMs);
+    }
+    if (!unit.breaker.isOpen) return false;
+    this.#parts.desk.answerFailedRead(block, 'TIMEOUT', error.text);
+    return true;
+  }
+
+  /** Of a link with one unit it is told that it is gone, and not that the unit is, unless the unit answers other requests. */
+  #isOfLink({ unit, isSuspect }: Block, { kind }: ModbusError): boolean {
+    return kind === 'closed' && this.#parts.units.length === 1 && unit.state !== 'offline' && !isSuspect;
   }
 
   #refused(block: Block, error: ModbusError, nowMs: number): void {
@@ -256,8 +288,18 @@ export class Reader {
   #giveUp(block: Block, error: ModbusError, nowMs: number): void {
     block.isRetry = false;
     this.#parts.desk.answerFailedRead(block, codeOf(error), error.text);
-    if (!block.isTransient) this.#parts.agenda.again(block, nowMs, false);
+    // A refused tag that is not answered either is still refused.
+    if (block.isTransient) return this.#parts.lessons.refused(block, error, nowMs);
+    if (!block.wasGood && block.isSuspect && block.intervalMs > SUSPECT_AGAIN_MS)
+      return this.#parts.agenda.at(block, nowMs + SUSPECT_AGAIN_MS);
+    this.#parts.agenda.again(block, nowMs, false);
   }
+}
+
+function silencesMaxOf({ split, states, wasGood }: Block): number {
+  if (split === null && wasGood) return SILENCES_LASTING;
+  if (states.length === 1) return SILENCES_MAX;
+  return split?.isSilent === true ? SILENCES_OF_PART : SILENCES_OF_MANY;
 }
 
 function codeOf(error: ModbusError): 'TIMEOUT' | number {

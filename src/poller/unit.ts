@@ -152,7 +152,7 @@ export class Block implements Work {
 
   /** Its unit answers, but perhaps never this. */
   get isSuspect(): boolean {
-    return this.unit.goodCount > 0 && (!this.wasGood || this.silences > 1);
+    return this.unit.goodCount > 0 && (!this.wasGood || this.split !== null || this.silences > 1);
   }
 
   /** It was answered: what failures left is over. */
@@ -164,9 +164,9 @@ export class Block implements Work {
     this.silences = 0;
   }
 
-  /** What was never answered is waited for ever longer: its silence is taken for a refusal in the end. */
+  /** What was never answered is waited for ever longer: its silence is taken for a refusal in the end. That was done for the whole of a part. */
   get patience(): number {
-    return this.wasGood ? 1 : 2 ** this.silences;
+    return this.wasGood || this.split?.isSilent === true ? 1 : 2 ** this.silences;
   }
 
   /** It was not answered; that counts when its unit answered others meanwhile. */
@@ -265,6 +265,8 @@ export class Unit {
   pausedMs = 0;
   /** Parts of refused requests that are still on trial. */
   openSplits = 0;
+  /** Cuts with a gap of which one part was refused: whether the gap is as well is asked when all tags have had their turn. */
+  doubtfulCuts: Split[] = [];
   needsPlan = false;
   readonly sounding = new Sounding();
   /** Probes that were not answered; what was asked by the one that was is asked again next time. */
@@ -275,6 +277,8 @@ export class Unit {
   retestAfterMs = 0;
   /** When one refused tag is answered, all are asked again: not before. */
   amnestyAfterMs = 0;
+  /** A connection that was made anew at once says nothing of what was refused before. */
+  anewAfterMs = 0;
   /** A probe sent earlier could be taken for the last one's late answer. */
   probeHeldUntilMs = 0;
   /** Silent, and a command found it so lately: commands are answered without another try before. */
@@ -417,6 +421,7 @@ export class Unit {
       return block;
     });
     this.openSplits = 0;
+    this.doubtfulCuts = [];
     this.needsPlan = false;
     this.#joinBatches();
     return {

@@ -7,6 +7,7 @@ import type { Bus } from '../config/plant.js';
 import type { Answer, Request } from '../modbus/client.js';
 import { EXCEPTION, type ExceptionCode } from '../modbus/server.js';
 import { TimeBudget } from './breaker.js';
+import { tookMs } from './health.js';
 import { Image } from './image.js';
 import type { Unit } from './unit.js';
 
@@ -86,7 +87,7 @@ export class Visitors {
 
   /** A visit has had its answer from the line, or none. */
   finish({ request, settle }: Visit, answer: Answer, nowMs: number): void {
-    this.#budget.spend(nowMs, Math.max(0, answer.receivedAtMs - answer.sentAtMs));
+    this.#budget.spend(nowMs, tookMs(answer));
     if (answer.ok && request.kind === 'read') {
       const { unitId, table, address, quantity } = request;
       this.#image?.keep(unitId, table, address, quantity, answer.data, answer.sentAtMs);

@@ -47,6 +47,15 @@ class OneDevice {
     await this.field.clock.run(ms);
   }
 
+  /** From now on what is not legal is answered with nothing, or the connection ends. */
+  ignore(isLegal: IsLegal, hangsUp = false): void {
+    this.#unit.judge = (request) => {
+      if (request.kind !== 'read' || isLegal(request.address, request.quantity)) return 0;
+      if (hangsUp) this.field.clock.after(1, () => this.field.line.cut());
+      return hangsUp ? 0 : 'silent';
+    };
+  }
+
   /** Tags whose newest sample is good. */
   get goodCount(): number {
     return this.tags.filter((tag) => this.field.newest(tag)?.quality === 'good').length;
@@ -64,6 +73,10 @@ class OneDevice {
   }
 }
 
+/** 280 tags in runs, with single registers between them. */
+const RUN = 14;
+const IN_RUNS = Array.from({ length: 280 }, (_, i) => i + Math.floor(i / RUN));
+const GAPS = Array.from({ length: 19 }, (_, i) => (i + 1) * (RUN + 1) - 1);
 const NOTHING: IsLegal = () => false;
 const ALL: IsLegal = () => true;
 const FORTY = Array.from({ length: 40 }, (_, i) => i);
@@ -281,4 +294,60 @@ test('refusals by chance are no lessons', async () => {
   await device.run(2000);
   assert.equal(device.goodCount, 40);
   assert.deepEqual([device.learned?.limits, device.learned?.refused], [undefined, undefined]);
+});
+
+test('twenty gaps that are never answered keep 280 tags waiting for seconds, and then cost nothing', async () => {
+  const device = new OneDevice({ addresses: IN_RUNS });
+  device.ignore(without(GAPS));
+  while (device.goodCount < 280 && device.field.nowMs < 60_000) await device.run(100);
+  assert.ok(device.field.nowMs <= 12_000, `${device.field.nowMs} ms`);
+  await device.run(10_000);
+  const sinceMs = device.field.nowMs;
+  await device.run(60_000);
+  assert.equal(device.goodCount, 280);
+  assert.equal(device.refusals(sinceMs), 0);
+  assert.ok(device.field.told.every(({ quality, atMs }) => quality === 'good' || atMs < sinceMs));
+});
+
+test('gaps that turn silent long after the start are found, and what lies around them is read on', async () => {
+  for (const gaps of [GAPS.slice(3, 4), GAPS.slice(0, 4)]) {
+    const device = new OneDevice({ addresses: IN_RUNS });
+    await device.run(5000);
+    assert.equal(device.goodCount, 280);
+    device.ignore(without(gaps));
+    await device.run(15_000);
+    assert.equal(device.goodCount, 280, `${gaps.length} gaps`);
+    assert.equal(Object.keys(device.learned?.holes ?? {}).length, gaps.length);
+  }
+});
+
+test('an address at which the device hangs up costs its own tag, and the connection no more', async () => {
+  for (const addresses of [IN_RUNS, FORTY]) {
+    for (const startMs of [0, 4000]) {
+      const device = new OneDevice({ addresses });
+      await device.run(startMs);
+      device.ignore(without([17]), true);
+      await device.run(25_000);
+      assert.equal(device.goodCount, addresses.length - 1, `${addresses.length} tags, ${startMs} ms`);
+      await device.run(60_000);
+      const sinceMs = device.field.nowMs;
+      await device.run(60_000);
+      assert.ok(device.refusals(sinceMs) <= 6, `${device.refusals(sinceMs)} times in a minute`);
+      assert.ok(
+        device.field.told
+          .filter(({ atMs }) => atMs > sinceMs)
+          .every(({ tag, quality }) => quality === 'good' || tag.address === 17),
+      );
+    }
+  }
+});
+
+test('an address that is only answered with what is no answer costs its own tag', async () => {
+  const device = new OneDevice({ addresses: IN_RUNS });
+  device.refuse('crc', without([17, ...GAPS]));
+  await device.run(12_000);
+  assert.equal(device.goodCount, 279);
+  const sinceMs = device.field.nowMs;
+  await device.run(60_000);
+  assert.ok(device.refusals(sinceMs) <= 6, `${device.refusals(sinceMs)} times in a minute`);
 });

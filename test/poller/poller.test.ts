@@ -521,6 +521,35 @@ test('a device that takes connections and hangs up on every request is offline, 
   for (const tag of tags) assert.equal(field.newest(tag)?.quality, 'good');
 });
 
+test('a unit that hangs up whenever it is asked is offline, and its neighbour on the link is not disturbed', async () => {
+  for (const startMs of [0, 3000]) {
+    const { field, devices, tags } = fieldOf(busOf(0), 2, 3, { intervalMs: 200, report: 'always' });
+    const [other, odd] = devices;
+    assert.ok(other !== undefined && odd !== undefined);
+    field.poller.start();
+    await field.clock.run(startMs);
+    field.line.unit(odd.unitId).judge = () => {
+      field.clock.after(1, () => field.line.cut());
+      return 0;
+    };
+    await field.clock.run(3000);
+    assert.equal(field.stateOf(odd), 'offline');
+    for (const tag of tags.filter(({ device }) => device === odd))
+      assert.equal(field.newest(tag)?.quality, 'bad');
+    await field.clock.run(20_000);
+    const fromMs = field.nowMs;
+    await field.clock.run(20_000);
+    assert.equal(field.stateOf(other), 'online');
+    assert.ok(field.goodCount(other, fromMs, field.nowMs) >= 3 * 98);
+    const probes = field.line.asked.filter(({ unitId, atMs }) => unitId === odd.unitId && atMs >= fromMs);
+    assert.ok(probes.length <= 12, `${probes.length} connections lost in 20 s`);
+    field.line.unit(odd.unitId).judge = () => 0;
+    await field.clock.run(4000);
+    assert.equal(field.stateOf(odd), 'online');
+    for (const tag of tags) assert.equal(field.newest(tag)?.quality, 'good');
+  }
+});
+
 test('what its link hung up on for being two at a time is asked one at a time, in the next life too', async () => {
   const bus = busOf(0, { inFlight: 4 });
   const { field, devices, tags } = fieldOf(bus, 3, 4, { intervalMs: 200 }, 200);
