@@ -1,6 +1,6 @@
 /**
  * Commands: messages on set/ and get/ topics become writes and reads in the pool, and each is answered exactly once.
- * It owns what waits for the field. It keeps no session and no message: a command that is late is refused, never
+ * It owns what waits for the field, while a bus gets a new poller too. It keeps no session and no message: a command that is late is refused, never
  * carried out, and one that was retained is nobody's order of this moment.
  */
 import type { BrokerApi } from '../broker/broker.js';
@@ -8,6 +8,7 @@ import type { Message, Sender, Subscriber } from '../broker/message.js';
 import type { Cancel, Clock } from '../clock.js';
 import type { Plant, Tag } from '../config/plant.js';
 import type { Counter, Metrics } from '../metrics.js';
+import { REPLACED } from '../poller/messages.js';
 import { type ParcelReader, RESULT_CODES, RESULT_EXCEPTION_BASE, type ResultCode } from '../poller/parcel.js';
 import type { PoolApi } from '../poller/pool.js';
 import { type CommandKind, CommandTopics } from './commandtopics.js';
@@ -36,12 +37,15 @@ interface Target {
 }
 
 interface Waiting {
+  readonly topic: string;
   readonly target: Target;
   readonly text: CommandText;
   readonly reply: Reply;
   readonly sender: Sender | null;
   /** By the broker's clock. */
   readonly expiresAtMs: number;
+  /** Earlier ones have lower numbers. */
+  readonly turn: number;
 }
 
 export interface CommandsOptions {
@@ -67,6 +71,10 @@ export class Commands implements Subscriber {
   #filters: readonly string[] = [];
   #prefix = '';
   #correlation = 0;
+  #turn = 0;
+  /** Names of buses whose poller is being replaced, and what waits for the new one. */
+  #heldBuses: ReadonlySet<string> = new Set();
+  #held: Waiting[] = [];
   #cancelSweep: Cancel | null = null;
 
   constructor(options: CommandsOptions) {
@@ -109,6 +117,8 @@ export class Commands implements Subscriber {
     this.#cancelSweep = null;
     for (const filter of this.#filters) this.#options.broker.unsubscribe(filter, this);
     this.#filters = [];
+    for (const waiting of this.#held.splice(0))
+      this.#answer(waiting, 'OFFLINE', 'the gateway is stopping', null);
   }
 
   deliver(message: Message): void {
@@ -129,13 +139,47 @@ export class Commands implements Subscriber {
       this.#send(reply, text.id, 'UNKNOWN_TAG', 'no tag has this topic', null);
       return;
     }
-    const waiting: Waiting = { target, text, reply, sender, expiresAtMs };
-    const refusal = this.#refusalOf(waiting, message.retain, nowMs);
-    if (refusal === null) this.#hand(waiting, expiresAtMs - nowMs);
-    else {
+    const { topic, retain } = message;
+    this.#turn += 1;
+    this.#pass({ topic, target, text, reply, sender, expiresAtMs, turn: this.#turn }, retain, nowMs);
+  }
+
+  /** From now on commands for these buses wait until what this returns is called: then they go to the tags of that day. */
+  hold(busNames: Iterable<string>): () => void {
+    this.#heldBuses = new Set(busNames);
+    return () => {
+      this.#heldBuses = new Set();
+      const held = this.#held.sort((a, b) => a.turn - b.turn);
+      this.#held = [];
+      for (const waiting of held) this.#release(waiting);
+    };
+  }
+
+  #release(waiting: Waiting): void {
+    this.#count(waiting, -1);
+    const target = this.#targetOf(waiting.topic);
+    if (target !== null) this.#pass({ ...waiting, target }, false, this.#options.broker.clock.nowMs());
+    else this.#answer(waiting, 'UNKNOWN_TAG', 'no tag has this topic any more', null);
+  }
+
+  /** Refuses a command, or hands it on. */
+  #pass(waiting: Waiting, isRetained: boolean, nowMs: number): void {
+    const refusal = this.#refusalOf(waiting, isRetained, nowMs);
+    if (refusal !== null) {
       this.#refused.value += 1;
       this.#answer(waiting, refusal[0], refusal[1], null);
-    }
+    } else if (this.#heldBuses.has(busOf(waiting))) this.#keep(waiting);
+    else this.#hand(waiting, waiting.expiresAtMs - nowMs);
+  }
+
+  #keep(waiting: Waiting): void {
+    this.#count(waiting, 1);
+    this.#held.push(waiting);
+  }
+
+  #count(waiting: Waiting, change: 1 | -1): void {
+    const bus = busOf(waiting);
+    this.#waitingOfBus.set(bus, (this.#waitingOfBus.get(bus) ?? 0) + change);
   }
 
   /** Results from the pool; one that nobody waits for any more has been answered. */
@@ -147,6 +191,8 @@ export class Commands implements Subscriber {
       const { code } = parcel;
       const payload = Buffer.from(parcel.payload).toString();
       if (code === 0) this.#answer(waiting, 'OK', '', payload === '' ? null : payload);
+      // Said only of what never left the old poller.
+      else if (payload === REPLACED && this.#heldBuses.has(busOf(waiting))) this.#keep(waiting);
       else this.#answer(waiting, codeOf(code), payload, null);
     }
   }
@@ -169,9 +215,8 @@ export class Commands implements Subscriber {
     const { pool } = this.#options;
     const { tag, kind } = waiting.target;
     const correlation = this.#nextCorrelation();
-    const bus = tag.device.bus.name;
     this.#waiting.set(correlation, waiting);
-    this.#waitingOfBus.set(bus, (this.#waitingOfBus.get(bus) ?? 0) + 1);
+    this.#count(waiting, 1);
     this.#accepted.value += 1;
     this.#armSweep();
     if (kind === 'read') pool.read(tag.index, correlation, ttlMs);
@@ -184,10 +229,9 @@ export class Commands implements Subscriber {
     return this.#correlation;
   }
 
-  #forget(correlation: number, { target }: Waiting): void {
-    const bus = target.tag.device.bus.name;
+  #forget(correlation: number, waiting: Waiting): void {
     this.#waiting.delete(correlation);
-    this.#waitingOfBus.set(bus, (this.#waitingOfBus.get(bus) ?? 1) - 1);
+    this.#count(waiting, -1);
   }
 
   #armSweep(): void {
@@ -253,6 +297,10 @@ export class Commands implements Subscriber {
     const rest = topic.startsWith(prefix) ? topic.slice(topic.indexOf('/', prefix.length) + 1) : topic;
     return `${prefix}ack/${rest}`;
   }
+}
+
+function busOf({ target }: Waiting): string {
+  return target.tag.device.bus.name;
 }
 
 function codeOf(code: number): Code {

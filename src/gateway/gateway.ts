@@ -325,7 +325,12 @@ export class Gateway {
       await this.#uplinks.take(plant);
       return plant;
     };
-    await this.#redundancy.replace(removed, take, added);
+    const release = this.#commands.hold([...removed, ...added].map(({ name }) => name));
+    try {
+      await this.#redundancy.replace(removed, take, added);
+    } finally {
+      release();
+    }
     return waiting;
   }
 

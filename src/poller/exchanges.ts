@@ -78,9 +78,9 @@ export class Exchanges {
    * What is answered from now on is nobody's any more, but for writes. A pulse ends before the line is let go, and what
    * was kept up is told to fall back.
    */
-  async end(): Promise<void> {
+  async end(reason: string): Promise<void> {
     this.#isEnded = true;
-    this.#reader.end();
+    this.#reader.end(reason);
     for (const end of this.#pauses) end();
     await this.writesDone();
     if (!this.#client.isUp) return;

@@ -168,9 +168,10 @@ export class Poller {
       this.#desk.rejectAll(unit, reason);
       this.#lessons.remember(unit);
     }
+    for (const block of this.#agenda.schedule) this.#desk.answerFailedRead(block, 'OFFLINE', reason);
     this.#visitors.rejectAll();
     const endMs = this.#clock.monotonicMs() + STOP_WAIT_MS;
-    await this.#within(FAREWELL_MS, this.#exchanges.end());
+    await this.#within(FAREWELL_MS, this.#exchanges.end(reason));
     // On a line the answer to what is under way would look like one to whoever has the line next.
     if (isLine(this.bus)) await this.#settled(endMs);
     await this.#client.close();

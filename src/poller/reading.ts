@@ -54,16 +54,17 @@ export interface ReaderParts extends HealthParts {
 export class Reader {
   readonly #parts: ReaderParts;
   readonly #health: Health;
-  #isEnded = false;
+  /** Why nobody is read any more; null: they are. */
+  #endedBy: string | null = null;
 
   constructor(parts: ReaderParts, health: Health) {
     this.#parts = parts;
     this.#health = health;
   }
 
-  /** What is answered from now on is nobody's any more. */
-  end(): void {
-    this.#isEnded = true;
+  /** What is answered from now on is nobody's any more: who waits for it is told why. */
+  end(reason: string): void {
+    this.#endedBy = reason;
   }
 
   /** Its answer came, or none: tags, blocks and statistics learn of it. What was read is told before anything is counted. */
@@ -71,11 +72,11 @@ export class Reader {
     const { block, riders, quantity } = reading;
     const { unit } = block;
     const isWhole = answer.ok && answer.data.length === block.bytesOf(quantity);
-    if (isWhole && !this.#isEnded) this.#tell(reading, answer);
+    if (isWhole && this.#endedBy === null) this.#tell(reading, answer);
     this.#health.settle(unit, answer, transferMs(this.#parts.bus, block.table, quantity));
     block.isUnderWay = false;
     for (const rider of riders) rider.isUnderWay = false;
-    if (this.#isEnded) return;
+    if (this.#endedBy !== null) return this.#parts.desk.answerFailedRead(block, 'OFFLINE', this.#endedBy);
     this.#parts.statistics.reads += 1;
     unit.statistics.reads += 1;
     block.tally.reads += 1;

@@ -88,6 +88,12 @@ export class Schedule<W extends Work> {
     return this.#ready.items.length;
   }
 
+  /** All work that is in. */
+  *[Symbol.iterator](): IterableIterator<W> {
+    yield* this.#waiting.items;
+    yield* this.#ready.items;
+  }
+
   /** What serving everything once takes. */
   get sumOfCostsMs(): number {
     return this.#sumOfCostsMs;

@@ -6,6 +6,7 @@ import { steadyClock } from '../../src/clock.js';
 import { Commands } from '../../src/gateway/commands.js';
 import { Status } from '../../src/gateway/status.js';
 import { Metrics } from '../../src/metrics.js';
+import { REPLACED } from '../../src/poller/messages.js';
 import { ManualClock } from '../support/clock.js';
 import { plantOf, resultOf, ScriptedPool, tagOf } from '../support/field.js';
 
@@ -214,6 +215,64 @@ describe('the answer goes to', () => {
     send(SET, 'x', { properties: properties('reply/here'), sender: null });
     assert.equal(answers('reply/here').length, 0);
     assert.equal(answers().length, 1);
+  });
+});
+
+describe('while the poller of its bus is being replaced', () => {
+  const bus = plantOf([]).buses[0]?.name ?? '';
+
+  test('a command waits for the new one, in its turn, and is handed to the tag of that day', () => {
+    const { pool, commands, answers, send, clock } = bench();
+    send(SET, '1');
+    send(SET, '2');
+    const release = commands.hold([bus]);
+    send(SET, '{"v":3,"ttl":"10s"}');
+    // Those that waited in the old poller come back, the one that was on its way is answered.
+    const [first, second] = pool.orders.map(({ correlation }) => correlation);
+    commands.results(resultOf(first ?? 0, 'OK', '1'));
+    commands.results(resultOf(second ?? 0, 'OFFLINE', REPLACED));
+    clock.advance(2000);
+    assert.equal(pool.orders.length, 2);
+    assert.deepEqual(answers(), [{ ok: true, v: 1, t: clock.nowMs() - 2000 }]);
+    commands.take(plantOf([tagOf(7, 'speed')]));
+    release();
+    assert.deepEqual(
+      pool.orders.slice(2).map(({ tag, value, ttlMs }) => [tag, value, ttlMs]),
+      [
+        [7, '2', 58_000],
+        [7, '3', 8000],
+      ],
+    );
+    send(SET, '4');
+    assert.equal(pool.orders.length, 5);
+    assert.equal(answers().length, 1);
+  });
+
+  test('a command whose time is over by then, or whose tag is gone, is answered and not handed on', () => {
+    const { pool, commands, answers, send, clock } = bench();
+    const release = commands.hold([bus]);
+    send(SET, '{"v":1,"ttl":"1s"}');
+    send('holdfast/gw/get/press1/state', '{"id":"g"}');
+    clock.advance(1500);
+    commands.take(plantOf([tagOf(7, 'speed')]));
+    release();
+    assert.deepEqual(pool.orders, []);
+    assert.equal(answers()[0]?.['code'], 'EXPIRED');
+    assert.equal(answers('holdfast/gw/ack/press1/state')[0]?.['code'], 'UNKNOWN_TAG');
+  });
+
+  test('what waits when the gateway stops is answered, as is what comes back without a reload', () => {
+    const { pool, commands, answers, send } = bench();
+    send(SET, '1');
+    commands.results(resultOf(pool.orders[0]?.correlation ?? 0, 'OFFLINE', REPLACED));
+    commands.hold([bus]);
+    send(SET, '2');
+    commands.close();
+    assert.deepEqual(
+      answers().map(({ code }) => code),
+      ['OFFLINE', 'OFFLINE'],
+    );
+    assert.equal(pool.orders.length, 1);
   });
 });
 

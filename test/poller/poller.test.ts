@@ -613,6 +613,24 @@ test('a line is let go of when what is under way was answered, and after a while
   }
 });
 
+test('whoever asked for a value is answered when the poller stops, whether his read is under way or waits', async () => {
+  for (const isBusy of [false, true]) {
+    const { field, devices, tags } = fieldOf(busOf(0), 1, 2, { intervalMs: 60_000 }, 200);
+    const unit = field.line.unit(devices[0]?.unitId ?? 0);
+    field.poller.start();
+    await field.clock.run(1000);
+    unit.turnaroundMs = 100;
+    // A unit that says that it is busy is left alone for a while.
+    if (isBusy) unit.judge = () => 6;
+    const asked = [...tags, ...tags].map((tag) => field.read(tag));
+    await field.clock.run(isBusy ? 250 : 10);
+    void field.poller.stop('the bus is taken away');
+    await field.clock.run(3000);
+    for (const correlation of asked)
+      assert.equal(field.results.filter((result) => result.correlation === correlation).length, 1);
+  }
+});
+
 test('a link that is up and yet dead is made anew', async () => {
   const bus = busOf(0);
   const { field, devices } = fieldOf(bus, 2, 3, { intervalMs: 200 });
