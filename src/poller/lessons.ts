@@ -6,6 +6,7 @@ import type { Clock } from '../clock.js';
 import type { ModbusError } from '../modbus/client.js';
 import type { Agenda } from './agenda.js';
 import type { Desk } from './desk.js';
+import { isFromGateway } from './health.js';
 import type { KnowledgeRecord, Refusal } from './knowledge.js';
 import { halve, learn, questionAfter, questionOfGap } from './learn.js';
 import type { Publisher } from './publisher.js';
@@ -53,7 +54,7 @@ export class Lessons {
     // The plan was made anew while it was under way.
     if (!unit.blocks.includes(block)) return;
     // Once may be chance; so may twice be for what was readable before. Silences were counted before they came here.
-    const isChance = error.kind === 'exception' && block.refusals < (block.wasGood ? 3 : 2);
+    const isChance = isRefusal(error) && block.refusals < (block.wasGood ? 3 : 2);
     if (isChance && !unit.sounding.isMute) return agenda.at(block, nowMs + AGAIN_MS);
     // Only what gives values elsewhere refuses this place and not everything.
     if (block.refusedAtValue === unit.sounding.valueCount) return this.#sound(block, nowMs);
@@ -188,7 +189,7 @@ export class Lessons {
     if (block.split !== null) doubt(unit, block.split);
     if (states.length === 1) return this.#refuseTags(unit, states, error, nowMs);
     // Exception 3 of a read is about its length (Modbus 6.1 to 6.4).
-    const parts = halve(block, error.exception === 3, error.kind !== 'exception');
+    const parts = halve(block, error.exception === 3, !isRefusal(error));
     if (parts.length > 0) this.#try(unit, parts, nowMs);
     // What was learned meanwhile may stand in the way of its halves; else they cannot be told apart.
     else if (unit.terrain(block.table).fit(block.address, block.end) === null) unit.needsPlan = true;
@@ -277,6 +278,11 @@ export class Lessons {
 
 function doubt(unit: Unit, cut: Split): void {
   if (cut.gapTo > cut.gapFrom && !unit.doubtfulCuts.includes(cut)) unit.doubtfulCuts.push(cut);
+}
+
+/** The unit itself said no; else nothing was heard of it. */
+function isRefusal(error: ModbusError): boolean {
+  return error.kind === 'exception' && !isFromGateway(error);
 }
 
 function hundredths(ms: number): number {

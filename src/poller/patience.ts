@@ -18,6 +18,8 @@ const PROBE_NETWORK_LAG_MS = 20;
 const PROBE_SHARE = 0.02;
 const PROBE_STORE_MS = 100;
 const PROBE_CHARGE_MAX_MS = 40;
+/** The same where a probe keeps the whole gateway waiting, whatever is asked meanwhile. */
+const QUEUED_CHARGE_MAX_MS = 200;
 /** A probe of a unit that fell silent just now, while nobody else wants the line, is charged this share. */
 const IDLE_CHARGE = 0.2;
 /** What is left of a learned least timeout that was no help. */
@@ -44,6 +46,13 @@ export class Patience {
   readonly #probeBudget: TimeBudget;
   /** Before this, units that have just failed give way to those that have not. */
   #suspectsRestUntilMs = 0;
+  /** The last request that was given up, of those that were not sent behind another. */
+  #givenUp: { readonly unit: Unit; readonly sentAtMs: number } | null = null;
+  /**
+   * Behind this address is a gateway that asks one unit at a time and goes on waiting for a silent one though nobody here
+   * does any more: what is asked of others meanwhile is answered late. Giving up early gains nothing there.
+   */
+  #isQueue = false;
 
   constructor(bus: Bus, units: readonly Unit[], nowMs: number) {
     this.#bus = bus;
@@ -55,6 +64,7 @@ export class Patience {
   /** How long a unit may think: learned from its answers, the setting is the ceiling; so many times that for what was never answered. */
   thinkMs(unit: Unit, times = 1): number {
     const ceilingMs = this.#bus.timeoutMs;
+    if (this.#isQueue) return ceilingMs;
     const lagMs = this.#isLine ? LINE_LAG_MS : NETWORK_LAG_MS;
     let thinkMs = ceilingMs;
     if (unit.isKnown) {
@@ -74,7 +84,8 @@ export class Patience {
     const usualMs = this.#usualMs(unit);
     // With nobody alive on the line there is nobody whose time it takes, but for those who may be back before.
     const timeoutEvery = this.hasLiveUnit ? 128 : 4;
-    if (usualMs === 0 || probes % timeoutEvery === timeoutEvery - 1) return this.#bus.timeoutMs;
+    if (this.#isQueue || usualMs === 0 || probes % timeoutEvery === timeoutEvery - 1)
+      return this.#bus.timeoutMs;
     const patience = probes % 32 === 31 ? 10 : probes % 8 === 7 ? 3 : 1;
     const hintedMs = unit.answersLate ? unit.timeoutMinMs : 0;
     unit.answersLate = false;
@@ -112,13 +123,16 @@ export class Patience {
   /** What a probe that may take so long costs those who share the line: the factor for probed(), asked when it goes. */
   probeShare(unit: Unit, thinkMs: number, nowMs: number): number {
     if (!this.hasLiveUnit) return 0;
-    return unit.breaker.isFresh && this.#othersDueMs(unit) > nowMs + thinkMs ? IDLE_CHARGE : 1;
+    return unit.breaker.isFresh && !this.#isQueue && this.#othersDueMs(unit) > nowMs + thinkMs
+      ? IDLE_CHARGE
+      : 1;
   }
 
   /** A probe took so long. */
   probed(ms: number, share: number, nowMs: number): void {
     // The rare patient probe must not keep others waiting for long: a unit that is back is to be noticed.
-    this.#probeBudget.spend(nowMs, share * Math.min(ms, PROBE_CHARGE_MAX_MS));
+    const mostMs = this.#isQueue ? QUEUED_CHARGE_MAX_MS : PROBE_CHARGE_MAX_MS;
+    this.#probeBudget.spend(nowMs, share * Math.min(ms, mostMs));
   }
 
   /** How long a unit that has just failed gives way; 0: it may go now. */
@@ -155,6 +169,10 @@ export class Patience {
     if (sentAtMs - unit.missedAtMs > 2 * this.#bus.timeoutMs) unit.missedAtMs = sentAtMs;
     // That much time did not help: what it can be helped with is less.
     unit.timeoutMinMs *= TIMEOUT_VAIN;
+    const before = this.#givenUp;
+    unit.wasBehind =
+      before !== null && before.unit !== unit && sentAtMs - before.sentAtMs < 2 * this.#bus.timeoutMs;
+    if (!unit.wasBehind) this.#givenUp = { unit, sentAtMs };
   }
 
   /** An answer came late: its unit needs more time than it was given. */
@@ -163,6 +181,7 @@ export class Patience {
     if (unit === undefined || unit.missedAtMs === -Infinity) return;
     const tookMs = nowMs - unit.missedAtMs;
     unit.missedAtMs = -Infinity;
+    if (unit.wasBehind && !this.#isLine) this.#isQueue = true;
     // Later than the settings allow: waiting longer is of no use.
     if (tookMs > this.#bus.timeoutMs) return;
     unit.timeoutMinMs = Math.min(this.#bus.timeoutMs, Math.max(unit.timeoutMinMs, 1.5 * tookMs));

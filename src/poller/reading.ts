@@ -144,7 +144,7 @@ export class Reader {
     for (const rider of riders) this.#parts.agenda.at(rider, nowMs);
     switch (error.kind) {
       case 'exception':
-        return this.#excepted(block, riders.length > 0 || block.detour !== null, error, nowMs);
+        return this.#excepted(block, riders.length > 0 || block.detour !== null, answer, nowMs);
       case 'timeout':
         if (riders.length > 0) this.#lostRide(block, nowMs);
         return this.#timedOut(block, answer, nowMs);
@@ -161,8 +161,9 @@ export class Reader {
     }
   }
 
-  #excepted(block: Block, hadRiders: boolean, error: ModbusError, nowMs: number): void {
+  #excepted(block: Block, hadRiders: boolean, answer: Failure, nowMs: number): void {
     const { unit } = block;
+    const { error } = answer;
     switch (error.exception) {
       case 1:
       case 2:
@@ -178,8 +179,7 @@ export class Reader {
         return this.#retry(block, unit.holdUntilMs, error);
       case 10:
       case 11:
-        this.#health.failed(unit, error, 0, nowMs);
-        return this.#retry(block, nowMs + GATEWAY_PAUSE_MS, error);
+        return this.#unreached(block, answer, nowMs);
       default:
         return this.#deviceFailed(block, error, nowMs);
     }
@@ -219,6 +219,13 @@ export class Reader {
     if (block.isRetry || block.isTransient) return this.#giveUp(block, error, nowMs);
     block.isRetry = true;
     this.#parts.agenda.at(block, nowMs);
+  }
+
+  /** A gateway had no answer of it: the unit is silent, or silent when it is asked this. */
+  #unreached(block: Block, answer: Failure, nowMs: number): void {
+    if (this.#isSettledWithout(block, answer, nowMs)) return;
+    if (block.isTransient || block.silences > 1) return this.#giveUp(block, answer.error, nowMs);
+    this.#retry(block, nowMs + GATEWAY_PAUSE_MS, answer.error);
   }
 
   /** An answer came, but broken: once more at once, then at the next turn. */
@@ -265,7 +272,7 @@ export class Reader {
       if (block.silences >= SILENCES_MAX) this.#parts.publisher.fail(unit, block.states, 'timeout', nowMs);
     }
     if (!unit.breaker.isOpen) return false;
-    this.#parts.desk.answerFailedRead(block, 'TIMEOUT', error.text);
+    this.#parts.desk.answerFailedRead(block, codeOf(error), error.text);
     return true;
   }
 

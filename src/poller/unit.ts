@@ -257,6 +257,8 @@ export class Unit {
   timeoutMinMs = 0;
   /** When the oldest request was sent that it did not answer in time, and whose answer may still come. */
   missedAtMs = -Infinity;
+  /** That was sent soon after one to another unit that was given up. */
+  wasBehind = false;
   /** It is silent but for a late answer: the next probe gives it that time. */
   answersLate = false;
   /** A write of this unit is on its way: the next one waits, so that order is kept. */

@@ -351,3 +351,17 @@ test('an address that is only answered with what is no answer costs its own tag'
   await device.run(60_000);
   assert.ok(device.refusals(sinceMs) <= 6, `${device.refusals(sinceMs)} times in a minute`);
 });
+
+test('addresses that make a gateway give its unit up cost their own tags, and the gateway its time no more', async () => {
+  for (const startMs of [0, 4000]) {
+    const device = new OneDevice({ addresses: IN_RUNS });
+    await device.run(startMs);
+    device.refuse(11, without([17, ...GAPS.slice(0, 4)]));
+    await device.run(20_000);
+    assert.equal(device.goodCount, 279, `from ${startMs} ms on`);
+    await device.run(40_000);
+    const sinceMs = device.field.nowMs;
+    await device.run(60_000);
+    assert.ok(device.refusals(sinceMs) <= 6, `${device.refusals(sinceMs)} times in a minute`);
+  }
+});

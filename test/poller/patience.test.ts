@@ -1,0 +1,54 @@
+/** How long units are waited for where others wait behind them. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Bus } from '../../src/config/plant.js';
+import { Knowledge } from '../../src/poller/knowledge.js';
+import { Patience } from '../../src/poller/patience.js';
+import { TagState } from '../../src/poller/report.js';
+import { Unit } from '../../src/poller/unit.js';
+import { busOf, deviceOf, rtuBusOf, tagOf } from '../support/tags.js';
+
+/** Two units that answered in 15 ms until now. */
+function unitsOf(bus: Bus): readonly [Unit, Unit] {
+  const unit = (index: number): Unit => {
+    const device = deviceOf(index, bus);
+    const made = new Unit(device, [new TagState(tagOf(index, device, 0))], [], new Knowledge(), () => 0.5);
+    for (let i = 0; i < 8; i += 1) {
+      made.latency.add(15);
+      made.answered();
+    }
+    return made;
+  };
+  return [unit(0), unit(1)];
+}
+
+test('a gateway that works off its queue is given the whole time, as giving up early only makes others late', () => {
+  const bus = busOf(0, { timeoutMs: 1500 });
+  const units = unitsOf(bus);
+  const [silent, other] = units;
+  const patience = new Patience(bus, units, 0);
+  assert.ok(patience.thinkMs(other) < 200);
+  // The silent one is given up, and what is asked behind it is answered, but late.
+  patience.missed(silent, 1000);
+  patience.missed(other, 1200);
+  patience.cameLate(other.device.unitId, 2050);
+  for (const unit of units) assert.equal(patience.thinkMs(unit), 1500);
+  assert.equal(patience.probeThinkMs(silent), 1500);
+});
+
+test('who is late himself, or long after another was silent, or on a line, says nothing of a queue', () => {
+  const cases: [bus: Bus, silentAtMs: number, lateAtMs: number][] = [
+    [busOf(0, { timeoutMs: 1500 }), NaN, 5000],
+    [busOf(0, { timeoutMs: 1500 }), 1000, 5000],
+    [rtuBusOf(0, 9600, { timeoutMs: 1500 }), 4900, 5000],
+  ];
+  for (const [bus, silentAtMs, lateAtMs] of cases) {
+    const units = unitsOf(bus);
+    const [silent, other] = units;
+    const patience = new Patience(bus, units, 0);
+    if (!Number.isNaN(silentAtMs)) patience.missed(silent, silentAtMs);
+    patience.missed(other, lateAtMs);
+    patience.cameLate(other.device.unitId, lateAtMs + 400);
+    assert.ok(patience.thinkMs(silent) < 200);
+  }
+});
