@@ -18,6 +18,7 @@ import type { TagState } from './report.js';
 import type { Span } from './terrain.js';
 import type { Block, Unit } from './unit.js';
 import type { Visitors } from './visitors.js';
+import { stepRequest } from './write.js';
 
 /** On a network shorter waits than this are kept to the fraction. */
 const EXACT_WAIT_MS = 5;
@@ -214,12 +215,19 @@ export class Arbiter {
     if (unit.holdUntilMs > nowMs) return unit.holdUntilMs - nowMs;
     if (block.select !== null && unit.isWriting) return WRITING_LOOK_MS;
     // A late answer to the last request of this shape could be taken for this one's.
-    const heldMs = this.#client.heldUntilMs(block.request()) - nowMs;
+    const heldMs = this.#heldUntilMs(block) - nowMs;
     block.detour = heldMs > 0 && block.mayDetour(nowMs) ? this.#detourOf(unit, block, nowMs, block) : null;
     if (heldMs > 0 && block.detour === null) return heldMs;
     const isSuspect = unit.breaker.failures > 0 || block.split?.isSilent === true;
     if (!isSuspect) return 0;
     return unit.breaker.isOpen ? 0 : this.#patience.suspectWaitMs(unit, nowMs);
+  }
+
+  /** Its page is turned first, and that is a request too. */
+  #heldUntilMs(block: Block): number {
+    const heldMs = this.#client.heldUntilMs(block.request());
+    if (block.select === null) return heldMs;
+    return Math.max(heldMs, this.#client.heldUntilMs(stepRequest(block.unit.device.unitId, block.select)));
   }
 
   /** A longer read around one that is held back: an answer to the one cannot be taken for an answer to the other. */

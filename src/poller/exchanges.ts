@@ -20,6 +20,8 @@ import { stepRequest, Writer } from './write.js';
 
 /** What the poller orders itself. */
 const OWN_WRITE = { kind: 'write', recipe: null, correlation: NOBODY } as const;
+/** How often it is looked whether the line still holds a write back. */
+const HELD_LOOK_MS = 20;
 /** For so long may still be written when the poller stops. */
 export const FAREWELL_MS = 800;
 
@@ -60,6 +62,8 @@ export class Exchanges {
       send: (request, timeoutMs) => client.request(request, timeoutMs),
       isHurried: () => desk.waitingCount > 0,
       pause: (unit, ms) => this.#pause(unit, ms),
+      isHeld: (request) => client.heldUntilMs(request) > clock.monotonicMs(),
+      whenFree: (unit, request, deadlineMs) => this.#whenFree(unit, request, deadlineMs),
     });
     this.#upkeep = new Upkeep(parts.units);
   }
@@ -122,13 +126,10 @@ export class Exchanges {
   }
 
   /** Turns to the page, and reads from it: nothing else may be written to the unit in between. */
-  async #readPage(unit: Unit, { table, address, values }: WriteStep, request: Request): Promise<Answer> {
+  async #readPage(unit: Unit, select: WriteStep, request: Request): Promise<Answer> {
     const { timeoutMs } = this.#parts.bus;
     unit.isWriting = true;
-    const turned = await this.#client.request(
-      stepRequest(unit.device.unitId, table, address, values),
-      timeoutMs,
-    );
+    const turned = await this.#client.request(stepRequest(unit.device.unitId, select), timeoutMs);
     const answer = turned.ok ? await this.#client.request(request, timeoutMs) : turned;
     unit.isWriting = false;
     return answer;
@@ -260,6 +261,22 @@ export class Exchanges {
     });
     this.#underWayCount += 1;
     unit.pausedMs += clock.monotonicMs() - startedMs;
+  }
+
+  /**
+   * After a write that nobody answered its like may have to wait for seconds (see Client.heldUntilMs): it does not wait
+   * on the line, where all the others would wait with it. Who stops has nobody left to make room for.
+   */
+  async #whenFree(unit: Unit, request: Request, deadlineMs: number): Promise<boolean> {
+    const { clock } = this.#parts;
+    while (!this.#isEnded) {
+      const nowMs = clock.monotonicMs();
+      const heldMs = this.#client.heldUntilMs(request) - nowMs;
+      if (heldMs <= 0) break;
+      if (nowMs > deadlineMs) return false;
+      await this.#pause(unit, Math.min(heldMs, HELD_LOOK_MS));
+    }
+    return true;
   }
 
   /** Orders again what devices forget. */

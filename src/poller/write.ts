@@ -40,6 +40,10 @@ export interface WriterOptions {
   isHurried(): boolean;
   /** Lets others have the line for so long. */
   pause(unit: Unit, ms: number): Promise<void>;
+  /** Whether this request has to wait before it may go on the line. */
+  isHeld(request: Request): boolean;
+  /** Lets others have the line for as long as it has to; false: the deadline is over before. */
+  whenFree(unit: Unit, request: Request, deadlineMs: number): Promise<boolean>;
 }
 
 const HOUR_MS = 3_600_000;
@@ -58,15 +62,14 @@ export class Writer {
 
   /** Carries out one command; nothing of it is sent after its deadline. */
   async write(unit: Unit, command: Command, timeoutMs: number): Promise<WriteOutcome> {
-    const { send } = this.#options;
-    const { recipe } = command;
+    const { recipe, deadlineMs } = command;
     if (recipe !== null) return this.#writeRecipe(unit, command, recipe, timeoutMs);
     const { state } = command;
     const encoded = encodeCommand(state.tag, command.payload, state.factor);
     if (encoded.kind === 'refused') return refused(encoded);
     const worn = this.#worn(command);
     if (worn !== null) return worn;
-    const job = new Job(send, unit, state.tag, encoded, timeoutMs);
+    const job = new Job(this.#options, unit, state.tag, encoded, timeoutMs, deadlineMs);
     const pulse = state.tag.write?.pulse ?? null;
     if (pulse === null) return this.#carryOut(job, command);
     const rest = encodeCommand(state.tag, Buffer.from(pulse.rest), state.factor);
@@ -74,7 +77,7 @@ export class Writer {
     const outcome = await this.#carryOut(job, command);
     if (outcome.code !== 'OK') return outcome;
     await this.#options.pause(unit, pulse.ms);
-    return this.#rest(outcome, new Job(send, unit, state.tag, rest, timeoutMs));
+    return this.#rest(outcome, new Job(this.#options, unit, state.tag, rest, timeoutMs));
   }
 
   async #writeRecipe(
@@ -85,7 +88,8 @@ export class Writer {
   ): Promise<WriteOutcome> {
     const encoded = encodeRecipe(recipe, command.payload, unit.device.limits.writeFunctions);
     if (encoded.kind === 'refused') return refused(encoded);
-    return this.#carryOut(new Job(this.#options.send, unit, encoded.first, encoded, timeoutMs), command);
+    const job = new Job(this.#options, unit, encoded.first, encoded, timeoutMs, command.deadlineMs);
+    return this.#carryOut(job, command);
   }
 
   /** Memory of devices wears: what may be written so often an hour was written that often already. */
@@ -106,6 +110,7 @@ export class Writer {
     const { clock, pause } = this.#options;
     for (let pauseMs = BUSY_PAUSE_MS; ; pauseMs = Math.min(BUSY_PAUSE_MAX_MS, 2 * pauseMs)) {
       const answer = await job.run();
+      if (job.isExpired) return EXPIRED;
       if (answer.ok && this.#isTaken(job, correlation))
         return { code: 'OK', text: job.encoded.json, sent: true, answer };
       if (answer.ok) return await this.#confirmed(job);
@@ -153,6 +158,13 @@ export class Writer {
 
 const REST_TRIES_MAX = 4;
 
+const EXPIRED: WriteOutcome = {
+  code: 'EXPIRED',
+  text: 'too old to be carried out',
+  sent: false,
+  answer: null,
+};
+
 /** What is wrong with a write whatever its device would say to it; null: nothing. */
 export function refusalOf(
   unit: Unit,
@@ -187,19 +199,31 @@ type Sendable = Exclude<Encoded, { kind: 'refused' }>;
 
 /** One write and the exchanges it takes. */
 class Job {
-  readonly #send: Send;
+  readonly #options: WriterOptions;
   readonly unit: Unit;
   readonly tag: Tag;
   readonly encoded: Sendable;
+  /** Its time was over before anything of it could be sent. */
+  isExpired = false;
   readonly #timeoutMs: number;
   readonly #functions: readonly number[];
+  /** What has begun is brought to its end: then it has none. */
+  #deadlineMs: number;
 
-  constructor(send: Send, unit: Unit, tag: Tag, encoded: Sendable, timeoutMs: number) {
-    this.#send = send;
+  constructor(
+    options: WriterOptions,
+    unit: Unit,
+    tag: Tag,
+    encoded: Sendable,
+    timeoutMs: number,
+    deadlineMs = Infinity,
+  ) {
+    this.#options = options;
     this.unit = unit;
     this.tag = tag;
     this.encoded = encoded;
     this.#timeoutMs = timeoutMs;
+    this.#deadlineMs = deadlineMs;
     const own = tag.write?.functions ?? [];
     this.#functions = own.length > 0 ? own : unit.device.limits.writeFunctions;
   }
@@ -223,8 +247,8 @@ class Job {
     return answer;
   }
 
-  #step({ table, address, values }: WriteStep): Promise<Answer> {
-    return this.#request(stepRequest(this.#place().unitId, table, address, values));
+  #step(step: WriteStep): Promise<Answer> {
+    return this.#request(stepRequest(this.#place().unitId, step));
   }
 
   #write(): Promise<Answer> {
@@ -318,11 +342,26 @@ class Job {
   #read(register: number, quantity: number, timeoutMs: number): Promise<Answer> {
     const { table, address } = this.tag.write ?? this.tag;
     const { unitId } = this.unit.device;
-    return this.#send({ kind: 'read', unitId, table, address: address + register, quantity }, timeoutMs);
+    return this.#request({ kind: 'read', unitId, table, address: address + register, quantity }, timeoutMs);
   }
 
-  #request(request: Request): Promise<Answer> {
-    return this.#send(request, this.#timeoutMs);
+  /** At once where it may go at once: the next write of a burst must not wait for what is told of the last. */
+  #request(request: Request, timeoutMs = this.#timeoutMs): Promise<Answer> {
+    if (this.#options.isHeld(request)) return this.#requestLater(request, timeoutMs);
+    this.#deadlineMs = Infinity;
+    return this.#options.send(request, timeoutMs);
+  }
+
+  async #requestLater(request: Request, timeoutMs: number): Promise<Answer> {
+    const { clock, send, whenFree } = this.#options;
+    if (await whenFree(this.unit, request, this.#deadlineMs)) {
+      this.#deadlineMs = Infinity;
+      return send(request, timeoutMs);
+    }
+    this.isExpired = true;
+    const nowMs = clock.monotonicMs();
+    const error: ModbusError = { kind: 'timeout', exception: 0, text: EXPIRED.text };
+    return { ok: false, error, sentAtMs: nowMs, receivedAtMs: nowMs };
   }
 
   #place(): { readonly unitId: number; readonly address: number } {
@@ -351,12 +390,7 @@ function wordOf(data: Uint8Array): number {
 const BROADCAST = 0;
 
 /** A write of raw values, such as an unlock code. */
-export function stepRequest(
-  unitId: number,
-  table: WriteStep['table'],
-  address: number,
-  values: readonly number[],
-): Request {
+export function stepRequest(unitId: number, { table, address, values }: WriteStep): Request {
   if (table === 'coil')
     return { kind: 'write-bits', unitId, address, bits: [values[0] === 1], functionCode: 5 };
   const registers = Uint8Array.from(values.flatMap((word) => [word >> 8, word & 0xff]));

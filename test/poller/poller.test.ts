@@ -402,6 +402,41 @@ test('a command on a saturated line waits for one request at most, dead units or
   }
 });
 
+test('a write that waits for the late answer to its like keeps nobody else waiting, and never goes after its time', async () => {
+  const bus = rtuBusOf(0, 9600, { timeoutMs: 2000 });
+  const { field, devices, tags } = fieldOf(bus, 2, 1, { intervalMs: 100 });
+  const [mute, other] = [tags[0] ?? assert.fail(), tags[1] ?? assert.fail()];
+  field.poller.start();
+  await field.clock.run(5000);
+  const unit = field.line.unit(devices[0]?.unitId ?? 0);
+  const writes = () => field.line.asked.filter(({ request }) => request.kind === 'write-registers');
+  unit.judge = ({ kind }) => (kind === 'read' ? 0 : 'silent');
+  const lost = field.write(mute, 1);
+  await field.clock.run(2100);
+  unit.judge = () => 0;
+  const heldUntilMs = field.line.heldUntilMs(writes()[0]?.request ?? assert.fail());
+  assert.ok(heldUntilMs > field.nowMs + 1000);
+  const askedAtMs = field.nowMs;
+  const late = field.write(mute, 1, 500);
+  const patient = field.write(mute, 1);
+  const others = field.write(other, 7);
+  await field.clock.run(4000);
+  const resultOf = (correlation: number) =>
+    field.results.find((result) => result.correlation === correlation) ?? assert.fail();
+  assert.equal(resultOf(lost).code, 'TIMEOUT');
+  assert.equal(resultOf(late).code, 'EXPIRED');
+  assert.ok(resultOf(late).atMs - askedAtMs < 1000);
+  assert.equal(resultOf(patient).code, 'OK');
+  assert.equal(resultOf(others).code, 'OK');
+  assert.ok(resultOf(others).atMs - askedAtMs < 200);
+  assert.ok((writes()[2]?.atMs ?? 0) >= heldUntilMs);
+  assert.equal(writes().length, 3);
+  const reads = field.line.asked.filter(
+    ({ unitId, atMs }) => unitId === 2 && atMs > askedAtMs && atMs < heldUntilMs,
+  );
+  assert.ok(reads.length >= 10, `${reads.length} reads of the other unit meanwhile`);
+});
+
 test('a value read before or while its tag is written is never told after the write', async () => {
   const bus = busOf(0, { inFlight: 4 });
   const { field, devices, tags } = fieldOf(bus, 1, 10, { intervalMs: 20 });
