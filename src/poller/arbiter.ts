@@ -136,8 +136,7 @@ export class Arbiter {
 
   #startAskedRead(unit: Unit, { state, correlation }: Command, nowMs: number): boolean {
     if (state.tag.formula !== null) return this.#answerCalculated(unit, state, correlation, nowMs);
-    state.askedBy = correlation;
-    const [block] = unit.planOnce([state], 0);
+    const block = readOf(unit, state);
     if (block === undefined) {
       this.#desk.answer(
         state.tag.index,
@@ -147,7 +146,7 @@ export class Arbiter {
       );
       return false;
     }
-    block.asked.push(correlation);
+    block.asked.push({ state, correlation });
     const waitMs = this.#waitMs(block, nowMs);
     if (waitMs === 0) this.#exchanges.read(block, [], nowMs);
     else this.#agenda.enter(block, nowMs + waitMs);
@@ -156,7 +155,7 @@ export class Arbiter {
 
   /** What is calculated is told as it is, and what it is calculated from is read. */
   #answerCalculated(unit: Unit, state: TagState, correlation: number, nowMs: number): boolean {
-    this.#agenda.readOnce(unit, state.inputs, nowMs);
+    this.#agenda.readOnce(unit, unit.withScales(state.inputs), nowMs);
     this.#desk.answerValue(state, correlation);
     return false;
   }
@@ -249,6 +248,12 @@ export class Arbiter {
     }
     return null;
   }
+}
+
+/** The one read that shows this tag, with its factor where one request holds both. */
+function readOf(unit: Unit, state: TagState): Block | undefined {
+  const [block, further] = unit.planOnce(unit.withScales([state]), 0);
+  return further === undefined ? block : unit.planOnce([state], 0)[0];
 }
 
 /** Whether a longer read in place of this block's would hold what may never be answered. */

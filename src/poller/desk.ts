@@ -80,12 +80,7 @@ export class Desk {
 
   /** A read that commands asked for came to something. */
   answerRead(block: Block): void {
-    for (const correlation of block.asked) {
-      const state: TagState | undefined =
-        block.states.find((candidate) => candidate.askedBy === correlation) ?? block.states[0];
-      if (state === undefined) continue;
-      this.answerValue(state, correlation);
-    }
+    for (const { state, correlation } of block.asked) this.answerValue(state, correlation);
     block.asked = [];
   }
 
@@ -97,8 +92,7 @@ export class Desk {
 
   /** A read that commands asked for failed. */
   answerFailedRead(block: Block, code: ResultCode | number, text: string): void {
-    const index = block.states[0]?.tag.index ?? 0;
-    for (const correlation of block.asked) this.answer(index, code, correlation, text);
+    for (const { state, correlation } of block.asked) this.answer(state.tag.index, code, correlation, text);
     block.asked = [];
   }
 

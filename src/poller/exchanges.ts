@@ -294,7 +294,7 @@ export class Exchanges {
       if (unit.readBack.size === 0 || unit.commands.length > 0 || unit.breaker.isOpen) continue;
       const states = [...unit.readBack].filter(({ tag }) => !unit.knowledge.refusals.has(tag.name));
       unit.readBack.clear();
-      this.#parts.agenda.readOnce(unit, states, nowMs);
+      this.#parts.agenda.readOnce(unit, unit.withScales(states), nowMs);
     }
   }
 }

@@ -51,8 +51,6 @@ export class TagState {
   writesUnderWay = 0;
   /** True while it waits in the outbox for a free parcel. */
   isHeld = false;
-  /** Correlation of the last command that asked for its value. */
-  askedBy = -1;
 
   constructor(tag: Tag) {
     this.tag = tag;

@@ -90,8 +90,8 @@ export class Block implements Work {
   readonly tally = new Tally();
   /** Read once and dropped: a read-back, a read that somebody asked for, a second try of a refused tag. */
   isTransient = false;
-  /** Correlations of commands that asked for this read. */
-  asked: number[] = [];
+  /** Commands that asked for this read, each for one of its tags. */
+  asked: { readonly state: TagState; readonly correlation: number }[] = [];
 
   constructor(unit: Unit, request: ReadRequest, states: readonly TagState[]) {
     this.unit = unit;
@@ -431,6 +431,14 @@ export class Unit {
       removed: [...before.values()],
       unreadable: plan.unreadable.flatMap((tag) => byTag.get(tag) ?? []),
     };
+  }
+
+  /** With what they are scaled by: a factor that was read before may not be the one that belongs to a value read now. */
+  withScales(states: readonly TagState[]): readonly TagState[] {
+    const all = new Set(states);
+    for (const { scaleTag } of states)
+      if (scaleTag !== null && !this.knowledge.refusals.has(scaleTag.tag.name)) all.add(scaleTag);
+    return all.size === states.length ? states : [...all];
   }
 
   /** Blocks for some of its tags, to be read once, now. */

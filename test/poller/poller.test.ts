@@ -460,6 +460,36 @@ test('a value read before or while its tag is written is never told after the wr
   assert.ok(field.line.inFlightMost > 1);
 });
 
+test('a value that is read at once, or read back, is scaled by the factor of that moment', async () => {
+  const device = deviceOf(0, rtuBusOf(0, 9600));
+  const write = writeOf({ table: 'holding-register', address: 10 });
+  const scale = tagOf(0, device, 0, { intervalMs: 600_000 });
+  const value = tagOf(1, device, 1, { intervalMs: 600_000, scaleFrom: { kind: 'value', tag: 0 } });
+  const sum = tagOf(2, device, 2, { intervalMs: 600_000, scaleFrom: { kind: 'value', tag: 0 }, write });
+  const field = new PollerField({ bus: device.bus, devices: [device], tags: [scale, value, sum] });
+  const { written } = field.line.unit(1);
+  for (const [address, word] of [10, 5, 6].entries()) written.set(address, word);
+  field.poller.start();
+  await field.clock.run(2000);
+  assert.equal(field.newest(value)?.value, 50);
+  for (const [address, word] of [2, 25, 30].entries()) written.set(address, word);
+  field.read(value);
+  await field.clock.run(1000);
+  assert.deepEqual(
+    field.results.map(({ text }) => text),
+    ['50'],
+  );
+  assert.deepEqual(
+    [scale, value].map((tag) => field.newest(tag)?.value),
+    [2, 50],
+  );
+  for (const [address, word] of [5, 10, 12].entries()) written.set(address, word);
+  field.write(sum, 4);
+  await field.clock.run(1000);
+  assert.equal(field.results.at(-1)?.code, 'OK');
+  assert.equal(field.newest(sum)?.value, 60);
+});
+
 test('commands to a silent unit are answered: one is tried on it, the rest learn from that', async () => {
   const bus = rtuBusOf(0, 9600);
   const { field, devices, tags } = fieldOf(bus, 2, 5);
