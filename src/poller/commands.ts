@@ -18,6 +18,11 @@ export interface Command {
   readonly sequence: number;
 }
 
+/** It is for all units of the line, and waits for no answer of its own. */
+export function isBroadcast({ kind, state }: Pick<Command, 'kind' | 'state'>): boolean {
+  return kind === 'write' && state.tag.write?.broadcast === true;
+}
+
 /** First in, first out; taking from the front costs the same however many wait. */
 export class CommandQueue {
   #items: (Command | undefined)[] = [];

@@ -2,7 +2,7 @@
  * Where a bus's commands wait and are answered: a queue for each unit, one order over all of them, each command
  * answered exactly once.
  */
-import { NOBODY, type Command } from './commands.js';
+import { isBroadcast, NOBODY, type Command } from './commands.js';
 import type { Sink } from './outbox.js';
 import { RESULT_CODES, RESULT_EXCEPTION_BASE, type ResultCode } from './parcel.js';
 import { payloadOfValue } from './payload.js';
@@ -64,6 +64,12 @@ export class Desk {
   /** The same for everything that waits for a unit. */
   rejectAll(unit: Unit, error: string): void {
     for (const command of this.#takeWhere(unit, () => true)) this.reject(unit, command, error);
+  }
+
+  /** The unit is silent: what is for all the others too goes all the same. */
+  rejectOwn(unit: Unit, error: string): void {
+    for (const command of this.#takeWhere(unit, (waiting) => !isBroadcast(waiting)))
+      this.reject(unit, command, error);
   }
 
   expire(unit: Unit, nowMs: number): void {

@@ -6,7 +6,7 @@
 import type { WriteStep } from '../config/plant.js';
 import type { Answer, Client, Request } from '../modbus/client.js';
 import type { Table } from '../modbus/protocol.js';
-import { NOBODY, type Command } from './commands.js';
+import { isBroadcast, NOBODY, type Command } from './commands.js';
 import type { ReadCredit } from './credit.js';
 import { type Health, isFromGateway, tookMs } from './health.js';
 import { transferMs } from './linecost.js';
@@ -221,7 +221,9 @@ export class Exchanges {
     if (isHurried) this.#goOn(nowMs);
     if (outcome.code === 'OK' && correlation !== NOBODY && recipe === null)
       this.#upkeep.commanded(state, payload, nowMs);
-    if (outcome.answer !== null && !this.#isEnded) this.#health.wrote(unit, outcome.answer, nowMs);
+    // Nobody answers what all are told, so that it is no news of this one.
+    const isNews = !isBroadcast(command) || unit.device.unitId === 0;
+    if (outcome.answer !== null && isNews && !this.#isEnded) this.#health.wrote(unit, outcome.answer, nowMs);
     desk.answer(state.tag.index, outcome.code, correlation, outcome.text);
     if (!isHurried) this.#goOn(nowMs);
   }

@@ -89,7 +89,7 @@ export class Health {
     } else if (answer.error.kind === 'closed') this.hungUp(unit, nowMs);
     unit.breaker.failed(nowMs);
     unit.vainProbes += 1;
-    if (!unit.isOnTrial) return this.#parts.desk.rejectAll(unit, answer.error.text);
+    if (!unit.isOnTrial) return this.#parts.desk.rejectOwn(unit, answer.error.text);
     if (unit.breaker.probes >= TRIAL_PROBES) this.#fell(unit, answer.error, nowMs);
   }
 
@@ -117,7 +117,7 @@ export class Health {
   /** A read of it was not answered: commands are not tried on it again and again. */
   silent(unit: Unit, error: ModbusError, nowMs: number): void {
     unit.triedUntilMs = nowMs + SILENT_TRY_MS;
-    this.#parts.desk.rejectAll(unit, error.text);
+    this.#parts.desk.rejectOwn(unit, error.text);
   }
 
   /** One more failure of a unit; perhaps it counts as silent from now on, or is put on trial when the request is suspected. */
@@ -138,7 +138,7 @@ export class Health {
     unit.isOnTrial = false;
     this.setState(unit, 'offline', error.text);
     this.#parts.publisher.fail(unit, unit.states, error.kind === 'exception' ? 'offline' : 'timeout', nowMs);
-    this.#parts.desk.rejectAll(unit, error.text);
+    this.#parts.desk.rejectOwn(unit, error.text);
   }
 
   review(unit: Unit): void {

@@ -9,7 +9,7 @@ import type { Client, LinkListener, OnFrame, Request } from '../modbus/client.js
 import { EXCEPTION } from '../modbus/server.js';
 import { Agenda } from './agenda.js';
 import { Arbiter } from './arbiter.js';
-import type { Command } from './commands.js';
+import { isBroadcast, type Command } from './commands.js';
 import { ReadCredit } from './credit.js';
 import { Desk } from './desk.js';
 import { Exchanges, FAREWELL_MS } from './exchanges.js';
@@ -215,7 +215,7 @@ export class Poller {
     const { unit, state, recipe = null } = target;
     const whole = { ...command, state, recipe };
     if (this.#isStopped || this.#link.isDown) return this.#desk.reject(unit, whole, this.#link.error);
-    if (unit.breaker.isOpen && this.#clock.monotonicMs() < unit.triedUntilMs)
+    if (unit.breaker.isOpen && !isBroadcast(whole) && this.#clock.monotonicMs() < unit.triedUntilMs)
       return this.#desk.reject(unit, whole, unit.error);
     this.#desk.accept(unit, whole);
     this.#client.hurry();

@@ -516,6 +516,20 @@ test('commands to a silent unit are answered: one is tried on it, the rest learn
   assert.equal(field.stateOf(dead), 'online');
 });
 
+test('a broadcast, which nobody answers, brings no silent unit back', async () => {
+  const device = deviceOf(0, rtuBusOf(0, 9600));
+  const write = writeOf({ table: 'holding-register', address: 0 }, { broadcast: true });
+  const tag = tagOf(0, device, 0, { write });
+  const field = new PollerField({ bus: device.bus, devices: [device], tags: [tag] });
+  field.line.unit(device.unitId).isAlive = false;
+  field.poller.start();
+  await field.clock.run(5000);
+  field.write(tag, 7);
+  await field.clock.run(500);
+  assert.equal(field.results[0]?.code, 'OK');
+  assert.deepEqual(new Set(field.states.map(({ state }) => state)), new Set(['offline']));
+});
+
 test('more commands than may wait are answered BUSY, old ones EXPIRED, replaced ones too', async () => {
   const bus = rtuBusOf(0, 9600);
   const device = deviceOf(0, bus);
