@@ -10,6 +10,13 @@ import type { TagState } from './report.js';
 import { refusalOf } from './write.js';
 import type { Block, Unit } from './unit.js';
 
+/** A recipe orders other tags too, and what is kept up is what was ordered before: neither is news of its tag. */
+function replacesOlder({ kind, recipe, correlation, state }: Omit<Command, 'sequence'>): boolean {
+  return (
+    kind === 'write' && recipe === null && correlation !== NOBODY && state.tag.write?.newestOnly === true
+  );
+}
+
 /** Commands that may wait on one bus; one more is answered BUSY. */
 const COMMANDS_MAX = 10_000;
 
@@ -33,8 +40,9 @@ export class Desk {
     const { state, correlation } = command;
     if (this.#waitingCount >= COMMANDS_MAX)
       return this.answer(state.tag.index, 'BUSY', correlation, `${COMMANDS_MAX} commands are waiting`);
-    if (command.kind === 'write' && state.tag.write?.newestOnly === true) {
-      const isOlder = (waiting: Command): boolean => waiting.state === state && waiting.kind === 'write';
+    if (replacesOlder(command)) {
+      const isOlder = ({ kind, recipe, state: other }: Command): boolean =>
+        other === state && recipe === null && kind === 'write';
       for (const older of this.#takeWhere(unit, isOlder))
         this.answer(state.tag.index, 'EXPIRED', older.correlation, 'replaced by a newer command');
     }

@@ -190,9 +190,11 @@ export class Exchanges {
   }
 
   /** One write from its encoding to its result; holds its place on the line for all its steps but the pauses. */
-  async #carryOut(unit: Unit, command: Command): Promise<void> {
+  async #carryOut(unit: Unit, ordered: Command): Promise<void> {
     const { bus, clock, patience, statistics, agenda, desk } = this.#parts;
-    const { state, recipe, correlation, payload } = command;
+    const { state, recipe, correlation } = ordered;
+    // While it waited a command may have said what is to be kept up from now on.
+    const command = correlation === NOBODY ? { ...ordered, payload: this.#upkeep.newest(ordered) } : ordered;
     const startedMs = clock.monotonicMs();
     const touched =
       recipe === null
@@ -216,11 +218,10 @@ export class Exchanges {
       if (agenda.schedule.readyCount > 0) this.#parts.credit.earn(lineMs);
       if (correlation !== NOBODY) for (const other of touched) unit.readBack.add(other);
     }
+    if (outcome.code === 'OK' && correlation !== NOBODY) this.#upkeep.carriedOut(command, nowMs);
     const isHurried = outcome.answer?.ok === true && desk.waitingCount > 0 && !unit.breaker.isOpen;
     // What waits goes out first: what else this answer means can be done while the next one is on its way.
     if (isHurried) this.#goOn(nowMs);
-    if (outcome.code === 'OK' && correlation !== NOBODY && recipe === null)
-      this.#upkeep.commanded(state, payload, nowMs);
     // Nobody answers what all are told, so that it is no news of this one.
     const isNews = !isBroadcast(command) || unit.device.unitId === 0;
     if (outcome.answer !== null && isNews && !this.#isEnded) this.#health.wrote(unit, outcome.answer, nowMs);

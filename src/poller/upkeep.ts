@@ -3,6 +3,8 @@
  * command, and what is written in the end. Orders only; they are carried out like commands.
  */
 import type { RefreshSettings } from '../config/plant.js';
+import type { Command } from './commands.js';
+import { ingredientsOf } from './recipe.js';
 import type { TagState } from './report.js';
 import type { Unit } from './unit.js';
 
@@ -37,13 +39,30 @@ export class Upkeep {
     );
   }
 
-  /** A command was carried out: from now on its value is kept up. */
-  commanded(state: TagState, payload: Uint8Array, nowMs: number): void {
-    const entry = this.#entries.find((one) => one.state === state);
+  /** From now on the values of this command are kept up. */
+  carriedOut({ state, recipe, payload }: Command, nowMs: number): void {
+    if (recipe === null) return this.#ordered(state, payload, nowMs);
+    const ingredients = ingredientsOf(recipe, payload);
+    if ('kind' in ingredients) return;
+    for (const { state: part, value } of ingredients)
+      this.#ordered(part, Buffer.from(JSON.stringify(value)), nowMs);
+  }
+
+  #entryOf(state: TagState): Entry | undefined {
+    return this.#entries.find((entry) => entry.state === state);
+  }
+
+  #ordered(state: TagState, payload: Uint8Array, nowMs: number): void {
+    const entry = this.#entryOf(state);
     if (entry === undefined) return;
     entry.payload = Uint8Array.from(payload);
     entry.dueMs = nowMs + entry.settings.everyMs;
     entry.endMs = nowMs + entry.settings.holdMs;
+  }
+
+  /** What an order of before would be now. */
+  newest({ state, payload }: Pick<Order, 'state' | 'payload'>): Uint8Array {
+    return this.#entryOf(state)?.payload ?? payload;
   }
 
   /** What is to be written now. Silent units are not disturbed: they get it as soon as they are back. */

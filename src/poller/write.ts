@@ -67,7 +67,7 @@ export class Writer {
     const { state } = command;
     const encoded = encodeCommand(state.tag, command.payload, state.factor);
     if (encoded.kind === 'refused') return refused(encoded);
-    const worn = this.#worn(command);
+    const worn = this.#worn([state], command);
     if (worn !== null) return worn;
     const job = new Job(this.#options, unit, state.tag, encoded, timeoutMs, deadlineMs);
     const pulse = state.tag.write?.pulse ?? null;
@@ -88,21 +88,26 @@ export class Writer {
   ): Promise<WriteOutcome> {
     const encoded = encodeRecipe(recipe, command.payload, unit.device.limits.writeFunctions);
     if (encoded.kind === 'refused') return refused(encoded);
+    const worn = this.#worn(encoded.states, command);
+    if (worn !== null) return worn;
     const job = new Job(this.#options, unit, encoded.first, encoded, timeoutMs, command.deadlineMs);
     return this.#carryOut(job, command);
   }
 
   /** Memory of devices wears: what may be written so often an hour was written that often already. */
-  #worn({ state, correlation }: Command): WriteOutcome | null {
-    const most = state.tag.write?.perHourMax ?? Infinity;
-    if (most === Infinity || correlation === NOBODY) return null;
+  #worn(states: readonly TagState[], { correlation }: Command): WriteOutcome | null {
+    if (correlation === NOBODY) return null;
+    const limited = states.filter(({ tag }) => (tag.write?.perHourMax ?? Infinity) < Infinity);
     const nowMs = this.#options.clock.monotonicMs();
-    const times = (this.#writtenAtMs.get(state) ?? []).filter((atMs) => nowMs - atMs < HOUR_MS);
-    if (times.length >= most) {
-      const text = `written ${most} times in the last hour, which is all that max_per_hour allows`;
+    for (const state of limited) {
+      const most = state.tag.write?.perHourMax ?? Infinity;
+      const times = (this.#writtenAtMs.get(state) ?? []).filter((atMs) => nowMs - atMs < HOUR_MS);
+      this.#writtenAtMs.set(state, times);
+      if (times.length < most) continue;
+      const text = `${state.tag.name} was written ${most} times in the last hour, which is all that max_per_hour allows`;
       return { code: 'BUSY', text, sent: false, answer: null };
     }
-    this.#writtenAtMs.set(state, [...times, nowMs]);
+    for (const state of limited) this.#writtenAtMs.get(state)?.push(nowMs);
     return null;
   }
 

@@ -554,6 +554,99 @@ test('more commands than may wait are answered BUSY, old ones EXPIRED, replaced 
   assert.equal(new Set(field.results.map(({ correlation }) => correlation)).size, field.results.length);
 });
 
+test('a recipe leaves each of its tags what its settings promise', async () => {
+  const device = deviceOf(0, rtuBusOf(0, 9600));
+  const tagWith = (index: number, changes: Parameters<typeof writeOf>[1] = {}): Tag =>
+    tagOf(index, device, index, {
+      group: 'g',
+      name: `g/${'nrwpfs'.charAt(index)}`,
+      write: writeOf({ table: 'holding-register', address: index }, changes),
+    });
+  const tags = [
+    tagWith(0, { newestOnly: true }),
+    tagWith(1, { refresh: { everyMs: 1000, holdMs: Infinity, fallback: null, initial: null } }),
+    tagWith(2, { perHourMax: 2 }),
+    tagWith(3, { pulse: { ms: 200, rest: '0' } }),
+    tagWith(4, { functions: [6] }),
+    tagWith(5, { before: [{ table: 'holding-register', address: 99, values: [1] }] }),
+  ];
+  const [newest = assert.fail(), kept = assert.fail(), worn = assert.fail()] = tags;
+  const recipe = { setTopic: 't/set/device0/g', ackTopic: 't/ack/device0/g' };
+  const batch = {
+    index: 50,
+    device,
+    group: 'g',
+    tags,
+    qos: 0,
+    retain: false,
+    topic: 't/batch',
+    recipe,
+  } as const;
+  const field = new PollerField({ bus: device.bus, devices: [device], tags, batches: [batch] });
+  field.poller.start();
+  await field.clock.run(2000);
+  const { written } = field.line.unit(1);
+  const order = (value: object): number => field.write({ ...newest, index: 50 }, value);
+  const codeOf = async (...correlations: number[]): Promise<unknown[]> => {
+    await field.clock.run(1000);
+    return correlations.map((one) => field.results.find(({ correlation }) => correlation === one)?.code);
+  };
+  // Of commands that wait only those for the one tag replace each other.
+  const waiting = [field.write(kept, 5), order({ n: 2, r: 6 }), order({ r: 7 }), field.write(newest, 3)];
+  assert.deepEqual(await codeOf(...waiting), ['OK', 'OK', 'OK', 'OK']);
+  await field.clock.run(3000);
+  assert.deepEqual([written.get(0), written.get(1)], [3, 7], 'what was ordered last is what is kept up');
+  assert.deepEqual(await codeOf(field.write(worn, 1), order({ r: 7, w: 2 }), order({ w: 3 })), [
+    'OK',
+    'OK',
+    'BUSY',
+  ]);
+  assert.equal(written.get(2), 2);
+  const asked = field.line.asked.length;
+  assert.deepEqual(await codeOf(order({ p: 1 }), order({ p: 1, f: 1 }), order({ f: 1, s: 1 })), [
+    'TYPE',
+    'TYPE',
+    'TYPE',
+  ]);
+  assert.ok(
+    field.line.asked
+      .slice(asked)
+      .every(
+        ({ request }) =>
+          request.kind === 'read' || (request.kind === 'write-registers' && request.address === 1),
+      ),
+  );
+  assert.deepEqual(await codeOf(order({ f: 1 }), order({ s: 1 })), ['OK', 'OK']);
+  assert.deepEqual([written.get(4), written.get(5), written.get(99)], [1, 1, 1]);
+});
+
+test('what is kept up is never what a command has just replaced', async () => {
+  const device = deviceOf(0, rtuBusOf(0, 9600));
+  const refresh = { everyMs: 500, holdMs: Infinity, fallback: null, initial: null };
+  const write = writeOf({ table: 'holding-register', address: 0 }, { refresh, newestOnly: true });
+  const tag = tagOf(0, device, 0, { write });
+  const field = new PollerField({ bus: device.bus, devices: [device], tags: [tag] });
+  field.poller.start();
+  await field.clock.run(2000);
+  field.line.unit(1).turnaroundMs = 400;
+  const values = (): number[] =>
+    field.line.asked.flatMap(({ request }) =>
+      request.kind === 'write-registers'
+        ? [(request.registers[0] ?? 0) * 256 + (request.registers[1] ?? 0)]
+        : [],
+    );
+  for (let value = 1; value <= 40; value += 1) {
+    field.write(tag, value);
+    await field.clock.run(1500 + 37 * value);
+  }
+  assert.deepEqual(
+    values(),
+    [...values()].sort((a, b) => a - b),
+  );
+  assert.ok(values().length > 60);
+  assert.ok(field.results.length === 40 && field.results.every(({ code }) => code === 'OK'));
+});
+
 test('a link that is gone for a moment is no news; gone for longer, all its tags are bad until it is back', async () => {
   const bus = busOf(0);
   const { field, devices, tags } = fieldOf(bus, 1, 3, { intervalMs: 200 });
