@@ -195,8 +195,10 @@ export class Latecomers {
   /**
    * Whether this answer is, byte for byte, the one that another request of the same shape was given a moment ago,
    * though this request was not known to be answered so: a repetition, or two stretches that have just become equal.
+   * Only of reads: any two writes of the same registers are answered alike, whatever they write.
    */
   isTwin(exchange: Exchange, frame: Frame, nowMs: number): boolean {
+    if (!isRead(exchange)) return false;
     const isOfAnother = this.#recent.some(
       (given) =>
         nowMs - given.atMs < REPEAT_MS &&
@@ -234,6 +236,10 @@ export class Latecomers {
     }
     return part !== null && Buffer.compare(part, frame.pdu.subarray(frame.pduStart + 2, frame.pduEnd)) === 0;
   }
+}
+
+function isRead({ functionCode }: Exchange): boolean {
+  return functionCode >= FUNCTION.readCoils && functionCode <= FUNCTION.readInputRegisters;
 }
 
 function fits(exchange: Exchange, { unitId, pdu, pduStart, pduEnd }: Frame): ReturnType<Exchange['check']> {

@@ -80,7 +80,7 @@ export class VirtualLine implements TransportHost {
     this.#clock.after(endMs - nowMs, () => this.#answer(request, endMs + silenceMs + turnaroundMs));
   }
 
-  /** A write of one register is answered with itself, a read of registers with numbers that no other answer has. */
+  /** Writes are answered as the norm says, a read of registers with numbers that no other answer has. */
   #answer(request: Uint8Array, atMs: number): void {
     const [unitId = 0, functionCode = 0] = request;
     const quantity = ((request[4] ?? 0) << 8) | (request[5] ?? 0);
@@ -88,7 +88,7 @@ export class VirtualLine implements TransportHost {
     for (let index = 0; index < data.length; index += 1) data[index] = this.#byte();
     // The last request's number; the first two bytes make equal random data unlikely enough.
     this.answers.set(this.requestCount, data);
-    const right = functionCode === 6 ? request : adu(unitId, [functionCode, data.length, ...data]);
+    const right = confirmed(request) ?? adu(unitId, [functionCode, data.length, ...data]);
     const fault = this.nextFault();
     if (fault !== null) this.faultCount += 1;
     for (const { bytes, afterMs } of this.#spoil(fault, right, unitId, functionCode, data)) {
@@ -163,6 +163,13 @@ export class VirtualLine implements TransportHost {
       });
     }
   }
+}
+
+/** The answer to a write: one register is repeated, of several their place and number; null: it is no write. */
+function confirmed(request: Uint8Array): Uint8Array | null {
+  const [unitId = 0, functionCode = 0] = request;
+  if (functionCode === 6) return request;
+  return functionCode === 16 ? adu(unitId, [...request.subarray(1, 6)]) : null;
 }
 
 export function adu(unitId: number, pdu: readonly number[]): Uint8Array {
