@@ -101,6 +101,7 @@ export class Agenda {
       block.isDoubtful ||
       block.detour !== null ||
       block.select !== null ||
+      unit.awaited !== null ||
       nowMs < unit.noRidesUntilMs
     )
       return [];

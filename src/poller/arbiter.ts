@@ -5,7 +5,7 @@
  */
 import type { Cancel, Clock } from '../clock.js';
 import type { Bus } from '../config/plant.js';
-import type { Client } from '../modbus/client.js';
+import type { Client, Request } from '../modbus/client.js';
 import { isBitTable, type Table } from '../modbus/protocol.js';
 import type { Agenda } from './agenda.js';
 import type { Command } from './commands.js';
@@ -24,6 +24,8 @@ import { stepRequest } from './write.js';
 const EXACT_WAIT_MS = 5;
 /** So many lengths are tried for a read whose own is held back. */
 const DETOURS_MAX = 16;
+/** How often it is looked whether what a write waits for has been asked. */
+const AWAITED_LOOK_MS = 20;
 /** A page of a unit cannot be turned while something is written to it: it is looked again so soon. */
 const WRITING_LOOK_MS = 5;
 
@@ -168,7 +170,8 @@ export class Arbiter {
     }
     const shortest = unit?.shortestRead() ?? null;
     if (unit === null || shortest === null) return false;
-    const heldMs = this.#client.heldUntilMs({ kind: 'read', unitId: unit.device.unitId, ...shortest });
+    const probe = { kind: 'read', unitId: unit.device.unitId, ...shortest } as const;
+    const heldMs = this.#heldUntilMs(unit, probe, nowMs);
     const detour = heldMs > nowMs ? this.#detourOf(unit, shortest, nowMs) : null;
     if (heldMs > nowMs && detour === null) {
       unit.probeHeldUntilMs = heldMs;
@@ -214,7 +217,10 @@ export class Arbiter {
     if (unit.holdUntilMs > nowMs) return unit.holdUntilMs - nowMs;
     if (block.select !== null && unit.isWriting) return WRITING_LOOK_MS;
     // A late answer to the last request of this shape could be taken for this one's.
-    const heldMs = this.#heldUntilMs(block) - nowMs;
+    const readHeldMs = this.#heldUntilMs(unit, block.request(), nowMs) - nowMs;
+    // Its page is turned first, and that is a request too.
+    const turn = block.select === null ? null : stepRequest(unit.device.unitId, block.select);
+    const heldMs = turn === null ? readHeldMs : Math.max(readHeldMs, this.#client.heldUntilMs(turn) - nowMs);
     block.detour = heldMs > 0 && block.mayDetour(nowMs) ? this.#detourOf(unit, block, nowMs, block) : null;
     if (heldMs > 0 && block.detour === null) return heldMs;
     const isSuspect = unit.breaker.failures > 0 || block.split?.isSilent === true;
@@ -222,11 +228,10 @@ export class Arbiter {
     return unit.breaker.isOpen ? 0 : this.#patience.suspectWaitMs(unit, nowMs);
   }
 
-  /** Its page is turned first, and that is a request too. */
-  #heldUntilMs(block: Block): number {
-    const heldMs = this.#client.heldUntilMs(block.request());
-    if (block.select === null) return heldMs;
-    return Math.max(heldMs, this.#client.heldUntilMs(stepRequest(block.unit.device.unitId, block.select)));
+  /** Until when this may not go, for a late answer that it could be given. */
+  #heldUntilMs(unit: Unit, request: Request, nowMs: number): number {
+    const heldMs = this.#client.heldUntilMs(request);
+    return isLike(unit.awaited, request) ? Math.max(heldMs, nowMs + AWAITED_LOOK_MS) : heldMs;
   }
 
   /** A longer read around one that is held back: an answer to the one cannot be taken for an answer to the other. */
@@ -244,10 +249,17 @@ export class Arbiter {
       const span = terrain.fit(address, end + more) ?? terrain.fit(address - more, end);
       if (span === null || (block !== null && crossesSuspect(block, span))) continue;
       const request = { kind: 'read', unitId: unit.device.unitId, table, ...span } as const;
-      if (this.#client.heldUntilMs(request) <= nowMs) return span;
+      if (this.#heldUntilMs(unit, request, nowMs) <= nowMs) return span;
     }
     return null;
   }
+}
+
+/** Whether two reads of one unit could be answered by the same bytes, for all that their length says. */
+function isLike(one: Request | null, other: Request): boolean {
+  if (one?.kind !== 'read' || other.kind !== 'read' || one.table !== other.table) return false;
+  const step = isBitTable(one.table) ? 8 : 1;
+  return Math.ceil(one.quantity / step) === Math.ceil(other.quantity / step);
 }
 
 /** The one read that shows this tag, with its factor where one request holds both. */

@@ -272,14 +272,16 @@ export class Exchanges {
    */
   async #whenFree(unit: Unit, request: Request, deadlineMs: number): Promise<boolean> {
     const { clock } = this.#parts;
-    while (!this.#isEnded) {
-      const nowMs = clock.monotonicMs();
-      const heldMs = this.#client.heldUntilMs(request) - nowMs;
-      if (heldMs <= 0) break;
-      if (nowMs > deadlineMs) return false;
+    unit.awaited = request;
+    let nowMs = clock.monotonicMs();
+    let heldMs = this.#client.heldUntilMs(request) - nowMs;
+    while (heldMs > 0 && nowMs <= deadlineMs && !this.#isEnded) {
       await this.#pause(unit, Math.min(heldMs, HELD_LOOK_MS));
+      nowMs = clock.monotonicMs();
+      heldMs = this.#client.heldUntilMs(request) - nowMs;
     }
-    return true;
+    unit.awaited = null;
+    return heldMs <= 0 || nowMs <= deadlineMs;
   }
 
   /** Orders again what devices forget. */

@@ -263,6 +263,8 @@ export class Unit {
   answersLate = false;
   /** A write of this unit is on its way: the next one waits, so that order is kept. */
   isWriting = false;
+  /** What that write is held back from asking: nothing that looks like it is asked meanwhile, or the wait had no end. */
+  awaited: Request | null = null;
   /** How long that write has let others have the line. */
   pausedMs = 0;
   /** Parts of refused requests that are still on trial. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { limitsOf } from '../../src/config/device.js';
 import type { Bus, Tag } from '../../src/config/plant.js';
 import { costOf, readCost } from '../../src/poller/linecost.js';
 import { planReads } from '../../src/poller/readplan.js';
@@ -435,6 +436,28 @@ test('a write that waits for the late answer to its like keeps nobody else waiti
     ({ unitId, atMs }) => unitId === 2 && atMs > askedAtMs && atMs < heldUntilMs,
   );
   assert.ok(reads.length >= 10, `${reads.length} reads of the other unit meanwhile`);
+});
+
+test('what a write waits for to ask has its turn, whatever else of its unit is asked again and again', async () => {
+  const limits = limitsOf({ registers: 1 }, undefined);
+  const device = deviceOf(0, rtuBusOf(0, 9600), { limits });
+  const write = writeOf({ table: 'holding-register', address: 50 }, { verify: true });
+  const tags = [
+    tagOf(0, device, 0, { intervalMs: 100 }),
+    tagOf(1, device, 50, { intervalMs: 600_000, write }),
+  ];
+  const field = new PollerField({ bus: device.bus, devices: [device], tags });
+  field.poller.start();
+  await field.clock.run(2000);
+  // A line on which answers come twice: each read holds back for a while those that it could be an answer to.
+  field.line.heldUntilMs = (request) => {
+    if (request.kind !== 'read' || request.address !== 50) return 0;
+    const last = field.line.asked.findLast((asked) => asked.request.kind === 'read') ?? assert.fail();
+    return last.atMs + last.tookMs + 300;
+  };
+  field.write(tags[1] ?? assert.fail(), 7);
+  await field.clock.run(1000);
+  assert.equal(field.results[0]?.code, 'OK');
 });
 
 test('a value read before or while its tag is written is never told after the write', async () => {
