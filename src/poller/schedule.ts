@@ -10,6 +10,8 @@ export interface Work {
   /** 0: once, each time it is asked for. */
   readonly intervalMs: number;
   readonly costMs: number;
+  /** What it cost when it was put in. */
+  countedMs: number;
   /** What it may keep others waiting for beyond its cost: its deadline is so much later. */
   readonly handicapMs: number;
   dueMs: number;
@@ -102,7 +104,8 @@ export class Schedule<W extends Work> {
   /** Puts work in, due at its dueMs. */
   add(work: W): void {
     if (work.slot >= 0) return;
-    this.#sumOfCostsMs += work.costMs;
+    work.countedMs = work.costMs;
+    this.#sumOfCostsMs += work.countedMs;
     work.isReady = false;
     this.#waiting.add(work);
   }
@@ -112,7 +115,7 @@ export class Schedule<W extends Work> {
     if (work.slot < 0) return;
     (work.isReady ? this.#ready : this.#waiting).remove(work);
     work.isReady = false;
-    this.#sumOfCostsMs -= work.costMs;
+    this.#sumOfCostsMs -= work.countedMs;
   }
 
   /** The work to serve now; it stays in until it is taken with remove(). */

@@ -45,7 +45,9 @@ export class Block implements Work {
   readonly address: number;
   readonly quantity: number;
   readonly intervalMs: number;
-  readonly costMs: number;
+  /** As it was planned, with what was known of its unit then. */
+  costMs: number;
+  countedMs = 0;
   readonly states: readonly TagState[];
   /** Of each tag: byte offset in the answer, or bit offset. */
   readonly positions: Int32Array;
@@ -418,6 +420,7 @@ export class Unit {
       if (known !== undefined && known.states.length === states.length) {
         before.delete(keyOf(request));
         known.split = null;
+        known.costMs = request.costMs;
         return known;
       }
       const block = new Block(this, request, states);

@@ -858,6 +858,16 @@ test('tags are stale after three periods without an answer, though the unit is n
   assert.equal(field.newest(tags[0] ?? assert.fail())?.quality, 'good');
 });
 
+test('units that turn out slow are reckoned with: what their line can give is no less fresh for being asked for more', async () => {
+  const { field, devices } = fieldOf(rtuBusOf(0, 19200), 5, 5, { intervalMs: 50 });
+  for (const { unitId } of devices) field.line.unit(unitId).turnaroundMs = 300;
+  field.poller.start();
+  await field.clock.run(30_000);
+  const from = field.told.length;
+  await field.clock.run(30_000);
+  assert.deepEqual(new Set(field.told.slice(from).map(({ quality }) => quality)), new Set(['good']));
+});
+
 test('what is read once is read when the device comes up, and again after it was away', async () => {
   const bus = busOf(0);
   const { field, devices } = fieldOf(bus, 1, 2, { intervalMs: 0, report: 'always' });

@@ -7,6 +7,7 @@ class Job implements Work {
   readonly handicapMs = 0;
   readonly intervalMs: number;
   readonly costMs: number;
+  countedMs = 0;
   dueMs: number;
   deadlineMs = 0;
   slot = -1;
