@@ -113,7 +113,7 @@ export class Exchanges {
     const { unitId } = unit.device;
     const request = { kind: 'read', unitId, table, address, quantity } as const;
     this.#underWayCount += 1;
-    const thinkMs = this.#parts.patience.thinkMs(unit, block.patience);
+    const thinkMs = this.#parts.patience.thinkMs(unit, block.patience, quantity);
     const { select } = block;
     const asked =
       select === null ? this.#client.request(request, thinkMs) : this.#readPage(unit, select, request);

@@ -87,8 +87,15 @@ export class Slope {
   #xx = 0;
   #xy = 0;
   #perUnitMs = 0;
+  #largest = 0;
+
+  /** The largest size that was ever seen. */
+  get largest(): number {
+    return this.#largest;
+  }
 
   add(x: number, y: number): void {
+    this.#largest = Math.max(this.#largest, x);
     const keep = 0.98;
     this.#weight = this.#weight * keep + 1;
     this.#x = this.#x * keep + x;

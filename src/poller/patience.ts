@@ -5,12 +5,14 @@
  */
 import type { Bus } from '../config/plant.js';
 import { TimeBudget } from './breaker.js';
-import { isLine } from './linecost.js';
+import { isLine, isSerial } from './linecost.js';
 import type { Unit } from './unit.js';
 
 /** What timers, threads and a busy machine may add to a device's own time. */
 const LINE_LAG_MS = 45;
 const NETWORK_LAG_MS = 100;
+/** A few registers more are allowed for by what is learned, on slow lines too. */
+const MORE_REGISTERS = 16;
 /** A probe that missed an answer by a hair is told so by the late answer. */
 const PROBE_LAG_MS = 5;
 const PROBE_NETWORK_LAG_MS = 20;
@@ -43,6 +45,7 @@ export class Patience {
   readonly #bus: Bus;
   readonly #units: readonly Unit[];
   readonly #isLine: boolean;
+  readonly #isConverter: boolean;
   readonly #probeBudget: TimeBudget;
   /** Before this, units that have just failed give way to those that have not. */
   #suspectsRestUntilMs = 0;
@@ -58,13 +61,19 @@ export class Patience {
     this.#bus = bus;
     this.#units = units;
     this.#isLine = isLine(bus);
+    this.#isConverter = this.#isLine && !isSerial(bus);
     this.#probeBudget = new TimeBudget(PROBE_SHARE, PROBE_STORE_MS, nowMs);
   }
 
-  /** How long a unit may think: learned from its answers, the setting is the ceiling; so many times that for what was never answered. */
-  thinkMs(unit: Unit, times = 1): number {
+  /**
+   * How long a unit may think: learned from its answers, the setting is the ceiling; so many times that for what was
+   * never answered. quantity: what is asked for, where behind a converter the answer's own time counts with it.
+   */
+  thinkMs(unit: Unit, times = 1, quantity = 0): number {
     const ceilingMs = this.#bus.timeoutMs;
     if (this.#isQueue) return ceilingMs;
+    // Nobody knows yet what the line behind takes for so much more than it was ever asked for.
+    if (this.#isConverter && quantity > 2 * unit.slope.largest + MORE_REGISTERS) return ceilingMs;
     const lagMs = this.#isLine ? LINE_LAG_MS : NETWORK_LAG_MS;
     let thinkMs = ceilingMs;
     if (unit.isKnown) {

@@ -345,6 +345,38 @@ test('behind a converter too a burst of writes leaves due reads a fifth of the l
   assert.ok(tookMs < 1500, `${tookMs} ms`);
 });
 
+test('behind a converter a read much longer than any before has the whole time of the settings', async () => {
+  const link = { kind: 'rtu-over-tcp', host: '127.0.0.1', port: 4001, tls: null } as const;
+  const device = deviceOf(0, busOf(0, { link, timeoutMs: 3000 }));
+  const short = tagOf(0, device, 0);
+  const long = tagOf(1, device, 1000, { quantity: 120, type: 'string', intervalMs: 600_000 });
+  const life = (tags: readonly Tag[], knowledge?: ReadonlyMap<number, unknown>): PollerField => {
+    const field = new PollerField({
+      bus: device.bus,
+      devices: [device],
+      tags,
+      ...(knowledge && { knowledge }),
+    });
+    const unit = field.line.unit(1);
+    unit.judge = (request) => {
+      unit.turnaroundMs = 20 + (request.kind === 'read' ? 15 * request.quantity : 0);
+      return 0;
+    };
+    field.poller.start();
+    return field;
+  };
+  const first = life([short]);
+  await first.clock.run(30_000);
+  await first.poller.stop();
+  const second = life([short, long], first.learned);
+  await second.clock.run(5000);
+  const longs = second.line.asked.filter(
+    ({ request }) => request.kind === 'read' && request.quantity === 120,
+  );
+  assert.equal(longs.length, 1);
+  assert.equal(second.newest(long)?.quality, 'good');
+});
+
 test('of a burst the next write is on its way before the last one is told, and what was written is read once, at the end', async () => {
   const { field, tags } = fieldOf(busOf(0), 1, 3, { intervalMs: 600_000, report: 'always' });
   field.poller.start();
