@@ -104,6 +104,9 @@ export class Uplink {
   #generation = 0;
   #connectedAtMs = 0;
   #nodeIndex = 0;
+  /** Nodes tried in vain since the last connection that was of use, or since the pause that followed when all had been. */
+  #triedCount = 0;
+  #roundBeganMs = 0;
   #retryMs = RETRY_MIN_MS;
   #error = '';
   #isStopping = false;
@@ -253,6 +256,7 @@ export class Uplink {
 
   #connect(): void {
     const generation = ++this.#generation;
+    if (this.#triedCount === 0) this.#roundBeganMs = this.#parts.clock.monotonicMs();
     this.#dial(generation)
       .then((connected) => this.#connected(generation, connected))
       .catch((error: unknown) => this.#lost(generation, withAdvice(error)));
@@ -326,7 +330,7 @@ export class Uplink {
     if (generation !== this.#generation || this.#isStopping) return;
     this.#generation++;
     const { log, changed, clock } = this.#parts;
-    const { name, nodes } = this.#options;
+    const { name } = this.#options;
     const hadConnection = this.#remote !== null;
     const livedMs = clock.monotonicMs() - this.#connectedAtMs;
     const wasOfUse = hadConnection && (this.#sender.hasProgress || livedMs > LIVED_MS);
@@ -346,11 +350,24 @@ export class Uplink {
         error: reason,
       });
     this.#nodeIndex++;
-    if (wasOfUse) this.#retryMs = RETRY_MIN_MS;
-    const isRoundOver = this.#nodeIndex % nodes.length === 0 && !wasOfUse;
-    const delayMs = isRoundOver ? this.#retryMs * (0.5 + Math.random() / 2) : RETRY_SOON_MS;
-    if (isRoundOver) this.#retryMs = Math.min(RETRY_MAX_MS, this.#retryMs * 2);
+    const pauseMs = wasOfUse ? this.#afterUse() : this.#afterTry();
     changed(this.about());
-    this.#cancelRetry = clock.after(delayMs, () => this.#connect());
+    this.#cancelRetry = clock.after(pauseMs, () => this.#connect());
+  }
+
+  #afterUse(): number {
+    this.#triedCount = 0;
+    this.#retryMs = RETRY_MIN_MS;
+    return RETRY_SOON_MS;
+  }
+
+  /** The time that a round took is part of its pause: nodes that were waited for have had theirs. */
+  #afterTry(): number {
+    this.#triedCount++;
+    if (this.#triedCount < this.#options.nodes.length) return RETRY_SOON_MS;
+    this.#triedCount = 0;
+    const periodMs = this.#retryMs * (0.5 + Math.random() / 2);
+    this.#retryMs = Math.min(RETRY_MAX_MS, this.#retryMs * 2);
+    return Math.max(RETRY_SOON_MS, this.#roundBeganMs + periodMs - this.#parts.clock.monotonicMs());
   }
 }

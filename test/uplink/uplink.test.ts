@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, test } from 'node:test';
@@ -7,10 +9,12 @@ import type { MqttClient } from 'mqtt';
 import type { Broker } from '../../src/broker/broker.js';
 import type { UplinkOptions } from '../../src/uplink/uplink.js';
 import { Cable } from '../support/cable.js';
+import { ManualClock } from '../support/clock.js';
 import { FarSide, freePort } from '../support/farside.js';
 import { ShiftedClock } from '../support/shiftedclock.js';
 import { type Gateway, ruleOf, startUplink } from '../support/uplink.js';
 import { until } from '../support/wait.js';
+import * as wire from '../support/wire.js';
 
 const root = mkdtempSync(join(tmpdir(), 'holdfast-uplink-'));
 after(() => rmSync(root, { recursive: true, force: true }));
@@ -281,6 +285,59 @@ test('in and out on the same topics make no loop', async () => {
   assert.equal(atHome.filter((text) => text === 'from home').length, 1);
   assert.equal(atFar.filter(({ text }) => text === 'from home').length, 1);
   assert.ok(atHome.includes('from afar'));
+});
+
+/** Nodes that take connections and say nothing by themselves, and an uplink to them whose time is moved by hand. */
+async function silentNodes() {
+  const clock = new ManualClock();
+  const sockets: Socket[] = [];
+  const nodes: string[] = [];
+  for (let i = 0; i < 3; i++) {
+    const server = createServer((socket) => void sockets.push(socket.on('error', () => {}))).listen(
+      0,
+      '127.0.0.1',
+    );
+    await once(server, 'listening');
+    nodes.push(`mqtt://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    cleanups.push(async () => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await once(server, 'close');
+    });
+  }
+  const { uplink } = await startUplink(join(root, String(++folders)), { nodes }, cleanups, { clock });
+  /** The newest of so many connections. */
+  const connection = (count: number): Promise<Socket> =>
+    until(`connection ${count}`, () => sockets.length === count && sockets.at(-1));
+  /** Ends it, and lets the time pass after which the next node is tried. */
+  const hangUp = async (socket: Socket): Promise<void> => {
+    const { node } = uplink.about();
+    socket.destroy();
+    await until('the uplink to know', () => uplink.about().node !== node);
+    clock.advance(100);
+  };
+  return { clock, uplink, connection, hangUp };
+}
+
+test('nodes that were waited for are tried again without a pause', async () => {
+  const { clock, connection, hangUp } = await silentNodes();
+  for (let tried = 1; tried <= 5; tried++) {
+    const socket = await connection(tried);
+    // What a node that does not answer is given.
+    clock.advance(3000);
+    await hangUp(socket);
+  }
+});
+
+test('after a connection that was of use all nodes are tried before there is a pause', async () => {
+  const { clock, uplink, connection, hangUp } = await silentNodes();
+  await hangUp(await connection(1));
+  const used = await connection(2);
+  used.write(wire.frame(0x20, wire.u8(0, 0), wire.encodeProperties([])));
+  await until('the uplink', () => uplink.about().isConnected);
+  clock.advance(6000);
+  await hangUp(used);
+  for (let tried = 3; tried <= 5; tried++) await hangUp(await connection(tried));
 });
 
 test('two gateways that bring in from each other pass a message round once', async () => {
