@@ -9,6 +9,7 @@ import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { connectAsync } from 'mqtt';
 import { until } from './wait.js';
 
 const run = promisify(execFile);
@@ -130,6 +131,19 @@ mqtt { listen: 127.0.0.1:${port('mqtt', index)}, ack_wait: "5s", max_ack_pending
   /** It has found the others; its streams may still be behind. */
   const isBack = async (index: number): Promise<boolean> =>
     (await ask(index, 'healthz?js-server-only=true'))?.ok === true;
+  /**
+   * It answers MQTT clients. The first one since its start makes it set up what it keeps for them, which it cannot while
+   * the cluster elects: it tries for 4 s at a time, and all who connect wait behind that. A node in use has done so before.
+   */
+  const isInUse = async (index: number): Promise<boolean> => {
+    const client = await connectAsync(engine.nodes[index] ?? '', {
+      protocolVersion: 4,
+      connectTimeout: 3000,
+      reconnectPeriod: 0,
+    }).catch(() => null);
+    await client?.endAsync();
+    return client !== null;
+  };
   /** Nothing that this node leads has a copy that is behind. */
   const isCurrent = async (index: number): Promise<boolean> => {
     const answer = await ask(index, 'jsz?accounts=true&streams=true');
@@ -146,6 +160,7 @@ mqtt { listen: 127.0.0.1:${port('mqtt', index)}, ack_wait: "5s", max_ack_pending
     restart: async (index: number) => {
       start(index);
       await until(`NATS node ${index}`, () => isBack(index), 60_000);
+      await until(`MQTT of NATS node ${index}`, () => isInUse(index), 60_000);
       for (const each of INDEXES) await until(`what NATS node ${each} leads`, () => isCurrent(each), 60_000);
     },
     stop: async () => {
@@ -156,6 +171,7 @@ mqtt { listen: 127.0.0.1:${port('mqtt', index)}, ack_wait: "5s", max_ack_pending
   try {
     for (const index of INDEXES) start(index);
     for (const index of INDEXES) await until(`NATS node ${index}`, () => isBack(index), 60_000);
+    for (const index of INDEXES) await until(`MQTT of NATS node ${index}`, () => isInUse(index), 60_000);
   } catch (thrown) {
     await engine.stop();
     throw thrown;
