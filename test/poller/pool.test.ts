@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { afterEach, test } from 'node:test';
 import { systemClock } from '../../src/clock.js';
 import type { Plant } from '../../src/config/plant.js';
 import { entryUrl } from '../../src/entry.js';
@@ -15,6 +15,17 @@ import { TcpDevice } from '../support/tcpdevice.js';
 import { until } from '../support/wait.js';
 
 const A_MINUTE_MS = 60_000;
+
+const devices: TcpDevice[] = [];
+afterEach(async () => {
+  for (const device of devices.splice(0)) await device.stop();
+});
+
+async function startDevice(): Promise<TcpDevice> {
+  const device = new TcpDevice();
+  devices.push(device);
+  return device.start();
+}
 
 interface Got {
   readonly index: number;
@@ -92,7 +103,7 @@ function tcpPlant(port: number, tagCount: number): Plant {
 }
 
 test('registers of a Modbus TCP device become payloads, in one request a poll', async () => {
-  const device = await new TcpDevice().start();
+  const device = await startDevice();
   for (let i = 0; i < 20; i += 1) device.registers[i] = 100 + i;
   await withPool(tcpPlant(device.port, 20), async (_pool, recorder) => {
     await until('all tags to be read', () => recorder.newest(19) !== undefined);
@@ -112,11 +123,10 @@ test('registers of a Modbus TCP device become payloads, in one request a poll', 
       'what did not change is told once',
     );
   });
-  await device.stop();
 });
 
 test('a command is written, answered and read back; one that is not allowed is refused with its reason', async () => {
-  const device = await new TcpDevice().start();
+  const device = await startDevice();
   await withPool(tcpPlant(device.port, 3), async (pool, recorder) => {
     await until('the first value', () => recorder.newest(2) !== undefined);
     pool.write(1, 11, A_MINUTE_MS, Buffer.from('42'));
@@ -133,11 +143,10 @@ test('a command is written, answered and read back; one that is not allowed is r
     assert.equal(device.registers[1], 42);
     await until('the read-back', () => recorder.newest(1)?.v === 42);
   });
-  await device.stop();
 });
 
 test('while its bus changes hands a command is told so, and not that there is no such tag', async () => {
-  const device = await new TcpDevice().start();
+  const device = await startDevice();
   const plant = tcpPlant(device.port, 3);
   await withPool(plant, async (pool, recorder) => {
     await until('the first value', () => recorder.newest(2) !== undefined);
@@ -158,11 +167,10 @@ test('while its bus changes hands a command is told so, and not that there is no
     await until('an answer of the new poller', () => recorder.answers.has(24));
     assert.doesNotMatch(recorder.answers.get(24)?.text ?? '', /no such tag|new poller/);
   });
-  await device.stop();
 });
 
 test('a burst of 1,000 commands is carried out each once and in order', async () => {
-  const device = await new TcpDevice().start();
+  const device = await startDevice();
   const written: number[] = [];
   device.judge = (_unit, code, address, value) => {
     if (code === 6 && address === 0) written.push(value);
@@ -176,11 +184,10 @@ test('a burst of 1,000 commands is carried out each once and in order', async ()
     assert.deepEqual(written, wanted);
     assert.ok([...recorder.answers.values()].every(({ code }) => code === 'OK'));
   });
-  await device.stop();
 });
 
 test('a device that goes away is bad and null within seconds, and good again once it is back', async () => {
-  const device = await new TcpDevice().start();
+  const device = await startDevice();
   device.registers[0] = 5;
   await withPool(tcpPlant(device.port, 1), async (pool, recorder) => {
     await until('the first value', () => recorder.newest(0)?.v === 5);
@@ -194,11 +201,10 @@ test('a device that goes away is bad and null within seconds, and good again onc
     await until('the tag to be good', () => recorder.newest(0)?.q === 'good');
     assert.equal(recorder.states.get(0), 'online');
   });
-  await device.stop();
 });
 
 test('a worker that is killed is replaced: its tags say so meanwhile, and are good again within seconds', async () => {
-  const device = await new TcpDevice().start();
+  const device = await startDevice();
   device.registers[0] = 5;
   await withPool(tcpPlant(device.port, 2), async (pool, recorder) => {
     await until('the first value', () => recorder.newest(0)?.v === 5);
@@ -223,7 +229,6 @@ test('a worker that is killed is replaced: its tags say so meanwhile, and are go
     assert.ok(Date.now() - killedAtMs < 5000);
     assert.equal(recorder.states.get(0), 'online');
   });
-  await device.stop();
 });
 
 test(
@@ -266,7 +271,7 @@ test('buses are spread over workers by their work, each to one', () => {
 });
 
 test('a large burst of samples arrives whole, though the main thread is slow to give buffers back', async () => {
-  const device = await new TcpDevice().start();
+  const device = await startDevice();
   const bus = busOf(0, {
     link: { kind: 'tcp', host: '127.0.0.1', port: device.port, tls: null },
     inFlight: 8,
@@ -283,5 +288,4 @@ test('a large burst of samples arrives whole, though the main thread is slow to 
       () => new Set(recorder.got.map(({ index }) => index)).size === 5000,
     );
   });
-  await device.stop();
 });

@@ -78,6 +78,11 @@ async function setUp(
     cleanups,
     { store, log, opened: () => (disk instanceof HeldDisk ? disk.hold() : undefined) },
   );
+  // Before the broker is closed, which needs the disk.
+  cleanups.push(() => {
+    disk.failWrites = null;
+    if (disk instanceof HeldDisk) disk.letGo();
+  });
   broker.subscribe('orders/#', { deliver: ({ payload }) => here.push(Buffer.from(payload).toString()) });
   await until('the subscription', () => current);
   return { told, here, far, uplink, store, warned, socket: () => current ?? assert.fail('no connection') };
@@ -92,7 +97,6 @@ for (const [qos, word] of [
 ] as const)
   test(`at QoS ${qos} many under way are told in their order, and none before the disk has it`, async () => {
     const disk = new HeldDisk();
-    cleanups.push(() => disk.letGo());
     const { told, here } = await setUp(disk, (socket) => {
       for (let id = 1; id <= COUNT; id++) say(socket, id, qos);
     });
