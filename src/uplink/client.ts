@@ -154,21 +154,24 @@ export class Remote {
     if (refused !== undefined) throw new Error(`the far side refuses the subscription to ${filter}`);
   }
 
-  /** Resolves within two seconds; waits for acknowledgements, ours too, and says good-bye unless forced. */
-  async end(isForced: boolean, acknowledged = Promise.resolve()): Promise<void> {
-    if (!isForced) await within(END_MS, Promise.all([acknowledged, this.#publications.settled()]));
+  /** Resolves when what is under way is acknowledged, by us too, and within a second. */
+  async settled(acknowledged = Promise.resolve()): Promise<void> {
+    await within(END_MS, Promise.all([acknowledged, this.#publications.settled()]));
+  }
+
+  /** Resolves within a second; says good-bye unless forced. */
+  async end(isForced: boolean): Promise<void> {
     const ended = new Promise<void>((resolve) => this.#client.end(isForced, {}, () => resolve()));
     await within(END_MS, ended);
     this.#client.end(true);
   }
 }
 
-/** Resolves with the promise, and at the latest when so many milliseconds have passed. */
-async function within(ms: number, promise: Promise<unknown>): Promise<void> {
+/** What the promise gives, or nothing when so many milliseconds have passed. */
+async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
-  await Promise.race([promise, late]);
-  clearTimeout(timer);
+  const late = new Promise<undefined>((resolve) => (timer = setTimeout(() => resolve(undefined), ms)));
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
 /** Connects once; rejects with why not within little more than the CONNACK timeout. */

@@ -9,6 +9,7 @@ import type { Remote } from './client.js';
 import type { Entry } from './entry.js';
 import { Lanes } from './lanes.js';
 import { viaBytes } from './properties.js';
+import type { Outgoing } from './publications.js';
 import type { UplinkQueue } from './queue.js';
 
 export interface SenderOptions {
@@ -54,7 +55,13 @@ export class Sender {
   readonly #options: SenderOptions;
   /** Says who forwards a message. */
   readonly #via: Uint8Array;
+  /** Where the queue goes; null when nothing more of it is sent. */
   #remote: Remote | null = null;
+  /** Where what the uplink itself has to say goes, until the connection is over. */
+  #listener: Remote | null = null;
+  /** What the uplink itself has to say, ahead of the queue, and how many of it have gone. */
+  #unsaid: Outgoing[] = [];
+  #saidCount = 0;
   /** Counts connections, so that answers of an old one are known as such. */
   #generation = 0;
   #patienceMs = PATIENCE_MIN_MS;
@@ -67,6 +74,7 @@ export class Sender {
   #backlogAt = 1;
   #backlogEnd = 0;
   #liveAt = 1;
+  /** When what is sent and not answered was sent: by sequence, and below zero what the uplink itself said. */
   readonly #inFlight = new Map<number, number>();
   #bytesInFlight = 0;
   readonly #lanes: Lanes;
@@ -89,7 +97,7 @@ export class Sender {
 
   start(remote: Remote): void {
     const { queue, drainPerS } = this.#options;
-    this.#remote = remote;
+    this.#remote = this.#listener = remote;
     this.#generation++;
     this.#acknowledged = 0;
     this.#inFlight.clear();
@@ -99,10 +107,22 @@ export class Sender {
     this.#liveAt = queue.nextSequence;
     this.#backlogEnd = queue.nextSequence - 1;
     this.#allowance = drainPerS / 10;
+    this.#sayMore();
     this.#tick(this.#generation);
   }
 
-  /** Nothing more is sent, and what is under way may still be acknowledged, until stop(). */
+  /** A message that is not of the queue goes ahead of it, as soon as the far side takes another one. */
+  say(message: Outgoing): void {
+    this.#unsaid.push(message);
+    this.#sayMore();
+  }
+
+  /** Something was to be said and has not gone. */
+  get hasUnsaid(): boolean {
+    return this.#unsaid.length > 0;
+  }
+
+  /** Nothing more of the queue is sent, and what is under way may still be acknowledged, until stop(). */
   finish(): void {
     this.#remote = null;
     this.#cancelTick?.();
@@ -111,8 +131,10 @@ export class Sender {
   /** Nothing is sent any more; what was not acknowledged is still queued. */
   stop(): void {
     this.finish();
+    this.#listener = null;
+    this.#unsaid = [];
     this.#generation++;
-    const isUnderWay = this.#inFlight.size > 0;
+    const isUnderWay = [...this.#inFlight.keys()].some((sequence) => sequence > 0);
     this.#convict();
     this.#inFlight.clear();
     this.#bytesInFlight = 0;
@@ -229,10 +251,34 @@ export class Sender {
     return true;
   }
 
+  #mayTake(remote: Remote): boolean {
+    return this.#inFlight.size < Math.min(WINDOW, remote.receiveMaximum);
+  }
+
+  #sayMore(): void {
+    const remote = this.#listener;
+    const generation = this.#generation;
+    while (remote !== null && this.#mayTake(remote)) {
+      const message = this.#unsaid.shift();
+      if (message === undefined) return;
+      const key = -++this.#saidCount;
+      this.#inFlight.set(key, this.#options.clock.monotonicMs());
+      remote.publish(message, () => {
+        if (generation === this.#generation) this.#settle(key);
+      });
+    }
+  }
+
+  /** One that was under way is answered: there is room for another. */
+  #settle(key: number): void {
+    this.#inFlight.delete(key);
+    this.#sayMore();
+    this.#pumpSoon();
+  }
+
   /** Whatever its topic's turn and the window permit. */
   #sendReady(remote: Remote): void {
-    const window = Math.min(WINDOW, remote.receiveMaximum);
-    while (this.#inFlight.size < window && this.#bytesInFlight < IN_FLIGHT_BYTES) {
+    while (this.#mayTake(remote) && this.#bytesInFlight < IN_FLIGHT_BYTES) {
       const entry = this.#lanes.next();
       if (entry === undefined) return;
       this.#send(remote, entry);
@@ -294,7 +340,7 @@ export class Sender {
       return this.#fail(generation, `the far side cannot take messages now (reason ${outcome})`);
     const sentMs = this.#inFlight.get(entry.sequence) ?? 0;
     if (this.#options.clock.monotonicMs() - sentMs < PATIENCE_MIN_MS / 2) this.#patienceMs = PATIENCE_MIN_MS;
-    this.#inFlight.delete(entry.sequence);
+    this.#settle(entry.sequence);
     this.#bytesInFlight -= entry.payload.length;
     this.#lanes.done(entry.topic);
     this.#acknowledged++;
@@ -302,7 +348,6 @@ export class Sender {
     this.#options.queue.done(entry.sequence);
     if (outcome === 0) this.sent++;
     else this.#refuse(entry, `it answers reason ${outcome}`);
-    this.#pumpSoon();
   }
 
   /** Refused for good: it would be refused again and hold up all behind it. */

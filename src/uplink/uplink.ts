@@ -160,8 +160,10 @@ export class Uplink {
     const remote = this.#remote;
     this.#remote = null;
     if (remote !== null) {
-      this.#sayStatus(remote, 'offline');
-      await remote.end(false, acknowledged);
+      this.#sayStatus('offline');
+      await remote.settled(acknowledged);
+      // Without good-bye the will says it, which the far side has.
+      await remote.end(this.#sender.hasUnsaid);
     }
     this.#sender.stop();
   }
@@ -304,17 +306,16 @@ export class Uplink {
     log.info('uplink connected', { uplink: name, node: this.#node(), queued: queue.figures().messages });
     changed(this.about());
     for (const { from, qos } of this.#options.in) await remote.subscribe(from, qos);
-    if (generation !== this.#generation) return;
-    this.#sayStatus(remote, 'online');
-    this.#notices.start((message) => remote.publish(message, () => {}));
+    if (this.#isStopping || generation !== this.#generation) return;
+    this.#sayStatus('online');
+    this.#notices.start((message) => this.#sender.say(message));
     this.#announce();
     this.#sender.start(remote);
   }
 
-  #sayStatus(remote: Remote, status: 'online' | 'offline'): void {
+  #sayStatus(status: 'online' | 'offline'): void {
     const { statusTopic } = this.#options;
-    if (statusTopic === null) return;
-    remote.publish(plain(statusTopic, status, 1, true), () => {});
+    if (statusTopic !== null) this.#sender.say(plain(statusTopic, status, 1, true));
   }
 
   /** Brings the retained messages of the announced topics through the rules once more. */

@@ -8,6 +8,8 @@ export interface OddOptions {
   readonly connack?: readonly wire.Property[];
   /** What becomes of a publication; a broker that does nothing never acknowledges. */
   readonly take: (packet: wire.Packet, socket: Socket, connection: number) => void;
+  /** It does not answer subscriptions. */
+  readonly isDeafToSubscriptions?: boolean;
   /** It says that it has the session of before. */
   readonly hasSession?: boolean;
   /** Each subscription is granted, and then told. */
@@ -73,7 +75,8 @@ export class OddBroker {
     else if (type === 'PUBLISH') this.#options.take(wire.decode(5, bytes, header), socket, connection);
     else if (type === 'SUBSCRIBE') {
       const id = bytes.subarray(header, header + 2);
-      socket.write(wire.frame(0x90, id, wire.encodeProperties([]), wire.u8(2)));
+      if (this.#options.isDeafToSubscriptions !== true)
+        socket.write(wire.frame(0x90, id, wire.encodeProperties([]), wire.u8(2)));
       this.#options.subscribed?.(socket, connection);
     } else if (ACKNOWLEDGEMENTS.has(type ?? ''))
       this.#options.acknowledged?.(wire.decode(5, bytes, header), socket, connection);

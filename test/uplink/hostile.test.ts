@@ -2,15 +2,16 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, describe, test } from 'node:test';
+import { textTemplate } from '../../src/config/template.js';
 import { silentLog } from '../../src/log.js';
 import { freePort } from '../support/farside.js';
 import { OddBroker, type OddOptions } from '../support/oddbroker.js';
 import { ShiftedClock } from '../support/shiftedclock.js';
-import { startUplink } from '../support/uplink.js';
+import { ruleOf, startUplink } from '../support/uplink.js';
 import { until } from '../support/wait.js';
 import * as wire from '../support/wire.js';
 
@@ -171,6 +172,75 @@ describe('a far side that', () => {
     });
     await until('an empty queue', () => uplink.about().queuedMessages === 0);
     assert.equal(most, 1);
+  });
+
+  test('has a Receive Maximum of 1 is told of status and connection in turn with the rest', async () => {
+    const heard: string[] = [];
+    let most = 0;
+    let underWay = 0;
+    const far = await OddBroker.start(
+      {
+        connack: [[wire.PROPERTY.receiveMaximum, 1]],
+        take: (packet, socket) => {
+          heard.push(`${packet.topic} ${packet.payload.toString()}`);
+          most = Math.max(most, ++underWay);
+          setImmediate(() => {
+            underWay--;
+            socket.write(wire.acknowledge('PUBACK', packet.id));
+          });
+        },
+      },
+      cleanups,
+    );
+    const payload = { kind: 'text', template: textTemplate('{gateway}'), isPerAnswer: false } as const;
+    const hello = { when: 'connect', everyMs: 0, topic: textTemplate('hello'), payload } as const;
+    const { broker, uplink } = await startUplink(
+      mkdtempSync(join(root, 'queue-')),
+      {
+        nodes: [far.url],
+        statusTopic: 'status',
+        notices: [{ ...hello, qos: 1, retain: false }],
+        variables: { gateway: 'p7' },
+      },
+      cleanups,
+    );
+    for (let i = 0; i < 5; i++)
+      broker.publish({
+        topic: 'p7/data/a/b',
+        payload: Buffer.from(`${i}`),
+        qos: 1,
+        retain: false,
+        sender: null,
+      });
+    await until('an empty queue', () => uplink.about().queuedMessages === 0);
+    await uplink.stop();
+    assert.equal(most, 1);
+    const data = numbers(5).map((i) => `plants/p7/data/a/b ${i}`);
+    assert.deepEqual(heard, ['status online', 'hello p7', ...data, 'status offline']);
+    assert.equal(far.connections, 1);
+  });
+
+  test('answers a subscription when the uplink stops is not told that it is online', async () => {
+    const heard: string[] = [];
+    let subscribed: Socket | undefined;
+    const far = await OddBroker.start(
+      {
+        take: ({ payload }) => heard.push(payload.toString()),
+        isDeafToSubscriptions: true,
+        subscribed: (socket) => (subscribed = socket),
+      },
+      cleanups,
+    );
+    const { uplink } = await startUplink(
+      mkdtempSync(join(root, 'queue-')),
+      { nodes: [far.url], statusTopic: 'status', in: [ruleOf('orders/#', 'orders/#')] },
+      cleanups,
+    );
+    const socket = await until('the subscription', () => subscribed);
+    const stopped = uplink.stop();
+    socket.write(wire.frame(0x90, wire.u8(0, 1), wire.encodeProperties([]), wire.u8(2)));
+    await stopped;
+    assert.ok(!heard.includes('online'), heard.join());
   });
 
   test('refuses a topic gets everything else, and the refusals are counted', async () => {
