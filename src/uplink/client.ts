@@ -49,6 +49,7 @@ export interface RemoteMessage {
 }
 
 const CONNACK_TIMEOUT_MS = 3_000;
+const SUBACK_TIMEOUT_MS = 10_000;
 const END_MS = 800;
 const PACKET_TOO_LARGE = 0x95;
 /** Fixed header, packet identifier, length of the topic, length of the properties, expiry. */
@@ -144,14 +145,23 @@ export class Remote {
     return true;
   }
 
-  /** Resolves when granted; rejects when refused. No Local and Retain As Published where the far side knows them. */
+  /** Resolves when granted; rejects when refused or not answered. No Local and Retain As Published where the far side knows them. */
   async subscribe(filter: string, qos: 0 | 1 | 2): Promise<void> {
-    const granted = await this.#client.subscribeAsync(
-      filter,
-      this.#isV5 ? { qos, nl: true, rap: true } : { qos },
-    );
+    const answer = this.#client
+      .subscribeAsync(filter, this.#isV5 ? { qos, nl: true, rap: true } : { qos })
+      .catch((error: unknown) => {
+        // The library's words do not name the filter.
+        throw error instanceof Error && 'packet' in error
+          ? subscriptionRefused(filter, error.message)
+          : error;
+      });
+    const granted = await within(SUBACK_TIMEOUT_MS, answer);
+    if (granted === undefined)
+      throw new Error(
+        `the far side did not answer the subscription to ${filter} within ${SUBACK_TIMEOUT_MS / 1000} s`,
+      );
     const refused = granted.find((grant) => Number(grant.qos) >= 0x80);
-    if (refused !== undefined) throw new Error(`the far side refuses the subscription to ${filter}`);
+    if (refused !== undefined) throw subscriptionRefused(filter, `reason ${refused.qos}`);
   }
 
   /** Resolves when what is under way is acknowledged, by us too, and within a second. */
@@ -166,6 +176,9 @@ export class Remote {
     this.#client.end(true);
   }
 }
+
+const subscriptionRefused = (filter: string, why: string): Error =>
+  new Error(`the far side refuses the subscription to ${filter}: ${why}`);
 
 /** What the promise gives, or nothing when so many milliseconds have passed. */
 async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {

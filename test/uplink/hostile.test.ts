@@ -220,6 +220,20 @@ describe('a far side that', () => {
     assert.equal(far.connections, 1);
   });
 
+  test('does not answer a subscription is left, and asked again', { timeout: 60_000 }, async () => {
+    const far = await OddBroker.start({ take: () => {}, isDeafToSubscriptions: true }, cleanups);
+    const told: string[] = [];
+    const log = { ...silentLog, warn: (_text: string, fields?: object) => told.push(JSON.stringify(fields)) };
+    await startUplink(
+      mkdtempSync(join(root, 'queue-')),
+      { nodes: [far.url], in: [ruleOf('orders/#', 'orders/#')] },
+      cleanups,
+      { log },
+    );
+    await until('another connection', () => far.connections > 1, 15_000);
+    assert.match(told.join(), /subscription to orders/);
+  });
+
   test('answers a subscription when the uplink stops is not told that it is online', async () => {
     const heard: string[] = [];
     let subscribed: Socket | undefined;
