@@ -44,6 +44,9 @@ export class Commits {
   readonly #turns: CommitTurns;
   #debtors: Debtor[] = [];
   #owed: Owed[] = [];
+  /** Owed still after a commit that failed: older than all of the above, and settled before it. */
+  #olderDebtors: Debtor[] = [];
+  #olderOwed: Owed[] = [];
   /** The newest commit under way: who comes before it is written rides on it. */
   #turn: Turn | null = null;
   #retry: NodeJS.Timeout | null = null;
@@ -69,6 +72,7 @@ export class Commits {
    */
   endTurn(): void {
     if (this.#retry !== null) return;
+    if (this.#olderOwed.length > 0) this.#takeOlder();
     if (this.#owed.length === 0 && !this.#turns.isAwaiting) return;
     const done = this.#commit();
     const position = this.#turns.appendedPosition;
@@ -87,6 +91,14 @@ export class Commits {
     }
     this.#debtors = [];
     this.#owed = [];
+  }
+
+  /** Whoever is told in order, as publishers are, is so over a failure as well. */
+  #takeOlder(): void {
+    this.#debtors = [...this.#olderDebtors, ...this.#debtors];
+    this.#owed = [...this.#olderOwed, ...this.#owed];
+    this.#olderDebtors = [];
+    this.#olderOwed = [];
   }
 
   /** The same promise as long as neither has begun its next write. */
@@ -113,7 +125,9 @@ export class Commits {
     for (let i = 0; i < debtors.length; i++) {
       const debtor = debtors[i];
       const one = owed[i];
-      if (debtor !== undefined && one !== undefined && debtor.settle(one, isKept)) this.owe(debtor, one);
+      if (debtor === undefined || one === undefined || !debtor.settle(one, isKept)) continue;
+      this.#olderDebtors.push(debtor);
+      this.#olderOwed.push(one);
     }
     if (!isKept && this.#retry === null) {
       this.#retry = setTimeout(() => {
