@@ -44,11 +44,13 @@ export class Commits {
   readonly #turns: CommitTurns;
   #debtors: Debtor[] = [];
   #owed: Owed[] = [];
-  /** Owed still after a commit that failed: older than all of the above, and settled before it. */
+  /** Owed still after a commit that failed: older than all others, and settled before them by the next that does not. */
   #olderDebtors: Debtor[] = [];
   #olderOwed: Owed[] = [];
   /** The newest commit under way: who comes before it is written rides on it. */
   #turn: Turn | null = null;
+  /** Resolves when the turns so far are settled. */
+  #settled: Promise<void> = Promise.resolve();
   #retry: NodeJS.Timeout | null = null;
   /** Commits finished, for statistics. */
   count = 0;
@@ -72,8 +74,7 @@ export class Commits {
    */
   endTurn(): void {
     if (this.#retry !== null) return;
-    if (this.#olderOwed.length > 0) this.#takeOlder();
-    if (this.#owed.length === 0 && !this.#turns.isAwaiting) return;
+    if (this.#owed.length === 0 && this.#olderOwed.length === 0 && !this.#turns.isAwaiting) return;
     const done = this.#commit();
     const position = this.#turns.appendedPosition;
     const current = this.#turn;
@@ -84,21 +85,13 @@ export class Commits {
     } else {
       const turn = { done, position, debtors: this.#debtors, owed: this.#owed };
       this.#turn = turn;
-      done.then(
-        () => this.#settle(turn, true),
-        () => this.#settle(turn, false),
+      // One after the other, because acknowledgements have an order, and one turn may wait for more than the next one.
+      this.#settled = Promise.allSettled([done, this.#settled]).then(([{ status }]) =>
+        this.#settle(turn, status === 'fulfilled'),
       );
     }
     this.#debtors = [];
     this.#owed = [];
-  }
-
-  /** Whoever is told in order, as publishers are, is so over a failure as well. */
-  #takeOlder(): void {
-    this.#debtors = [...this.#olderDebtors, ...this.#debtors];
-    this.#owed = [...this.#olderOwed, ...this.#owed];
-    this.#olderDebtors = [];
-    this.#olderOwed = [];
   }
 
   /** The same promise as long as neither has begun its next write. */
@@ -121,7 +114,10 @@ export class Commits {
     if (this.#turn === turn) this.#turn = null;
     this.count++;
     if (isKept) this.#turns.kept(turn.position);
-    const { debtors, owed } = turn;
+    const debtors = [...this.#olderDebtors, ...turn.debtors];
+    const owed = [...this.#olderOwed, ...turn.owed];
+    this.#olderDebtors = [];
+    this.#olderOwed = [];
     for (let i = 0; i < debtors.length; i++) {
       const debtor = debtors[i];
       const one = owed[i];
