@@ -87,7 +87,10 @@ const SAFE = BigInt(Number.MAX_SAFE_INTEGER);
 function finisher(form: ValueForm): (raw: Raw, factor: number) => Value | undefined {
   const { type, enum: names, flags, bits } = form;
   const row = VALUE_TYPES[type];
-  if (row.kind === 'bool') return (raw) => raw !== 0 && raw !== 0n;
+  if (row.kind === 'bool') {
+    const nameOf = truthNamer(names);
+    return (raw) => nameOf(raw !== 0 && raw !== 0n);
+  }
   if (names !== null) {
     const texts = new Map<Raw, string>(names.map(({ raw, text }) => [raw, text]));
     return (raw) => texts.get(raw) ?? raw;
@@ -95,6 +98,13 @@ function finisher(form: ValueForm): (raw: Raw, factor: number) => Value | undefi
   if (flags !== null) return (raw) => flagText(flags, raw);
   if (row.kind === 'float' && bits === null) return floatFinisher(form);
   return integerFinisher(form);
+}
+
+/** What an enum calls true (1) and false (0); what it has no name for stays a truth. */
+export function truthNamer(names: ValueForm['enum']): (truth: boolean) => boolean | string {
+  const nameOf = (raw: number): string | undefined => names?.find((row) => row.raw === raw)?.text;
+  const [no, yes] = [nameOf(0) ?? false, nameOf(1) ?? true];
+  return (truth) => (truth ? yes : no);
 }
 
 function flagText(flags: NonNullable<ValueForm['flags']>, raw: Raw): string {

@@ -3,7 +3,7 @@
  * same. Knows no quality: undefined means "not available", and the caller says so.
  */
 import type { Tag } from '../config/plant.js';
-import { compileDecode as compileRegisters } from '../modbus/conversion.js';
+import { compileDecode as compileRegisters, truthNamer } from '../modbus/conversion.js';
 import type { Decode, ValueForm } from '../modbus/conversion.js';
 import { isBitTable } from '../modbus/protocol.js';
 import type { Value } from '../modbus/values.js';
@@ -13,11 +13,12 @@ export type { Decode } from '../modbus/conversion.js';
 /** By the form as text; as many as the plant has different ones. */
 const compiled = new Map<string, Decode>();
 
-const decodeBit: Decode = (bytes, bit) => ((bytes[bit >> 3] ?? 0) & (1 << (bit & 7))) !== 0;
+const decodeBit = (bytes: Uint8Array, bit: number): boolean =>
+  ((bytes[bit >> 3] ?? 0) & (1 << (bit & 7))) !== 0;
 
 /** In a bit table the offset counts bits, else bytes. */
 export function compileDecode(tag: Tag): Decode {
-  if (isBitTable(tag.table)) return decodeBit;
+  if (isBitTable(tag.table)) return bitDecoder(tag);
   const { type, order, quantity, scale, offset, bits, flags, text, invalid } = tag;
   const form: ValueForm = {
     type,
@@ -37,6 +38,12 @@ export function compileDecode(tag: Tag): Decode {
   const decode = compileRegisters(form);
   compiled.set(key, decode);
   return decode;
+}
+
+function bitDecoder({ enum: names }: Tag): Decode {
+  if (names === null) return decodeBit;
+  const nameOf = truthNamer(names);
+  return (bytes, bit) => nameOf(decodeBit(bytes, bit));
 }
 
 /** Whether an enum or plausibility says that a decoded value is not to be believed. */

@@ -3,8 +3,9 @@
  * as registers, a bit, or some bits of a register.
  */
 import type { Tag } from '../config/plant.js';
-import { encodeValue } from '../modbus/conversion.js';
+import { encodeValue, truthNamer } from '../modbus/conversion.js';
 import { isBitTable } from '../modbus/protocol.js';
+import type { Table } from '../modbus/protocol.js';
 
 export type Encoded =
   | { readonly kind: 'bits'; readonly bits: readonly boolean[]; readonly json: string }
@@ -31,15 +32,17 @@ export function encodeCommand(tag: Tag, payload: Uint8Array, factor = 1): Encode
   if (tag.write === null) return refused('READ_ONLY', 'the tag cannot be written');
   const value = parse(payload);
   if (value === undefined) return refused('TYPE', 'expected a JSON number, boolean or string');
-  if (isBitTable(tag.write.table)) return encodeBit(value);
-  const known = tag.type === 'bool' ? truthOf(value) : value;
-  if (known === undefined) return refused('TYPE', 'expected true, false, 1 or 0');
-  const outside = typeof known === 'number' || typeof known === 'bigint' ? outsideOf(tag, known) : null;
+  if (tag.type === 'bool' || isBitTable(tag.write.table)) return encodeTruth(tag, tag.write.table, value);
+  const outside = typeof value === 'number' || typeof value === 'bigint' ? outsideOf(tag, value) : null;
   if (outside !== null && tag.enum === null) return outside;
   if (!Number.isFinite(factor) || factor === 0)
     return refused('BUSY', 'the register that holds its scale has not been read; try again');
-  const encoded = encodeValue(tag, known, factor);
-  const json = typeof known === 'bigint' ? known.toString() : JSON.stringify(known);
+  const json = typeof value === 'bigint' ? value.toString() : JSON.stringify(value);
+  return encodeRegisters(tag, value, json, factor);
+}
+
+function encodeRegisters(tag: Tag, value: Json, json: string, factor: number): Encoded {
+  const encoded = encodeValue(tag, value, factor);
   switch (encoded.kind) {
     case 'refused':
       return encoded;
@@ -72,10 +75,22 @@ function parse(payload: Uint8Array): Json | undefined {
   }
 }
 
-function encodeBit(value: Json): Encoded {
-  const bit = truthOf(value);
-  if (bit === undefined) return refused('TYPE', 'expected true, false, 1 or 0');
-  return { kind: 'bits', bits: [bit], json: String(bit) };
+/** A coil, or a register or a bit of one that is true or false, by the names of its enum where it has one. */
+function encodeTruth(tag: Tag, table: Table, value: Json): Encoded {
+  const truth = tag.enum === null ? truthOf(value) : namedTruth(tag.enum, value);
+  if (truth === undefined) {
+    const names = tag.enum?.map(({ text }) => `${text}, `).join('') ?? '';
+    return refused('TYPE', `expected ${names}true, false, 1 or 0`);
+  }
+  const json = JSON.stringify(truthNamer(tag.enum)(truth));
+  return isBitTable(table) ? { kind: 'bits', bits: [truth], json } : encodeRegisters(tag, truth, json, 1);
+}
+
+/** Of texts its names alone count: an "on" that it does not know may be its "off". */
+function namedTruth(names: NonNullable<Tag['enum']>, value: Json): boolean | undefined {
+  if (typeof value !== 'string') return truthOf(value);
+  const raw = names.find(({ text }) => text === value)?.raw;
+  return raw === undefined ? undefined : raw === 1;
 }
 
 function truthOf(value: Json): boolean | undefined {
