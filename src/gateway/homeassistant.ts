@@ -6,6 +6,7 @@
 import type { BrokerApi } from '../broker/broker.js';
 import type { Message, Subscriber } from '../broker/message.js';
 import type { Device, Plant, Tag } from '../config/plant.js';
+import { isFloat, isNumber } from '../config/types.js';
 
 const PREFIX = 'homeassistant';
 const ORIGIN = 'holdfast';
@@ -141,16 +142,17 @@ function componentOf(tag: Tag, plant: Plant, deviceId: string): Component {
       : batch === undefined
         ? 'value_json.v'
         : `value_json.v[${JSON.stringify(tag.name)}]`;
-  const isTrue = tag.payload === 'raw' ? `${value} == 'true'` : value;
+  const isRaw = tag.payload === 'raw';
   const common = {
     unique_id: `${deviceId}_${keyOf(tag)}`,
     name: tag.name,
     stat_t: batch?.topic ?? tag.topic,
     ...(tag.write === null ? {} : { cmd_t: tag.setTopic }),
   };
-  if (tag.type === 'bool') {
+  if (tag.type === 'bool' && tag.enum === null) {
     // No value is neither: None is shown as unknown.
-    const isNone = tag.payload === 'raw' ? `${value} == ''` : `${value} is none`;
+    const isNone = isRaw ? `${value} == ''` : `${value} is none`;
+    const isTrue = isRaw ? `${value} == 'true'` : value;
     const template = { val_tpl: `{{ None if ${isNone} else 'ON' if ${isTrue} else 'OFF' }}` };
     if (tag.write === null) return { p: 'binary_sensor', ...common, ...template };
     return {
@@ -163,17 +165,27 @@ function componentOf(tag: Tag, plant: Plant, deviceId: string): Component {
       stat_off: 'OFF',
     };
   }
-  return { ...common, val_tpl: `{{ ${value} }}`, ...kindOf(tag) };
+  return { ...common, val_tpl: templateOf(tag, value), ...kindOf(tag) };
+}
+
+/** What Home Assistant would ignore, and so go on showing what was before, is told as unknown instead. */
+function templateOf(tag: Tag, value: string): string {
+  if (tag.enum !== null)
+    return `{{ ${value} if ${value} in ${JSON.stringify(optionsOf(tag.enum))} else None }}`;
+  return tag.payload === 'raw' ? `{{ None if ${value} == '' else ${value} }}` : `{{ ${value} }}`;
+}
+
+function optionsOf(names: NonNullable<Tag['enum']>): string[] {
+  return [...new Set(names.map(({ text }) => text))];
 }
 
 function kindOf(tag: Tag): Component {
-  const options = tag.enum?.map(({ text }) => text);
   const asText = { cmd_tpl: '{{ value | tojson }}' };
-  if (options !== undefined)
-    return tag.write === null
-      ? { p: 'sensor', dev_cla: 'enum', ops: options }
-      : { p: 'select', ops: options, ...asText };
-  if (tag.type === 'string') return tag.write === null ? { p: 'sensor' } : { p: 'text', ...asText };
+  if (tag.enum !== null) {
+    const ops = optionsOf(tag.enum);
+    return tag.write === null ? { p: 'sensor', dev_cla: 'enum', ops } : { p: 'select', ops, ...asText };
+  }
+  if (!isNumber(tag.type)) return tag.write === null ? { p: 'sensor' } : { p: 'text', ...asText };
   if (tag.flags !== null) return { p: 'sensor' };
   const unit = tag.unit === null ? {} : { unit_of_meas: tag.unit };
   const [deviceClass, stateClass] = CLASSES[tag.unit ?? ''] ?? [null, 'measurement'];
@@ -185,7 +197,7 @@ function kindOf(tag: Tag): Component {
       ...known,
       stat_cla: tag.counter === null ? stateClass : 'total_increasing',
     };
-  const { min, max, step } = tag.write;
+  const { min, max } = tag.write;
   const finite = (bound: number, otherwise: number): number => (Number.isFinite(bound) ? bound : otherwise);
   return {
     p: 'number',
@@ -193,9 +205,17 @@ function kindOf(tag: Tag): Component {
     mode: 'box',
     min: finite(min, -FAR),
     max: finite(max, FAR),
-    step: step > 0 ? step : tag.scale > 0 && tag.scale < 1 ? tag.scale : 1,
+    step: Math.max(stepOf(tag), STEP_MIN),
   };
 }
+
+function stepOf({ type, scale, write }: Tag): number {
+  if (write !== null && write.step > 0) return write.step;
+  return isFloat(type) ? STEP_MIN : Math.min(1, Math.abs(scale));
+}
+
+/** Home Assistant refuses a number with a finer step. */
+const STEP_MIN = 0.001;
 
 /** Home Assistant wants bounds; without them it takes 1 to 100. */
 const FAR = 1e9;

@@ -104,6 +104,29 @@ test('each device is told in its device form, each tag as the entity that it is'
   );
 });
 
+test('what Home Assistant would refuse or take for a number is told as it can be shown', async () => {
+  const { broker, retained } = await startBroker();
+  const tags = `      lid: { discrete: 0, enum: { 0: closed, 1: open } }
+      valve: { coil: 0, enum: { 0: shut, 1: open }, write: true }
+      clock: { holding: 0, type: datetime6 }
+      mode: { holding: 10, enum: { 0: "off", 1: run, 2: run } }
+      bare: { holding: 11, payload: raw }
+      fine: { holding: 12, scale: 0.0001, write: { min: 0, max: 1 } }
+      back: { holding: 13, scale: -0.5, write: { min: -10, max: 0 } }
+      level: { holding: 14, type: float32, write: { min: 0, max: 10 } }`;
+  new HomeAssistant(broker, '1.2.3').take(await plantOf(tags));
+  const { lid, valve, clock, mode, bare, fine, back, level } = retained()[0]?.[1].cmps ?? {};
+  assert.deepEqual([lid?.['p'], lid?.['ops']], ['sensor', ['closed', 'open']]);
+  assert.deepEqual([valve?.['p'], valve?.['ops']], ['select', ['shut', 'open']]);
+  // A state class says that a number comes.
+  assert.deepEqual([clock?.['p'], clock?.['stat_cla']], ['sensor', undefined]);
+  assert.deepEqual(mode?.['ops'], ['off', 'run']);
+  // Home Assistant goes on showing what was before an option that it does not know, or nothing at all.
+  assert.equal(mode?.['val_tpl'], '{{ value_json.v if value_json.v in ["off","run"] else None }}');
+  assert.equal(bare?.['val_tpl'], "{{ None if value == '' else value }}");
+  assert.deepEqual([fine?.['step'], back?.['step'], level?.['step']], [0.001, 0.5, 0.001]);
+});
+
 test('it is told again when Home Assistant starts', async () => {
   const { broker, published } = await startBroker();
   new HomeAssistant(broker, '1').take(await plantOf(TAGS));
