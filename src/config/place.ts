@@ -1,6 +1,6 @@
 /** Where a tag is, and how wide: table, address, type, registers, bits. */
 import { isBitTable } from '../modbus/protocol.js';
-import type { ValueType } from '../modbus/values.js';
+import { ORDER_NAMES, type ValueType, type WordOrder, placesOf } from '../modbus/values.js';
 import {
   ADDRESS_KEYS,
   ADDRESS_MAX,
@@ -91,7 +91,24 @@ export function kindOf(layers: Layers, place: Place): Kind | null {
   }
   const width = quantity * 16;
   if (one === undefined) return { type: raw, quantity, bits: null, width, shift: 0 };
-  return registerBits(one, raw, quantity, layers.value('order', 'ABCD'));
+  return registerBits(one, raw, quantity, ORDER_NAMES[layers.value('order', 'ABCD')]);
+}
+
+/** What a device or map says is for values of all widths; a tag knows its own. */
+export function orderOf(layers: Layers, { type, width }: Kind): WordOrder {
+  const picked = layers.pick('order');
+  if (picked === null) return 'ABCD';
+  const isTooLong = /^[A-H]{8}$/.test(picked.value) && width < 64 && type !== 'bool';
+  if (picked.layer.name === 'tag' && isTooLong) {
+    const meant = width === 16 ? 'AB or BA' : 'four letters, such as CDAB';
+    say(
+      picked,
+      'warning',
+      'HF2313',
+      `${picked.value} orders 64 bits, and ${type} has ${width}; write ${meant}, or the type that has 64`,
+    );
+  }
+  return ORDER_NAMES[picked.value];
 }
 
 function bitKind(type: Picked<ValueType> | null, bits: Picked<unknown> | undefined): Kind {
@@ -107,7 +124,12 @@ function bitKind(type: Picked<ValueType> | null, bits: Picked<unknown> | undefin
   return { type: 'bool', quantity: 1, bits: null, width: 1, shift: 0 };
 }
 
-function registerBits(picked: Picked<unknown>, raw: ValueType, quantity: number, order: string): Kind | null {
+function registerBits(
+  picked: Picked<unknown>,
+  raw: ValueType,
+  quantity: number,
+  order: WordOrder,
+): Kind | null {
   const width = quantity * 16;
   const range = bitsOf(picked.value);
   if (raw !== 'bool' && !isInteger(raw)) {
@@ -128,7 +150,8 @@ function registerBits(picked: Picked<unknown>, raw: ValueType, quantity: number,
   // One bit lies in one register, which is all that needs to be read and written for it.
   const word = Math.floor(range.first / 16);
   const bit = range.first % 16;
-  const shift = order === 'CDAB' || order === 'DCBA' ? word : quantity - 1 - word;
+  const highByte = width / 8 - 2 * (word + 1);
+  const shift = (placesOf(order, width / 8)[highByte] ?? 0) >> 1;
   return { type: 'bool', quantity: 1, bits: { first: bit, last: bit }, width: 1, shift };
 }
 

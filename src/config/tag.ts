@@ -13,7 +13,7 @@ import {
   scaleOf,
   textOf,
 } from './meaning.js';
-import { addressPicked, kindOf } from './place.js';
+import { addressPicked, kindOf, orderOf } from './place.js';
 import type { Device, Tag } from './plant.js';
 import { suggestion } from './problems.js';
 import { isNumber } from './types.js';
@@ -90,7 +90,7 @@ export function resolveTag(name: string, device: Device, layers: Layers, rates: 
     address: place.address + kind.shift,
     quantity: kind.quantity,
     type: kind.type,
-    order: layers.value('order', PLAIN_TAG.order),
+    order: orderOf(layers, kind),
     select,
     scale,
     offset,

@@ -15,6 +15,8 @@ import { after, test } from 'node:test';
 import { loadHere } from '../../src/config/loadplant.js';
 import type { Plant, Tag } from '../../src/config/plant.js';
 import { packageFolder } from '../../src/entry.js';
+import { ORDER_NAMES, writeRaw } from '../../src/modbus/values.js';
+import { compileDecode } from '../../src/poller/decode.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-plant-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -315,6 +317,20 @@ test('one bit of a wide value is the register that holds it', () => {
   assert.deepEqual([...tags.values()].map(({ address, quantity, bits, order, write }) => [address, quantity, bits?.first, order, write?.address]), [
     [10, 1, 4, 'ABCD', undefined], [11, 1, 3, 'ABCD', 11], [11, 1, 4, 'CDAB', undefined], [13, 1, 15, 'DCBA', undefined],
   ]); // prettier-ignore
+});
+
+test('one bit of 64 lies where the whole value has it, whatever the order', () => {
+  for (const [name, order] of Object.entries(ORDER_NAMES)) {
+    const bits = [0, 5, 15, 16, 31, 32, 47, 63];
+    const tags = tagsOfDevice(
+      bits.map((bit) => `b${bit}: { holding: 10, type: uint64, order: ${name}, bit: ${bit} }`).join('\n'),
+    );
+    for (const bit of bits) {
+      const tag = tags.get(`b${bit}`) ?? assert.fail();
+      const device = writeRaw('uint64', order, 1n << BigInt(bit));
+      assert.equal(compileDecode(tag)(device, 2 * (tag.address - 10), 1), true, `${name} ${bit}`);
+    }
+  }
 });
 
 test('sentinels are what the type reads, of every width', () => {

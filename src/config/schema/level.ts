@@ -4,11 +4,7 @@ import { ORDER_NAMES } from '../../modbus/values.js';
 import { type Said, about, duration, number, shown, text, truth } from './words.js';
 
 type OrderName = keyof typeof ORDER_NAMES;
-const order = () =>
-  z.pipe(
-    z.enum(Object.keys(ORDER_NAMES) as OrderName[]), // the keys of that very table
-    z.transform((name: OrderName) => ORDER_NAMES[name]),
-  );
+const order = () => z.enum(Object.keys(ORDER_NAMES) as OrderName[]); // the keys of that very table
 
 const numbering = () => z.enum(['pdu', 'one-based', 'modicon']);
 const rate = () =>
