@@ -33,27 +33,53 @@ export function scaleOf(
   return { ...base, scale: 1, scaleFrom: { kind, tag, layer } };
 }
 
-export function enumOf(layers: Layers, { type, bits }: Kind): Tag['enum'] {
+export function enumOf(layers: Layers, kind: Kind): Tag['enum'] {
   const picked = layers.pick('enum');
   if (picked === null) return null;
+  const { type } = kind;
   if (!isInteger(type) && type !== 'bool') {
     say(picked, 'warning', 'HF2312', `raw values of ${type} seldom equal a whole number exactly`);
   }
-  const entries = Object.entries(picked.value).map(([raw, text]) => ({
-    raw: Number(raw),
-    text: String(text),
-  }));
-  const most = bits === null ? Number.POSITIVE_INFINITY : 2 ** (bits.last - bits.first + 1) - 1;
-  for (const { raw } of entries) {
-    if (raw > most)
-      say(
-        picked,
-        'error',
-        'HF1311',
-        `${raw} cannot occur in ${most === 1 ? 'one bit' : `bits that reach ${most}`}`,
-      );
+  const entries: { raw: number; text: string }[] = [];
+  for (const [written, name] of Object.entries(picked.value)) {
+    const raw = enumKeyOf(written, kind);
+    const text = String(name);
+    const twin = entries.find((one) => one.raw === raw || one.text === text);
+    if (typeof raw === 'string') say(picked, 'error', 'HF1311', raw, [written]);
+    else if (twin?.raw === raw)
+      say(picked, 'error', 'HF1311', `${raw} has the text ${twin.text} already; remove one of them`, [
+        written,
+      ]);
+    else entries.push({ raw, text });
+    // Read, two values may mean the same; a command has to mean one.
+    if (twin?.text === text && twin.raw !== raw && (layers.pick('write')?.value ?? false) !== false) {
+      const what = `${text} stands for ${twin.raw} already, which is what a command of it writes`;
+      say(picked, 'warning', 'HF2311', `${what}; give each value a text of its own`, [written]);
+    }
   }
   return entries;
+}
+
+/** The raw value that a key of an enum names, or why it names none. */
+function enumKeyOf(written: string, kind: Kind): number | string {
+  const { type, bits } = kind;
+  const key = written.startsWith('-') ? -BigInt(written.slice(1)) : BigInt(written);
+  const raw = bits === null && isInteger(type) ? integerOf(key, type) : key;
+  const { least, most } = rangeOf(kind);
+  if (raw !== null && raw >= least && raw <= most) return Number(raw);
+  const what = type === 'bool' ? 'one bit' : bits === null ? type : `bits ${bits.first}-${bits.last}`;
+  return `${written} cannot be named in ${what}, only ${least} to ${most}; correct it`;
+}
+
+const SAFE = BigInt(Number.MAX_SAFE_INTEGER);
+
+/** The raw values that an enum can name; beyond 2^53 they are not told apart. */
+function rangeOf({ type, bits }: Kind): { readonly least: bigint; readonly most: bigint } {
+  if (type === 'bool') return { least: 0n, most: 1n };
+  if (bits !== null) return { least: 0n, most: (1n << BigInt(bits.last - bits.first + 1)) - 1n };
+  if (!isInteger(type)) return { least: -SAFE, most: SAFE };
+  const { least, most } = limitsOfType(type);
+  return { least: least < -SAFE ? -SAFE : least, most: most > SAFE ? SAFE : most };
 }
 
 export function flagsOf(layers: Layers, { type, width }: Kind): Tag['flags'] {
@@ -111,20 +137,24 @@ export function invalidOf(layers: Layers, type: ValueType): Tag['invalid'] {
   });
 }
 
-/** The value as the type reads it: 0x8000 of an int16 is -32768. Null when it does not fit. */
+/** The value as the type reads it; null when it does not fit. */
 function rawOf(value: number | bigint | string, type: ValueType): number | bigint | string | null {
   if (isFloat(type)) return value;
   if (!isInteger(type) || typeof value === 'string') return null;
   if (typeof value === 'number' && !Number.isInteger(value)) return null;
+  const read = integerOf(BigInt(value), type);
+  return read !== null && Number.isSafeInteger(Number(read)) ? Number(read) : read;
+}
+
+/** 0x8000 of an int16 is -32768. */
+function integerOf(written: bigint, type: ValueType): bigint | null {
   const { least, most } = limitsOfType(type);
   const width = SIGNED.exec(type)?.[1];
-  const written = BigInt(value);
   const read =
     width !== undefined && written > most && written < 1n << BigInt(width)
       ? BigInt.asIntN(Number(width), written)
       : written;
-  if (read < least || read > most) return null;
-  return Number.isSafeInteger(Number(read)) ? Number(read) : read;
+  return read < least || read > most ? null : read;
 }
 
 export function plausibleOf(layers: Layers, type: ValueType): Tag['plausible'] {
