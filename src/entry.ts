@@ -29,12 +29,12 @@ export function keepYoungGeneration(): void {
 
 /**
  * Collects what a start has left behind, once: a gateway that runs makes so little garbage that V8 would keep it for
- * hours. V8 gives its collector only to contexts made after it was asked to.
+ * hours. V8 gives its collector only to contexts made after it was asked to. That flag belongs to the process and stays:
+ * a thread that took it back would take it from another one that is about to collect.
  */
 export function collectGarbage(): void {
   setFlagsFromString('--expose-gc');
   const collect: unknown = runInNewContext('gc');
-  setFlagsFromString('--no-expose-gc');
   if (typeof collect !== 'function') return;
   // Most functions of a start are never called again: their code goes, too. What was optimized stays.
   setFlagsFromString('--stress-flush-code');

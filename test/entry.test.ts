@@ -49,3 +49,16 @@ test('threads count together', { skip }, async () => {
   end();
   assert.equal(callsUntilCompiled(), usually);
 });
+
+test('threads that collect at once do not take the collector from each other', async () => {
+  const entry = new URL('../src/entry.js', import.meta.url).href;
+  const text = `import('${entry}').then(({ collectGarbage }) => {
+    for (let times = 0; times < 25; times += 1) collectGarbage();
+  })`;
+  const workers = Array.from({ length: 4 }, () => new Worker(text, { eval: true }));
+  const ends = workers.map(
+    (worker) =>
+      new Promise((resolve) => worker.once('error', resolve).once('exit', () => resolve('collected'))),
+  );
+  assert.deepEqual((await Promise.all(ends)).map(String), workers.map(() => 'collected'));
+});
