@@ -50,6 +50,7 @@ export function addressOf(
     return typeof written === 'number' || typeof written === 'string'
       ? modicon(written, table, variables)
       : 'is not an address';
+  if (typeof written === 'string' && isSpan(written)) return spanText(written);
   const value = typeof written === 'string' ? evaluate(written, variables) : Number(written);
   if (typeof value === 'string') return `"${String(written)}" ${value}`;
   const first = numbering === 'one-based' ? 1 : 0;
@@ -73,6 +74,7 @@ function modicon(
   else if (typeof written === 'number' && (written < 10_001 || !Number.isInteger(written))) {
     return `${written} is not a Modicon reference; write five or six digits, coils in quotes: at: "${text.padStart(5, '0')}"`;
   }
+  if (isSpan(text)) return spanText(text);
   if (!/^\d+$/.test(text)) {
     const value = evaluate(text, variables);
     if (typeof value === 'string') return `"${text}" ${value}`;
@@ -87,6 +89,16 @@ function modicon(
   if (table !== null && found !== table)
     return `${text} refers to ${tableText(found)}s, not to ${tableText(table)}s; write it under the key it belongs to, or as \`at:\``;
   return { table: found, address: number - 1 };
+}
+
+/** 40001-40002, as lists of makers have it; as a difference it would be less than nothing. */
+function isSpan(text: string): boolean {
+  const [, first, last] = /^(\d+)\s*(?:-|\.\.|~)\s*(\d+)$/.exec(text) ?? [];
+  return first !== undefined && Number(last) >= Number(first);
+}
+
+function spanText(text: string): string {
+  return `${text} is more than one address; write the first, ${/^\d+/.exec(text)?.[0]}, and the type says how many it takes`;
 }
 
 /** "holding register". */

@@ -100,13 +100,7 @@ function listener(input: ListenerInput, source: Source, at: Path): ListenerSetti
   const path =
     protocol === 'unix' ? resolve(source.folder, input.unix ?? input.path ?? '') : (input.path ?? '/mqtt');
   const host = input.host ?? '127.0.0.1';
-  if (host === '' || (/^[\d.]+$/.test(host) && isIP(host) === 0))
-    source.add(
-      'error',
-      'HF1505',
-      [...at, 'host'],
-      `${JSON.stringify(host)} is no address; 0.0.0.0 is all of them`,
-    );
+  checkHost(host, source, [...at, 'host']);
   if (protocol !== 'unix' && !path.startsWith('/'))
     source.add('error', 'HF1505', [...at, 'path'], 'a URL path begins with /');
   return {
@@ -117,6 +111,12 @@ function listener(input: ListenerInput, source: Source, at: Path): ListenerSetti
     tls: input.tls === undefined ? null : tlsSettings(input.tls, source, [...at, 'tls']),
     anonymous: input.anonymous ?? null,
   };
+}
+
+/** An address to listen on that cannot be one would end the start. */
+export function checkHost(host: string, source: Source, at: Path): void {
+  if (host === '' || (/^[\d.]+$/.test(host) && isIP(host) === 0))
+    source.add('error', 'HF1505', at, `${JSON.stringify(host)} is no address; 0.0.0.0 is all of them`);
 }
 
 function tlsSettings(input: TlsInput, source: Source, at: Path): TlsSettings {
@@ -339,6 +339,7 @@ function memoryBytes(): number {
 
 export function webSettings(input: GatewayInput['web'], source: Source): WebSettings | null {
   if (input === undefined) return null;
+  if (input.host !== undefined) checkHost(input.host, source, ['web', 'host']);
   if (input.tls === undefined && input.host !== undefined && !isLoopback(input.host)) {
     source.add(
       'warning',

@@ -1,4 +1,5 @@
 /** One bus of the Plant: its link, its timing, and what a line of that speed can do. */
+import { isIP } from 'node:net';
 import { readable } from './broker.js';
 import type { LoadedMap, RawDevice } from './expand.js';
 import type { Source } from './load.js';
@@ -141,6 +142,13 @@ function tcpLink(input: BusInput, source: Source, at: Path): TcpLink {
       'HF1602',
       [...at, 'host'],
       `${input.host} is more than an address; write the port as port:`,
+    );
+  else if (/^\d+(\.\d+){3}$/.test(input.host) && isIP(input.host) === 0)
+    source.add(
+      'error',
+      'HF1602',
+      [...at, 'host'],
+      `${input.host} is neither an address nor a name; write four numbers up to 255, such as 10.0.0.5`,
     );
   if (input.tls !== undefined && kind !== 'tls')
     source.add(

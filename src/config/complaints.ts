@@ -112,7 +112,7 @@ function complaintsOf(issue: Issue, above: Path, schema: 'gateway' | 'map'): Com
       return [{ code: 'HF1104', path, text: notOneOf(issue), end: 'value' }];
     case 'invalid_type':
       if (issue.input === undefined) return [missing(path, schema)];
-      return [{ code: 'HF1103', path, text: wrongKind(issue), end: 'value' }];
+      return [{ code: 'HF1103', path, text: wrongKind(issue, keysAt(schema, path)), end: 'value' }];
     default:
       return [
         {
@@ -178,6 +178,9 @@ const ALIENS: Readonly<Record<string, readonly string[]>> = {
   access: ['acl', 'acl_file', 'permissions', 'rights'],
   anonymous: ['allow_anonymous'],
   listeners: ['listener', 'port', 'ports'],
+  nodes: ['url', 'urls', 'host', 'hosts', 'server', 'servers', 'broker', 'address'],
+  out: ['rules', 'forward', 'publish', 'topics'],
+  in: ['subscribe', 'subscriptions'],
   client_ca: ['ca', 'cafile'],
   cert: ['certfile', 'certificate', 'crt'],
   key: ['keyfile', 'private_key'],
@@ -192,13 +195,19 @@ function unknownKey(key: string, at: Path, known: readonly string[]): Complaint 
       text: `${what}; if it belongs to the number before it, write a decimal point instead of the comma`,
     };
   }
+  const [, begun, rest] = /^(\w+):(.+)$/.exec(key) ?? [];
+  if (begun !== undefined && known.includes(begun))
+    return {
+      ...complaint,
+      text: `${what}; write a space after the colon, ${begun}: ${rest}`,
+      suggested: begun,
+    };
   const alien = known.find((one) => ALIENS[one]?.includes(key.toLowerCase()) === true);
   const meant = nearest(key, known) ?? alien;
   if (meant !== undefined) return { ...complaint, text: `${what}; did you mean ${meant}?`, suggested: meant };
-  const list = `${known.slice(0, 12).join(', ')}${known.length > 12 ? ', ...' : ''}`;
   return {
     ...complaint,
-    text: known.length === 0 ? `${what}; nothing can stand here` : `${what}; known are ${list}`,
+    text: known.length === 0 ? `${what}; nothing can stand here` : `${what}; known are ${listed(known)}`,
   };
 }
 
@@ -228,10 +237,25 @@ const KIND_TEXT: Readonly<Record<string, string>> = {
   object: 'a map', record: 'a map', array: 'a list', string: 'a text', boolean: 'true or false', number: 'a number', int: 'a whole number',
 }; // prettier-ignore
 
-function wrongKind(issue: Issue & { code: 'invalid_type' }): string {
+function wrongKind(issue: Issue & { code: 'invalid_type' }, known: readonly string[]): string {
   if (issue.message !== 'Invalid input') return issue.message;
-  const hint = issue.expected === 'array' ? '; put it in [ ]' : '';
+  const isMap = issue.expected === 'object' || issue.expected === 'record';
+  const hint = isMap ? hintOfMap(issue.input, known) : issue.expected === 'array' ? '; put it in [ ]' : '';
   return `${kindOf(issue.input)} is not ${KIND_TEXT[issue.expected] ?? issue.expected}${hint}`;
+}
+
+/** How what stands there becomes a map: of the keys that are known, or of names that are free. */
+function hintOfMap(input: unknown, known: readonly string[]): string {
+  if (input === null) return '; indent what belongs to it, or remove the key';
+  const isListOfMaps = Array.isArray(input) && input.some((one) => typeof one === 'object');
+  if (known.length === 0 && isListOfMaps)
+    return '; write NAME: in place of each dash, and what belongs to it below';
+  if (known.length === 0) return '; write { NAME: VALUE, ... }';
+  return `; write ${input === true ? '{}, or ' : ''}{ KEY: VALUE, ... } with keys of these: ${listed(known)}`;
+}
+
+function listed(words: readonly string[]): string {
+  return `${words.slice(0, 12).join(', ')}${words.length > 12 ? ', ...' : ''}`;
 }
 
 function wrongKinds(issue: Issue & { code: 'invalid_union' }): string {

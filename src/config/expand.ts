@@ -2,13 +2,13 @@
  * What is written short -> what is meant: lists of units, `repeat`, groups in groups, device maps and what a device
  * says otherwise. The result names every tag once, with the layers that say something about it.
  */
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { existsSync, readdirSync } from 'node:fs';
 import { packageFolder } from '../entry.js';
 import { type Shaped, shape } from './complaints.js';
 import { type Layer, Layers, type Numbering } from './layers.js';
 import { type Environment, type Source, readSource } from './load.js';
-import { type Path, nameOf, suggestion } from './problems.js';
+import { type Path, nameOf, nearest, suggestion } from './problems.js';
 import { checkMap } from './schema/check.js';
 import type { DeviceInput, GroupInput, MapInput, RepeatInput } from './schema/device.js';
 import type { TagInput } from './schema/tag.js';
@@ -44,8 +44,14 @@ export interface LoadedMap extends Shaped<MapInput> {
   readonly name: string;
 }
 
-const TAGS_MAX = 1_000_000;
+/** Of one device: more than its registers could hold would be a mistake that takes all memory. */
+const TAGS_MAX = 100_000;
 const INCLUDE_DEPTH_MAX = 8;
+
+/** A map is named by a word, or by the file that holds it. */
+function isPath(name: string): boolean {
+  return name.includes('/') || /\.ya?ml$/.test(name);
+}
 
 /** Device maps, each read once. */
 export class Maps {
@@ -68,13 +74,10 @@ export class Maps {
   find(name: string, source: Source, path: Path): LoadedMap | null {
     const file = this.#fileOf(name, source);
     if (file === null) {
-      const near = suggestion(name, this.names());
-      source.add(
-        'error',
-        'HF1204',
-        path,
-        `there is no device map ${name} beside the file, in devices/ beside it, or in what is shipped${near}`,
-      );
+      const sought = isPath(name)
+        ? `file ${name}`
+        : `device map ${name} beside the file, in devices/ beside it, or in what is shipped`;
+      source.add('error', 'HF1204', path, `there is no ${sought}; ${this.#hint(name)}`);
       return null;
     }
     return this.read(file, name);
@@ -98,8 +101,18 @@ export class Maps {
     });
   }
 
+  /** Which map was meant, whether it was named by a path, by its ending too, or by a part of its name. */
+  #hint(name: string): string {
+    const word = basename(name).replace(/\.ya?ml$/, '');
+    const names = this.names();
+    const part = word.toLowerCase();
+    const meant = nearest(word, names) ?? names.find((one) => one.includes(part));
+    if (meant === undefined || part.length < 3) return "'holdfast import' makes one of a register list";
+    return isPath(name) && meant === word ? `write map: ${meant}` : `did you mean ${meant}?`;
+  }
+
   #fileOf(name: string, source: Source): string | null {
-    if (name.includes('/') || name.endsWith('.yaml') || name.endsWith('.yml')) {
+    if (isPath(name)) {
       const file = resolve(source.folder, name);
       return existsSync(file) ? file : null;
     }
@@ -159,6 +172,7 @@ export class TagExpander {
   readonly #above: readonly Layer[];
   readonly #tags = new Map<string, { above: Layer[]; own: Layer[] }>();
   readonly #groups = new Map<string, RawGroup>();
+  #isOverfull = false;
 
   constructor(maps: Maps, isRemembered: boolean, above: readonly Layer[]) {
     this.#maps = maps;
@@ -167,6 +181,7 @@ export class TagExpander {
   }
 
   get tags(): RawTag[] {
+    if (this.#isOverfull) return [];
     return [...this.#tags].map(([name, { above, own }]) => ({
       name,
       layers: new Layers([...this.#above, ...above, ...own], this.#isRemembered),
@@ -216,8 +231,13 @@ export class TagExpander {
     base: Base,
   ): void {
     for (const [key, values] of Object.entries(tags ?? {})) {
-      if (this.#tags.size >= TAGS_MAX) return;
+      if (this.#isOverfull) return;
       const at: Path = [...path, key];
+      if (this.#tags.size >= TAGS_MAX) {
+        this.#isOverfull = true;
+        const text = `would be more than the ${TAGS_MAX} tags that a device may have; repeat fewer times`;
+        base.source.add('error', 'HF1105', at, text, 'key');
+      }
       const name = fill(nameOf(key), base.variables);
       if (name === null || !/^[A-Za-z0-9_-]+$/.test(name)) {
         base.source.add(
@@ -364,7 +384,7 @@ function combinations(variables: RepeatInput['for']): Record<string, number>[] {
   let all: Record<string, number>[] = [{}];
   for (const [key, list] of Object.entries(variables)) {
     const numbers = typeof list === 'number' ? [list] : list;
-    all = all.flatMap((one) => numbers.map((number) => ({ ...one, [key]: number }))).slice(0, TAGS_MAX);
+    all = all.flatMap((one) => numbers.map((number) => ({ ...one, [key]: number }))).slice(0, TAGS_MAX + 1);
   }
   return all;
 }

@@ -169,7 +169,7 @@ export class Source {
           'HF1001',
           { line, column: col },
           [],
-          yamlText(message, this.#text.split('\n')[line - 1] ?? ''),
+          yamlText(message, this.#text.split('\n'), line - 1),
         );
       }
       if (this.isBroken) return undefined;
@@ -390,12 +390,24 @@ function start(node: unknown): number | undefined {
   return isScalar(node) || isMap(node) || isSeq(node) || isAlias(node) ? node.range?.[0] : undefined;
 }
 
-function yamlText(message: string, line: string): string {
+/** What the parser says is told with what people do most often to get there. */
+function yamlText(message: string, lines: readonly string[], at: number): string {
   const text = message.replace(/\s+/g, ' ').slice(0, 200);
   if (text.includes('multiple documents'))
     return 'a second document begins here; a file holds one, remove the ---';
-  const isReference = /[[{,].*[^"'\w]\$\{/.test(line);
-  return `${text}; ${isReference ? 'inside { } and [ ] write "${NAME}" in quotes' : 'check indentation, quotes and brackets here and above'}`;
+  return `${text}; ${remedyOf(text, lines, at)}`;
+}
+
+function remedyOf(text: string, lines: readonly string[], at: number): string {
+  const line = lines[at] ?? '';
+  if (/[[{,].*[^"'\w]\$\{/.test(line)) return 'inside { } and [ ] write "${NAME}" in quotes';
+  const tab = lines.slice(0, at + 1).findIndex((one) => /^ *\t/.test(one));
+  if (tab >= 0) return `line ${tab + 1} is indented by a tab, write spaces`;
+  if (/cannot start with/.test(text)) return 'put it in quotes';
+  if (/^[\s-]*[\w-]+:[^\s/:]/.test(line)) return 'write a space after the colon';
+  if (/not allowed (with)?in (flow|compact)/.test(text) && /:\s.*[^}\]\s]:\s/.test(line))
+    return 'put a text with a colon in it in quotes';
+  return 'check indentation, quotes and brackets here and above';
 }
 
 /** Reads a file; a Source with a problem when it cannot be. */

@@ -36,5 +36,12 @@ function isSame(a: Place, b: Place): boolean {
   if (a.path !== '' || b.path !== '') return a.path === b.path;
   // Port 0 is any that is free.
   if (a.port !== b.port || a.port === 0) return false;
-  return a.host === b.host || [a.host, b.host].some((host) => host === '0.0.0.0' || host === '::');
+  return a.host === b.host || isWithin(a.host, b.host) || isWithin(b.host, a.host);
+}
+
+/** Whether who listens on the one address has the other as well; `::` is every address of both kinds. */
+function isWithin(host: string, all: string): boolean {
+  if (all === '::') return true;
+  if (all === '0.0.0.0') return !host.includes(':');
+  return all === 'localhost' && (host === '127.0.0.1' || host === '::1');
 }

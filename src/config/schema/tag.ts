@@ -3,7 +3,19 @@ import * as z from 'zod/mini';
 import { VALUE_TYPES } from '../types.js';
 import { parseRange } from '../units.js';
 import { levelShape } from './level.js';
-import { type Said, about, address, largeNumber, name, number, shown, text, truth, whole } from './words.js';
+import {
+  type Said,
+  about,
+  address,
+  largeNumber,
+  moreThan0,
+  name,
+  number,
+  shown,
+  text,
+  truth,
+  whole,
+} from './words.js';
 import { writeMapShape, writeStepSchema } from './write.js';
 
 const bitsRange = () => {
@@ -102,7 +114,7 @@ const tagShape = {
         {
           min: z.optional(number()),
           max: z.optional(number()),
-          max_per_second: z.optional(number().check(z.gt(0))),
+          max_per_second: z.optional(number().check(moreThan0())),
         },
         {
           error: ({ input, code }) =>
@@ -121,7 +133,7 @@ const tagShape = {
     z
       .union([
         truth(),
-        z.strictObject({ modulo: largeNumber('the number of values of the counter').check(z.gt(0)) }),
+        z.strictObject({ modulo: largeNumber('the number of values of the counter').check(moreThan0()) }),
       ])
       .check(about('The value only grows; with `modulo` it rolls over there.')),
   ),

@@ -48,6 +48,8 @@ export const number = (what = 'a number') => {
   return z.number({ error });
 };
 
+export const moreThan0 = () => z.gt(0, { error: ({ input }: Said) => `${shown(input)} is not more than 0` });
+
 /** A number that may be an integer beyond 2^53, which the loader keeps with all its digits. */
 export const largeNumber = (what?: string) =>
   z.pipe(
@@ -100,8 +102,12 @@ export const size = () =>
 /** The letters that names may have, so that every topic survives every broker upstream. */
 export const SLUG = /^[A-Za-z0-9_-]{1,64}$/;
 export const slugText = (what: string) => {
-  const error = ({ input }: Said): string =>
-    `${shown(typeof input === 'string' ? nameOf(input) : input)} is not ${what}; use A-Z a-z 0-9 _ -, at most 64`;
+  const error = ({ input }: Said): string => {
+    const said = `${shown(typeof input === 'string' ? nameOf(input) : input)} is not ${what}`;
+    if (typeof input === 'number' || typeof input === 'boolean')
+      return `${said} but a ${typeof input === 'number' ? 'number' : 'truth'} to YAML; put it in quotes`;
+    return `${said}; use A-Z a-z 0-9 _ -, at most 64`;
+  };
   return z.string({ error }).check(
     z.refine((key) => SLUG.test(nameOf(key)), { error }),
     z.meta({ pattern: SLUG.source }),
@@ -110,7 +116,8 @@ export const slugText = (what: string) => {
 
 export const address = () =>
   z.union([z.number(), text('an address')], {
-    error: ({ input }: Said) => `${shown(input)} is not an address; write a number`,
+    error: ({ input }: Said) =>
+      `${shown(input)} is not an address; write a number${typeof input === 'bigint' ? ' up to 65535, or a reference up to 465536' : ''}`,
   });
 
 /** Placeholders of `repeat` and of unit lists may stand in names. */

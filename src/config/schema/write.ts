@@ -1,6 +1,17 @@
 /** `write:` of a tag: what commands may write, and what has to be done around it. */
 import * as z from 'zod/mini';
-import { type Said, about, address, duration, largeNumber, number, shown, truth, whole } from './words.js';
+import {
+  type Said,
+  about,
+  address,
+  duration,
+  largeNumber,
+  moreThan0,
+  number,
+  shown,
+  truth,
+  whole,
+} from './words.js';
 
 export const word = () => whole(0, 65_535, 'the raw value of a register: a whole number');
 export const writeStepSchema = z.strictObject({
@@ -17,7 +28,7 @@ export const writeMapShape = {
   holding: z.optional(address().check(about('Written here instead of where it is read.'))),
   min: z.optional(largeNumber().check(about('The least value accepted, in units of the value.'))),
   max: z.optional(largeNumber().check(about('The greatest value accepted.'))),
-  step: z.optional(number().check(z.gt(0), about('Values are `min` plus a multiple of this.'))),
+  step: z.optional(number().check(moreThan0(), about('Values are `min` plus a multiple of this.'))),
   verify: z.optional(
     truth().check(
       about(
