@@ -173,6 +173,8 @@ uplinks:
       isPublishing = false;
     }
     isAcknowledging = true;
+    // What it was sent before is lost with the connection; the gateway would wait for it for ten seconds first.
+    far.hangUp();
     await until('all that was acknowledged', () => acknowledged.every((number) => got.has(number)), 30_000);
   });
 }

@@ -37,7 +37,7 @@ export class OddBroker {
     broker.#server.listen(0, '127.0.0.1');
     await once(broker.#server, 'listening');
     cleanups.push(async () => {
-      for (const socket of broker.#sockets) socket.destroy();
+      broker.hangUp();
       broker.#server.close();
       await once(broker.#server, 'close');
     });
@@ -46,6 +46,11 @@ export class OddBroker {
 
   get url(): string {
     return `mqtt://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** Ends every connection, with what is under way on it. */
+  hangUp(): void {
+    for (const socket of this.#sockets) socket.destroy();
   }
 
   #serve(socket: Socket): void {
