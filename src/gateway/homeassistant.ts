@@ -6,7 +6,7 @@
 import type { BrokerApi } from '../broker/broker.js';
 import type { Message, Subscriber } from '../broker/message.js';
 import type { Device, Plant, Tag } from '../config/plant.js';
-import { isFloat, isNumber } from '../config/types.js';
+import { isFloat, isNumber, limitsOfType } from '../config/types.js';
 
 const PREFIX = 'homeassistant';
 const ORIGIN = 'holdfast';
@@ -198,13 +198,13 @@ function kindOf(tag: Tag): Component {
       stat_cla: tag.counter === null ? stateClass : 'total_increasing',
     };
   const { min, max } = tag.write;
-  const finite = (bound: number, otherwise: number): number => (Number.isFinite(bound) ? bound : otherwise);
+  const [least, most] = boundsOf(tag);
   return {
     p: 'number',
     ...unit,
     mode: 'box',
-    min: finite(min, -FAR),
-    max: finite(max, FAR),
+    min: Number.isFinite(min) ? min : least,
+    max: Number.isFinite(max) ? max : most,
     step: Math.max(stepOf(tag), STEP_MIN),
   };
 }
@@ -217,8 +217,15 @@ function stepOf({ type, scale, write }: Tag): number {
 /** Home Assistant refuses a number with a finer step. */
 const STEP_MIN = 0.001;
 
-/** Home Assistant wants bounds; without them it takes 1 to 100. */
-const FAR = 1e9;
+/** Home Assistant wants bounds, without which it takes 1 to 100, and shows nothing that lies outside. */
+function boundsOf({ type, scale, offset, scaleFrom }: Tag): [number, number] {
+  if (isFloat(type) || scaleFrom !== null) return [-FAR, FAR];
+  const { least, most } = limitsOfType(type);
+  const ends = [least, most].map((raw) => Number(raw) * scale + offset);
+  return [Math.min(...ends), Math.max(...ends)];
+}
+
+const FAR = 1e12;
 
 function discoveryOf(payload: Uint8Array): Discovery | null {
   try {
