@@ -38,6 +38,7 @@ devices:
       setpoint: { holding: 10, type: uint16, scale: 0.1, unit: bar, write: { min: 0, max: 50 } }
       note: { holding: 20, count: 8, type: string }
       pulse: { input: 0, bit: 1 }
+      energy_since_it_was_commissioned: { holding: 30, type: uint64, write: true }
 `;
 }
 
@@ -48,6 +49,7 @@ const site = pageSite(async () => {
   port = (await socketOf(plant, 'plc')).port;
   // What a device says must never become part of the page.
   await plant.poke('plc', 1, 'holding-register', 20, 8, Buffer.from('<img src=x>\0\0\0\0\0').toString('hex'));
+  await plant.poke('plc', 1, 'holding-register', 30, 4, 'f'.repeat(16));
   return configOf();
 });
 after(() => plant?.stop());
@@ -172,6 +174,21 @@ test('on a phone the names of all views are in sight', async () => {
   }
   await page.close();
 }); // prettier-ignore
+
+test('on a phone a value of twenty digits leaves room for its name and its button', async () => {
+  const page = await site.open('tags', { viewport: { width: 360, height: 800 } });
+  await isLive(page);
+  const row = page.getByRole('row', { name: 'press1/energy_since_it_was_commissioned' });
+  await row.getByText('18446744073709551615').waitFor();
+  const name = await row.getByRole('rowheader').boundingBox();
+  assert.ok(name !== null && name.width >= 96, JSON.stringify(name));
+  const button = await row.getByRole('button').boundingBox();
+  assert.ok(button !== null && button.x + button.width <= 360, JSON.stringify(button));
+  await page.goto(`${page.url().split('#')[0]}#trend`);
+  const choice = await page.getByText('press1/energy_since_it_was_commissioned').boundingBox();
+  assert.ok(choice !== null && choice.x + choice.width <= 360, JSON.stringify(choice));
+  await page.close();
+});
 
 test('a truth is drawn in steps', async () => {
   const page = await open('tags');
