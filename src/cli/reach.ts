@@ -95,10 +95,6 @@ export function exitCodeOf(code: string): number {
 
 /** What to try after an outcome that is not OK. */
 export function nextStepOf(code: string, error: string): string {
-  if (code === 'EXC_2')
-    return 'the device has no such register: try the address one lower or higher, or another table';
-  if (code === 'EXC_1') return 'the device does not know this function: try another table';
-  if (code.startsWith('EXC_')) return 'the device says so; its manual tells why';
   if (code === 'READ_ONLY') return 'give the tag a write: in the config';
   if (code === 'RANGE' || code === 'TYPE') return 'give a value that fits; holdfast explain shows the limits';
   if (code === 'VERIFY') return 'the device took another value; look at its limits';

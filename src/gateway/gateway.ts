@@ -13,6 +13,7 @@ import { formatProblem, type Problem, problemOfApplying } from '../config/proble
 import { collectGarbage } from '../entry.js';
 import { messageOf } from '../errors.js';
 import { type Log, silentLog } from '../log.js';
+import { addressText } from '../config/address.js';
 import { adviceOn } from '../poller/advice.js';
 import { Metrics } from '../metrics.js';
 import { ParcelReader } from '../poller/parcel.js';
@@ -399,7 +400,7 @@ export class Gateway {
       statistics: (bus, statistics) => this.#status.statistics(bus, statistics),
       frame: (bus, frame) => this.#fieldwork.frame(bus, frame),
       event: (what, fields) => {
-        log[(fields['error'] ?? '') === '' ? 'info' : 'warn'](what, fields);
+        log[(fields['error'] ?? '') === '' ? 'info' : 'warn'](what, advised(what, fields, this.#plant));
         this.#status.event('field', { t: clock.nowMs(), what, ...fields });
       },
     };
@@ -409,6 +410,19 @@ export class Gateway {
     const knowledgeFolder = knowledgeFolderOf(plant);
     return new Pool({ plant: polled, listener, log, clock, metrics, knowledgeFolder, fence });
   }
+}
+
+/** The log says what to do about a device or tag that gives no value, and which register was asked for. */
+function advised(
+  what: string,
+  fields: Readonly<Record<string, unknown>>,
+  { tags }: Plant,
+): Readonly<Record<string, unknown>> {
+  const { error } = fields;
+  if (typeof error !== 'string' || (what !== 'device-offline' && what !== 'tag-refused')) return fields;
+  const told = { ...fields, error: `${error}; ${adviceOn(error)}` };
+  const tag = tags.find(({ name, device }) => name === fields['tag'] && device.name === fields['device']);
+  return tag === undefined ? told : { ...told, register: addressText(tag.table, tag.address) };
 }
 
 function policyOf({ broker, gateway, web }: Plant): BrokerPolicy {

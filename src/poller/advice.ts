@@ -1,4 +1,4 @@
-/** What to look at when a line or connection cannot be had, by what the system says of it. */
+/** What to look at when a line, a connection or a device's answer cannot be had, by what the system or the device says of it. */
 
 const ADVICE: readonly (readonly [saying: RegExp, advice: string])[] = [
   [/permission denied|EACCES/i, 'may this user open it? serial ports belong to a group, often dialout'],
@@ -7,6 +7,16 @@ const ADVICE: readonly (readonly [saying: RegExp, advice: string])[] = [
   [/ECONNREFUSED/, 'is the port right, and does the device listen there?'],
   [/ENOTFOUND|EAI_AGAIN/, 'is the name right, and does this machine reach its name server?'],
   [/not a Modbus\/TCP frame/, 'is it Modbus TCP? serial servers often want protocol: rtu-over-tcp'],
+  [
+    /illegal data address/,
+    'the device has no such register: try the address one lower or higher, another table, or numbering: modicon for references such as 40001',
+  ],
+  [/illegal function/, 'the device does not know this function: try another table'],
+  [
+    /gateway (path|target)/,
+    'what lies between has no such unit, or gets no answer of it: check unit_id and the line behind it',
+  ],
+  [/^(illegal data value|server device|memory parity|exception)/, 'the device says so; its manual tells why'],
   [/EHOSTUNREACH|ENETUNREACH|ETIMEDOUT/, 'is the address right, and the device on and on this network?'],
 ];
 

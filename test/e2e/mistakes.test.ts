@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { Daemon } from '../support/daemon.js';
 import { holdfast } from '../support/holdfast.js';
+import { startTcp } from '../support/plant.js';
 import { until } from '../support/wait.js';
 
 /** Ten mistakes of ten kinds; each is marked where it should be found. */
@@ -84,3 +85,24 @@ devices:
   assert.match(told[1]?.[2] as string, /ECONNREFUSED 127\.0\.0\.1:1; is the port right/);
   assert.deepEqual(daemon.logged(/^device-/), []);
 }); // prettier-ignore
+
+test('a register and a unit that are not there are logged with what to try, and the register as it was asked for', async (t) => {
+  const { port } = await startTcp(t, [
+    { unitId: 1, holes: [{ table: 'holding-register', address: 40_001, quantity: 2 }] },
+  ]);
+  const daemon = await new Daemon(`version: 1
+gateway: { id: plant-7 }
+broker: { listeners: [{ protocol: mqtt, port: 0 }], anonymous: true, store: memory }
+buses:
+  plc: { protocol: tcp, host: 127.0.0.1, port: ${port}, timeout: 200ms }
+devices:
+  press1: { bus: plc, unit_id: 1, rate: 200ms, tags: { level: { holding: 0 }, torque: { holding: 40001 } } }
+  nobody: { bus: plc, unit_id: 9, rate: 200ms, tags: { level: { holding: 0 } } }
+`).start();
+  t.after(() => daemon.remove());
+  const refused = await until('the refusal', () => daemon.logged('tag-refused')[0]);
+  assert.deepEqual([refused['tag'], refused['register']], ['torque', 'holding register 40001 (440002)']);
+  assert.match(String(refused['error']), /^illegal data address; .*numbering: modicon/);
+  const gone = await until('the silence', () => daemon.logged('device-offline')[0]);
+  assert.match(String(gone['error']), /^\w.*; .*unit/);
+});
