@@ -13,6 +13,7 @@ import { forgetConsequences } from './consequences.js';
 import { checkUnits, deviceSettings } from './device.js';
 import { type LoadedMap, Maps, type RawDevice, TagExpander, levelOf, unitsOf } from './expand.js';
 import { type Layer, say } from './layers.js';
+import { isNumber } from './types.js';
 import type { Environment, Source } from './load.js';
 import { freeze } from './loaded.js';
 import type { Batch, Bus, Device, Plant, Tag } from './plant.js';
@@ -216,6 +217,7 @@ export class PlantBuilder {
     for (const [name, { draft, layer }] of settings) {
       this.#place(draft, layer, groupOf.get(name) ?? null, indexOf);
     }
+    for (const { draft } of settings.values()) checkScale(draft, this.#tags);
     const tags = this.#tags.slice(first);
     calculate(
       [...settings.values()].map(({ draft }) => draft),
@@ -254,6 +256,24 @@ export class PlantBuilder {
     say({ layer: scaleFrom.layer, key: 'scale' }, 'error', 'HF1206', text);
     return null;
   }
+}
+
+/** A scale that no value could ever come of: of a text, or of itself. */
+function checkScale({ tag, scaleFrom }: TagDraft, tags: readonly Tag[]): void {
+  if (scaleFrom === null) return;
+  const complain = (code: string, text: string): void =>
+    say({ layer: scaleFrom.layer, key: 'scale' }, 'error', code, text);
+  const before = ({ scaleFrom: one }: Tag): Tag | undefined => (one === null ? undefined : tags[one.tag]);
+  const source = before(tag);
+  if (source !== undefined && (!isNumber(source.type) || source.enum !== null || source.flags !== null))
+    complain(
+      'HF1309',
+      `${scaleFrom.tag} is no number to multiply by; name another tag, or give it a type that is one`,
+    );
+  const passed = new Set<Tag>();
+  for (let one = source; one !== undefined && !passed.has(one); one = before(one)) passed.add(one);
+  if (passed.has(tag))
+    complain('HF1319', `is scaled by itself by way of ${scaleFrom.tag}; name the tag that holds its scale`);
 }
 
 /** A name of the host that may stand in a topic. */

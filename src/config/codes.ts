@@ -46,7 +46,7 @@ export const CODES: Readonly<Record<string, string>> = {
   HF1316: 'A tag longer than one request.',
   HF1317: 'A consistent group that one request cannot read.',
   HF1318: 'Settings of a write that need or exclude each other.',
-  HF1319: 'A formula that cannot be calculated.',
+  HF1319: 'A formula or scale that cannot be calculated.',
   HF1320: 'An `identify` that cannot be looked at, or that a device which is none of these would fit.',
   HF1401: 'A topic or pattern that cannot be one.',
   HF1402: 'A topic used twice.',

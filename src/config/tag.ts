@@ -18,7 +18,7 @@ import type { Device, Tag } from './plant.js';
 import { suggestion } from './problems.js';
 import { isNumber } from './types.js';
 import { parseDuration } from './units.js';
-import { checkReach, stepOf, writeOf } from './write.js';
+import { checkOwnValues, checkReach, stepOf, writeOf } from './write.js';
 
 export type Rates = ReadonlyMap<string, number>;
 
@@ -107,7 +107,10 @@ export function resolveTag(name: string, device: Device, layers: Layers, rates: 
     write: writeOf(layers, { ...place, address: place.address + kind.shift }, kind.type, select, device),
   };
   // What another register multiplies the value by may be anything.
-  if (scaleFrom === null) checkReach(tag, layers);
+  if (scaleFrom === null) {
+    checkReach(tag, layers);
+    checkOwnValues(tag, layers);
+  }
   return { tag, scaleFrom, formula: null, ownTopic: layers.pick('topic')?.value ?? null };
 }
 

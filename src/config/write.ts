@@ -1,5 +1,6 @@
 /** `write:` of a tag: where and how commands reach the device, and what has to be done around them. */
 import { isBitTable } from '../modbus/protocol.js';
+import { encodeValue, truthOf, truthsText } from '../modbus/conversion.js';
 import type { ValueType } from '../modbus/values.js';
 import { type Address, type AddressKey, addressOf, tableText } from './address.js';
 import { type Layers, type Picked, say } from './layers.js';
@@ -45,7 +46,6 @@ export function writeOf(
       ]);
   });
   checkTogether(input, device, picked);
-  const pulseRest = input.rest ?? (type === 'bool' ? false : 0);
   return {
     ...target,
     functions,
@@ -57,7 +57,7 @@ export function writeOf(
     newestOnly: input.newest_only ?? false,
     before: [...(select === null ? [] : [select]), ...stepsOf('before', input, picked)],
     after: stepsOf('after', input, picked),
-    pulse: input.pulse === undefined ? null : { ms: input.pulse, rest: jsonOf(pulseRest) },
+    pulse: input.pulse === undefined ? null : { ms: input.pulse, rest: jsonOf(input.rest ?? restOf(type)) },
     refresh: refreshOf(input),
     broadcast: input.broadcast ?? false,
     perHourMax: input.max_per_hour ?? Number.POSITIVE_INFINITY,
@@ -77,6 +77,32 @@ export function checkReach(tag: Tag, layers: Layers): void {
     say(picked, 'warning', 'HF2321', `${value} is beyond what ${type} holds here, ${low} to ${high}; ${key === 'min' ? 'raise' : 'lower'} it, or give the tag the type that its registers have`, [key]); // prettier-ignore
   if (write.min > Number.NEGATIVE_INFINITY && write.min < low) told('min', write.min);
   if (write.max < Number.POSITIVE_INFINITY && write.max > high) told('max', write.max);
+}
+
+/** What the gateway writes of its own accord must go into the registers, or a pulse or a command would never end. */
+export function checkOwnValues(tag: Tag, layers: Layers): void {
+  const picked = layers.pick('write');
+  if (tag.write === null || picked === null || typeof picked.value === 'boolean') return;
+  const { pulse, rest = restOf(tag.type), fallback, initial } = picked.value;
+  for (const [key, value] of [
+    ['rest', pulse && rest],
+    ['fallback', fallback],
+    ['initial', initial],
+  ] as const) {
+    const why = value === undefined ? null : whyNotWritten(tag, value);
+    if (why !== null) say(picked, 'error', 'HF1318', `${String(value)} cannot be written: ${why}`, [key]);
+  }
+}
+
+function whyNotWritten(tag: Tag, value: ValueInput): string | null {
+  if (tag.type === 'bool') return truthOf(value, tag.enum) === undefined ? truthsText(tag.enum) : null;
+  const encoded = encodeValue(tag, value);
+  return encoded.kind === 'refused' ? encoded.text : null;
+}
+
+/** What a pulse ends with unless it says otherwise. */
+function restOf(type: ValueType): boolean | number {
+  return type === 'bool' ? false : 0;
 }
 
 function writeTarget(input: WriteInput, read: Address, picked: Picked<unknown>): Address | null {

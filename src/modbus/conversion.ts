@@ -107,6 +107,22 @@ export function truthNamer(names: ValueForm['enum']): (truth: boolean) => boolea
   return (truth) => (truth ? yes : no);
 }
 
+/** A truth as people write it. Of texts its names alone count where it has any: an "on" that it does not know may be its "off". */
+export function truthOf(value: Value, names: ValueForm['enum']): boolean | undefined {
+  if (typeof value === 'boolean') return value;
+  if (names !== null && typeof value === 'string') {
+    const raw = names.find(({ text }) => text === value)?.raw;
+    return raw === undefined ? undefined : raw === 1;
+  }
+  if (value === 1 || value === 'true' || value === 'on' || value === 'ON') return true;
+  if (value === 0 || value === 'false' || value === 'off' || value === 'OFF') return false;
+  return undefined;
+}
+
+export function truthsText(names: ValueForm['enum']): string {
+  return `expected ${(names ?? []).map(({ text }) => `${text}, `).join('')}true, false, 1 or 0`;
+}
+
 function flagText(flags: NonNullable<ValueForm['flags']>, raw: Raw): string {
   const set = BigInt(raw);
   const texts: string[] = [];

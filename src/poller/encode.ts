@@ -3,7 +3,7 @@
  * as registers, a bit, or some bits of a register.
  */
 import type { Tag } from '../config/plant.js';
-import { encodeValue, truthNamer } from '../modbus/conversion.js';
+import { encodeValue, truthNamer, truthOf, truthsText } from '../modbus/conversion.js';
 import { isBitTable } from '../modbus/protocol.js';
 import type { Table } from '../modbus/protocol.js';
 
@@ -77,27 +77,10 @@ function parse(payload: Uint8Array): Json | undefined {
 
 /** A coil, or a register or a bit of one that is true or false, by the names of its enum where it has one. */
 function encodeTruth(tag: Tag, table: Table, value: Json): Encoded {
-  const truth = tag.enum === null ? truthOf(value) : namedTruth(tag.enum, value);
-  if (truth === undefined) {
-    const names = tag.enum?.map(({ text }) => `${text}, `).join('') ?? '';
-    return refused('TYPE', `expected ${names}true, false, 1 or 0`);
-  }
+  const truth = truthOf(value, tag.enum);
+  if (truth === undefined) return refused('TYPE', truthsText(tag.enum));
   const json = JSON.stringify(truthNamer(tag.enum)(truth));
   return isBitTable(table) ? { kind: 'bits', bits: [truth], json } : encodeRegisters(tag, truth, json, 1);
-}
-
-/** Of texts its names alone count: an "on" that it does not know may be its "off". */
-function namedTruth(names: NonNullable<Tag['enum']>, value: Json): boolean | undefined {
-  if (typeof value !== 'string') return truthOf(value);
-  const raw = names.find(({ text }) => text === value)?.raw;
-  return raw === undefined ? undefined : raw === 1;
-}
-
-function truthOf(value: Json): boolean | undefined {
-  if (typeof value === 'boolean') return value;
-  if (value === 1 || value === 'true' || value === 'on' || value === 'ON') return true;
-  if (value === 0 || value === 'false' || value === 'off' || value === 'OFF') return false;
-  return undefined;
 }
 
 function rangeText(min: number, max: number): string {

@@ -30,6 +30,11 @@ const bitsRange = () => {
 
 export const tagReference = () => text('the name of a tag');
 
+const sentinel = () =>
+  z.union([z.number(), z.bigint(), z.literal('nan')], {
+    error: ({ input }: Said) => `${shown(input)} is not a raw value; write a number, or nan`,
+  });
+
 const tagShape = {
   coil: z.optional(address().check(about('Address in the table of coils (bits, readable and writable).'))),
   discrete: z.optional(address().check(about('Address in the table of discrete inputs (bits, read-only).'))),
@@ -101,7 +106,10 @@ const tagShape = {
   ),
   invalid: z.optional(
     z
-      .union([z.literal('auto'), z.array(z.union([z.number(), z.bigint(), z.literal('nan')]))])
+      .union([z.literal('auto'), z.array(sentinel())], {
+        error: ({ input }: Said) =>
+          `${shown(input)} is not a list of raw values; write [${shown(input)}] or auto`,
+      })
       .check(
         about(
           'Raw values that mean "not available". `auto`: what is usual for the type (all ones, the lowest or highest signed value, NaN).',
