@@ -60,5 +60,8 @@ test('threads that collect at once do not take the collector from each other', a
     (worker) =>
       new Promise((resolve) => worker.once('error', resolve).once('exit', () => resolve('collected'))),
   );
-  assert.deepEqual((await Promise.all(ends)).map(String), workers.map(() => 'collected'));
+  assert.deepEqual(
+    (await Promise.all(ends)).map(String),
+    workers.map(() => 'collected'),
+  );
 });
