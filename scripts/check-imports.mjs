@@ -57,7 +57,6 @@ const PACKAGES = {
   mqtt: ['uplink/client.ts'],
   nats: ['uplink/lease.ts'],
   'prom-client': ['web/prometheus.ts'],
-  sirv: ['web/server.ts'],
   commander: ['main.ts'],
   'csv-parse': ['cli/registerlist.ts'],
   '@peculiar/x509': ['cli/authority.ts'],

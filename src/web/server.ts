@@ -4,15 +4,15 @@
  * exception is /setup, where the first user is made while there is none.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
-import sirv from 'sirv';
 import { isOwnName } from '../broker/door.js';
 import { HoldfastError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Metrics } from '../metrics.js';
+import { PageFiles } from './pagefiles.js';
 
 export interface FirstRun {
   readonly isNeeded: boolean;
@@ -57,7 +57,7 @@ const CONNECTIONS_MAX = 1024;
 export class WebServer {
   readonly #options: WebOptions;
   readonly #server: Server;
-  readonly #page: ReturnType<typeof sirv> | null;
+  readonly #page: PageFiles;
 
   constructor(options: WebOptions) {
     this.#options = options;
@@ -76,9 +76,7 @@ export class WebServer {
             key: readFileSync(tls.key),
             minVersion: 'TLSv1.2',
           });
-    this.#page = existsSync(options.pageFolder)
-      ? sirv(options.pageFolder, { gzip: true, brotli: true, etag: true, setHeaders: cacheHashed })
-      : null;
+    this.#page = new PageFiles(options.pageFolder);
     this.#server.maxConnections = CONNECTIONS_MAX;
     this.#server.on('request', (request: IncomingMessage, response: ServerResponse) =>
       this.#answer(request, response),
@@ -123,7 +121,7 @@ export class WebServer {
     for (const [name, value] of Object.entries(SECURITY_HEADERS)) response.setHeader(name, value);
     if (!this.#isOurHost(request))
       return reply(response, 421, 'this host name is not served here; add it to web.host_names\n');
-    const path = (request.url ?? '/').split('?', 1)[0];
+    const [path = ''] = (request.url ?? '').split('?', 1);
     if (path === '/setup') return this.#setup(request, response);
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return reply(response, 405, 'only GET and HEAD\n');
@@ -132,8 +130,7 @@ export class WebServer {
     if (path === '/metrics') return this.#metrics(response);
     if (path === '/about.json')
       return reply(response, 200, JSON.stringify(this.#about()), 'application/json');
-    if (this.#page === null) return reply(response, 404, 'not found\n');
-    this.#page(request, response, () => reply(response, 404, 'not found\n'));
+    if (!this.#page.answer(path, request, response)) reply(response, 404, 'not found\n');
   }
 
   #about(): Readonly<Record<string, unknown>> {
@@ -218,12 +215,6 @@ function firstUserOf(text: string): { code: string; user: string; password: stri
 function hostOf(header: string): string {
   const bracketed = /^\[([^\]]*)\]/.exec(header);
   return (bracketed?.[1] ?? header.split(':', 1)[0] ?? '').toLowerCase();
-}
-
-/** Built files carry a hash of their content in the name; the page itself is asked for anew each time. */
-function cacheHashed(response: ServerResponse, path: string): void {
-  const isHashed = /-[0-9A-Z]{8}\.(js|css|woff2|svg)$/.test(path);
-  response.setHeader('cache-control', isHashed ? 'public, max-age=31536000, immutable' : 'no-cache');
 }
 
 function reply(
