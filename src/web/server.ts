@@ -3,6 +3,7 @@
  * the broker. It changes nothing: whatever the page does, it does as an MQTT client under that client's rights. The one
  * exception is /setup, where the first user is made while there is none.
  */
+import { constants } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { readFileSync } from 'node:fs';
 import { createServer as createTlsServer } from 'node:https';
@@ -36,6 +37,8 @@ export interface WebOptions {
   readonly about: Readonly<Record<string, unknown>>;
   /** Makes the first user; null: there is one, or none is wanted. */
   readonly setup: FirstRun | null;
+  /** For TLS, for a request, and for taking some of the answer. */
+  readonly timeoutMs?: number;
   /** Takes over a WebSocket upgrade at /mqtt. */
   readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 }
@@ -50,7 +53,7 @@ const SECURITY_HEADERS = {
 
 const HEADER_BYTES_MAX = 16_384;
 const BODY_MAX = 4096;
-const REQUEST_TIMEOUT_MS = 10_000;
+const TIMEOUT_MS = 10_000;
 /** Of page, metrics and WebSockets together: descriptors are left for everything else. */
 const CONNECTIONS_MAX = 1024;
 
@@ -58,15 +61,20 @@ export class WebServer {
   readonly #options: WebOptions;
   readonly #server: Server;
   readonly #page: PageFiles;
+  /** Connections with a request that is not answered yet. */
+  readonly #answering = new WeakSet<Duplex>();
+  /** Who wants the metrics of now. */
+  readonly #scrapers: ServerResponse[] = [];
 
   constructor(options: WebOptions) {
     this.#options = options;
+    const { tls, timeoutMs = TIMEOUT_MS } = options;
     const limits = {
       maxHeaderSize: HEADER_BYTES_MAX,
-      requestTimeout: REQUEST_TIMEOUT_MS,
-      headersTimeout: REQUEST_TIMEOUT_MS,
+      requestTimeout: timeoutMs,
+      headersTimeout: timeoutMs,
+      connectionsCheckingInterval: timeoutMs / 4,
     };
-    const { tls } = options;
     this.#server =
       tls === null
         ? createServer(limits)
@@ -75,11 +83,14 @@ export class WebServer {
             cert: readFileSync(tls.cert),
             key: readFileSync(tls.key),
             minVersion: 'TLSv1.2',
+            secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+            handshakeTimeout: timeoutMs,
           });
     this.#page = new PageFiles(options.pageFolder);
     this.#server.maxConnections = CONNECTIONS_MAX;
+    this.#server.timeout = timeoutMs;
     this.#server.on('request', (request: IncomingMessage, response: ServerResponse) =>
-      this.#answer(request, response),
+      this.#take(request, response),
     );
     this.#server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
     this.#server.on('clientError', (_error, socket) => socket.destroy());
@@ -115,6 +126,21 @@ export class WebServer {
       this.#server.close(() => resolve());
       this.#server.closeAllConnections();
     });
+  }
+
+  /**
+   * One request of a connection at a time. Browsers and scrapers wait for each answer; one who does not could ask for
+   * thousands in a single packet, and have them all made before anybody else has his turn.
+   */
+  #take(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request;
+    if (this.#answering.has(socket)) {
+      socket.destroy();
+      return;
+    }
+    this.#answering.add(socket);
+    response.once('close', () => this.#answering.delete(socket));
+    this.#answer(request, response);
   }
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
@@ -159,14 +185,21 @@ export class WebServer {
     reply(response, problem === null ? 200 : 503, `${problem ?? 'ready'}\n`);
   }
 
+  /** Written once a turn for all who ask, so that many who ask do not hold up everybody else. */
   #metrics(response: ServerResponse): void {
-    import('./prometheus.js')
-      .then(({ exposition }) => exposition(this.#options.metrics))
-      .then(({ type, text }) => reply(response, 200, text, type))
-      .catch((error: unknown) => {
-        this.#options.log.error('metrics could not be written', { error: String(error) });
-        reply(response, 500, 'metrics could not be written; see the log\n');
-      });
+    if (this.#scrapers.push(response) > 1) return;
+    setImmediate(() => {
+      const scrapers = this.#scrapers.splice(0);
+      const answer = (status: number, text: string, type?: string): void =>
+        scrapers.forEach((scraper) => reply(scraper, status, text, type));
+      import('./prometheus.js')
+        .then(({ exposition }) => exposition(this.#options.metrics))
+        .then(({ type, text }) => answer(200, text, type))
+        .catch((error: unknown) => {
+          this.#options.log.error('metrics could not be written', { error: String(error) });
+          answer(500, 'metrics could not be written; see the log\n');
+        });
+    });
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {

@@ -121,6 +121,9 @@ export const REMOVALS: readonly Removal[] = [
   without('R20', 'gateway/commands', 'target.tag.write === null', 'false'),
   without('R21', 'store/lock', 'chmodSync(folder, 0o700);', ''),
   without('R22', 'web/server', '!this.#isOurHost(request)', 'false'),
+  without('R22b', 'web/server', 'this.#answering.has(socket)', 'false'),
+  without('R22c', 'web/server', 'this.#scrapers.push(response) > 1', 'this.#scrapers.push(response) > 99'),
+  without('R22d', 'web/server', 'this.#server.timeout = timeoutMs;', ''),
   without('R23', 'log', 'return text.length > TEXT_MAX', 'return false'),
   without('R23b', 'log', 'this.#backlog() > BACKLOG_MAX_BYTES', 'false'),
   without(

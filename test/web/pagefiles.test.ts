@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
 import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,6 +10,7 @@ import { brotliCompressSync, brotliDecompressSync, gzipSync } from 'node:zlib';
 import { silentLog } from '../../src/log.js';
 import { Metrics } from '../../src/metrics.js';
 import { WebServer, type WebOptions } from '../../src/web/server.js';
+import { until } from '../support/wait.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-page-'));
 const script = '0123456789'.repeat(1_000_000);
@@ -77,6 +79,14 @@ function openFiles(): string[] {
   });
 }
 
+/** Whether the server's side of a connection is established, as the kernel sees it. */
+function isHeld(port: number, clientPort: number): boolean {
+  const hex = (number: number): string => number.toString(16).toUpperCase().padStart(4, '0');
+  return readFileSync('/proc/self/net/tcp', 'utf8')
+    .split('\n')
+    .some((line) => new RegExp(`:${hex(port)} \\w+:${hex(clientPort)} 01 `).test(line));
+}
+
 test('whatever part of a file is asked for, it comes whole', async () => {
   for (const range of [
     'bytes=10-5',
@@ -113,6 +123,21 @@ test('a file comes in the best coding that is accepted, and not again while it i
   assert.equal((await get('/app-1A2B3C4D.js', { ...known, 'accept-encoding': 'gzip' })).status, 200);
   const asked = await get('/app-1A2B3C4D.js', {}, 'HEAD');
   assert.deepEqual([asked.headers['content-length'], asked.body.length], [String(script.length), 0]);
+});
+
+test('who does not take what he asked for is cut off in time', async (context) => {
+  const hasty = new WebServer({ ...options, timeoutMs: 200 });
+  const { host, port } = new URL(await hasty.listen());
+  context.after(() => hasty.close());
+  const socket = connect(Number(port), '127.0.0.1').on('error', () => {});
+  socket.write(`GET /app-1A2B3C4D.js HTTP/1.1\r\nhost: ${host}\r\n\r\n`);
+  await until('an answer', () => socket.readableLength > 0);
+  assert.ok(isHeld(Number(port), socket.localPort ?? 0));
+  await until('the end of it', () => !isHeld(Number(port), socket.localPort ?? 0));
+  let received = 0;
+  socket.on('data', (chunk: Buffer) => (received += chunk.length));
+  await once(socket, 'close');
+  assert.ok(received < script.length, 'it was sent whole');
 });
 
 test('the page goes on while its files are replaced beneath it', async () => {

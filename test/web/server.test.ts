@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
 import { request } from 'node:http';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -93,6 +94,35 @@ test('metrics are Prometheus text with labels', async () => {
   const { text } = await get('/metrics');
   assert.match(text, /^holdfast_store_syncs_total 3$/m);
   assert.match(text, /^holdfast_bus_utilisation\{bus="line1"\} 0.5$/m);
+});
+
+test('requests one upon another, without waiting for answers, end the connection instead of holding up all others', async () => {
+  let reads = 0;
+  metrics.gauge('reads', 'How often somebody looked', () => ++reads);
+  const socket = connect(Number(base.port), '127.0.0.1');
+  const closed = once(socket.resume(), 'close');
+  socket.on('error', () => {});
+  socket.write(`GET /metrics HTTP/1.1\r\nhost: ${base.host}\r\n\r\n`.repeat(500));
+  await closed;
+  assert.ok(reads <= 1, `the metrics were written ${reads} times`);
+  metrics.remove('reads');
+});
+
+test('metrics are written once for all who ask for them in the same turn', async () => {
+  let reads = 0;
+  metrics.gauge('reads', 'How often somebody looked', () => ++reads);
+  const ask = async (socket: Socket, path: string): Promise<string> => {
+    socket.write(`GET ${path} HTTP/1.1\r\nhost: ${base.host}\r\n\r\n`);
+    return String((await once(socket, 'data'))[0]);
+  };
+  // Those whom the server has accepted already are read from in one turn.
+  const sockets = Array.from({ length: 20 }, () => connect(Number(base.port), '127.0.0.1'));
+  await Promise.all(sockets.map((socket) => ask(socket, '/healthz')));
+  const answers = sockets.map((socket) => ask(socket, '/metrics'));
+  for (const answer of await Promise.all(answers)) assert.match(answer, /^HTTP\/1.1 200 /);
+  assert.ok(reads < 20, `the metrics were written ${reads} times`);
+  for (const socket of sockets) socket.destroy();
+  metrics.remove('reads');
 });
 
 test('the page is served with a strict content security policy, hashed files for ever', async () => {
