@@ -21,7 +21,7 @@ import { Wheel } from './keepalive.js';
 import { type BrokerLimits, DEFAULT_LIMITS } from './limits.js';
 import { isLoopback, type ListenerHost, type ListenerSettings } from './door.js';
 import { Listener } from './listener.js';
-import { MemoryWatch, processMemory } from './memory.js';
+import { MemoryWatch, ownMemory } from './memory.js';
 import type { Message, MessageInflow, QoS, Sender, Subscriber } from './message.js';
 import { Publishing } from './publish.js';
 import type { Session } from './session.js';
@@ -90,6 +90,8 @@ export interface BrokerOptions extends Partial<BrokerPolicy> {
   readonly version?: string;
   /** Methods of enhanced authentication beside SCRAM-SHA-512, which the users file serves. */
   readonly authenticationMethods?: readonly AuthenticationMethod[];
+  /** File descriptors that are for others, such as the page's visitors. */
+  readonly descriptorsElsewhere?: number;
   /** How often $SYS is told; 0: never. Default 10 s. */
   readonly systemIntervalMs?: number;
   /** A session's queue overflowed; at most every 10 s a session. */
@@ -152,7 +154,7 @@ export class Broker implements BrokerApi {
       onOverflow: options.onOverflow ?? (() => {}),
     });
     this.#core.lifecycle.access = this.#policy.access;
-    this.#connections = new Connections(this.#core.limits);
+    this.#connections = new Connections(this.#core.limits, options.descriptorsElsewhere ?? 0);
     this.#insiders = new Insiders(this.#core);
     this.figures = new Figures(options.version ?? '0', this.#core, this.#connections);
     this.#wheel = new Wheel(this.clock, (lateMs) => this.#stalled(lateMs));
@@ -174,7 +176,7 @@ export class Broker implements BrokerApi {
     );
     this.#memory = new MemoryWatch(
       {
-        ...processMemory(() => this.#connections.endedCount),
+        ...ownMemory(() => this.#connections.endedCount),
         setShort: (isShort) => (this.#core.isShort = isShort),
         cutSlowest: () => this.#connections.slowest?.giveUp(QUOTA_EXCEEDED),
       },

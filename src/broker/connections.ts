@@ -11,12 +11,13 @@ export class Connections implements Iterable<Connection> {
   readonly #arrivals = new Set<string>();
   /** Connections and arrivals of each host. */
   readonly #perHost = new Map<string, number>();
-  readonly #descriptorRoom = descriptorRoom();
+  readonly #descriptorRoom: number;
   #maximum = 0;
   #endedCount = 0;
 
-  constructor(limits: BrokerLimits) {
+  constructor(limits: BrokerLimits, descriptorsElsewhere: number) {
     this.#limits = limits;
+    this.#descriptorRoom = Math.max(1, descriptorRoom() - descriptorsElsewhere);
   }
 
   get count(): number {

@@ -6,6 +6,7 @@
 import type { Cancel, Clock } from '../clock.js';
 import { collectGarbage } from '../entry.js';
 import type { Log } from '../log.js';
+import { processMemory } from '../metrics.js';
 
 export interface MemoryUse {
   /** Of JavaScript: objects and buffers, garbage among them. */
@@ -124,17 +125,17 @@ export class MemoryWatch {
 }
 
 /** The process's own memory. */
-export function processMemory(endedCount: () => number): Pick<MemoryHost, 'measure' | 'collect'> {
+export function ownMemory(endedCount: () => number): Pick<MemoryHost, 'measure' | 'collect'> {
   let last = performance.eventLoopUtilization();
   return {
     measure: () => {
-      const { heapUsed, external, rss } = process.memoryUsage();
+      const { heapBytes, externalBytes, residentBytes } = processMemory();
       const now = performance.eventLoopUtilization();
       const { utilization } = performance.eventLoopUtilization(now, last);
       last = now;
       return {
-        usedBytes: heapUsed + external,
-        residentBytes: rss,
+        usedBytes: heapBytes + externalBytes,
+        residentBytes,
         busyShare: utilization,
         endedCount: endedCount(),
       };

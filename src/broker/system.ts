@@ -1,5 +1,6 @@
 /** The broker's own numbers as retained topics under `$SYS/broker/`, with mosquitto's names where they exist. */
 import type { Cancel, Clock } from '../clock.js';
+import { processMemory } from '../metrics.js';
 import type { BrokerCounters } from './counters.js';
 
 /** What is read when it is time. */
@@ -105,7 +106,7 @@ export class SystemTopics {
       'retained messages/count': source.retainedCount,
       'subscriptions/count': source.subscriptionCount,
       'shared_subscriptions/count': source.sharedSubscriptionCount,
-      'heap/current': process.memoryUsage.rss(),
+      'heap/current': processMemory().residentBytes,
     };
     for (const [name, value] of Object.entries(numbers)) this.#set(name, String(value));
     this.#tellLoads();

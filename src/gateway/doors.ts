@@ -1,6 +1,7 @@
 /** What the entrances open: a door for each MQTT listener, and one for the web page when it is configured. */
 import { join } from 'node:path';
 import type { Broker } from '../broker/broker.js';
+import { visitorRoom } from '../broker/descriptors.js';
 import type { ListenerSettings, Plant, WebSettings } from '../config/plant.js';
 import { packageFolder } from '../entry.js';
 import type { Log } from '../log.js';
@@ -55,6 +56,7 @@ function webDoor(
           anonymous: plant.broker.anonymous,
         },
         setup,
+        connectionsMax: visitorRoom(),
         upgrade: await broker.webSocketUpgrade(),
       });
       return { url: await server.listen(), close: () => server.close() };

@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Broker, type BrokerPolicy } from '../broker/broker.js';
+import { visitorRoom } from '../broker/descriptors.js';
 import { rehearse } from '../broker/rehearsal.js';
 import type { Clock } from '../clock.js';
 import type { Loaded } from '../config/loaded.js';
@@ -109,6 +110,7 @@ export class Gateway {
       store: this.#store,
       limits: plant.broker.limits,
       version: options.version,
+      descriptorsElsewhere: web === null ? 0 : visitorRoom(),
       onOverflow: (client, count) => this.#status.event('overflow', { t: clock.nowMs(), client, count }),
       log,
       clock,

@@ -5,6 +5,7 @@
 import type { BrokerApi } from '../broker/broker.js';
 import type { Clock } from '../clock.js';
 import type { Bus, Device, Plant } from '../config/plant.js';
+import { processMemory } from '../metrics.js';
 import type { DeviceState } from '../poller/pool.js';
 import type { BusStatistics, DeviceStatistics } from '../poller/statistics.js';
 
@@ -148,11 +149,11 @@ export class Status {
   /** The gateway in one object, for req/status and health checks. */
   summary(): Record<string, unknown> {
     const plant = this.#plant;
-    const { rss, heapUsed, external } = process.memoryUsage();
+    const { residentBytes: rss, heapBytes: heap, externalBytes: external } = processMemory();
     return {
       gateway: plant.gateway.id,
       uptime: Math.round((this.#clock.monotonicMs() - this.#startedMs) / 1000),
-      memory: { rss, heap: heapUsed, external },
+      memory: { rss, heap, external },
       buses: plant.buses.map(({ name, index }) => {
         const error = this.#busesDown.get(index);
         return {

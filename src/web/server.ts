@@ -37,6 +37,8 @@ export interface WebOptions {
   readonly about: Readonly<Record<string, unknown>>;
   /** Makes the first user; null: there is one, or none is wanted. */
   readonly setup: FirstRun | null;
+  /** Of page, metrics and WebSockets together: descriptors are left for everything else. */
+  readonly connectionsMax: number;
   /** For TLS, for a request, and for taking some of the answer. */
   readonly timeoutMs?: number;
   /** Takes over a WebSocket upgrade at /mqtt. */
@@ -54,8 +56,6 @@ const SECURITY_HEADERS = {
 const HEADER_BYTES_MAX = 16_384;
 const BODY_MAX = 4096;
 const TIMEOUT_MS = 10_000;
-/** Of page, metrics and WebSockets together: descriptors are left for everything else. */
-const CONNECTIONS_MAX = 1024;
 
 export class WebServer {
   readonly #options: WebOptions;
@@ -87,7 +87,7 @@ export class WebServer {
             handshakeTimeout: timeoutMs,
           });
     this.#page = new PageFiles(options.pageFolder);
-    this.#server.maxConnections = CONNECTIONS_MAX;
+    this.#server.maxConnections = options.connectionsMax;
     this.#server.timeout = timeoutMs;
     this.#server.on('request', (request: IncomingMessage, response: ServerResponse) =>
       this.#take(request, response),

@@ -66,6 +66,30 @@ test('without descriptors clients that are in go on, messages are kept, and othe
   assert.equal(await daemon.stop(), 0);
 });
 
+test('visitors of the page take no descriptors from the store and the lines', async (context) => {
+  const device = await new TcpDevice().start();
+  const config = `${configOf(device.port)}web: { host: 127.0.0.1, port: 0 }\n`;
+  const daemon = new Daemon(config, { descriptors: 256 });
+  context.after(async () => {
+    await daemon.remove();
+    await device.stop();
+  });
+  await daemon.start();
+  const client = await enter(context, daemon, 'inside');
+  const visitors = Array.from({ length: 400 }, () => connectSocket(daemon.port('http'), '127.0.0.1'));
+  context.after(() => visitors.forEach((socket) => socket.destroy()));
+  let closed = 0;
+  for (const socket of visitors) socket.on('error', () => {}).on('close', () => (closed += 1));
+  await until('those beyond their share to be turned away', () => closed > 300);
+  await client.publishAsync('kept/a', 'x'.repeat(100_000), { qos: 1, retain: true });
+  await enter(context, daemon, 'late');
+  assert.deepEqual(
+    daemon.log.filter(({ level }) => level === 'error'),
+    [],
+  );
+  assert.equal(await daemon.stop(), 0);
+});
+
 test('a boot in 1970: values are uncertain until the clock is set, and nobody loses a session or a message by that', async (context) => {
   const library = readdirSync('/usr/lib')
     .map((folder) => join('/usr/lib', folder, 'faketime/libfaketimeMT.so.1'))

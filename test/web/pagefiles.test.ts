@@ -24,6 +24,7 @@ const options = {
   host: '127.0.0.1',
   port: 0,
   tls: null,
+  connectionsMax: 100,
   hostNames: [],
   pageFolder: folder,
   metrics: new Metrics(),

@@ -24,6 +24,7 @@ const options: WebOptions = {
   host: '127.0.0.1',
   port: 0,
   tls: null,
+  connectionsMax: 100,
   hostNames: ['plant7.example'],
   pageFolder: folder,
   metrics,
