@@ -46,7 +46,10 @@ export function createLog(level: Level = 'info', sink: NodeJS.WritableStream = p
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }
 
-/** Writes lines as long as they are read: a stopped reader costs lines, never memory or time. */
+/**
+ * Writes lines as long as they are taken: a reader that stopped or went away, and a disk that is full, cost lines, never
+ * memory, time or the process.
+ */
 class Lines {
   readonly #sink: NodeJS.WritableStream;
   readonly #form: (line: string) => string;
@@ -55,6 +58,8 @@ class Lines {
   constructor(sink: NodeJS.WritableStream, form: (line: string) => string) {
     this.#sink = sink;
     this.#form = form;
+    // Each write tells its own.
+    sink.on('error', () => {});
   }
 
   write(line: string): void {
@@ -62,12 +67,20 @@ class Lines {
       this.#dropped += 1;
       return;
     }
-    if (this.#dropped > 0) {
-      const told = { level: 'warn', time: Date.now(), count: this.#dropped, msg: 'log lines were dropped' };
-      this.#sink.write(this.#form(`${JSON.stringify(told)}\n`));
+    const count = this.#dropped;
+    if (count > 0) {
+      const told = { level: 'warn', time: Date.now(), count, msg: 'log lines were dropped' };
       this.#dropped = 0;
+      this.#send(`${JSON.stringify(told)}\n`, count);
     }
-    this.#sink.write(this.#form(line));
+    this.#send(line, 1);
+  }
+
+  /** How many lines are lost when this one is not taken. */
+  #send(line: string, count: number): void {
+    this.#sink.write(this.#form(line), (error) => {
+      if (error) this.#dropped += count;
+    });
   }
 
   #backlog(): number {

@@ -1,4 +1,9 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { PassThrough, Writable } from 'node:stream';
 import { test } from 'node:test';
 import { createLog } from '../src/log.js';
@@ -68,4 +73,48 @@ test('a log that nobody reads costs lines, not memory, and says how many once it
   const [told, again] = linesOf(taken.slice(kept).join(''));
   assert.deepEqual([told?.['msg'], told?.['count']], ['log lines were dropped', 20_000 - kept]);
   assert.equal(again?.['msg'] ?? 'again', 'again');
+});
+
+test('a log that finds the disk full costs lines, not the process, and says how many once there is room', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-log-'));
+  const file = join(folder, 'log');
+  // A file must not grow beyond 8 blocks of 512 bytes; then somebody makes room.
+  const program = `
+    import { truncateSync } from 'node:fs';
+    import { createLog } from ${JSON.stringify(new URL('../src/log.js', import.meta.url).href)};
+    process.on('SIGXFSZ', () => {});
+    const log = createLog();
+    for (let count = 0; count < 100; count += 1) {
+      log.info('x'.repeat(200));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    truncateSync(${JSON.stringify(file)}, 0);
+    log.info('again');
+  `;
+  const line = `ulimit -f 8; exec "$@" 2>>${file}`;
+  const child = spawn('/bin/sh', ['-c', line, 'sh', process.execPath, '--input-type=module', '-e', program]);
+  assert.deepEqual(await once(child, 'exit'), [0, null]);
+  const [told, again] = linesOf(readFileSync(file, 'utf8'));
+  rmSync(folder, { recursive: true });
+  assert.equal(told?.['msg'], 'log lines were dropped');
+  assert.ok(
+    Number(told?.['count']) > 50 && Number(told?.['count']) < 100,
+    `${String(told?.['count'])} lines`,
+  );
+  assert.equal(again?.['msg'], 'again');
+});
+
+test('a log whose reader went away costs lines, not the process', async () => {
+  const program = `
+    import { createLog } from ${JSON.stringify(new URL('../src/log.js', import.meta.url).href)};
+    const log = createLog();
+    setInterval(() => log.info('here'), 1);
+    process.stdin.on('data', () => setTimeout(() => process.exit(7), 50));
+  `;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: 'pipe' });
+  await once(child.stderr, 'data');
+  child.stderr.destroy();
+  await once(child.stderr, 'close');
+  child.stdin.on('error', () => {}).write('go on for a while');
+  assert.deepEqual(await once(child, 'exit'), [7, null]);
 });

@@ -127,6 +127,7 @@ export const REMOVALS: readonly Removal[] = [
   without('R22d', 'web/server', 'this.#server.timeout = timeoutMs;', ''),
   without('R23', 'log', 'return text.length > TEXT_MAX', 'return false'),
   without('R23b', 'log', 'this.#backlog() > BACKLOG_MAX_BYTES', 'false'),
+  without('R23c', 'log', "sink.on('error', () => { });", ''),
   without(
     'R24',
     'broker/listener',
