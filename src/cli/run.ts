@@ -39,14 +39,19 @@ async function run({ args, options, stdout, stderr }: Context): Promise<number> 
   if (file === undefined) throw new UsageError("which config? 'holdfast run --config holdfast.yaml'");
   const level = LEVELS.find((name) => name === options['logLevel']);
   if (level === undefined) throw new UsageError(`--log-level is one of ${LEVELS.join(', ')}`);
-  const { plant, problems } = await loadAside(file);
+  const log = createLog(level);
+  const signals = new Signals(log);
+  const loaded = await Promise.race([loadAside(file), signals.end]);
+  // Nothing was opened yet.
+  if (typeof loaded === 'number') return loaded;
+  const { plant, problems } = loaded;
   if (plant === null) throw notValid(problems);
   for (const problem of problems) stderr.write(`${formatProblem(problem)}\n`);
   if (options['printConfig'] === true) {
     stdout.write(`${effective(plant)}\n`);
     return EXIT.ok;
   }
-  return supervise(plant, createLog(level));
+  return supervise(plant, log, signals);
 }
 
 function notValid(problems: readonly Problem[]): ConfigError {
@@ -54,7 +59,7 @@ function notValid(problems: readonly Problem[]): ConfigError {
 }
 
 /** Resolves with the exit code once the gateway has stopped, for whatever reason. */
-async function supervise(plant: Plant, log: Log): Promise<number> {
+async function supervise(plant: Plant, log: Log, signals: Signals): Promise<number> {
   const gateway = new Gateway({
     plant,
     load: (path) => loadAside(path),
@@ -65,10 +70,8 @@ async function supervise(plant: Plant, log: Log): Promise<number> {
     rehearses: true,
   });
   const systemd = new Systemd(process.env, log);
-  const end = new Promise<number>((resolve) => {
-    endOnSignals(log, resolve);
-    endOnErrors(log, resolve);
-  });
+  const isFaulty = new Promise<number>((resolve) => endOnErrors(log, resolve));
+  const end = Promise.race([signals.end, isFaulty]);
   systemd.starting();
   const isStarted = gateway.start().then(
     () => {
@@ -80,7 +83,7 @@ async function supervise(plant: Plant, log: Log): Promise<number> {
       return EXIT.failed;
     },
   );
-  process.on('SIGHUP', () => void gateway.reload());
+  signals.onReload(() => void gateway.reload());
   // A start that is still under way is stopped too.
   const code = await Promise.race([end, isStarted.then((failed) => failed ?? end)]);
   const [outcome] = await Promise.all([stop(gateway, log, code), systemd.stopping()]);
@@ -104,16 +107,34 @@ async function stop(gateway: Gateway, log: Log, code: number): Promise<number> {
   }
 }
 
-/** The first signal stops cleanly, a second one at once. */
-function endOnSignals(log: Log, end: (code: number) => void): void {
-  let isStopping = false;
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.on(signal, () => {
-      if (isStopping) process.exit(EXIT.failed);
-      isStopping = true;
-      log.info('stopping', { signal });
-      end(EXIT.ok);
+/** The first signal stops cleanly, a second one at once. Heeded from the first moment on, while the file is read, too. */
+class Signals {
+  /** Resolves with the exit code. */
+  readonly end: Promise<number>;
+  #isReloadWanted = false;
+  #reload = (): void => {
+    this.#isReloadWanted = true;
+  };
+
+  constructor(log: Log) {
+    let isStopping = false;
+    this.end = new Promise((resolve) => {
+      for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+        process.on(signal, () => {
+          if (isStopping) process.exit(EXIT.failed);
+          isStopping = true;
+          log.info('stopping', { signal });
+          resolve(EXIT.ok);
+        });
+      }
     });
+    process.on('SIGHUP', () => this.#reload());
+  }
+
+  /** One that came before this was called is not forgotten: the file may have been read by then. */
+  onReload(reload: () => void): void {
+    this.#reload = reload;
+    if (this.#isReloadWanted) reload();
   }
 }
 

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { constants, unlinkSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -59,6 +61,27 @@ describe('the daemon ends', () => {
       }
     });
   }
+
+  test('while its file is still being read, and a reload that is asked for then is not its end', async () => {
+    const daemon = new Daemon('');
+    // Whoever reads it waits for whoever writes.
+    unlinkSync(daemon.configFile);
+    execFileSync('mkfifo', [daemon.configFile]);
+    try {
+      daemon.spawn();
+      const writer = await until('somebody who reads it', () =>
+        open(daemon.configFile, constants.O_WRONLY | constants.O_NONBLOCK).catch(() => null),
+      );
+      daemon.signal('SIGHUP');
+      daemon.signal('SIGTERM');
+      await until('it to be heeded', () => daemon.logged('stopping').length > 0);
+      await writer.close();
+      assert.equal(await daemon.exited(5000), 0);
+      assert.equal(daemon.other, '');
+    } finally {
+      await daemon.remove();
+    }
+  });
 
   test('while it is still starting, because a port is taken', async () => {
     const taker = createServer();
