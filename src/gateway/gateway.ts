@@ -77,6 +77,8 @@ export class Gateway {
   readonly #entrances: Entrances;
   readonly #indexes: Indexes;
   readonly #log: RecentLog;
+  /** What is said here is not told to clients, whatever they may read. */
+  readonly #machineLog: Log;
   readonly #uplinks: Uplinks;
   readonly #redundancy: Redundancy;
   readonly #homeAssistant: HomeAssistant;
@@ -99,6 +101,7 @@ export class Gateway {
     const log = new RecentLog(options.log, clock);
     this.#options = { ...options, log };
     this.#log = log;
+    this.#machineLog = options.log;
     this.#configFile = new ConfigFile(plant.file, options.load);
     this.#plant = plant;
     const { broker, web, redundancy } = plant;
@@ -264,7 +267,7 @@ export class Gateway {
   #setup(): Setup | null {
     const { broker, web } = this.#plant;
     if (web === null || broker.usersFile === null || existsSync(broker.usersFile)) return null;
-    return new Setup(broker.usersFile, this.#log, () => this.#broker.reload(policyOf(this.#plant)));
+    return new Setup(broker.usersFile, this.#machineLog, () => this.#broker.reload(policyOf(this.#plant)));
   }
 
   /** Closes what start() has opened, last first; each is tried, whatever happens to the others. */

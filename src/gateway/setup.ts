@@ -1,7 +1,7 @@
 /**
  * The first run: while the users file is not there yet, whoever knows the one-time code makes the first user on the page.
- * The code is made anew at each start and told in the log only, so that it takes access to the machine. There is no
- * default password.
+ * The code is made anew at each start and told in the log of the machine only, which no client can read, so that it takes
+ * access to the machine. There is no default password.
  */
 import { randomInt, timingSafeEqual } from 'node:crypto';
 import { existsSync } from 'node:fs';

@@ -3,9 +3,12 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { connectAsync } from 'mqtt';
 import { parseUsers } from '../../src/broker/users.js';
 import { Setup } from '../../src/gateway/setup.js';
 import { silentLog, type Log } from '../../src/log.js';
+import { Daemon } from '../support/daemon.js';
+import { until } from '../support/wait.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-setup-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -33,6 +36,40 @@ test('the code from the log makes the first user, once, in a file that only its 
   assert.equal(statSync(file).mode & 0o777, 0o600);
   assert.equal(made(), 1);
   assert.match(String(await setup.make({ code, user: 'other', password: PASSWORD })), /already/);
+});
+
+test('the code is told to no client, whatever it may read', async (context) => {
+  const daemon = new Daemon(`
+version: 1
+gateway: { id: gw }
+broker:
+  listeners: [{ protocol: mqtt, host: 127.0.0.1, port: 0 }]
+  anonymous: true
+  users_file: users.passwd
+  access: [{ allow: [read, write], topic: "holdfast/gw/#" }]
+web: { host: 127.0.0.1, port: 0 }
+`);
+  context.after(() => daemon.remove());
+  await daemon.start();
+  const client = await connectAsync(`mqtt://127.0.0.1:${daemon.port()}`);
+  context.after(() => client.endAsync(true));
+  let seen = '';
+  client.on('message', (_topic, payload) => (seen += payload.toString()));
+  await client.subscribeAsync('holdfast/gw/#');
+  const guess = JSON.stringify({ code: 'WRONG', user: 'ops', password: PASSWORD });
+  for (let tries = 0; tries < 5; tries += 1)
+    await fetch(`http://127.0.0.1:${daemon.port('http')}/setup`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: guess,
+    });
+  await until('a new code', () => daemon.logged(/no user yet/).length === 2);
+  // What is logged after it is told, and so are the lines of before.
+  await client.publishAsync('holdfast/gw/req/reload', '');
+  await until('a line of the log', () => /"msg":"the config /.test(seen));
+  await client.publishAsync('holdfast/gw/req/log', '');
+  await until('all lines', () => /"lines":/.test(seen));
+  for (const line of daemon.logged(/no user yet/)) assert.ok(!seen.includes(String(line['code'])), seen);
 });
 
 test('two gateways never have the same code, and two who hurry make one user', async () => {
