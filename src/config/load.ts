@@ -21,6 +21,7 @@ import {
 } from 'yaml';
 import { messageOf, withoutPasswords } from '../errors.js';
 import { type Path, type Problem, keyOf, pathText } from './problems.js';
+import { shown } from './schema/words.js';
 
 /** A file may have so many bytes, a `!file` so many. */
 export const FILE_MAX_BYTES = 16 * 2 ** 20;
@@ -31,6 +32,9 @@ const DEPTH_MAX = 64;
 /** More would only scroll by. */
 const PROBLEMS_MAX = 500;
 const SYNTAX_ERRORS_MAX = 3;
+
+/** What is shorter is no secret, and a part of many words. */
+const SECRET_MIN_CHARACTERS = 6;
 
 /** What a serial line's format looks like is the number 80 to YAML; nobody writes 80 that way. */
 const SERIAL_FORMAT = /^[78][eE][12]$/;
@@ -65,6 +69,8 @@ export class Source {
   readonly #anchors = new Map<string, Converted | null>();
   /** Paths whose text came from the environment, so that it may be meant as a number or truth. */
   readonly #substituted = new Set<string>();
+  /** What came from the environment and from files, as it may be quoted, and how it is written in this file. */
+  readonly #references = new Map<string, string>();
   /** Paths of which something has been said already; nothing that follows from it is worth a line. */
   readonly #spoilt = new Set<string>();
   readonly #text: string;
@@ -90,7 +96,20 @@ export class Source {
 
   add(severity: 'error' | 'warning', code: string, path: Path, text: string, end: End = 'value'): void {
     if (this.#spoilt.size > 0 && this.#spoilt.has(pathText(path))) return;
-    this.#push(severity, code, this.place(path, end), path, withoutPasswords(text));
+    this.#push(severity, code, this.place(path, end), path, withoutPasswords(this.#referred(text)));
+  }
+
+  /** A problem names what holds a secret, never the secret: it goes into logs, and to whoever has a text checked. */
+  #referred(text: string): string {
+    let referred = text;
+    for (const [value, written] of this.#references) referred = referred.replaceAll(value, () => written);
+    return referred;
+  }
+
+  #refer(value: string, written: string): void {
+    if (value.length < SECRET_MIN_CHARACTERS) return;
+    const quoted = [JSON.stringify(value), shown(value)].map((text) => text.slice(1, -1));
+    for (const form of [value, ...quoted]) this.#references.set(form, written);
   }
 
   /** What a text from the environment is as a number or truth; undefined when it is neither, or stands in the file. */
@@ -294,12 +313,14 @@ export class Source {
   #substitute(text: string, node: unknown, path: Path): string {
     if (!text.includes('${')) return text;
     this.#substituted.add(pathText(path));
-    return text.replace(
+    const found = new Map<string, string>();
+    const whole = text.replace(
       /\$?\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}/g,
-      (whole: string, name: string, _, fallback?: string) => {
-        if (whole.startsWith('$$')) return whole.slice(1);
-        const found = this.#environment[name] ?? fallback;
-        if (found !== undefined) return found;
+      (written: string, name: string, _, fallback?: string) => {
+        if (written.startsWith('$$')) return written.slice(1);
+        const value = this.#environment[name];
+        if (value !== undefined) found.set(value, written);
+        if (value !== undefined || fallback !== undefined) return value ?? fallback ?? '';
         this.#at(
           node,
           'HF1008',
@@ -309,6 +330,9 @@ export class Source {
         return '';
       },
     );
+    if (found.size > 0) this.#refer(whole, text);
+    for (const [value, written] of found) this.#refer(value, written);
+    return whole;
   }
 
   /** !file path: what the file holds, without the line end after it. */
@@ -316,7 +340,9 @@ export class Source {
     const file = resolve(this.folder, path);
     try {
       if (statSync(file).size > SECRET_MAX_BYTES) throw new Error('larger than 1 MiB');
-      return readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+      const secret = readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+      this.#refer(secret, `!file ${path}`);
+      return secret;
     } catch (thrown) {
       this.#at(node, 'HF1010', at, `!file ${path} cannot be read: ${messageOf(thrown)}`);
       return '';

@@ -218,6 +218,31 @@ test('secrets and settings come from files and the environment', () => {
   assert.equal(right.plant?.broker.anonymous, true);
 });
 
+test('a problem names what holds a secret, and not the secret', () => {
+  written('key.txt', `-----BEGIN "KEY"-----\n${'secret'.repeat(20)}\n`);
+  const text = `version: 1
+broker: { anonymous: true }
+gateway: { id: "a \${ID}" }
+buses:
+  l: { protocol: !file key.txt, host: x }
+  m: { protocol: tcp, host: x, port: "\${PORT:-many}" }
+  n: { protocol: tcp, host: y, port: "\${PASSWORD}" }
+devices: { d: { bus: m, unit_id: 1, tags: { t: { holding: 1, rate: "\${PASSWORD}" } } } }
+`;
+  const { problems } = loadHere(written('told.yaml', text), { ID: 'opensesame', PASSWORD: 'hunter2' });
+  assert.deepEqual(
+    problems.map(({ path, text: said }) => `${path} ${said.split(' is not')[0] ?? ''}`),
+    [
+      'gateway.id "a ${ID}"',
+      'buses.l.protocol "!file key.txt"',
+      'buses.m.port "many"',
+      'buses.n.port "${PASSWORD}"',
+      'devices.d.tags.t.rate ${PASSWORD}',
+    ],
+  );
+  assert.doesNotMatch(JSON.stringify(problems), /opensesame|hunter2|secret|BEGIN/);
+});
+
 test('a large file is loaded in a worker, with the same outcome, and its memory goes back', async () => {
   const device = (index: number): string => {
     const tags = Array.from(

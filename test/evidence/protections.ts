@@ -145,6 +145,7 @@ export const REMOVALS: readonly Removal[] = [
   without('R26a', 'broker/timekeeping', 'this.#clock.goOn(noted, NOTE_MS);', ''),
   without('R26b', 'poller/report', 'timeMs < CLOCK_SET_AFTER_MS', 'false'),
   without('R27', 'cli/effective', "SECRET.test(key) && typeof value === 'string'", 'false'),
+  without('R27c', 'config/load', 'referred.replaceAll(value, () => written)', 'referred'),
   without('R28', 'cli/wipe', 'rmSync(folder, { recursive: true, force: true });', 'void folder;'),
   without('R29b', 'gateway/entrances', ", 'EADDRNOTAVAIL'", ''),
   without('R29', 'gateway/entrances', "new Set(['EADDRINUSE', 'EADDRNOTAVAIL'])", 'new Set()'),
