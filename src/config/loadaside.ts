@@ -36,8 +36,17 @@ export async function loadSignaturesAside(
   return (await run({ kind: 'signatures', place: folder, environment })) as Signatures;
 }
 
+/** The one before; one at a time, since each takes tens of megabytes and a processor for a moment. */
+let before: Promise<unknown> = Promise.resolve();
+
 /** What the worker (worker.ts) answers, which is of the kind that it was asked for. */
-function run({ environment, ...errand }: Errand): Promise<unknown> {
+function run(errand: Errand): Promise<unknown> {
+  const answer = before.then(() => runNow(errand));
+  before = answer.catch(() => {});
+  return answer;
+}
+
+function runNow({ environment, ...errand }: Errand): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const worker = startThread(entryUrl('config/worker.js'), {
       workerData: { ...errand, environment: { ...environment } },

@@ -2,16 +2,20 @@
  * The gateway file as the page edits it: read, checked beside the real one with the same words as `holdfast check`, and
  * replaced in one step. What was there before stays beside it, and comes back when the new one cannot be applied.
  */
-import { readFile, rename, unlink, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import type { Loaded } from '../config/loaded.js';
 import type { Problem } from '../config/problems.js';
 import { HoldfastError } from '../errors.js';
 import { masked, unmasked } from './secrets.js';
 
+/** Checks that may wait for each other; a person waits for one. */
+const CHECKS_MAX = 8;
+
 export class ConfigFile {
   readonly #file: string;
   readonly #load: (file: string) => Promise<Loaded>;
   #drafts = 0;
+  #checkCount = 0;
 
   constructor(file: string, load: (file: string) => Promise<Loaded>) {
     this.#file = file;
@@ -41,14 +45,20 @@ export class ConfigFile {
 
   /** Problems of a text as if it stood in the file: relative paths and device maps are found from there. */
   async check(text: string): Promise<readonly Problem[]> {
-    // One of its own, because several may be checked at once.
+    if (this.#checkCount >= CHECKS_MAX) {
+      const what = `${CHECKS_MAX} texts are being checked; ask again later`;
+      throw new HoldfastError('BUSY', { file: this.#file }, what);
+    }
+    this.#checkCount += 1;
+    // One of its own, because several may be asked about at once.
     const draft = `${this.#file}.draft-${process.pid}-${++this.#drafts}`;
-    await writeFile(draft, text, { mode: 0o600 });
     try {
+      await writeFile(draft, text, { mode: 0o600 });
       const { problems } = await this.#load(draft);
       return problems.map((problem) => (problem.file === draft ? { ...problem, file: this.#file } : problem));
     } finally {
-      await unlink(draft);
+      this.#checkCount -= 1;
+      await rm(draft, { force: true });
     }
   }
 

@@ -7,6 +7,7 @@ import { after, test } from 'node:test';
 import fc from 'fast-check';
 import { FILE_MAX_BYTES, Source } from '../../src/config/load.js';
 import { plainTag } from '../../src/config/leantag.js';
+import { loadAside } from '../../src/config/loadaside.js';
 import { loadHere, loadPlant } from '../../src/config/loadplant.js';
 import type { Plant } from '../../src/config/plant.js';
 import { packageFolder } from '../../src/entry.js';
@@ -241,6 +242,23 @@ devices: { d: { bus: m, unit_id: 1, tags: { t: { holding: 1, rate: "\${PASSWORD}
     ],
   );
   assert.doesNotMatch(JSON.stringify(problems), /opensesame|hunter2|secret|BEGIN/);
+});
+
+test('files are loaded one at a time, however many are asked for', async () => {
+  const file = written('one.yaml', 'version: 1\nbroker: { anonymous: true }\n');
+  await loadAside(file, {});
+  const threads = (): number => readdirSync('/proc/self/task').length;
+  const before = threads();
+  let most = 0;
+  const look = setInterval(() => (most = Math.max(most, threads())), 2);
+  const all = await Promise.all(Array.from({ length: 8 }, () => loadAside(file, {})));
+  clearInterval(look);
+  assert.deepEqual(
+    all.flatMap(({ problems }) => problems),
+    [],
+  );
+  // One that ends may still be there when the next begins.
+  assert.ok(most <= before + 2, `${most - before} threads more`);
 });
 
 test('a large file is loaded in a worker, with the same outcome, and its memory goes back', async () => {

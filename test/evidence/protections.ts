@@ -118,6 +118,7 @@ export const REMOVALS: readonly Removal[] = [
   without('R17', 'broker/websocket', '!isSameSite(request, host.hostNames())', 'false'),
   without('R17', 'broker/websocket', "&& isOwnName(name.replace(/^\\[|\\]$/g, ''), hostNames)", ''),
   without('R18', 'config/load', 'this.#aliasNodes > ALIAS_MAX_NODES', 'false'),
+  without('R18b', 'config/loadaside', 'before.then(() => runNow(errand))', 'runNow(errand)'),
   without('R19', 'poller/seat', 'this.#cancelRestart = clock.after(', 'void ('),
   without('R20', 'gateway/commands', 'target.tag.write === null', 'false'),
   without('R21', 'store/lock', 'chmodSync(folder, 0o700);', ''),

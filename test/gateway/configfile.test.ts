@@ -30,6 +30,17 @@ test('several drafts are checked at once, each for itself', async () => {
   assert.deepEqual(readdirSync(folder), ['holdfast.yaml']);
 });
 
+test('more drafts than people have are refused, and taken again when some were checked', async () => {
+  let release = (): void => {};
+  const held = new Promise<void>((resolve) => (release = resolve));
+  const slow = new ConfigFile(file, (path) => held.then(() => loadPlant(path)));
+  const checks = Array.from({ length: 8 }, () => slow.check(OLD));
+  await assert.rejects(slow.check(OLD), /8 texts are being checked; ask again later/);
+  release();
+  assert.deepEqual((await Promise.all(checks)).flat(), []);
+  assert.deepEqual(await slow.check(OLD), []);
+});
+
 test('a replaced file can be put back, and its last version stays beside it', async () => {
   const putBack = await config.replace('version: 1\n');
   assert.equal(readFileSync(file, 'utf8'), 'version: 1\n');
