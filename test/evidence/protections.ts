@@ -27,7 +27,7 @@ export const REMOVALS: readonly Removal[] = [
   without('R4', 'broker/routing', 'levelsMax >= end - start ||', 'true ||'),
   without('R4b', 'broker/retained', 'change * placeBytes(topic, start, end)', '0'),
   without('R4b', 'broker/retained', 'if (topic[start] === DOLLAR)', 'if (false)'),
-  without('R4b', 'broker/subscribe', 'return sum > DEEP_LEVELS_MAX;', 'return false;'),
+  without('R4b', 'broker/subscribe', 'session.deepLevels + levels > DEEP_LEVELS_MAX', 'false'),
   without('R5', 'broker/publish', 'client.unfinishedCount >=', '0 >'),
   without(
     'R6',
