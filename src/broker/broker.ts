@@ -103,6 +103,8 @@ export interface OpenListener {
   /** Such as mqtt://127.0.0.1:1883. */
   readonly url: string;
   close(): Promise<void>;
+  /** Reads its certificate again, and throws when it is not right; what it answers takes it over. */
+  certificateRenewal(): () => void;
 }
 
 const SERVER_SHUTTING_DOWN = 0x8b;
@@ -229,6 +231,7 @@ export class Broker implements BrokerApi {
     this.#listeners.add(listener);
     return {
       url,
+      certificateRenewal: () => listener.certificateRenewal(),
       close: async () => {
         this.#listeners.delete(listener);
         await listener.close();
@@ -249,12 +252,6 @@ export class Broker implements BrokerApi {
       () => 'web',
       (host) => this.#isAnonymousAllowed(null, host),
     );
-  }
-
-  /** Reads the certificates again. Throws when one is not right; what it answers takes all of them over. */
-  certificateRenewal(): () => void {
-    const renewals = [...this.#listeners].map((listener) => listener.renewal());
-    return () => renewals.forEach((renew) => renew());
   }
 
   #hasRoom(host: string, address: string): boolean {

@@ -80,7 +80,7 @@ export class Listener {
   }
 
   /** Reads certificate and key again, and throws when they are not right; what it answers takes them over. */
-  renewal(): () => void {
+  certificateRenewal(): () => void {
     return this.#renewal?.() ?? ((): void => {});
   }
 

@@ -59,7 +59,11 @@ function webDoor(
         connectionsMax: visitorRoom(),
         upgrade: await broker.webSocketUpgrade(),
       });
-      return { url: await server.listen(), close: () => server.close() };
+      return {
+        url: await server.listen(),
+        close: () => server.close(),
+        certificateRenewal: () => server.certificateRenewal(),
+      };
     },
   };
 }

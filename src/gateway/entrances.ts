@@ -21,6 +21,8 @@ export interface OpenDoor {
   /** Where it accepts, such as "mqtt://127.0.0.1:1883". */
   readonly url: string;
   close(): Promise<void>;
+  /** Reads its certificate again, and throws when it is not right; what it answers takes it over. */
+  certificateRenewal(): () => void;
 }
 
 export class Entrances {
@@ -39,6 +41,12 @@ export class Entrances {
   async open(doors: readonly Door[]): Promise<string[]> {
     const open = await Promise.all(doors.map((door) => this.#openOne(door)));
     return open.flatMap((door) => (door === null ? [] : [door.url]));
+  }
+
+  /** Of all that are open: throws when one of the certificates is not right, and then none is taken over. */
+  certificateRenewal(): () => void {
+    const renewals = this.#open.map((door) => door.certificateRenewal());
+    return () => renewals.forEach((renew) => renew());
   }
 
   async close(): Promise<void> {

@@ -319,7 +319,7 @@ export class Gateway {
   async #apply(fresh: Plant): Promise<readonly string[]> {
     const old = this.#plant;
     // First, because certificates or a users file that are not right must leave everything as it was.
-    const renewCertificates = this.#broker.certificateRenewal();
+    const renewCertificates = this.#entrances.certificateRenewal();
     this.#broker.reload(policyOf(fresh));
     renewCertificates();
     const waiting = isSameServer(this.#opened, fresh) ? [] : [NOT_YET];

@@ -6,9 +6,10 @@
 import { constants } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { readFileSync } from 'node:fs';
-import { createServer as createTlsServer } from 'node:https';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { createSecureContext } from 'node:tls';
 import { isOwnName } from '../broker/door.js';
 import { HoldfastError } from '../errors.js';
 import type { Log } from '../log.js';
@@ -21,10 +22,16 @@ export interface FirstRun {
   make(first: { code: string; user: string; password: string }): Promise<string | null>;
 }
 
+/** Paths of PEM files. */
+export interface CertificateFiles {
+  readonly cert: string;
+  readonly key: string;
+}
+
 export interface WebOptions {
   readonly host: string;
   readonly port: number;
-  readonly tls: { readonly cert: string; readonly key: string } | null;
+  readonly tls: CertificateFiles | null;
   /** Host names that the page may be reached by, beside addresses, localhost and this machine's name. */
   readonly hostNames: readonly string[];
   /** Folder of the built page; the endpoints work without it. */
@@ -59,7 +66,7 @@ const TIMEOUT_MS = 10_000;
 
 export class WebServer {
   readonly #options: WebOptions;
-  readonly #server: Server;
+  readonly #server: Server | TlsServer;
   readonly #page: PageFiles;
   /** Connections with a request that is not answered yet. */
   readonly #answering = new WeakSet<Duplex>();
@@ -80,9 +87,7 @@ export class WebServer {
         ? createServer(limits)
         : createTlsServer({
             ...limits,
-            cert: readFileSync(tls.cert),
-            key: readFileSync(tls.key),
-            minVersion: 'TLSv1.2',
+            ...certificateOf(tls),
             secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
             handshakeTimeout: timeoutMs,
           });
@@ -119,6 +124,16 @@ export class WebServer {
     const address = this.#server.address() as AddressInfo;
     const shown = address.family === 'IPv6' ? `[${address.address}]` : address.address;
     return `${tls === null ? 'http' : 'https'}://${shown}:${address.port}/`;
+  }
+
+  /** Reads certificate and key again, and throws when they are not right; what it answers takes them over. */
+  certificateRenewal(): () => void {
+    const { tls } = this.#options;
+    const server = this.#server;
+    if (tls === null || !('setSecureContext' in server)) return () => {};
+    const options = certificateOf(tls);
+    createSecureContext(options);
+    return () => server.setSecureContext(options);
   }
 
   async close(): Promise<void> {
@@ -214,6 +229,10 @@ export class WebServer {
   #isOurHost(request: IncomingMessage): boolean {
     return isOwnName(hostOf(request.headers.host ?? ''), this.#options.hostNames);
   }
+}
+
+function certificateOf({ cert, key }: CertificateFiles) {
+  return { cert: readFileSync(cert), key: readFileSync(key), minVersion: 'TLSv1.2' } as const;
 }
 
 /** A browser sends Origin; other programs need not. */

@@ -224,14 +224,14 @@ describe('listeners', () => {
     await until('the message', () => two.got.length === 1 && two.got[0]?.text.length === 200_000);
     assert.deepEqual([...broker.figures.clients()].map(({ user }) => user), ['anna', 'anna']); // prettier-ignore
     await assert.rejects(joinAs(url, { ca: mutual.ca }));
-    const before = await serial(url);
+    const before = await serial(wss.url);
     leaf('server');
-    broker.certificateRenewal()();
-    const renewed = await serial(url);
+    wss.certificateRenewal()();
+    const renewed = await serial(wss.url);
     assert.notEqual(renewed, before);
     writeFileSync(path('server.crt'), 'torn');
-    assert.throws(() => broker.certificateRenewal());
-    assert.equal(await serial(url), renewed);
+    assert.throws(() => wss.certificateRenewal());
+    assert.equal(await serial(wss.url), renewed);
 
     async function serial(to: string): Promise<string> {
       const { connect } = await import('node:tls');

@@ -24,6 +24,7 @@ function doorAt(port: number): Door {
       return {
         url: `mqtt://127.0.0.1:${portOf(server)}`,
         close: () => new Promise((resolve) => server.close(() => resolve())),
+        certificateRenewal: () => () => {},
       };
     },
   };
@@ -73,4 +74,31 @@ test('closing ends the waiting for a port, and leaves no door open', async () =>
   await entrances.close();
   assert.deepEqual(await opened, []);
   taker.close();
+});
+
+test('certificates are taken over together, or none is', async () => {
+  const taken: string[] = [];
+  let isTorn = true;
+  const renewing = (name: string, renewal: () => void): Door => ({
+    name,
+    open: () =>
+      Promise.resolve({
+        url: name,
+        close: () => Promise.resolve(),
+        certificateRenewal: () => {
+          renewal();
+          return () => void taken.push(name);
+        },
+      }),
+  });
+  const entrances = new Entrances(silentLog, new ManualClock());
+  const torn = (): void => {
+    if (isTorn) throw new Error('web: the certificate cannot be read');
+  };
+  await entrances.open([renewing('mqtts', () => {}), renewing('web', torn)]);
+  assert.throws(() => entrances.certificateRenewal(), /web: the certificate/);
+  assert.deepEqual(taken, []);
+  isTorn = false;
+  entrances.certificateRenewal()();
+  assert.deepEqual(taken, ['mqtts', 'web']);
 });

@@ -6,9 +6,11 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { connect as connectTls } from 'node:tls';
 import { silentLog } from '../../src/log.js';
 import { Metrics } from '../../src/metrics.js';
 import { WebServer, type WebOptions } from '../../src/web/server.js';
+import { Certificates } from '../support/certificates.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-web-'));
 writeFileSync(join(folder, 'index.html'), '<!doctype html><title>holdfast</title>');
@@ -192,4 +194,31 @@ test('a port that is taken is told to whoever listens, with the address, and not
   const second = new WebServer({ ...options, port: Number(base.port), log });
   await assert.rejects(second.listen(), new RegExp(`web 127.0.0.1:${base.port}.*cannot listen.*EADDRINUSE`));
   assert.deepEqual(logged, []);
+});
+
+test('a renewed certificate is taken over, and one that is torn leaves the old one', async (t) => {
+  const certificates = new Certificates();
+  t.after(() => certificates.remove());
+  certificates.authority('plant');
+  certificates.certificate('page', 'plant', 'IP:127.0.0.1');
+  const tls = { cert: certificates.file('page.crt'), key: certificates.file('page.key') };
+  const secure = new WebServer({ ...options, tls });
+  const { port } = new URL(await secure.listen());
+  t.after(() => secure.close());
+  const serial = async (): Promise<string> => {
+    const ca = certificates.text('plant.crt');
+    const socket = connectTls({ host: '127.0.0.1', port: Number(port), ca });
+    await once(socket, 'secureConnect');
+    const { serialNumber } = socket.getPeerCertificate();
+    socket.destroy();
+    return serialNumber;
+  };
+  const before = await serial();
+  certificates.certificate('page', 'plant', 'IP:127.0.0.1');
+  secure.certificateRenewal()();
+  const renewed = await serial();
+  assert.notEqual(renewed, before);
+  writeFileSync(tls.cert, 'torn');
+  assert.throws(() => secure.certificateRenewal());
+  assert.equal(await serial(), renewed);
 });
