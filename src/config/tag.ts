@@ -18,7 +18,7 @@ import type { Device, Tag } from './plant.js';
 import { suggestion } from './problems.js';
 import { isNumber } from './types.js';
 import { parseDuration } from './units.js';
-import { checkOwnValues, checkReach, stepOf, writeOf } from './write.js';
+import { checkBits, checkOwnValues, checkReach, stepOf, writeOf } from './write.js';
 
 export type Rates = ReadonlyMap<string, number>;
 
@@ -108,6 +108,7 @@ export function resolveTag(name: string, device: Device, layers: Layers, rates: 
   };
   // What another register multiplies the value by may be anything.
   if (scaleFrom === null) {
+    checkBits(tag, layers);
     checkReach(tag, layers);
     checkOwnValues(tag, layers);
   }
