@@ -112,7 +112,8 @@ test('registers of a Modbus TCP device become payloads, in one request a poll', 
       assert.deepEqual([v, q], [100 + i, 'good']);
       assert.ok(Math.abs(t - Date.now()) < 5000);
     }
-    assert.equal(recorder.states.get(0), 'online');
+    // Values do not wait for what is told of their device.
+    await until('its device to be online', () => recorder.states.get(0) === 'online');
     const reads = device.requests.filter(({ code }) => code === 3);
     assert.ok(reads.every(({ address, quantity }) => address === 0 && quantity === 20));
     device.registers[5] = 7;
@@ -194,12 +195,12 @@ test('a device that goes away is bad and null within seconds, and good again onc
     await device.stop();
     await until('the tag to be bad', () => recorder.newest(0)?.q === 'bad');
     assert.deepEqual([recorder.newest(0)?.v, recorder.newest(0)?.e], [null, 'offline']);
-    assert.equal(recorder.states.get(0), 'offline');
+    await until('its device to be offline', () => recorder.states.get(0) === 'offline');
     pool.write(0, 1, A_MINUTE_MS, Buffer.from('1'));
     await until('the answer', () => recorder.answers.get(1)?.code === 'OFFLINE');
     await device.start();
     await until('the tag to be good', () => recorder.newest(0)?.q === 'good');
-    assert.equal(recorder.states.get(0), 'online');
+    await until('its device to be online', () => recorder.states.get(0) === 'online');
   });
 });
 
@@ -227,7 +228,7 @@ test('a worker that is killed is replaced: its tags say so meanwhile, and are go
       () => recorder.newest(0)?.q === 'good' && recorder.newest(1)?.q === 'good',
     );
     assert.ok(Date.now() - killedAtMs < 5000);
-    assert.equal(recorder.states.get(0), 'online');
+    await until('its device to be online', () => recorder.states.get(0) === 'online');
   });
 });
 
