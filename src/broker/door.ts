@@ -1,7 +1,9 @@
 /** What all kinds of listeners have in common: their settings, what they ask of the broker, and who it is that comes. */
+import { constants } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { isIP, type Socket } from 'node:net';
 import { hostname } from 'node:os';
-import type { TLSSocket } from 'node:tls';
+import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import type { Log } from '../log.js';
 import type { Connection, ConnectionHost } from './connection.js';
 
@@ -17,9 +19,12 @@ export interface ListenerSettings {
 }
 
 /** Paths of PEM files. */
-export interface TlsSettings {
+export interface CertificateFiles {
   readonly cert: string;
   readonly key: string;
+}
+
+export interface TlsSettings extends CertificateFiles {
   readonly clientCa: string | null;
   readonly requireClientCert: boolean;
 }
@@ -67,4 +72,29 @@ export function certificateName(socket: Socket): string | null {
 /** As Node tells it; its class would have to be loaded. */
 function isTls(socket: Socket): socket is TLSSocket {
   return 'encrypted' in socket && socket.encrypted === true;
+}
+
+/** What a server needs to speak TLS; throws when a file cannot be read. */
+export function secureContext(files: CertificateFiles & Partial<TlsSettings>): SecureContextOptions {
+  const { cert, key, clientCa = null } = files;
+  return {
+    cert: readFileSync(cert),
+    key: readFileSync(key),
+    ...(clientCa === null ? undefined : { ca: readFileSync(clientCa) }),
+    minVersion: 'TLSv1.2',
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+  };
+}
+
+/** What reads the files of a server again: it throws when they are not right, and what it answers takes them over. */
+export async function renewalOf(
+  server: { setSecureContext(options: SecureContextOptions): void },
+  files: CertificateFiles & Partial<TlsSettings>,
+): Promise<() => () => void> {
+  const { createSecureContext } = await import('node:tls');
+  return () => {
+    const options = secureContext(files);
+    createSecureContext(options);
+    return () => server.setSecureContext(options);
+  };
 }

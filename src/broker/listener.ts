@@ -2,11 +2,10 @@
  * TCP, TLS, WebSocket and Unix servers: an accepted socket becomes a Connection. All listeners work alike; what only
  * some need (TLS, HTTP, WebSocket) is loaded when one of them opens.
  */
-import { constants } from 'node:crypto';
-import { readFileSync, unlinkSync } from 'node:fs';
+import { unlinkSync } from 'node:fs';
 import type { Server as HttpServer } from 'node:http';
 import { connect, createServer, isIP, type Server, type Socket } from 'node:net';
-import type { SecureContextOptions, TlsOptions } from 'node:tls';
+import type { TlsOptions } from 'node:tls';
 import { getSystemErrorName } from 'node:util';
 import { Connection, type Peer } from './connection.js';
 import {
@@ -14,6 +13,8 @@ import {
   type ListenerHost,
   type ListenerSettings,
   plainAddress,
+  renewalOf,
+  secureContext,
   type TlsSettings,
 } from './door.js';
 import { type HandlePeer, type HandleTransport, takeHandles } from './handle.js';
@@ -129,7 +130,7 @@ export class Listener {
   async #createHttps(tls: TlsSettings): Promise<HttpServer> {
     const { createServer: createHttpsServer } = await import('node:https');
     const server = createHttpsServer({ ...this.#tlsOptions(tls), ...this.#requests });
-    await this.#renews(server, tls);
+    this.#renewal = await renewalOf(server, tls);
     return this.#web(server);
   }
 
@@ -143,20 +144,8 @@ export class Listener {
       // Nobody else ends one that took too long.
       socket.destroy();
     });
-    await this.#renews(server, tls);
+    this.#renewal = await renewalOf(server, tls);
     return server;
-  }
-
-  async #renews(
-    server: { setSecureContext(options: SecureContextOptions): void },
-    tls: TlsSettings,
-  ): Promise<void> {
-    const { createSecureContext } = await import('node:tls');
-    this.#renewal = () => {
-      const options = secureContext(tls);
-      createSecureContext(options);
-      return () => server.setSecureContext(options);
-    };
   }
 
   async #web(server: HttpServer): Promise<HttpServer> {
@@ -220,16 +209,6 @@ export class Listener {
     this.#host.opened(connection);
     return connection;
   }
-}
-
-function secureContext(tls: TlsSettings): SecureContextOptions {
-  return {
-    cert: readFileSync(tls.cert),
-    key: readFileSync(tls.key),
-    ...(tls.clientCa === null ? undefined : { ca: readFileSync(tls.clientCa) }),
-    minVersion: 'TLSv1.2',
-    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
-  };
 }
 
 /** A socket file that nobody listens on any more is left from a crash. */

@@ -3,14 +3,11 @@
  * the broker. It changes nothing: whatever the page does, it does as an MQTT client under that client's rights. The one
  * exception is /setup, where the first user is made while there is none.
  */
-import { constants } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { readFileSync } from 'node:fs';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { createSecureContext } from 'node:tls';
-import { isOwnName } from '../broker/door.js';
+import { type CertificateFiles, isOwnName, renewalOf, secureContext } from '../broker/door.js';
 import { HoldfastError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Metrics } from '../metrics.js';
@@ -20,12 +17,6 @@ export interface FirstRun {
   readonly isNeeded: boolean;
   /** Null, or why not. */
   make(first: { code: string; user: string; password: string }): Promise<string | null>;
-}
-
-/** Paths of PEM files. */
-export interface CertificateFiles {
-  readonly cert: string;
-  readonly key: string;
 }
 
 export interface WebOptions {
@@ -67,6 +58,7 @@ const TIMEOUT_MS = 10_000;
 export class WebServer {
   readonly #options: WebOptions;
   readonly #server: Server | TlsServer;
+  #renewal: (() => () => void) | null = null;
   readonly #page: PageFiles;
   /** Connections with a request that is not answered yet. */
   readonly #answering = new WeakSet<Duplex>();
@@ -87,8 +79,7 @@ export class WebServer {
         ? createServer(limits)
         : createTlsServer({
             ...limits,
-            ...certificateOf(tls),
-            secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+            ...secureContext(tls),
             handshakeTimeout: timeoutMs,
           });
     this.#page = new PageFiles(options.pageFolder);
@@ -108,6 +99,8 @@ export class WebServer {
   /** Resolves with the address to show, such as "http://127.0.0.1:8080/". */
   async listen(): Promise<string> {
     const { host, port, tls } = this.#options;
+    if (tls !== null && 'setSecureContext' in this.#server)
+      this.#renewal = await renewalOf(this.#server, tls);
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', (cause) =>
         reject(
@@ -128,12 +121,7 @@ export class WebServer {
 
   /** Reads certificate and key again, and throws when they are not right; what it answers takes them over. */
   certificateRenewal(): () => void {
-    const { tls } = this.#options;
-    const server = this.#server;
-    if (tls === null || !('setSecureContext' in server)) return () => {};
-    const options = certificateOf(tls);
-    createSecureContext(options);
-    return () => server.setSecureContext(options);
+    return this.#renewal?.() ?? ((): void => {});
   }
 
   async close(): Promise<void> {
@@ -229,10 +217,6 @@ export class WebServer {
   #isOurHost(request: IncomingMessage): boolean {
     return isOwnName(hostOf(request.headers.host ?? ''), this.#options.hostNames);
   }
-}
-
-function certificateOf({ cert, key }: CertificateFiles) {
-  return { cert: readFileSync(cert), key: readFileSync(key), minVersion: 'TLSv1.2' } as const;
 }
 
 /** A browser sends Origin; other programs need not. */

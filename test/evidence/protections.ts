@@ -131,7 +131,7 @@ export const REMOVALS: readonly Removal[] = [
   without('R23c', 'log', "sink.on('error', () => { });", ''),
   without(
     'R24',
-    'broker/listener',
+    'broker/door',
     "minVersion: 'TLSv1.2',",
     "minVersion: 'TLSv1', ciphers: 'DEFAULT@SECLEVEL=0',",
   ),

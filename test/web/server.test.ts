@@ -218,6 +218,19 @@ test('a renewed certificate is taken over, and one that is torn leaves the old o
   secure.certificateRenewal()();
   const renewed = await serial();
   assert.notEqual(renewed, before);
+  const eager = connectTls({
+    host: '127.0.0.1',
+    port: Number(port),
+    ca: certificates.text('plant.crt'),
+    maxVersion: 'TLSv1.2',
+  });
+  await once(eager, 'secureConnect');
+  const refused = await new Promise<unknown>((resolve) => {
+    eager.once('error', resolve);
+    eager.renegotiate({}, resolve);
+  });
+  assert.ok(refused instanceof Error, 'the new one is no way around the limits of the old one');
+  eager.destroy();
   writeFileSync(tls.cert, 'torn');
   assert.throws(() => secure.certificateRenewal());
   assert.equal(await serial(), renewed);
