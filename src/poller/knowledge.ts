@@ -68,7 +68,9 @@ export class Knowledge implements Learned {
   /** null: not tried. */
   maskWrite: boolean | null = null;
   responseMs: { p50: number; p99: number } | null = null;
-  readonly refusals = new Map<string, Refusal>();
+  /** Counts whatever changes where reads may go. */
+  version = 0;
+  readonly #refusals = new Map<string, Refusal>();
   /** How often those were refused that are asked again with all others. */
   readonly #pardoned = new Map<string, number>();
   #limitsAtMs = 0;
@@ -78,15 +80,21 @@ export class Knowledge implements Learned {
     return this.#holes;
   }
 
+  get refusals(): ReadonlyMap<string, Refusal> {
+    return this.#refusals;
+  }
+
   /** Nothing between two readable places may be read over; where there is nothing, no read may cross. */
   learnHole(range: Range, nowMs: number): void {
     this.#holes.push({ ...range, foundAtMs: nowMs });
+    this.version += 1;
   }
 
   learnMaximum(isBits: boolean, quantity: number, nowMs: number): void {
     if (isBits) this.bitsMax = Math.min(this.bitsMax, quantity);
     else this.registersMax = Math.min(this.registersMax, quantity);
     this.#limitsAtMs = nowMs;
+    this.version += 1;
   }
 
   /** The device refuses this tag; returns when it is to be asked again. */
@@ -110,20 +118,24 @@ export class Knowledge implements Learned {
   #refuse(tag: string, count: number, text: string, nowMs: number, waitMs: number): Refusal {
     const sinceMs = this.refusals.get(tag)?.sinceMs ?? nowMs;
     const refusal = { tag, count, sinceMs, retestAtMs: nowMs + waitMs, text };
-    this.refusals.set(tag, refusal);
+    this.#refusals.set(tag, refusal);
+    this.version += 1;
     return refusal;
   }
 
   /** A refused tag was answered; false when it was not refused. */
   pardon(tag: string): boolean {
     this.#pardoned.delete(tag);
-    return this.refusals.delete(tag);
+    const wasRefused = this.#refusals.delete(tag);
+    if (wasRefused) this.version += 1;
+    return wasRefused;
   }
 
   /** All are asked again together; those that are still refused then are asked as rarely as before. */
   pardonAll(): void {
     for (const { tag, count } of this.refusals.values()) this.#pardoned.set(tag, count);
-    this.refusals.clear();
+    this.#refusals.clear();
+    this.version += 1;
   }
 
   /** Drops what was learned long ago by joined reads; true when something was dropped. */
@@ -136,7 +148,9 @@ export class Knowledge implements Learned {
       this.registersMax = Infinity;
       this.bitsMax = Infinity;
     }
-    return isLimitOld || this.#holes.length < holeCount;
+    const isForgotten = isLimitOld || this.#holes.length < holeCount;
+    if (isForgotten) this.version += 1;
+    return isForgotten;
   }
 
   toRecord(device: Device, nowMs: number): KnowledgeRecord {
@@ -179,7 +193,7 @@ export class Knowledge implements Learned {
     for (const [tag, refusal] of entriesOf(record['refused'])) {
       if (!isObject(refusal) || typeof refusal['count'] !== 'number') continue;
       const count = Math.max(1, refusal['count']);
-      knowledge.refusals.set(tag, {
+      knowledge.#refusals.set(tag, {
         tag,
         count,
         sinceMs: nowMs,

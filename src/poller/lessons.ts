@@ -109,7 +109,7 @@ export class Lessons {
       if (refusal.retestAtMs > wallMs || (refusal.count > 0 && nowMs < unit.retestAfterMs)) continue;
       const state = unit.states.find(({ tag }) => tag.name === refusal.tag);
       if (state === undefined) {
-        knowledge.refusals.delete(refusal.tag);
+        knowledge.pardon(refusal.tag);
         continue;
       }
       if (refusal.count > 0) unit.retestAfterMs = nowMs + RETEST_EVERY_MS;

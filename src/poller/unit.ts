@@ -299,6 +299,8 @@ export class Unit {
   readBack = new Set<TagState>();
   /** Of those that were written. */
   readonly #touched = new Map<TagState, readonly TagState[]>();
+  readonly #terrains = new Map<Table, Terrain>();
+  #terrainsVersion = 0;
 
   /** Wall time. */
   revivedAtMs = 0;
@@ -461,8 +463,15 @@ export class Unit {
     });
   }
 
+  /** Made anew when the device taught something: each read asks for it. */
   terrain(table: Table): Terrain {
-    return new Terrain(this.device, table, this.#learned());
+    if (this.#terrainsVersion !== this.knowledge.version) this.#terrains.clear();
+    this.#terrainsVersion = this.knowledge.version;
+    const known = this.#terrains.get(table);
+    if (known !== undefined) return known;
+    const terrain = new Terrain(this.device, table, this.#learned());
+    this.#terrains.set(table, terrain);
+    return terrain;
   }
 
   /** The read that costs least, of what was read before if anything was; another one when that is not answered. */

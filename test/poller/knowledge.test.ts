@@ -76,6 +76,26 @@ test('a refused tag is asked again after 15 s, a minute, ten minutes, then hourl
   assert.deepEqual([knowledge.holes.length, knowledge.registersMax], [0, Infinity]);
 });
 
+test('its version tells whatever changes where reads may go, and nothing else', () => {
+  const knowledge = new Knowledge();
+  const isTold = (change: () => unknown): boolean => {
+    const before = knowledge.version;
+    change();
+    return knowledge.version !== before;
+  };
+  const later = NOW + 2 * 3_600_000;
+  assert.ok(isTold(() => knowledge.learnHole({ table: 'coil', address: 7, quantity: 1 }, NOW)));
+  assert.ok(isTold(() => knowledge.learnMaximum(true, 16, NOW)));
+  assert.ok(isTold(() => knowledge.refuse('serial', 'illegal data address', NOW)));
+  assert.ok(!isTold(() => knowledge.pardon('voltage')));
+  assert.ok(isTold(() => knowledge.pardon('serial')));
+  assert.ok(isTold(() => knowledge.refuseForNow('serial', 'illegal data address', NOW)));
+  assert.ok(isTold(() => knowledge.pardonAll()));
+  assert.ok(!isTold(() => knowledge.forgetOld(NOW)));
+  assert.ok(isTold(() => knowledge.forgetOld(later)));
+  assert.ok(!isTold(() => knowledge.forgetOld(later)));
+});
+
 test('the folder keeps one file a device, replaced as a whole; a broken one costs only itself', async (t) => {
   const path = await mkdtemp(join(tmpdir(), 'knowledge-'));
   t.after(() => rm(path, { recursive: true }));
