@@ -10,6 +10,8 @@ const SECTOR_BYTES = 512;
 
 interface Inode {
   bytes: Buffer;
+  /** What is synced, or another disk, has the same bytes: they are copied before they change. */
+  isShared: boolean;
   size: number;
   synced: Buffer;
   /** Written since the last sync, in order. */
@@ -44,7 +46,7 @@ export class MemoryDisk implements Files {
     if (mode === 'create') {
       this.#check(this.failWrites, 'open');
       if (inode !== undefined) throw errno('EEXIST', 'open');
-      inode = { bytes: Buffer.alloc(1024), size: 0, synced: Buffer.alloc(0), unsynced: [] };
+      inode = { ...inodeOf(Buffer.alloc(1024)), size: 0, synced: Buffer.alloc(0) };
       this.names.set(path, inode);
     }
     if (inode === undefined) throw errno('ENOENT', 'open');
@@ -105,20 +107,28 @@ export class MemoryDisk implements Files {
   afterKill(): MemoryDisk {
     const disk = new MemoryDisk();
     disk.capacity = this.capacity;
-    for (const [path, { bytes, size }] of this.names) disk.put(path, Buffer.from(bytes.subarray(0, size)));
+    for (const [path, inode] of this.names) {
+      inode.isShared = true;
+      disk.#put(path, inodeOf(inode.bytes.subarray(0, inode.size)));
+    }
     return disk;
   }
 
   /** A file as it lies on the disk, synced. */
   put(path: string, bytes: Buffer): void {
-    const inode = { bytes, size: bytes.length, synced: Buffer.from(bytes), unsynced: [] };
+    this.#put(path, inodeOf(Buffer.from(bytes)));
+  }
+
+  #put(path: string, inode: Inode): void {
     this.names.set(path, inode);
     this.#durable.set(path, inode);
   }
 
+  /** The bytes themselves: whoever changes them changes the file. */
   contents(path: string): Buffer {
     const inode = this.names.get(path);
     if (inode === undefined) throw errno('ENOENT', 'read');
+    unshare(inode);
     return inode.bytes.subarray(0, inode.size);
   }
 
@@ -158,6 +168,7 @@ export class MemoryDisk implements Files {
   }
 
   #apply(inode: Inode, at: number, bytes: Buffer): void {
+    unshare(inode);
     if (at + bytes.length > inode.bytes.length) {
       const larger = Buffer.alloc((at + bytes.length) * 2);
       inode.bytes.copy(larger, 0, 0, inode.size);
@@ -172,6 +183,16 @@ export class MemoryDisk implements Files {
   #check(failure: string | null, call: string): void {
     if (failure !== null) throw errno(failure, call);
   }
+}
+
+function inodeOf(bytes: Buffer): Inode {
+  return { bytes, isShared: true, size: bytes.length, synced: bytes, unsynced: [] };
+}
+
+function unshare(inode: Inode): void {
+  if (!inode.isShared) return;
+  inode.bytes = Buffer.from(inode.bytes);
+  inode.isShared = false;
 }
 
 /** Synced bytes, and of later writes none, all, or some sectors. */
