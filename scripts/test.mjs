@@ -2,7 +2,8 @@
  * `npm test [ROOM ...]`: installs, builds, and runs the tests of the rooms named (all when none is), peers included.
  * `--watch` runs them again when a file changes; `--long` runs the long form of those that have one (npm run accept:NAME).
  */
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -56,15 +57,23 @@ function testsIn(folder) {
 
 /** Tests that measure a line's physics want the processor for themselves, so they come last and one at a time. */
 const isMeasuring = (file) => file.endsWith('physics.test.js');
-const stages = [
-  [2, files.filter((file) => !isMeasuring(file))],
-  [1, files.filter(isMeasuring)],
+/** Tests that mostly wait, for deadlines of seconds or for memory to settle, run beside the others. */
+const WAITING = [
+  'broker/defence',
+  'e2e/devices',
+  'e2e/lease',
+  'e2e/memory',
+  'modbus/client',
+  'modbus/field',
+  'uplink/engines',
+  'uplink/hostile',
 ];
+const isWaiting = (file) => WAITING.some((name) => file === join(built, `${name}.test.js`));
 
-let hasFailed = false;
-for (const [concurrency, chosen] of stages) {
-  if (chosen.length === 0) continue;
-  const { status } = spawnSync(
+/** Runs some files, that many at a time; false when one failed. */
+async function passes(chosen, concurrency) {
+  if (chosen.length === 0) return true;
+  const child = spawn(
     process.execPath,
     [
       '--enable-source-maps',
@@ -79,6 +88,13 @@ for (const [concurrency, chosen] of stages) {
     ],
     { cwd: root, stdio: 'inherit' },
   );
-  hasFailed ||= status !== 0;
+  const [code] = await once(child, 'exit');
+  return code === 0;
 }
-process.exit(hasFailed ? 1 : 0);
+
+const measuring = files.filter(isMeasuring);
+const waiting = files.filter(isWaiting);
+const others = files.filter((file) => !isMeasuring(file) && !isWaiting(file));
+const verdicts = await Promise.all([passes(others, 2), passes(waiting, 1)]);
+verdicts.push(await passes(measuring, 1));
+process.exit(verdicts.includes(false) ? 1 : 0);
