@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { burst, latency, resets } from './field/commands.mjs';
 import { faults, holes } from './field/faults.mjs';
 import { fleet, sustained } from './field/fleet.mjs';
-import { isQuick, rows, rowTable, targetTable } from './field/report.mjs';
+import { isQuick, nowMs, rows, rowTable, targetTable } from './field/report.mjs';
 import { rtu } from './field/rtu.mjs';
 import { asked, refuse } from '../scripts/options.mjs';
 
@@ -19,6 +19,12 @@ const { options, names } = asked(usage, { quick: flag, write: flag }, { takesNam
 const wrong = names.find((name) => scenarios[name] === undefined);
 if (wrong !== undefined) refuse(usage, `no scenario "${wrong}"`);
 for (const name of names.length === 0 ? Object.keys(scenarios) : names) await scenarios[name]();
+// Registers tell the time by the wall clock, so one that was set makes ages and wrong values of nothing.
+const setByMs = Math.round(Date.now() - nowMs());
+if (Math.abs(setByMs) > 50) {
+  process.stderr.write(`the wall clock was set by ${setByMs} ms meanwhile: these figures say nothing\n`);
+  process.exit(1);
+}
 
 const tables = `${targetTable()}\n\n### Every figure\n\n${rowTable()}\n`;
 process.stdout.write(`\n${tables}`);
