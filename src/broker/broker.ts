@@ -210,7 +210,6 @@ export class Broker implements BrokerApi {
   async open(): Promise<void> {
     this.#loadUsers(this.#policy.usersFile);
     this.#core.restore(await this.#core.store.open(), (user) => this.#users.groupsOf(user));
-    this.#wheel.start();
     this.#system.start();
     if (this.#core.limits.maxMemoryBytes < Infinity) this.#memory.start();
   }
@@ -228,6 +227,8 @@ export class Broker implements BrokerApi {
   async openListener(settings: ListenerSettings): Promise<OpenListener> {
     const listener = new Listener(this.#host, settings);
     const url = await listener.open();
+    // What stood still before clients could come, while the process started, harmed nobody.
+    if (this.#listeners.size === 0) this.#wheel.start();
     this.#listeners.add(listener);
     return {
       url,

@@ -40,6 +40,7 @@ export class Wheel {
   }
 
   start(): void {
+    this.stop();
     this.#dueMs = this.#clock.monotonicMs() + TICK_MS;
     this.#cancel = this.#clock.after(TICK_MS, () => this.#tick());
   }

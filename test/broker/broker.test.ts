@@ -12,6 +12,7 @@ import type { ListenerSettings } from '../../src/broker/door.js';
 import type { Message, Subscriber } from '../../src/broker/message.js';
 import { userLine } from '../../src/broker/users.js';
 import { MemoryStore } from '../../src/store/memory.js';
+import { ManualClock } from '../support/clock.js';
 import { until } from '../support/wait.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-broker-'));
@@ -273,6 +274,25 @@ describe('listeners', () => {
   test('a port that is taken is told by the system error', async () => {
     const { broker, port } = await start();
     await assert.rejects(broker.openListener({ ...plain, port }), { code: 'EADDRINUSE' });
+  });
+
+  test('a loop that stood still is told of since somebody can come, not while the process starts', async () => {
+    const clock = new ManualClock();
+    let skippedMs = 0;
+    const slow = { nowMs: () => clock.nowMs(), monotonicMs: () => clock.monotonicMs() + skippedMs, after: clock.after.bind(clock) }; // prettier-ignore
+    const broker = new Broker({ store: new MemoryStore(), clock: slow, systemIntervalMs: 0 });
+    await broker.open();
+    open.push(broker);
+    skippedMs += 900;
+    clock.advance(5000);
+    assert.equal(broker.counters.stalls.value, 0);
+    skippedMs += 900;
+    await broker.openListener(plain);
+    clock.advance(5000);
+    assert.equal(broker.counters.stalls.value, 0);
+    skippedMs += 900;
+    clock.advance(5000);
+    assert.equal(broker.counters.stalls.value, 1);
   });
 
   test('connections beyond the limits are not taken, those that say nothing are closed', async () => {
