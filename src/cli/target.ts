@@ -179,9 +179,13 @@ export function targetOfNames(plant: Plant, device: string, tags: readonly strin
   const known = plant.devices.find(({ name }) => name === device);
   if (known === undefined) {
     const names = plant.devices.map(({ name }) => name);
-    throw new UsageError(
-      `${plant.file} has no device ${device}${nearest(device, names)}; there are ${some(names)}`,
-    );
+    // As topics and explain write it.
+    const [owner = '', tag] = device.split('/');
+    const next =
+      tag !== undefined && names.includes(owner)
+        ? `a tag stands apart: ${owner} ${tag}`
+        : `there are ${some(names)}`;
+    throw new UsageError(`${plant.file} has no device ${device}${nearest(device, names)}; ${next}`);
   }
   const own = plant.tags.filter((tag) => tag.device === known);
   const wanted = tags.length === 0 ? own : tags.map((name) => tagOf(own, device, name));

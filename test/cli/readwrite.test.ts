@@ -77,6 +77,8 @@ devices:
   const typo = await holdfast(['read', '-c', file, 'pres1']);
   assert.equal(typo.code, 2);
   assert.match(typo.stderr, /did you mean press1/);
+  const joined = await holdfast(['read', '-c', file, 'press1/speed']);
+  assert.match(joined.stderr, /no device press1\/speed.*a tag stands apart: press1 speed/);
 
   const daemon = new Daemon(config(0));
   t.after(() => daemon.remove());
