@@ -74,6 +74,24 @@ test('at least twelve devices are shipped, each with a list and an image', () =>
   );
 });
 
+// Those of one house are not asked: they have no transformers for voltages.
+for (const name of [
+  'abb-b23',
+  'carlo-gavazzi-em24',
+  'janitza-umg',
+  'schneider-iem3155',
+  'schneider-pm5110',
+  'siemens-pac',
+])
+  test(`a ${name} behind voltage transformers of 110 kV and 100 MW is believed`, () => {
+    for (const { name: tag, unit, plausible } of tagsOf(name)) {
+      if (plausible === null) continue;
+      if (unit === 'V') assert.ok((plausible.max ?? Infinity) >= 110_000, tag);
+      if (unit === 'W') assert.ok((plausible.max ?? Infinity) >= 100e6, tag);
+      if (unit === 'kW') assert.ok((plausible.max ?? Infinity) >= 100e3, tag);
+    }
+  });
+
 for (const name of names) {
   test(`the map of ${name} agrees with its register list`, () => {
     const lines = readFileSync(join(root, 'test/devices/lists', `${name}.tsv`), 'utf8').split('\n');
