@@ -177,6 +177,7 @@ export class Housekeeping {
     const journal = this.#journal;
     const start = { segment: journal.currentSegment, sequence: journal.nextSequence };
     const appended = journal.appendedBytes;
+    const { moveCount } = journal;
     const snapshot = await writeSnapshot(
       this.#folder,
       this.#files,
@@ -185,7 +186,7 @@ export class Housekeeping {
       start,
       journal.salt,
       () => journal.nextSequence,
-      () => journal.sync(),
+      () => this.#settle(moveCount),
     );
     journal.countBytes(snapshot.bytes);
     this.#appendedAtSnapshot = appended;
@@ -200,6 +201,14 @@ export class Housekeeping {
       await removeSnapshot(this.#folder, this.#files, number).catch(() => {});
     }
     return snapshot;
+  }
+
+  /** What a snapshot names is durable where it says; records that moved since it was begun are not there any more. */
+  async #settle(moveCount: number): Promise<void> {
+    await this.#journal.sync();
+    if (this.#journal.moveCount === moveCount) return;
+    const text = 'failed while its snapshot was written, which is void';
+    throw new StoreError('STORE_IO', { file: this.#folder }, text);
   }
 
   /** Copies what is live out of the emptiest segments, one by one, as long as files are much larger than that. */

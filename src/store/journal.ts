@@ -88,6 +88,7 @@ export class Journal {
   #isPacing = false;
   #isClosing = false;
   #failure: StoreError | null = null;
+  #moveCount = 0;
   #retryMs = RETRY_MIN_MS;
   #cancelLazy: Cancel | null = null;
   #cancelRetry: Cancel | null = null;
@@ -120,6 +121,11 @@ export class Journal {
   /** Bytes of records ever appended. */
   get appendedBytes(): number {
     return this.#appendedBytes;
+  }
+
+  /** How often unsynced records had to move to another place. */
+  get moveCount(): number {
+    return this.#moveCount;
   }
 
   /** The last attempt to write failed. */
@@ -430,6 +436,7 @@ export class Journal {
     const segment = ++this.#lastNumber;
     const place = { segment, offset: 0, firstSequence, salt: this.#salt, previous: this.#tail };
     const gathered = new Batch(place, null);
+    this.#moveCount++;
     for (const batch of batches) {
       const oldSegment = batch.place.segment;
       gathered.adopt(batch, (type, start, end, offset) =>

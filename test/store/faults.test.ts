@@ -83,6 +83,50 @@ test('a disk that fails again and again loses nothing that it took in the end', 
   assert.deepEqual(await queueOf(store, 1), range(1, position));
 });
 
+/** Does something when the first slice of a snapshot is written; resolves when it is done. */
+function withinSnapshot(disk: MemoryDisk, work: () => Promise<void>): Promise<void> {
+  const open = disk.open.bind(disk);
+  return new Promise((resolve) => {
+    disk.open = async (path, mode) => {
+      const file = await open(path, mode);
+      if (!path.endsWith('snapshot.new')) return file;
+      disk.open = open;
+      let slices = 0;
+      const write = async (bytes: Uint8Array, position: number): Promise<void> => {
+        await file.write(bytes, position);
+        if (slices++ === 0) resolve(await work());
+      };
+      return { ...file, write };
+    };
+  });
+}
+
+test('what moved to another place while a snapshot was written is found after the next start', async () => {
+  const disk = new MemoryDisk();
+  const store = storeOn(disk);
+  await store.open();
+  store.append(opened(1));
+  await store.commit();
+  // Written behind the first session, a slice each, so that there is time for a failure.
+  for (const session of range(2, 30)) {
+    store.append(opened(session));
+    store.append({ type: 'Subscribed', session, filter: 'x'.repeat(40_000), options: 1, identifier: 0 });
+  }
+  await store.commit();
+  const failure = withinSnapshot(disk, async () => {
+    disk.failSyncs = 'EIO';
+    await assert.rejects(store.commit(), StoreError);
+    disk.failSyncs = null;
+  });
+  store.append(published(1, [1]));
+  await store.archive({ write: () => Promise.resolve() }).catch(() => {});
+  await failure;
+  await store.commit();
+  const next = storeOn(disk.afterPowerCut(seeded(1)));
+  await next.open();
+  assert.deepEqual(await queueOf(next, 1), [1]);
+});
+
 test('a full disk stops promises, keeps serving, and is left by itself when there is room', async () => {
   const disk = new MemoryDisk();
   disk.capacity = 4 << 20;
