@@ -54,7 +54,7 @@ export class Router {
       if (!matches(rule.from, topic)) continue;
       if (rule.topic === null && rule.payload === null) {
         const renamed = rename(rule, topic);
-        if (renamed === '') continue;
+        if (!isTopic(renamed)) continue;
         return { topic: renamed, payload, rule };
       }
       const subject = subjectOf(topic, placeOf?.(topic) ?? null, payload, nowMs());
@@ -101,11 +101,19 @@ export class Router {
     const names = namesOf(subject, variables);
     const topic =
       rule.topic === null ? rename(rule, subject.topic) : fillTopic(rule.topic, names, placeOf !== null);
-    if (topic === null || topic === '') return null;
+    if (topic === null || !isTopic(topic)) return null;
     if (rule.payload === null) return published === null ? null : { topic, payload: published, rule };
     const text = fillPayload(rule.payload, names);
     return text === null ? null : { topic, payload: Buffer.from(text), rule };
   }
+}
+
+/** A packet has no room for the length of a longer one (MQTT 1.5.4). */
+const TOPIC_MAX_BYTES = 0xffff;
+
+/** What a rule makes of a topic may be nothing, or longer than any topic. */
+function isTopic(topic: string): boolean {
+  return topic !== '' && Buffer.byteLength(topic) <= TOPIC_MAX_BYTES;
 }
 
 /** The literal beginning of `from` replaced by that of `to`; the wildcard part is kept. */

@@ -46,6 +46,16 @@ test('# matches its parent too, which must not become a torn topic', () => {
   assert.equal(routed(routerOf([ruleOf('#', 'x/#')]), 'a/b', '1'), 'x/a/b 1');
 });
 
+test('a topic that its rule would make too long for a packet is left to the next rule', () => {
+  const longest = `a/${'x'.repeat(65_533)}`;
+  assert.equal(routed(routerOf([ruleOf('a/#', 'b/#')]), longest, '1'), `b${longest.slice(1)} 1`);
+  assert.equal(routed(routerOf([ruleOf('a/#', 'ab/#')]), longest, '1'), null);
+  assert.equal(routed(routerOf([ruleOf('a/#', 'ü/#')]), longest, '1'), null);
+  const inOne = ruleOf('a/#', 'all', { payload: FORMS.raw });
+  assert.equal(routed(routerOf([ruleOf('a/#', 'ab/#'), inOne]), longest, '1'), 'all 1');
+  assert.equal(routed(routerOf([ruleOf('a/#', `${'y'.repeat(65_536)}/{v}`)]), 'a/b', '1'), null);
+});
+
 test('a template keeps types and every digit, and takes what is there', () => {
   const template = {
     sn: '{sn}',
