@@ -177,7 +177,17 @@ export class PlantBuilder {
       'pdu',
     );
     expander.addDevice(input, source, path, numbering);
-    return { name, unitId, input, map, source, path, tags: expander.tags, groups: expander.groups };
+    return {
+      name,
+      unitId,
+      input,
+      map,
+      source,
+      path,
+      numbering,
+      tags: expander.tags,
+      groups: expander.groups,
+    };
   }
 
   #buildDevice(raw: RawDevice): void {

@@ -1,7 +1,8 @@
 /** A device itself: its unit, its limits, and the ranges that are never read. */
 import { QUANTITY_MAX } from '../modbus/protocol.js';
-import { TABLE_OF } from './address.js';
+import { type AddressKey, addressOf, numberingOf } from './address.js';
 import type { RawDevice } from './expand.js';
+import type { Numbering } from './layers.js';
 import type { Source } from './load.js';
 import type { Bus, Device, DeviceLimits, Range } from './plant.js';
 import type { Path } from './problems.js';
@@ -20,20 +21,19 @@ export function deviceSettings(raw: RawDevice, bus: Bus | null, index: number, t
       `${raw.unitId} is outside ${least}..${most}${isNetwork ? '' : ' (0..255 on TCP)'}`,
     );
   }
+  const ofMap = (key: RangesKey): Range[] =>
+    map === null
+      ? []
+      : rangesOf(map.value?.[key], map.source, [key], numberingOf(map.value?.numbering, 'pdu'));
+  const ofDevice = (key: RangesKey): Range[] => rangesOf(input[key], source, [...path, key], raw.numbering);
   return {
     index,
     name: raw.name,
     bus: bus ?? NO_BUS,
     unitId: raw.unitId,
     limits: limitsOf(map?.value?.limits, input.limits),
-    forbidden: [
-      ...rangesOf(map?.value?.forbidden, map?.source ?? source, ['forbidden']),
-      ...rangesOf(input.forbidden, source, [...path, 'forbidden']),
-    ],
-    readable:
-      input.readable === undefined
-        ? rangesOf(map?.value?.readable, map?.source ?? source, ['readable'])
-        : rangesOf(input.readable, source, [...path, 'readable']),
+    forbidden: [...ofMap('forbidden'), ...ofDevice('forbidden')],
+    readable: input.readable === undefined ? ofMap('readable') : ofDevice('readable'),
     offline: {
       afterFailures: input.offline?.after ?? 3,
       retryMinMs: input.offline?.retry?.minMs ?? 500,
@@ -90,22 +90,32 @@ export function limitsOf(map: LimitsInput, own: LimitsInput): DeviceLimits {
   };
 }
 
-/** "holding:100-119"; always zero-based. */
-function rangesOf(texts: readonly string[] | undefined, source: Source, at: Path): Range[] {
+type RangesKey = 'forbidden' | 'readable';
+
+/** "holding:100-119", counted as the other addresses of that place are. */
+function rangesOf(
+  texts: readonly string[] | undefined,
+  source: Source,
+  at: Path,
+  numbering: Numbering,
+): Range[] {
   return (texts ?? []).flatMap((text, index) => {
     const match = /^(coil|discrete|input|holding):\s*(\d+)(?:-(\d+))?$/.exec(text);
     if (match === null) return [];
-    const key = match[1] as keyof typeof TABLE_OF; // the expression allows these only
-    const [first, last] = [Number(match[2]), Number(match[3] ?? match[2])];
-    if (last > 65_535 || first > last) {
-      source.add(
-        'error',
-        'HF1303',
-        [...at, index],
-        `${text} is not a range within 0..65535, from low to high`,
-      );
+    const [, table, from = '', to = from] = match;
+    const key = table as AddressKey; // the expression allows these only
+    const [first, last] = [
+      addressOf(key, from, { numbering, variables: {} }),
+      addressOf(key, to, { numbering, variables: {} }),
+    ];
+    const complain = (problem: string): [] => {
+      source.add('error', 'HF1303', [...at, index], `${text}: ${problem}`);
       return [];
-    }
-    return [{ table: TABLE_OF[key], address: first, quantity: last - first + 1 }];
+    };
+    if (typeof first === 'string') return complain(first);
+    if (typeof last === 'string') return complain(last);
+    const quantity = last.address - first.address + 1;
+    if (quantity < 1) return complain('ends before it begins; write the lower address first');
+    return [{ ...first, quantity }];
   });
 }

@@ -36,6 +36,8 @@ export interface RawDevice {
   readonly map: LoadedMap | null;
   readonly source: Source;
   readonly path: Path;
+  /** How the device's own addresses are written; its map's are as the map says. */
+  readonly numbering: Numbering;
   readonly tags: readonly RawTag[];
   readonly groups: readonly RawGroup[];
 }

@@ -362,6 +362,25 @@ test('strings, flags, counters, plausible ranges and scale registers are carried
   );
 });
 
+test('forbidden and readable ranges count as the other addresses of their place do', () => {
+  const { devices } = plantOf(`${HEAD}buses: { a: { protocol: tcp, host: 127.0.0.1 } }
+devices:
+  zero: { bus: a, unit_id: 1, forbidden: ["holding:900-919"] }
+  one: { bus: a, unit_id: 2, numbering: one-based, forbidden: ["holding:900-919"], readable: ["coil:1-16"] }
+  modicon: { bus: a, unit_id: 3, numbering: modicon, forbidden: ["holding:40900-40919"], readable: ["coil:00001-00016"] }
+`);
+  const holding = { table: 'holding-register', quantity: 20 };
+  assert.deepEqual(
+    devices.map(({ forbidden }) => forbidden),
+    [900, 899, 899].map((address) => [{ ...holding, address }]),
+  );
+  const coils = [{ table: 'coil', address: 0, quantity: 16 }];
+  assert.deepEqual(
+    devices.map(({ readable }) => readable),
+    [[], coils, coils],
+  );
+});
+
 test('a bus gets what its devices need, unless it says otherwise itself', () => {
   const { buses, devices } = plantOf(`${HEAD}buses:
   a: { protocol: tcp, host: 127.0.0.1 }

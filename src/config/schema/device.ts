@@ -108,9 +108,15 @@ const deviceShape = {
   ...levelShape,
   limits: z.optional(limitsSchema.check(about('What the device accepts in one request.'))),
   forbidden: z.optional(
-    ranges().check(about('Never read, not even between two tags: `["holding:7", "input:100-119"]`.')),
+    ranges().check(
+      about(
+        'Never read, not even between two tags: `["holding:7", "input:100-119"]`, in the numbering of the other addresses there.',
+      ),
+    ),
   ),
-  readable: z.optional(ranges().check(about('If given, nothing outside is read.'))),
+  readable: z.optional(
+    ranges().check(about('If given, nothing outside is read; written as `forbidden` is.')),
+  ),
   tags: z.optional(
     tagMap().check(
       about('The values; each names its table and address. `NAME: false` leaves out a tag of the map.'),
