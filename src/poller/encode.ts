@@ -33,8 +33,9 @@ export function encodeCommand(tag: Tag, payload: Uint8Array, factor = 1): Encode
   const value = parse(payload);
   if (value === undefined) return refused('TYPE', 'expected a JSON number, boolean or string');
   if (tag.type === 'bool' || isBitTable(tag.write.table)) return encodeTruth(tag, tag.write.table, value);
-  const outside = typeof value === 'number' || typeof value === 'bigint' ? outsideOf(tag, value) : null;
-  if (outside !== null && tag.enum === null) return outside;
+  const asked = numberOf(tag, value);
+  const outside = asked === null ? null : outsideOf(tag, asked);
+  if (outside !== null) return outside;
   if (!Number.isFinite(factor) || factor === 0)
     return refused('BUSY', 'the register that holds its scale has not been read; try again');
   const json = typeof value === 'bigint' ? value.toString() : JSON.stringify(value);
@@ -81,6 +82,12 @@ function encodeTruth(tag: Tag, table: Table, value: Json): Encoded {
   if (truth === undefined) return refused('TYPE', truthsText(tag.enum));
   const json = JSON.stringify(truthNamer(tag.enum)(truth));
   return isBitTable(table) ? { kind: 'bits', bits: [truth], json } : encodeRegisters(tag, truth, json, 1);
+}
+
+/** What limits hold for; a name of an enum stands for its number. null: it has none, and says so when it is encoded. */
+function numberOf(tag: Tag, value: Json): number | bigint | null {
+  if (typeof value === 'number' || typeof value === 'bigint') return value;
+  return tag.enum?.find(({ text }) => text === value)?.raw ?? null;
 }
 
 function rangeText(min: number, max: number): string {

@@ -57,3 +57,17 @@ test('and written by them, or as true, false, 1 and 0, but by no word that may m
     json: '"off"',
   });
 });
+
+test('limits hold for the names of an enum as for its numbers', () => {
+  const names = ['off', 'auto', 'manual'].map((text, raw) => ({ raw, text }));
+  const tag = tagOf(2, device, 10, {
+    enum: names,
+    write: { ...writeOf({ table: 'holding-register', address: 10 }), max: 1 },
+  });
+  const kinds = ['"auto"', '1', '"manual"', '2', '"of"'].map((payload) => {
+    const encoded = encodeCommand(tag, Buffer.from(payload));
+    return encoded.kind === 'refused' ? encoded.text : encoded.kind;
+  });
+  const above = '2 is outside what is allowed, at most 1';
+  assert.deepEqual(kinds, ['registers', 'registers', above, above, 'expected one of off, auto, manual']);
+});
