@@ -1,5 +1,5 @@
 /** What a raw value means: scale, texts for numbers and bits, sentinels, what is plausible, what counts. */
-import type { ValueType } from '../modbus/values.js';
+import { type ValueType, rawReader, writeRaw } from '../modbus/values.js';
 import { type Layer, type Layers, say } from './layers.js';
 import type { Kind } from './place.js';
 import type { Tag, TextFormat } from './plant.js';
@@ -139,11 +139,17 @@ export function invalidOf(layers: Layers, type: ValueType): Tag['invalid'] {
 
 /** The value as the type reads it; null when it does not fit. */
 function rawOf(value: number | bigint | string, type: ValueType): number | bigint | string | null {
-  if (isFloat(type)) return value;
+  if (isFloat(type)) return type === 'float32' && typeof value !== 'string' ? asFloat32(value) : value;
   if (!isInteger(type) || typeof value === 'string') return null;
   if (typeof value === 'number' && !Number.isInteger(value)) return null;
   const read = integerOf(BigInt(value), type);
   return read !== null && Number.isSafeInteger(Number(read)) ? Number(read) : read;
+}
+
+/** Written with more digits than a float32 tells apart, such as 3.402823466e+38, it is still the one that is read. */
+function asFloat32(value: number | bigint): number | null {
+  const read = Number(rawReader('float32', 'ABCD')(writeRaw('float32', 'ABCD', Number(value)), 0));
+  return Number.isFinite(read) ? read : null;
 }
 
 /** 0x8000 of an int16 is -32768. */

@@ -335,11 +335,17 @@ test('one bit of 64 lies where the whole value has it, whatever the order', () =
 
 test('sentinels are what the type reads, of every width', () => {
   const tags = tagsOfDevice(
-    'a: { holding: 1, type: int16, invalid: [0x8000, 5] }\nb: { holding: 2, type: uint16, invalid: auto }\nc: { holding: 3, type: int64, invalid: [0x8000000000000000] }\nd: { holding: 7, type: float32, invalid: [nan, .nan, 1.5] }\ne: { holding: 9, type: int32, invalid: auto }',
+    'a: { holding: 1, type: int16, invalid: [0x8000, 5] }\nb: { holding: 2, type: uint16, invalid: auto }\nc: { holding: 3, type: int64, invalid: [0x8000000000000000] }\nd: { holding: 7, type: float32, invalid: [nan, .nan, 1.5, 3.402823466e+38] }\ne: { holding: 9, type: int32, invalid: auto }',
   );
   assert.deepEqual(
     [...tags.values()].map(({ invalid }) => invalid),
-    [[-32_768, 5], [65_535], [-(2n ** 63n)], ['nan', 'nan', 1.5], [-2_147_483_648, 2_147_483_647]],
+    [
+      [-32_768, 5],
+      [65_535],
+      [-(2n ** 63n)],
+      ['nan', 'nan', 1.5, 3.402_823_5e38],
+      [-2_147_483_648, 2_147_483_647],
+    ],
   );
 });
 
