@@ -218,9 +218,10 @@ function stepOf({ type, scale, write }: Tag): number {
 const STEP_MIN = 0.001;
 
 /** Home Assistant wants bounds, without which it takes 1 to 100, and shows nothing that lies outside. */
-function boundsOf({ type, scale, offset, scaleFrom }: Tag): [number, number] {
+function boundsOf({ type, bits, scale, offset, scaleFrom }: Tag): [number, number] {
   if (isFloat(type) || scaleFrom !== null) return [-FAR, FAR];
-  const { least, most } = limitsOfType(type);
+  const { least, most } =
+    bits === null ? limitsOfType(type) : { least: 0, most: 2 ** (bits.last - bits.first + 1) - 1 };
   const ends = [least, most].map((raw) => Number(raw) * scale + offset);
   return [Math.min(...ends), Math.max(...ends)];
 }

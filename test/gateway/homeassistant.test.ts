@@ -114,9 +114,10 @@ test('what Home Assistant would refuse or take for a number is told as it can be
       fine: { holding: 12, scale: 0.0001, write: { min: 0, max: 1 } }
       back: { holding: 13, scale: -0.5, write: { min: -10, max: 0 } }
       count: { holding: 16, type: uint32, write: true }
+      part: { holding: 18, bits: 4-6, write: true }
       level: { holding: 14, type: float32, write: { min: 0, max: 10 } }`;
   new HomeAssistant(broker, '1.2.3').take(await plantOf(tags));
-  const { lid, valve, clock, mode, bare, fine, back, count, level } = retained()[0]?.[1].cmps ?? {};
+  const { lid, valve, clock, mode, bare, fine, back, count, part, level } = retained()[0]?.[1].cmps ?? {};
   assert.deepEqual([lid?.['p'], lid?.['ops']], ['sensor', ['closed', 'open']]);
   assert.deepEqual([valve?.['p'], valve?.['ops']], ['select', ['shut', 'open']]);
   // A state class says that a number comes.
@@ -126,6 +127,7 @@ test('what Home Assistant would refuse or take for a number is told as it can be
   assert.equal(mode?.['val_tpl'], '{{ value_json.v if value_json.v in ["off","run"] else None }}');
   assert.equal(bare?.['val_tpl'], "{{ None if value == '' else value }}");
   assert.deepEqual([count?.['min'], count?.['max']], [0, 4_294_967_295]);
+  assert.deepEqual([part?.['min'], part?.['max']], [0, 7]);
   assert.deepEqual([fine?.['step'], back?.['step'], level?.['step']], [0.001, 0.5, 0.001]);
 });
 
