@@ -3,6 +3,7 @@ import { constants } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { isIP, type Socket } from 'node:net';
 import { hostname } from 'node:os';
+import type { Duplex } from 'node:stream';
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import type { Log } from '../log.js';
 import type { Connection, ConnectionHost } from './connection.js';
@@ -45,6 +46,23 @@ export interface ListenerHost extends ConnectionHost {
 
 /** How long the other end has to take what is pending before a close is forced. */
 export const LINGER_MS = 2000;
+
+/**
+ * For a socket that was ended. A close with unread bytes would reset the connection and take the last of ours with it: it
+ * is read on until the other end closes, or has had its time, whatever still comes from there.
+ */
+export function linger(socket: Duplex): void {
+  socket.resume();
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+  socket.once('close', () => clearTimeout(timer));
+}
+
+/** The answer to an upgrade that is not made. Nobody else has an eye on such a socket any more. */
+export function refuseUpgrade(socket: Duplex, status: string): void {
+  socket.on('error', () => {});
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+  linger(socket);
+}
 
 /** IPv4 addresses of a socket that listens on both are written as such. */
 export function plainAddress(address: string | undefined): string {

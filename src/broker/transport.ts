@@ -1,7 +1,7 @@
 /** Node's sockets as transports: for TLS, and for plain connections where their handles cannot be used (handle.ts). */
 import type { Socket } from 'node:net';
 import type { Connection } from './connection.js';
-import { LINGER_MS } from './door.js';
+import { linger } from './door.js';
 import { held } from './held.js';
 import type { Piece, Transport } from './outbox.js';
 
@@ -45,9 +45,7 @@ export class SocketTransport implements Transport {
     const socket = this.#socket;
     if (socket.destroyed) return;
     socket.end();
-    // A close with unread bytes would reset the connection and take the last packet with it: read on until the end.
-    socket.resume();
-    socket.setTimeout(LINGER_MS, () => socket.destroy());
+    linger(socket);
   }
 
   destroy(): void {

@@ -7,7 +7,14 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import { Connection } from './connection.js';
-import { certificateName, isOwnName, LINGER_MS, type ListenerHost, plainAddress } from './door.js';
+import {
+  certificateName,
+  isOwnName,
+  linger,
+  type ListenerHost,
+  plainAddress,
+  refuseUpgrade,
+} from './door.js';
 import { held } from './held.js';
 import type { Piece, Transport } from './outbox.js';
 
@@ -121,17 +128,12 @@ class WebSocketTransport implements Transport {
     this.#isEnding = true;
     this.#webSocket.resume();
     this.#webSocket.close(1000);
-    this.#socket.setTimeout(LINGER_MS, () => this.#webSocket.terminate());
+    linger(this.#socket);
   }
 
   destroy(): void {
     this.#webSocket.terminate();
   }
-}
-
-function refuseUpgrade(socket: Duplex, status: string): void {
-  socket.on('error', () => {});
-  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }
 
 /**

@@ -7,7 +7,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { type CertificateFiles, isOwnName, renewalOf, secureContext } from '../broker/door.js';
+import { type CertificateFiles, isOwnName, refuseUpgrade, renewalOf, secureContext } from '../broker/door.js';
 import { HoldfastError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Metrics } from '../metrics.js';
@@ -210,7 +210,7 @@ export class WebServer {
     const path = (request.url ?? '').split('?', 1)[0];
     if (path === '/mqtt' && this.#isOurHost(request) && isSameOrigin(request))
       return this.#options.upgrade(request, socket, head);
-    socket.end('HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
+    refuseUpgrade(socket, '403 Forbidden');
   }
 
   /** A name that is not ours means DNS rebinding: a foreign page that made its own name point here. */

@@ -1,6 +1,7 @@
 /** Limits that nothing but an attack reaches, each shown where it bites. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { connect as connectSocket, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -226,6 +227,34 @@ for (const protocol of ['mqtts', 'ws', 'wss'] as const) {
     assert.ok(performance.now() - before >= 1000, 'there was a place for it');
   });
 }
+
+/** What comes after the end of the other side is answered by a reset once that has let go, and until then by nothing. */
+async function isLetGo(socket: Socket): Promise<void> {
+  socket.allowHalfOpen = true;
+  await once(socket, 'end');
+  const sending = setInterval(() => socket.write('x'), 100);
+  await until('the end', () => socket.closed).finally(() => clearInterval(sending));
+}
+
+test('ws: who asks for an upgrade that is not made is let go of, though he keeps his end open', async (context) => {
+  const { dial } = await listen(context, 'ws', {});
+  const sockets = ['/elsewhere', '/mqtt'].map((path) => {
+    const socket = dial();
+    socket.write(`GET ${path} HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n`);
+    return socket;
+  });
+  await Promise.all(sockets.map(isLetGo));
+});
+
+test('mqtts: who was refused and goes on sending is let go of all the same', async (context) => {
+  const { port } = await listen(context, 'mqtts', {});
+  const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false });
+  context.after(() => socket.destroy());
+  socket.on('error', () => {}).resume();
+  await once(socket, 'secureConnect');
+  socket.write(wire.publish(5, { topic: 'a', payload: 'before CONNECT' }));
+  await isLetGo(socket);
+});
 
 test('a WebSocket message in more frames than it needs ends the connection', async (context) => {
   const { dial } = await listen(context, 'ws', {});
