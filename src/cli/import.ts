@@ -8,7 +8,7 @@ import { ConfigError } from '../errors.js';
 import { isMosquittoConf, uplinksOf } from './importbridges.js';
 import { columns } from './paint.js';
 import { type ListRow, readList, type RegisterList } from './registerlist.js';
-import { type Reading, tagOfRow } from './registerrow.js';
+import { plainTables, type Reading, tagOfRow } from './registerrow.js';
 import { flowText, keyText, type TagSettings } from './taginput.js';
 import { EXIT, numberOption, textOption, UsageError, type Context, type Verb } from './verb.js';
 
@@ -97,8 +97,9 @@ function tagsOf(list: RegisterList, file: string, reading: Reading, unit: number
   const lines = new Map<string, number>();
   const units = new Set<number>();
   let openOrder = '';
+  const plain = plainTables(list.rows.map(({ cells }) => cells), reading);
   for (const { line, cells } of list.rows) {
-    const outcome = tagOfRow(cells, reading);
+    const outcome = tagOfRow(cells, { ...reading, plain });
     if (outcome.kind === 'problem') {
       problems.push(`${file}:${line}  ${cells.get('name') ?? ''} ${outcome.text}`);
       continue;

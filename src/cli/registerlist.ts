@@ -8,7 +8,7 @@ import { UsageError } from './verb.js';
 /** What a column can be. */
 export type ColumnName =
   | 'name' | 'group' | 'address' | 'table' | 'unit_id' | 'type' | 'order' | 'bit' | 'count' | 'access' | 'rate' | 'scale'
-  | 'offset' | 'raw_low' | 'raw_high' | 'scaled_low' | 'scaled_high' | 'scaling' | 'unit' | 'description' | 'settings' | 'ignored'; // prettier-ignore
+  | 'offset' | 'raw_low' | 'raw_high' | 'scaled_low' | 'scaled_high' | 'scaling' | 'negate' | 'unit' | 'description' | 'settings' | 'ignored'; // prettier-ignore
 
 /** One line of the list. */
 export type ListRow = ReadonlyMap<ColumnName, string>;
@@ -42,10 +42,11 @@ const ALIASES: Readonly<Record<ColumnName, readonly string[]>> = {
   raw_high: ['rawhigh', 'rawmax'],
   scaled_low: ['scaledlow', 'scaledmin'],
   scaled_high: ['scaledhigh', 'scaledmax'],
+  negate: ['negatevalue'],
   unit: ['unit', 'units', 'engunits', 'engunit', 'engineeringunits', 'uom', '单位'],
   description: ['description', 'desc', 'comment', 'documentation', 'remark', 'note', '描述', '说明', '备注', '注释'],
   settings: ['settings'],
-  ignored: ['respectdatatype', 'scaleddatatype', 'clamplow', 'clamphigh', 'negatevalue', 'precision', '精度', 'value', 'default', '序号', 'no', 'id', 'index'],
+  ignored: ['respectdatatype', 'scaleddatatype', 'clamplow', 'clamphigh', 'precision', '精度', 'value', 'default', '序号', 'no', 'id', 'index'],
 }; // prettier-ignore
 
 const NAME_OF = new Map(

@@ -11,6 +11,8 @@ export interface Reading {
   readonly order: string | null;
   /** Where a row names no table. */
   readonly table: string | null;
+  /** Tables whose addresses are plain numbers, even those that look like references; see `plainTables`. */
+  readonly plain?: ReadonlySet<string>;
 }
 
 export type RowOutcome =
@@ -34,8 +36,8 @@ const TYPE_WORDS: Readonly<Record<string, string>> = {
   boolean: 'bool', bool: 'bool', bit: 'bool', 布尔: 'bool', 开关量: 'bool',
   short: 'int16', int: 'int16', integer: 'int16', int16: 'int16', s16: 'int16', i16: 'int16', 有符号16位: 'int16',
   word: 'uint16', uint: 'uint16', uint16: 'uint16', u16: 'uint16', ushort: 'uint16', 无符号16位: 'uint16',
-  long: 'int32', dint: 'int32', int32: 'int32', s32: 'int32', i32: 'int32', int4: 'int32',
-  dword: 'uint32', udint: 'uint32', uint32: 'uint32', u32: 'uint32', ulong: 'uint32', int8: 'int64',
+  long: 'int32', dint: 'int32', int32: 'int32', s32: 'int32', i32: 'int32',
+  dword: 'uint32', udint: 'uint32', uint32: 'uint32', u32: 'uint32', ulong: 'uint32',
   llong: 'int64', lint: 'int64', int64: 'int64', s64: 'int64', i64: 'int64',
   qword: 'uint64', ulint: 'uint64', uint64: 'uint64', u64: 'uint64',
   float: 'float32', real: 'float32', float32: 'float32', f32: 'float32', single: 'float32', float4: 'float32', 浮点: 'float32', 单精度浮点: 'float32',
@@ -46,6 +48,8 @@ const TYPE_WORDS: Readonly<Record<string, string>> = {
 const IGNITION_TYPES: Readonly<Record<string, string>> = {
   '': 'int16', us: 'uint16', i: 'int32', ui: 'uint32', l: 'int64', ul: 'uint64', f: 'float32', d: 'float64', bcd: 'bcd16', bcd32: 'bcd32',
 }; // prettier-ignore
+/** Ignition counts bytes where others count bits. */
+const IGNITION_WORDS: Readonly<Record<string, string>> = { int2: 'int16', int4: 'int32', int8: 'int64' };
 /** Neuron's marks; without one it is #LL. */
 const NEURON_ORDERS: Readonly<Record<string, string>> = {
   B: 'BADC', L: 'ABCD', LL: 'ABCD', LB: 'BADC', BL: 'CDAB', BB: 'DCBA',
@@ -60,6 +64,7 @@ const NEURON_BYTES: Readonly<Record<string, string>> = {
 
 /** What an address text says, as far as it says it. */
 interface Place {
+  readonly isIgnition?: true;
   readonly table: string;
   readonly address: number;
   readonly type?: string;
@@ -107,15 +112,34 @@ function problem(text: string): RowOutcome {
   return { kind: 'problem', text };
 }
 
-/** A name that topics can hold; what cannot stand in it becomes _. */
+/**
+ * A list counts in one way: where one address of a table is no reference, none there is, though it may look like one, as
+ * 47086 does beside 32080 among holding registers.
+ */
+export function plainTables(rows: readonly ListRow[], reading: Reading): ReadonlySet<string> {
+  return new Set(
+    rows.flatMap((cells) => {
+      const named = namedTable(cells, reading);
+      const text = (cells.get('address') ?? '').trim();
+      return named !== null && /^\d/.test(text) && referenceOf(text, named) === null ? [named] : [];
+    }),
+  );
+}
+
+function namedTable(cells: ListRow, { table }: Reading): string | null {
+  return tableOf(cells.get('table') ?? '') ?? tableOf(table ?? '');
+}
+
+/** A name that topics can hold; what cannot stand in it becomes _, but letters lose their accents only. */
 function nameOf(text: string): string {
   if (SLUG.test(text)) return text;
-  const name = text.normalize('NFKD').replace(/[^A-Za-z0-9_-]+/g, '_').replace(/^_+|_+$/g, '').slice(0, 64); // prettier-ignore
+  const name = text.normalize('NFKD').replace(/\p{M}+/gu, '').replace(/[^A-Za-z0-9_-]+/g, '_').replace(/^_+|_+$/g, '').slice(0, 64); // prettier-ignore
   // Nothing is left of a name in Chinese: its letters by number, so that it stays the same one.
   return name !== '' || text === '' ? name : [...text].map((one) => `u${(one.codePointAt(0) ?? 0).toString(16)}`).join('_').slice(0, 64); // prettier-ignore
 }
 
-function placeOf(cells: ListRow, { base, table: otherwise }: Reading): Place | string {
+function placeOf(cells: ListRow, reading: Reading): Place | string {
+  const { base } = reading;
   const text = (cells.get('address') ?? '').trim();
   if (text === '') return 'has no address';
   const own = /^(coil|discrete|input|holding):(\d+)$/.exec(text);
@@ -125,16 +149,24 @@ function placeOf(cells: ListRow, { base, table: otherwise }: Reading): Place | s
   const unit = station === null ? {} : { unitId: Number(station[1]) };
   const ignition = /^(?:\[[^\]]*\])?(?:(\d{1,3})\.)?(HR|IR|DI|C)(BCD32|BCD|US|UI|UL|F|D|I|L|S)?(\d+)(?:\.(\d+))?(?::(\d+))?$/i.exec(rest);
   if (ignition !== null) return ignitionPlace(ignition, base);
-  const modicon = /^([0134])(\d{4,5})(?:\s*[~-]\s*[0134]?(\d{4,5}))?(.*)$/.exec(rest.replace(/^4x|^3x|^1x|^0x/i, (mark) => mark[0] ?? ''));
-  const named = tableOf(cells.get('table') ?? '') ?? tableOf(otherwise ?? '');
-  if (modicon !== null && (named === null || named === TABLE_OF_DIGIT[modicon[1] ?? '']) && !isPlain(rest, named)) {
-    const [, digit = '', number = '', last, tail = ''] = modicon;
-    const address = Number(number) - 1;
-    if (address < 0) return `${text} is no reference; they count from 1`;
-    const count = last === undefined ? {} : { count: Number(last) - Number(number) + 1 };
-    return { table: TABLE_OF_DIGIT[digit] ?? '', address, ...count, ...unit, ...tailOf(tail) };
-  }
-  return plainPlace(rest, named, base, unit);
+  const named = namedTable(cells, reading);
+  const reference = referenceOf(rest, named);
+  // What is no bit is no coil: there 0x begins a number.
+  const isHex = /^0x/i.test(rest) && typeWord(cells.get('type') ?? '') !== 'bool';
+  if (reference === null || isHex || (named !== null && reading.plain?.has(named) === true)) return plainPlace(rest, named, base, unit);
+  const [, digit = '', number = '', last, tail = ''] = reference;
+  const address = Number(number) - 1;
+  if (address < 0) return `${text} is no reference; they count from 1`;
+  if (!isTail(tail)) return `${tail} behind the address is not understood; a bit is .3, a text of 20 bytes .20H`;
+  const count = last === undefined ? {} : { count: Number(last) - Number(number) + 1 };
+  return { table: TABLE_OF_DIGIT[digit] ?? '', address, ...count, ...unit, ...tailOf(tail) };
+} // prettier-ignore
+
+/** 40001 and its like, when the table that is named beside it does not say otherwise. */
+function referenceOf(text: string, named: string | null): RegExpExecArray | null {
+  const match = /^([0134])(\d{4,5})(?:\s*[~-]\s*[0134]?(\d{4,5}))?(.*)$/.exec(text.replace(/^4x|^3x|^1x|^0x/i, (mark) => mark[0] ?? ''));
+  if (match === null || isPlain(text, named)) return null;
+  return named === null || named === TABLE_OF_DIGIT[match[1] ?? ''] ? match : null;
 } // prettier-ignore
 
 /** Below ten thousand nothing is a reference, and with leading zeros only coils are. */
@@ -146,6 +178,7 @@ function plainPlace(text: string, table: string | null, base: Reading['base'], u
   const match = /^(0x[\da-f]+|\d+)(?:\s*[~-]\s*(0x[\da-f]+|\d+))?(.*)$/i.exec(text);
   if (match === null) return `address "${text}" is not understood; write holding:0 or 40001`;
   const [, first = '', last, tail = ''] = match;
+  if (!isTail(tail)) return `${tail} behind the address is not understood; a bit is .3, a text of 20 bytes .20H`;
   if (table === null) return `address ${text} says no table; add a column "table" (holding, input, coil, discrete) or give --table`;
   if (base === null)
     return `address ${text} may be register ${first} (counted from 0) or ${Number(first) - 1} (counted from 1); say which with --base 0 or --base 1`;
@@ -163,6 +196,7 @@ function ignitionPlace(match: RegExpExecArray, base: Reading['base']): Place | s
   const table = { HR: 'holding', IR: 'input', DI: 'discrete', C: 'coil' }[area.toUpperCase()] ?? 'holding';
   const isText = letters.toLowerCase() === 's';
   return {
+    isIgnition: true,
     table,
     address: Number(number) - base,
     ...(isText ? { type: 'string', count: Math.ceil(Number(length ?? 2) / 2) } : {}),
@@ -171,6 +205,11 @@ function ignitionPlace(match: RegExpExecArray, base: Reading['base']): Place | s
     ...(unit === undefined ? {} : { unitId: Number(unit) }),
   };
 } // prettier-ignore
+
+/** Anything else behind an address would be lost, and with it which bit is meant. */
+function isTail(tail: string): boolean {
+  return /^\s*(\.\d+[HLDE]?)?(#[BL]{1,2})?(\[\d+\])*\s*$/.test(tail);
+}
 
 /** Behind the number: .3 is a bit, .20H a text of 20 bytes, #BL an order, [10] an array. */
 function tailOf(tail: string): Partial<Place> {
@@ -202,15 +241,22 @@ function typeOf(cells: ListRow, place: Place): Typed | string {
   const order = [cells.get('order') ?? '', ...words].find((word) => word !== '' && orderOf(word) !== null);
   const named = words.filter((word) => orderOf(word) === null).join('');
   const isBitTable = place.table === 'coil' || place.table === 'discrete';
-  const found = named === '' ? undefined : named in VALUE_TYPES && !/^int8$/.test(named) ? named : TYPE_WORDS[named.toLowerCase()];
+  const found = typeWord(named) ?? (place.isIgnition === true ? IGNITION_WORDS[named.toLowerCase()] : undefined);
   if (named !== '' && found === undefined) return `type "${named}" is not known; write one of ${Object.keys(VALUE_TYPES).slice(0, 9).join(', ')} ...`;
   const type = place.type === 'string' || place.bit !== undefined && found === undefined ? (place.type ?? 'bool') : (found ?? place.type ?? (isBitTable ? 'bool' : undefined));
   if (type === undefined)
     return (place.count ?? 1) > 1 ? `${place.count} registers, but no type; add a column "type"` : 'has no type; add a column "type"';
   const count = place.count ?? Number(cells.get('count') || 0);
+  const registers = VALUE_TYPES[type as keyof typeof VALUE_TYPES].registers;
+  if (!isBitTable && type !== 'string' && place.count !== undefined && place.bit === undefined && place.count !== registers)
+    return `its address has ${place.count} registers, ${type} takes ${registers}; correct one of them`;
   if (type === 'string' && !(count > 0) && !(cells.get('settings') ?? '').includes('"count"')) return 'a string needs a column "count", in registers';
   return { type, count, ...(order === undefined ? {} : { order: orderOf(order) ?? order }) };
 } // prettier-ignore
+
+function typeWord(word: string): string | undefined {
+  return word in VALUE_TYPES ? word : TYPE_WORDS[word.trim().toLowerCase()];
+}
 
 function orderOf(word: string): string | null {
   const known = Object.keys(ORDER_NAMES).find(
@@ -243,7 +289,9 @@ function rateSetting(text: string): TagSettings {
 function scaleOf(cells: ListRow): TagSettings | string {
   const ends = (['raw_low', 'raw_high', 'scaled_low', 'scaled_high'] as const).map((name) => cells.get(name) ?? '');
   if (/^linear$/i.test(cells.get('scaling') ?? '') && ends.every((end) => end !== '')) {
-    const [rawLow = 0, rawHigh = 0, low = 0, high = 0] = ends.map(numberOf);
+    const sign = /^(1|true|yes)$/i.test(cells.get('negate') ?? '') ? -1 : 1;
+    const [rawLow = 0, rawHigh = 0] = ends.slice(0, 2).map(numberOf);
+    const [low = 0, high = 0] = ends.slice(2).map((end) => sign * numberOf(end));
     if (rawHigh === rawLow) return 'its raw range is empty';
     const scale = (high - low) / (rawHigh - rawLow);
     return { ...factor(Number(scale.toPrecision(12))), ...addition(Number((low - rawLow * scale).toPrecision(12))) };

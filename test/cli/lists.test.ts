@@ -63,6 +63,49 @@ test('Kepware: references, bits, texts and linear scaling; the word order has to
   );
 });
 
+test('Kepware: what is negated is negated', async () => {
+  const list = `Tag Name,Address,Data Type,Client Access,Scaling,Raw Low,Raw High,Scaled Low,Scaled High,Negate Value
+"Flow",400001,Short,RO,Linear,4000,20000,-50,150,1
+`;
+  const { Flow } = await imported(list);
+  assert.deepEqual([Flow?.scale, Flow?.offset], [-0.0125, 100]);
+});
+
+test('a list counts in one way: beside plain numbers nothing is taken for a reference', async () => {
+  const list = `Address,Name,Type,Table
+32080,power,INT32,holding
+47086,mode,UINT16,holding
+`;
+  const tags = await imported(list, '--base', '0', '--order', 'ABCD');
+  assert.deepEqual(
+    Object.values(tags).map(({ address }) => address),
+    [32_080, 47_086],
+  );
+});
+
+test('what would give another register, another bit or half a value is asked for', async () => {
+  const list = `Address,Name,Type
+0x2006,hex,float
+40001-40002,half,INT
+40011/3,slash,bool
+40013,byte,int8
+`;
+  const said = await refusal(list, '--order', 'ABCD');
+  for (const problem of [
+    /:2 {2}hex address 0x2006 says no table/,
+    /:3 {2}half its address has 2 registers, int16 takes 1/,
+    /:4 {2}slash \/3 behind the address is not understood/,
+    /:5 {2}byte type "int8" is not known/,
+  ])
+    assert.match(said, problem);
+});
+
+test('letters lose their accents in names, and nothing else', async () => {
+  assert.deepEqual(Object.keys(await imported('Address,Name,Type\n40001,Zähler Tür,uint16\n')), [
+    'Zahler_Tur',
+  ]);
+});
+
 test('Neuron: stations, byte orders as its manual has them, bits and texts', async () => {
   const list = `group,name,address,attribute,type,description,decimal,precision,bias
 g,a,1!400001,Read,INT16,,0.1,0,0
