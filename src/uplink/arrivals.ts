@@ -9,6 +9,7 @@ import type { Log } from '../log.js';
 import type { Keeper, Remote, RemoteMessage } from './client.js';
 import { encodeProperties, VIA, viaBytes } from './properties.js';
 import type { Router } from './rule.js';
+import type { Taken } from './taken.js';
 
 /** What is needed of the local broker. */
 export interface LocalInflow {
@@ -25,8 +26,7 @@ export interface ArrivalsParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly isActive: () => boolean;
-  /** Packet identifiers at QoS 2 that were taken and not released; they outlive a connection, as the far side's do. */
-  readonly received: Set<number>;
+  readonly taken: Taken;
   /** Another connection is wanted. */
   readonly again: (reason: string) => void;
 }
@@ -64,21 +64,21 @@ export class Arrivals implements Keeper {
 
   opened(remote: Remote, isSessionPresent: boolean): void {
     this.#remote = remote;
-    if (!isSessionPresent) this.#parts.received.clear();
+    if (!isSessionPresent) this.#parts.taken.clear();
   }
 
   released(packetIdentifier: number): void {
-    this.#parts.received.delete(packetIdentifier);
+    this.#parts.taken.release(packetIdentifier);
   }
 
   take(message: RemoteMessage, ticket: number): void {
     if (this.#isOver) return;
-    const { received } = this.#parts;
-    const packetIdentifier = message.qos === 2 ? ticket & 0xffff : 0;
-    const local = received.has(packetIdentifier) ? null : this.#localOf(message);
+    const { taken, clock } = this.#parts;
+    const packetIdentifier = ticket & 0xffff;
+    const local = taken.has(message, packetIdentifier) ? null : this.#localOf(message);
     if (local === null) this.#inflow.pass(ticket);
     else if (!this.#inflow.publish(local, ticket)) return this.#refuse();
-    if (packetIdentifier > 0) received.add(packetIdentifier);
+    taken.add(message, packetIdentifier, clock.monotonicMs());
   }
 
   /** Takes nothing more; resolves when all that was taken is acknowledged. */

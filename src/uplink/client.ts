@@ -44,6 +44,8 @@ export interface RemoteMessage {
   readonly payload: Uint8Array;
   readonly qos: 0 | 1 | 2;
   readonly retain: boolean;
+  /** The far side has sent it before (DUP). */
+  readonly isRepeated: boolean;
   /** Empty with MQTT 3.1.1. */
   readonly properties: MessageProperties;
 }
@@ -214,7 +216,7 @@ export async function connectRemote(options: RemoteOptions, events: RemoteEvents
     });
     const { keeper } = events;
     /** What the message that is handed on next came with. */
-    let received: { readonly qos: 0 | 1 | 2; readonly ticket: number } = FLEETING;
+    let received: Receipt = FLEETING;
     if (keeper !== undefined)
       client.on('packetreceive', (packet) => {
         if (packet.cmd === 'pubrel') keeper.released(packet.messageId ?? 0);
@@ -224,11 +226,8 @@ export async function connectRemote(options: RemoteOptions, events: RemoteEvents
         packet.qos = 0;
       });
     client.on('message', (topic, payload, { qos, retain, properties }) => {
-      const own = keeper === undefined ? { qos, ticket: 0 } : received;
-      events.message(
-        { topic, payload, qos: own.qos, retain, properties: messageProperties(properties) },
-        own.ticket,
-      );
+      const { ticket, ...own } = keeper === undefined ? { ...FLEETING, qos } : received;
+      events.message({ topic, payload, ...own, retain, properties: messageProperties(properties) }, ticket);
     });
     client.on('connect', (connack) => {
       state = 'connected';
@@ -239,11 +238,19 @@ export async function connectRemote(options: RemoteOptions, events: RemoteEvents
   });
 }
 
-const FLEETING = { qos: 0, ticket: 0 } as const;
+/** What is known of a publication beside what it says. */
+interface Receipt {
+  readonly qos: 0 | 1 | 2;
+  readonly isRepeated: boolean;
+  readonly ticket: number;
+}
+
+const FLEETING: Receipt = { qos: 0, isRepeated: false, ticket: 0 };
 
 /** How a publication is to be acknowledged: the first byte of that packet, and its identifier. */
-function receiptOf({ qos, messageId = 0 }: IPublishPacket): { qos: 0 | 1 | 2; ticket: number } {
-  return qos === 0 ? FLEETING : { qos, ticket: ((qos === 1 ? PUBACK : PUBREC) << 24) | messageId };
+function receiptOf({ qos, dup: isRepeated, messageId = 0 }: IPublishPacket): Receipt {
+  if (qos === 0) return FLEETING;
+  return { qos, isRepeated, ticket: ((qos === 1 ? PUBACK : PUBREC) << 24) | messageId };
 }
 
 /** The far side does not speak the version of MQTT that was asked for. */

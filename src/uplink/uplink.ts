@@ -17,6 +17,7 @@ import { plain } from './publications.js';
 import type { UplinkQueue } from './queue.js';
 import { type Routed, Router } from './rule.js';
 import { Sender } from './sender.js';
+import { Taken } from './taken.js';
 
 /** What an uplink needs of the broker beside it. */
 export interface LocalBroker extends LocalInflow {
@@ -112,13 +113,14 @@ export class Uplink {
   #isStopping = false;
   #isTurnDue = false;
   #arrivals: Arrivals | null = null;
-  readonly #received = new Set<number>();
+  readonly #taken: Taken;
   #cancelRetry: Cancel | null = null;
 
   constructor(options: UplinkOptions, parts: Parts) {
     this.#options = options;
     this.#parts = parts;
     this.#clientId = `uplink:${options.name}`;
+    this.#taken = new Taken(options.remote.keepAliveS);
     const { clock, log, queue, placeOf } = parts;
     const variables = new Map(
       Object.entries(options.variables).map(([name, text]) => [name, JSON.stringify(text)]),
@@ -291,7 +293,7 @@ export class Uplink {
       node: this.#node(),
       gatewayId,
       router: this.#in,
-      received: this.#received,
+      taken: this.#taken,
       again: (reason) => this.#lost(generation, reason),
     });
   }
@@ -341,6 +343,7 @@ export class Uplink {
     // Before the connection ends: what that says of each message under way is no news.
     this.#sender.stop();
     void this.#arrivals?.finish();
+    if (hadConnection) this.#taken.lost(clock.monotonicMs());
     void remote?.end(true);
     this.#notices.stop();
     this.#error = reason;

@@ -146,6 +146,26 @@ test('at QoS 2 what comes again on the next connection comes here once, until it
   assert.deepEqual(here, ['first', 'second']);
 });
 
+const order = (one: Socket, id: number, payload: string, dup = false): void => {
+  const topic = 'orders/a';
+  one.write(wire.publish(5, { topic, payload, qos: 1, id, dup, retain: false, properties: [] }));
+};
+
+test('at QoS 1 what comes again on the next connection, under whatever identifier, comes here once', async () => {
+  const { told, here, socket } = await setUp(new MemoryDisk(), (one, connection) => {
+    if (connection === 1) order(one, 7, 'first');
+    else order(one, 1, 'first', true);
+  });
+  await until('PUBACK', () => told.length === 1);
+  socket().destroy();
+  await until('PUBACK again', () => told.length === 2);
+  order(socket(), 2, 'other', true);
+  order(socket(), 3, 'first');
+  await until('what is no repetition', () => told.length === 4);
+  assert.deepEqual(told, ['PUBACK 7', 'PUBACK 1', 'PUBACK 2', 'PUBACK 3']);
+  assert.deepEqual(here, ['first', 'other', 'first']);
+});
+
 test('an uplink that stops in good order tells of all it took', async () => {
   const disk = new HeldDisk();
   const { told, here, uplink } = await setUp(disk, (socket) => {
