@@ -27,6 +27,7 @@ import { Publishing } from './publish.js';
 import type { Session } from './session.js';
 import { SystemTopics } from './system.js';
 import { Scram } from './scram.js';
+import { matches } from './topic.js';
 import { parseUsers, Users } from './users.js';
 import type { Upgrade } from './websocket.js';
 
@@ -376,6 +377,11 @@ export class Broker implements BrokerApi {
 
   retained(filter: string, found: (topic: string, payload: Uint8Array, qos: QoS) => void): void {
     this.#insiders.retained(filter, found);
+  }
+
+  /** Whether a publication with the RETAIN flag is kept here for later subscribers; one of a command never is. */
+  keepsRetained(topic: string): boolean {
+    return !this.#policy.neverRetained.some((filter) => matches(filter, topic));
   }
 
   /** Lets go of a retained message; answers whether there was one. */

@@ -14,6 +14,8 @@ import type { Taken } from './taken.js';
 /** What is needed of the local broker. */
 export interface LocalInflow {
   readonly clock: Clock;
+  /** Whether a publication with the RETAIN flag is kept for later subscribers. */
+  keepsRetained(topic: string): boolean;
   inflow(acknowledge: (ticket: number) => void): MessageInflow;
 }
 
@@ -117,7 +119,8 @@ export class Arrivals implements Keeper {
       topic: routed.topic,
       payload: routed.payload,
       qos: Math.min(qos, routed.rule.qos) as 0 | 1 | 2,
-      retain: routed.rule.retain === 'keep' && retain,
+      // Where it is never kept, the flag says that it is nobody's order of this moment.
+      retain: retain && (routed.rule.retain === 'keep' || !local.keepsRetained(routed.topic)),
       sender: this.#author,
       // Ours too: a gateway that fetches it here brings it back to us otherwise.
       properties: Buffer.concat([encodeProperties(properties), this.#via]),

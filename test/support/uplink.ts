@@ -36,10 +36,16 @@ export async function startUplink(
     clock = systemClock,
     opened = () => {},
     store = new MemoryStore(),
+    neverRetained = [],
     ...queueOptions
-  }: Partial<QueueOptions> & { log?: Log; opened?: () => void; store?: Store } = {},
+  }: Partial<QueueOptions> & {
+    log?: Log;
+    opened?: () => void;
+    store?: Store;
+    neverRetained?: readonly string[];
+  } = {},
 ): Promise<Gateway> {
-  const broker = new Broker({ store, systemIntervalMs: 0, clock, anonymous: true });
+  const broker = new Broker({ store, systemIntervalMs: 0, clock, anonymous: true, neverRetained });
   await broker.open();
   opened();
   const queue = new UplinkQueue({

@@ -166,6 +166,29 @@ test('at QoS 1 what comes again on the next connection, under whatever identifie
   assert.deepEqual(here, ['first', 'other', 'first']);
 });
 
+test('an order that is retained over there is one here, whatever its rule says of RETAIN', async () => {
+  const far = await OddBroker.start(
+    {
+      take: () => {},
+      subscribed: (socket) => {
+        for (const topic of ['orders/a', 'data/a'])
+          socket.write(wire.publish(5, { topic, payload: '1', qos: 0, retain: true, properties: [] }));
+      },
+    },
+    cleanups,
+  );
+  const { broker } = await startUplink(
+    mkdtempSync(join(root, 'queue-')),
+    { nodes: [far.url], out: [], in: [ruleOf('#', '#', { retain: 'never' })] },
+    cleanups,
+    { neverRetained: ['orders/#'] },
+  );
+  const flags = new Map<string, boolean>();
+  broker.subscribe('#', { deliver: ({ topic, retain }) => flags.set(topic, retain) });
+  await until('both', () => flags.size === 2);
+  assert.deepEqual([flags.get('orders/a'), flags.get('data/a')], [true, false]);
+});
+
 test('an uplink that stops in good order tells of all it took', async () => {
   const disk = new HeldDisk();
   const { told, here, uplink } = await setUp(disk, (socket) => {
