@@ -16,7 +16,7 @@ import { Core } from './core.js';
 import { brokerCounters, type BrokerCounters } from './counters.js';
 import { Figures } from './figures.js';
 import { Inflow } from './inflow.js';
-import { Insiders, type TopicHandle } from './insiders.js';
+import { type FoundRetained, Insiders, type TopicHandle } from './insiders.js';
 import { Wheel } from './keepalive.js';
 import { type BrokerLimits, DEFAULT_LIMITS } from './limits.js';
 import { isLoopback, type ListenerHost, type ListenerSettings } from './door.js';
@@ -59,8 +59,8 @@ export interface BrokerApi {
   /** In-process subscription; not bound by access rules. The RETAIN flag is handed on as published. */
   subscribe(filter: string, subscriber: Subscriber): void;
   unsubscribe(filter: string, subscriber: Subscriber): void;
-  /** The retained messages that a filter matches; payloads are valid during the call. */
-  retained(filter: string, found: (topic: string, payload: Uint8Array, qos: 0 | 1 | 2) => void): void;
+  /** The retained messages that a filter matches; payloads and properties are valid during the call. */
+  retained(filter: string, found: FoundRetained): void;
   /** Whether this sender could publish there itself: an answer to a response topic gives nobody a right he has not. */
   mayPublish(sender: Sender, topic: string): boolean;
   /** DISCONNECT 0x8B to v5 clients; none comes any more, and the gateway's own messages are taken until close(). */
@@ -375,7 +375,7 @@ export class Broker implements BrokerApi {
     this.#insiders.unsubscribe(filter, subscriber);
   }
 
-  retained(filter: string, found: (topic: string, payload: Uint8Array, qos: QoS) => void): void {
+  retained(filter: string, found: FoundRetained): void {
     this.#insiders.retained(filter, found);
   }
 

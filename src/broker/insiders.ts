@@ -15,6 +15,15 @@ export interface TopicHandle {
   readonly topic: string;
 }
 
+/** Told of a retained message. */
+export type FoundRetained = (
+  topic: string,
+  payload: Uint8Array,
+  qos: QoS,
+  /** MQTT 5 properties, as bytes in their order, without length. */
+  properties: Uint8Array,
+) => void;
+
 const EMPTY = new Uint8Array(0);
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
@@ -109,15 +118,14 @@ export class Insiders {
     this.#core.routing.changed();
   }
 
-  retained(filter: string, found: (topic: string, payload: Uint8Array, qos: QoS) => void): void {
-    this.#core.retained.match(
-      filter,
-      ({ topic, topicStart, topicEnd, payload, payloadStart, payloadEnd, qos }) =>
-        found(
-          decoder.decode(topic.subarray(topicStart, topicEnd)),
-          copyOf(payload, payloadStart, payloadEnd),
-          qos,
-        ),
+  retained(filter: string, found: FoundRetained): void {
+    this.#core.retained.match(filter, ({ topic, topicStart, topicEnd, ...message }) =>
+      found(
+        decoder.decode(topic.subarray(topicStart, topicEnd)),
+        copyOf(message.payload, message.payloadStart, message.payloadEnd),
+        message.qos,
+        copyOf(message.properties, message.propertiesStart, message.propertiesEnd),
+      ),
     );
   }
 }

@@ -80,6 +80,11 @@ export class UplinkQueue {
     return this.#next;
   }
 
+  /** Everything up to this sequence is over there, or given up. */
+  isDoneTo(sequence: number): boolean {
+    return this.#progress.cursor >= sequence;
+  }
+
   async open(): Promise<void> {
     await this.#options.files.makeFolder(this.#options.folder);
     await this.#blocks.open();

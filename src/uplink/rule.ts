@@ -47,6 +47,11 @@ export class Router {
     return this.#options.rules.find(({ from }) => matches(from, topic))?.from;
   }
 
+  /** Whether a rule that only renames may have made this topic. */
+  mayMake(topic: string): boolean {
+    return this.#options.rules.some((rule) => rule.topic === null && matches(rule.to, topic));
+  }
+
   /** Where a message goes; null when no rule takes it, 'waits' when it is part of an answer that is told by flush(). */
   route(topic: string, payload: Uint8Array): Routed | 'waits' | null {
     const { rules, placeOf, nowMs } = this.#options;

@@ -24,6 +24,8 @@ export interface SenderOptions {
   readonly perTopic: number;
   /** Named in what is forwarded, so that a loop is seen. */
   readonly gatewayId: string;
+  /** What waited when the connection began is over there. */
+  readonly drained: () => void;
   /** The connection is no good. */
   readonly failed: (reason: string) => void;
 }
@@ -73,6 +75,7 @@ export class Sender {
   /** Two places in the queue to send from: the backlog, which ends where the connection began, and what came since. */
   #backlogAt = 1;
   #backlogEnd = 0;
+  #isDrained = false;
   #liveAt = 1;
   /** When what is sent and not answered was sent: by sequence, and below zero what the uplink itself said. */
   readonly #inFlight = new Map<number, number>();
@@ -106,6 +109,7 @@ export class Sender {
     this.#backlogAt = 1;
     this.#liveAt = queue.nextSequence;
     this.#backlogEnd = queue.nextSequence - 1;
+    this.#isDrained = false;
     this.#allowance = drainPerS / 10;
     this.#sayMore();
     this.#tick(this.#generation);
@@ -171,7 +175,7 @@ export class Sender {
     return this.#failures >= CAREFUL_AFTER;
   }
 
-  /** Ten times a second: a new allowance for the backlog, and a look whether an acknowledgement is overdue. */
+  /** Ten times a second: a new allowance for the backlog, and a look whether it is through or an acknowledgement overdue. */
   #tick(generation: number): void {
     if (generation !== this.#generation) return;
     const { clock, drainPerS } = this.#options;
@@ -183,7 +187,15 @@ export class Sender {
       return this.#fail(generation, `an acknowledgement did not come within ${waitedMs / 1000} s`);
     }
     this.#cancelTick = clock.after(TICK_MS, () => this.#tick(generation));
+    this.#lookWhetherDrained();
     this.pump();
+  }
+
+  #lookWhetherDrained(): void {
+    const { queue, drained } = this.#options;
+    if (this.#isDrained || !queue.isDoneTo(this.#backlogEnd)) return;
+    this.#isDrained = true;
+    drained();
   }
 
   #fail(generation: number, reason: string): void {

@@ -23,7 +23,10 @@ import { Taken } from './taken.js';
 export interface LocalBroker extends LocalInflow {
   subscribe(filter: string, subscriber: Subscriber): void;
   unsubscribe(filter: string, subscriber: Subscriber): void;
-  retained(filter: string, found: (topic: string, payload: Uint8Array, qos: 0 | 1 | 2) => void): void;
+  retained(
+    filter: string,
+    found: (topic: string, payload: Uint8Array, qos: 0 | 1 | 2, properties: Uint8Array) => void,
+  ): void;
 }
 
 export interface UplinkOptions {
@@ -134,6 +137,7 @@ export class Uplink {
       queue,
       clock,
       log,
+      drained: () => this.#announce(),
       failed: (reason) => this.#lost(this.#generation, reason),
     });
   }
@@ -223,13 +227,17 @@ export class Uplink {
    * and what came through this gateway before, by whoever it came back, does not.
    */
   #take(message: Message): void {
-    const { topic, payload, sender, properties = NOTHING } = message;
+    const { sender, properties = NOTHING } = message;
     if (!this.#parts.isActive()) return;
     const isKnown =
       sender instanceof Author
         ? sender.clientId === this.#clientId
         : viaOf(properties).includes(this.#options.gatewayId);
-    if (isKnown) return;
+    if (!isKnown) this.#forward(message);
+  }
+
+  #forward(message: Message): void {
+    const { topic, payload } = message;
     const routed = this.#out.route(topic, payload);
     if (routed === null) return;
     if (routed !== 'waits') this.#push(routed, message);
@@ -311,7 +319,6 @@ export class Uplink {
     if (this.#isStopping || generation !== this.#generation) return;
     this.#sayStatus('online');
     this.#notices.start((message) => this.#sender.say(message));
-    this.#announce();
     this.#sender.start(remote);
   }
 
@@ -320,12 +327,20 @@ export class Uplink {
     if (statusTopic !== null) this.#sender.say(plain(statusTopic, status, 1, true));
   }
 
-  /** Brings the retained messages of the announced topics through the rules once more. */
+  /**
+   * Brings the retained messages of the announced topics through the rules once more, but for those that came in by these
+   * rules: the far side may have newer ones. Behind all that waited: connections that end before that is through would
+   * otherwise leave more in the queue than they take out of it.
+   */
   #announce(): void {
-    for (const filter of this.#options.announce) {
-      this.#parts.local.retained(filter, (topic, payload, qos) =>
-        this.#take({ topic, payload, qos, retain: true, sender: null }),
-      );
+    const { local, isActive } = this.#parts;
+    const { announce, gatewayId } = this.#options;
+    if (!isActive()) return;
+    for (const filter of announce) {
+      local.retained(filter, (topic, payload, qos, properties) => {
+        const cameIn = this.#in.mayMake(topic) && viaOf(properties).includes(gatewayId);
+        if (!cameIn) this.#forward({ topic, payload, qos, retain: true, sender: null, properties });
+      });
     }
   }
 

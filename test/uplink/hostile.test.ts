@@ -96,6 +96,24 @@ describe('a far side that', () => {
     assert.equal(far.connections, 5);
   });
 
+  test('ends each connection after one message is not owed more with each of them', async () => {
+    const far = await OddBroker.start(
+      { take: ({ id }, socket) => socket.writableEnded || socket.end(wire.acknowledge('PUBACK', id)) },
+      cleanups,
+    );
+    const { broker, uplink } = await startUplink(
+      mkdtempSync(join(root, 'queue-')),
+      { nodes: [far.url], announce: ['p7/data/#'] },
+      cleanups,
+    );
+    for (const i of numbers(5)) {
+      const topic = `p7/data/meter${i}/state`;
+      broker.publish({ topic, payload: Buffer.from(String(i)), qos: 1, retain: true, sender: null });
+    }
+    await until('several connections', () => far.connections >= 8);
+    assert.ok(uplink.about().queuedMessages <= 5, `${uplink.about().queuedMessages} queued`);
+  });
+
   test('takes everything and acknowledges nothing is given more time with each connection, and nothing is lost', async () => {
     const clock = new ShiftedClock();
     const told: string[] = [];

@@ -11,6 +11,7 @@ import type { UplinkOptions } from '../../src/uplink/uplink.js';
 import { Cable } from '../support/cable.js';
 import { ManualClock } from '../support/clock.js';
 import { FarSide, freePort } from '../support/farside.js';
+import { OddBroker } from '../support/oddbroker.js';
 import { ShiftedClock } from '../support/shiftedclock.js';
 import { type Gateway, ruleOf, startUplink } from '../support/uplink.js';
 import { until } from '../support/wait.js';
@@ -285,6 +286,42 @@ test('in and out on the same topics make no loop', async () => {
   assert.equal(atHome.filter((text) => text === 'from home').length, 1);
   assert.equal(atFar.filter(({ text }) => text === 'from home').length, 1);
   assert.ok(atHome.includes('from afar'));
+});
+
+test('what came in is not announced to where it came from', async () => {
+  const heard: string[] = [];
+  const far = await OddBroker.start(
+    {
+      take: ({ topic, id }, socket) => {
+        heard.push(topic);
+        socket.write(wire.acknowledge('PUBACK', id));
+      },
+      subscribed: (socket, connection) => {
+        const theirs = {
+          topic: 'shared/theirs',
+          payload: 'old',
+          qos: 0,
+          retain: true,
+          properties: [],
+        } as const;
+        if (connection === 1) socket.write(wire.publish(5, theirs));
+      },
+    },
+    cleanups,
+  );
+  const both = [ruleOf('shared/#', 'shared/#')];
+  const { broker } = await newGateway({ nodes: [far.url], out: both, in: both, announce: ['shared/#'] });
+  let isIn = false;
+  broker.subscribe('shared/theirs', { deliver: () => (isIn = true) });
+  await until('theirs', () => isIn);
+  say(broker, 'shared/ours', '1', true);
+  await until('ours', () => heard.length > 0);
+  heard.length = 0;
+  far.hangUp();
+  await until('the announcement', () => heard.includes('shared/ours'));
+  say(broker, 'shared/end', '1');
+  await until('the end', () => heard.includes('shared/end'));
+  assert.ok(!heard.includes('shared/theirs'), heard.join());
 });
 
 /** Nodes that take connections and say nothing by themselves, and an uplink to them whose time is moved by hand. */
