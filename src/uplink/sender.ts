@@ -38,7 +38,7 @@ const AHEAD_BYTES = 4 << 20;
 /** Bytes sent and not acknowledged above which nothing more is sent. */
 const IN_FLIGHT_BYTES = 4 << 20;
 const TICK_MS = 100;
-/** An acknowledgement is overdue after this; twice as long after each connection on which none came. */
+/** An acknowledgement is overdue so long after the one before it, or its message; twice as long after each connection on which none came. */
 const PATIENCE_MIN_MS = 10_000;
 const PATIENCE_MAX_MS = 160_000;
 /** Reason codes that another try may cure: unspecified, implementation specific, quota exceeded. */
@@ -79,6 +79,8 @@ export class Sender {
   #liveAt = 1;
   /** When what is sent and not answered was sent: by sequence, and below zero what the uplink itself said. */
   readonly #inFlight = new Map<number, number>();
+  /** Since when the oldest of them is the oldest: acknowledgements come one after the other, on a slow line slowly. */
+  #oldestSinceMs = 0;
   #bytesInFlight = 0;
   readonly #lanes: Lanes;
   #isPumping = false;
@@ -180,8 +182,8 @@ export class Sender {
     if (generation !== this.#generation) return;
     const { clock, drainPerS } = this.#options;
     this.#allowance = Math.min(drainPerS, this.#allowance + (drainPerS * TICK_MS) / 1000);
-    const oldestMs = this.#inFlight.values().next().value ?? Infinity;
-    if (clock.monotonicMs() - oldestMs > this.#patienceMs) {
+    const sentMs = this.#inFlight.values().next().value ?? Infinity;
+    if (clock.monotonicMs() - Math.max(sentMs, this.#oldestSinceMs) > this.#patienceMs) {
       const waitedMs = this.#patienceMs;
       if (this.#acknowledged === 0) this.#patienceMs = Math.min(PATIENCE_MAX_MS, 2 * this.#patienceMs);
       return this.#fail(generation, `an acknowledgement did not come within ${waitedMs / 1000} s`);
@@ -283,6 +285,7 @@ export class Sender {
 
   /** One that was under way is answered: there is room for another. */
   #settle(key: number): void {
+    if (this.#inFlight.keys().next().value === key) this.#oldestSinceMs = this.#options.clock.monotonicMs();
     this.#inFlight.delete(key);
     this.#sayMore();
     this.#pumpSoon();

@@ -114,6 +114,36 @@ describe('a far side that', () => {
     assert.ok(uplink.about().queuedMessages <= 5, `${uplink.about().queuedMessages} queued`);
   });
 
+  test('is on a line so slow that acknowledgements come one by one is waited for', async () => {
+    const clock = new ShiftedClock();
+    let looks = 0;
+    const counting = {
+      nowMs: () => clock.nowMs(),
+      monotonicMs: () => clock.monotonicMs(),
+      after: (delayMs: number, callback: () => void) =>
+        clock.after(delayMs, () => {
+          looks++;
+          callback();
+        }),
+    };
+    const taken: [wire.Packet, Socket][] = [];
+    const { far, uplink } = await setUp(
+      { take: (packet, socket) => taken.push([packet, socket]) },
+      { clock: counting },
+      4,
+    );
+    await until('all of them', () => taken.length === 4);
+    for (const [{ id }, socket] of taken) {
+      clock.pass(8000);
+      const before = looks;
+      await until('a look', () => looks > before + 1);
+      socket.write(wire.acknowledge('PUBACK', id));
+      const left = uplink.about().queuedMessages;
+      await until('it to be done', () => uplink.about().queuedMessages < left);
+    }
+    assert.equal(far.connections, 1);
+  });
+
   test('takes everything and acknowledges nothing is given more time with each connection, and nothing is lost', async () => {
     const clock = new ShiftedClock();
     const told: string[] = [];
