@@ -24,6 +24,8 @@ export interface RemoteOptions {
   /** False only where something is subscribed: then the far side keeps what comes while we are away. */
   readonly cleanStart: boolean;
   readonly sessionExpiryS: number;
+  /** How long it may take until CONNACK has come. */
+  readonly connackTimeoutMs?: number;
   readonly tls: RemoteTls | null;
   readonly will: { readonly topic: string; readonly payload: string } | null;
 }
@@ -50,7 +52,8 @@ export interface RemoteMessage {
   readonly properties: MessageProperties;
 }
 
-const CONNACK_TIMEOUT_MS = 3_000;
+/** Until CONNACK has come, unless more is given. */
+export const CONNACK_TIMEOUT_MS = 3_000;
 const SUBACK_TIMEOUT_MS = 10_000;
 const END_MS = 800;
 const PACKET_TOO_LARGE = 0x95;
@@ -289,7 +292,7 @@ function clientOptions(options: RemoteOptions, isV5: boolean): IClientOptions {
     protocolVersion: isV5 ? 5 : 4,
     clean: options.cleanStart,
     keepalive: options.keepAliveS,
-    connectTimeout: CONNACK_TIMEOUT_MS,
+    connectTimeout: options.connackTimeoutMs ?? CONNACK_TIMEOUT_MS,
     reconnectPeriod: 0,
     queueQoSZero: false,
     resubscribe: false,

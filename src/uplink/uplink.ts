@@ -8,7 +8,13 @@ import type { UplinkNotice, UplinkRule } from '../config/plant.js';
 import type { Log } from '../log.js';
 import { Arrivals, Author, type LocalInflow } from './arrivals.js';
 import { withAdvice } from './advice.js';
-import { connectRemote, type Remote, type RemoteOptions, type RemoteTls } from './client.js';
+import {
+  CONNACK_TIMEOUT_MS,
+  connectRemote,
+  type Remote,
+  type RemoteOptions,
+  type RemoteTls,
+} from './client.js';
 import type { Queued } from './entry.js';
 import { type DeviceNews, Notices } from './notices.js';
 import type { Place } from './payload.js';
@@ -33,7 +39,7 @@ export interface UplinkOptions {
   readonly name: string;
   /** Tried in turn. */
   readonly nodes: readonly string[];
-  readonly remote: Omit<RemoteOptions, 'url' | 'will' | 'tls'>;
+  readonly remote: Omit<RemoteOptions, 'url' | 'will' | 'tls' | 'connackTimeoutMs'>;
   /** Read anew for each connection, because a certificate may have been renewed. */
   readonly tls: () => RemoteTls | null;
   readonly out: readonly UplinkRule[];
@@ -112,6 +118,9 @@ export class Uplink {
   #triedCount = 0;
   #roundBeganMs = 0;
   #retryMs = RETRY_MIN_MS;
+  #dialedAtMs = 0;
+  /** What a connection is given until CONNACK: twice what the last one took, so that a slow line has it at once again. */
+  #connackMs = CONNACK_TIMEOUT_MS;
   #error = '';
   #isStopping = false;
   #isTurnDue = false;
@@ -268,6 +277,7 @@ export class Uplink {
 
   #connect(): void {
     const generation = ++this.#generation;
+    this.#dialedAtMs = this.#parts.clock.monotonicMs();
     if (this.#triedCount === 0) this.#roundBeganMs = this.#parts.clock.monotonicMs();
     this.#dial(generation)
       .then((connected) => this.#connected(generation, connected))
@@ -282,6 +292,8 @@ export class Uplink {
       {
         ...remote,
         url: this.#node(),
+        // The longer nobody has answered, the more is given to a line on which that takes long.
+        connackTimeoutMs: Math.max(this.#connackMs, this.#retryMs),
         tls: tls(),
         will: statusTopic === null ? null : { topic: statusTopic, payload: 'offline' },
       },
@@ -311,6 +323,8 @@ export class Uplink {
     const { queue, log, changed, clock } = this.#parts;
     this.#remote = remote;
     this.#connectedAtMs = clock.monotonicMs();
+    const tookMs = this.#connectedAtMs - this.#dialedAtMs;
+    this.#connackMs = Math.min(RETRY_MAX_MS, Math.max(CONNACK_TIMEOUT_MS, 2 * tookMs));
     this.#error = '';
     const { name } = this.#options;
     log.info('uplink connected', { uplink: name, node: this.#node(), queued: queue.figures().messages });

@@ -6,6 +6,8 @@ import * as wire from './wire.js';
 export interface OddOptions {
   /** Properties of the CONNACK. */
   readonly connack?: readonly wire.Property[];
+  /** It says CONNACK so late. */
+  readonly connackDelayMs?: number;
   /** What becomes of a publication; a broker that does nothing never acknowledges. */
   readonly take: (packet: wire.Packet, socket: Socket, connection: number) => void;
   /** It does not answer subscriptions. */
@@ -74,8 +76,10 @@ export class OddBroker {
   #answer(bytes: Buffer, header: number, socket: Socket, connection: number): void {
     const type = wire.TYPES[(bytes[0] ?? 0) >> 4];
     if (type === 'CONNECT') {
-      const { connack, hasSession = false } = this.#options;
-      socket.write(wire.frame(0x20, wire.u8(hasSession ? 1 : 0, 0), wire.encodeProperties(connack)));
+      const { connack, hasSession = false, connackDelayMs = 0 } = this.#options;
+      const answer = wire.frame(0x20, wire.u8(hasSession ? 1 : 0, 0), wire.encodeProperties(connack));
+      if (connackDelayMs === 0) socket.write(answer);
+      else setTimeout(() => socket.write(answer), connackDelayMs);
     } else if (type === 'PINGREQ') socket.write(wire.frame(0xd0));
     else if (type === 'PUBLISH') this.#options.take(wire.decode(5, bytes, header), socket, connection);
     else if (type === 'SUBSCRIBE') {

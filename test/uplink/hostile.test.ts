@@ -205,6 +205,18 @@ describe('a far side that', () => {
     assert.ok(tookMs > 2900 && tookMs < 6000, `${tookMs} ms`);
   });
 
+  test('says CONNACK later than that is given longer, and as long the next time', async () => {
+    const far = await OddBroker.start({ take: () => {}, connackDelayMs: 3300 }, cleanups);
+    const { uplink } = await startUplink(mkdtempSync(join(root, 'queue-')), { nodes: [far.url] }, cleanups);
+    await until('a connection', () => uplink.about().isConnected, 30_000);
+    const { connections } = far;
+    assert.ok(connections <= 3, `${connections} connections`);
+    far.hangUp();
+    await until('its end', () => !uplink.about().isConnected);
+    await until('another one', () => uplink.about().isConnected, 30_000);
+    assert.equal(far.connections, connections + 1);
+  });
+
   test('has a Receive Maximum of 1 never has two under way', async () => {
     let most = 0;
     let underWay = 0;
