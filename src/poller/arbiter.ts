@@ -223,7 +223,7 @@ export class Arbiter {
     const heldMs = turn === null ? readHeldMs : Math.max(readHeldMs, this.#client.heldUntilMs(turn) - nowMs);
     block.detour = heldMs > 0 && block.mayDetour(nowMs) ? this.#detourOf(unit, block, nowMs, block) : null;
     if (heldMs > 0 && block.detour === null) return heldMs;
-    const isSuspect = unit.breaker.failures > 0 || block.split?.isSilent === true;
+    const isSuspect = unit.breaker.failures > 0 || block.isSilentPart;
     if (!isSuspect) return 0;
     return unit.breaker.isOpen ? 0 : this.#patience.suspectWaitMs(unit, nowMs);
   }
@@ -247,7 +247,7 @@ export class Arbiter {
     const end = address + quantity;
     for (let more = step; more <= DETOURS_MAX * step; more += step) {
       const span = terrain.fit(address, end + more) ?? terrain.fit(address - more, end);
-      if (span === null || (block !== null && crossesSuspect(block, span))) continue;
+      if (span === null || (block !== null && !mayCover(block, span))) continue;
       const request = { kind: 'read', unitId: unit.device.unitId, table, ...span } as const;
       if (this.#heldUntilMs(unit, request, nowMs) <= nowMs) return span;
     }
@@ -268,12 +268,14 @@ function readOf(unit: Unit, state: TagState): Block | undefined {
   return further === undefined ? block : unit.planOnce([state], 0)[0];
 }
 
-/** Whether a longer read in place of this block's would hold what may never be answered. */
-function crossesSuspect(block: Block, { address, quantity }: Span): boolean {
-  const { unit, table } = block;
-  for (const other of unit.blocks) {
-    if (other === block || !other.isSuspect || other.table !== table) continue;
-    if (other.address < address + quantity && other.end > address) return true;
-  }
-  return false;
+/** Whether a longer read may stand in for this block's: it holds nothing more that may never be answered. */
+function mayCover(block: Block, { address, quantity }: Span): boolean {
+  const others = block.unit.blocks.filter((other) => other !== block && other.table === block.table);
+  const end = address + quantity;
+  if (others.some((other) => other.isSuspect && other.address < end && other.end > address)) return false;
+  // What a part on trial is read with must have been answered, or its own silence would show nothing.
+  const isProven = (at: number): boolean => others.some((other) => other.address <= at && other.end > at);
+  for (let at = address; block.isSilentPart && at < end; at += 1)
+    if ((at < block.address || at >= block.end) && !isProven(at)) return false;
+  return true;
 }

@@ -14,7 +14,7 @@ import { Block, type Split, type Unit } from './unit.js';
 export function halve(block: Block, inTheMiddle: boolean, isSilent: boolean): Block[] {
   const { unit, table, states } = block;
   const terrain = unit.terrain(table);
-  const cut = cutOf(states, inTheMiddle);
+  const cut = cutOf(block, inTheMiddle, isSilent);
   const left = readable(block, states.slice(0, cut.at), terrain);
   const right = readable(block, states.slice(cut.at), terrain);
   const isPair = left.length === 1 && right.length === 1;
@@ -31,20 +31,45 @@ interface Cut {
   readonly gapTo: number;
 }
 
-/** The widest gap between tags, of equal ones that nearest the middle, or the middle itself; where there is no gap, the middle. */
-function cutOf(states: readonly TagState[], inTheMiddle: boolean): Cut {
-  const middle = states.length >> 1;
-  const isNearer = (at: number, other: number): boolean => Math.abs(at - middle) < Math.abs(other - middle);
+/** The widest gap between tags, of equal ones that nearest the middle; where there is no gap, the middle. */
+function cutOf(block: Block, inTheMiddle: boolean, isSilent: boolean): Cut {
+  const middle = block.states.length >> 1;
+  const cuts = cutsOf(block.states).sort((a, b) => Math.abs(a.at - middle) - Math.abs(b.at - middle));
+  const widthMax = Math.max(...cuts.map(widthOf));
+  const widest = inTheMiddle ? cuts : cuts.filter((cut) => widthOf(cut) === widthMax);
+  const [nearest = { at: middle, gapFrom: 0, gapTo: 0 }] = widest;
+  if (!isSilent) return nearest;
+  // Where no transaction identifier tells answers apart, the silence of one part holds back all that are as long.
+  return widest.slice(0, Math.ceil(widest.length / 2)).find(unlikeOthers(block)) ?? nearest;
+}
+
+function widthOf({ gapFrom, gapTo }: Cut): number {
+  return gapTo - gapFrom;
+}
+
+/** Every place between two tags. */
+function cutsOf(states: readonly TagState[]): Cut[] {
+  const cuts: Cut[] = [];
   let end = 0;
-  let best: Cut = { at: middle, gapFrom: 0, gapTo: 0 };
   for (const [at, { tag }] of states.entries()) {
-    const wider = tag.address - end - (best.gapTo - best.gapFrom);
-    const isBetter = wider > 0 || (wider === 0 && isNearer(at, best.at));
-    const isWanted = inTheMiddle ? at === middle : isBetter;
-    if (at > 0 && isWanted && tag.address > end) best = { at, gapFrom: end, gapTo: tag.address };
+    const isGap = tag.address > end;
+    if (at > 0) cuts.push({ at, gapFrom: isGap ? end : 0, gapTo: isGap ? tag.address : 0 });
     end = Math.max(end, tag.address + tag.quantity);
   }
-  return best;
+  return cuts;
+}
+
+/** Whether a cut makes parts of lengths that no other read of the unit has. */
+function unlikeOthers({ unit, table, states, address, end }: Block): (cut: Cut) => boolean {
+  const lengthOf = (quantity: number): number => (isBitTable(table) ? Math.ceil(quantity / 8) : quantity);
+  const others = unit.blocks.filter((other) => other.table === table);
+  const taken = new Set(others.map(({ quantity }) => lengthOf(quantity)));
+  return ({ at, gapFrom }) => {
+    const from = states[at]?.tag.address ?? end;
+    const left = lengthOf((gapFrom === 0 ? from : gapFrom) - address);
+    const right = lengthOf(end - from);
+    return left !== right && !taken.has(left) && !taken.has(right);
+  };
 }
 
 function readable(parent: Block, states: readonly TagState[], terrain: Terrain): Block[] {
@@ -91,8 +116,9 @@ export function questionAfter(block: Block, nowMs: number): Block | null {
   if (about === 'gap') return split.goodCount < 2 ? null : ask(split, 'whole');
   split.goodCount += 1;
   if (!split.isPair || split.goodCount < 2) return null;
-  // Each question to what is silent costs a timeout or more.
-  if (split.isSilent) learnFrom(split, split.gapTo > split.gapFrom ? 'gap' : 'whole', nowMs);
+  // Each question to what is silent costs a timeout or more; once may be chance.
+  if (split.isSilent && split.whole.silences > 1)
+    learnFrom(split, split.gapTo > split.gapFrom ? 'gap' : 'whole', nowMs);
   else if (split.gapTo === split.gapFrom) return ask(split, 'whole');
   else {
     const question = ask(split, 'gap');

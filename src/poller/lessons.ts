@@ -46,9 +46,11 @@ export class Lessons {
     const { unit } = block;
     const { agenda } = this.#options;
     block.refusals += 1;
+    block.unanswered = isRefusal(error) ? null : error;
     if (block.refusals === 1) {
       block.refusedSinceMs = nowMs;
-      block.refusedAtValue = unit.sounding.valueCount;
+      // That the unit gives values was seen while a part of what is never answered waited for its turn.
+      block.refusedAtValue = block.isSilentPart ? block.triedAtValue : unit.sounding.valueCount;
     }
     if (block.isTransient) return this.#refusedOnce(block, error);
     // The plan was made anew while it was under way.
@@ -58,9 +60,7 @@ export class Lessons {
     if (isChance && !unit.sounding.isMute) return agenda.at(block, nowMs + AGAIN_MS);
     // Only what gives values elsewhere refuses this place and not everything.
     if (block.refusedAtValue === unit.sounding.valueCount) return this.#sound(block, nowMs);
-    if (block.split !== null) unit.openSplits -= 1;
-    unit.blocks = unit.blocks.filter((other) => other !== block);
-    this.#conclude(block, error, nowMs);
+    this.#settle(block, error, nowMs);
     this.#planWhenSettled(unit, nowMs);
   }
 
@@ -163,18 +163,27 @@ export class Lessons {
     if (state !== undefined) this.#options.agenda.readOnce(unit, [state], nowMs);
   }
 
-  /** The device gives values: what it refused meanwhile is asked now. */
+  /** The device gives values: what it refused meanwhile is asked now, and what it did not answer is settled. */
   #goOn({ unit }: Block, nowMs: number): void {
     const { agenda } = this.#options;
     const wasMute = unit.sounding.isMute;
     unit.sounding.end();
-    for (const block of unit.blocks) {
+    for (const block of [...unit.blocks]) {
       if (block.refusals === 0 || block.isUnderWay) continue;
       // All that was refused together is forgiven together.
       if (wasMute) block.refusals = 0;
       agenda.schedule.remove(block);
-      agenda.at(block, nowMs);
+      if (wasMute || block.unanswered === null) agenda.at(block, nowMs);
+      else this.#settle(block, block.unanswered, nowMs);
     }
+  }
+
+  /** The block is not read any more as it is. */
+  #settle(block: Block, error: ModbusError, nowMs: number): void {
+    const { unit } = block;
+    if (block.split !== null) unit.openSplits -= 1;
+    unit.blocks = unit.blocks.filter((other) => other !== block);
+    this.#conclude(block, error, nowMs);
   }
 
   /** A block is refused by a device that gives other values. */
@@ -189,7 +198,10 @@ export class Lessons {
     if (block.split !== null) doubt(unit, block.split);
     if (states.length === 1) return this.#refuseTags(unit, states, error, nowMs);
     // Exception 3 of a read is about its length (Modbus 6.1 to 6.4).
-    const parts = halve(block, error.exception === 3, !isRefusal(error));
+    const isSilent = !isRefusal(error);
+    const parts = halve(block, error.exception === 3, isSilent);
+    // Until a unit's own times are known each silence costs the whole time of the settings.
+    for (let count = 0; isSilent && count < unit.missingCount; count += 1) this.#readAnywhere(unit, nowMs);
     if (parts.length > 0) this.#try(unit, parts, nowMs);
     // What was learned meanwhile may stand in the way of its halves; else they cannot be told apart.
     else if (unit.terrain(block.table).fit(block.address, block.end) === null) unit.needsPlan = true;
@@ -213,6 +225,7 @@ export class Lessons {
   #try(unit: Unit, parts: readonly Block[], nowMs: number): void {
     unit.openSplits += parts.length;
     for (const part of parts) {
+      part.triedAtValue = unit.sounding.valueCount;
       unit.blocks.push(part);
       this.#options.agenda.enter(part, nowMs);
     }

@@ -77,7 +77,7 @@ export class Patience {
     const lagMs = this.#isLine ? LINE_LAG_MS : NETWORK_LAG_MS;
     let thinkMs = ceilingMs;
     if (unit.isKnown) {
-      thinkMs = 3 * unit.slowestMs + lagMs;
+      thinkMs = 3 * this.#slowestMs(unit, quantity) + lagMs;
     } else if (this.#isLine && this.#units.length > 1) {
       // Nothing is known of this one: its neighbours on the line give an idea.
       const slowestMs = this.#slowestNeighbourMs();
@@ -85,6 +85,13 @@ export class Patience {
     }
     if (unit.breaker.failures > 0 && !unit.breaker.isOpen) thinkMs *= 2;
     return Math.min(ceilingMs, Math.max(thinkMs * times, unit.timeoutMinMs));
+  }
+
+  /** The longest usual time for so much: behind a converter that of the longest answers is mostly the line's. */
+  #slowestMs({ slowestMs, slope }: Unit, quantity: number): number {
+    const { perUnitMs, largest } = slope;
+    if (!this.#isConverter || quantity === 0 || perUnitMs === 0) return slowestMs;
+    return Math.max(slope.fixedMs, slowestMs - perUnitMs * (largest - quantity));
   }
 
   /** Probes are cut short so that they can be frequent; now and then one waits longer, in case the unit became slower. */

@@ -22,10 +22,12 @@ const SERVER_FAILURES_MAX = 4;
 const SILENCES_MAX = 3;
 /** ... so many when it was answered before ... */
 const SILENCES_LASTING = 6;
-/** ... and these when it is for several tags and never was: to cut it in vain costs little. */
-const SILENCES_OF_MANY = 2;
+/** ... and this one when it is for several tags and never was: to cut it in vain costs little. */
+const SILENCES_OF_MANY = 1;
 /** A part of what is never answered: the reason must be somewhere. */
 const SILENCES_OF_PART = 1;
+/** The same when it is a single tag, which is left off then. */
+const SILENCES_OF_LAST = 2;
 /** What was never answered while its unit answers others is asked again no later than this: its tags may be legal. */
 const SUSPECT_AGAIN_MS = 1000;
 /** A request that was only refused with neighbours in it: they are read apart for so long. */
@@ -257,11 +259,11 @@ export class Reader {
 
   /** It had no answer: what that says of its unit, and of its addresses. True when nothing is to be done about it now. */
   #isSettledWithout(block: Block, answer: Failure, nowMs: number): boolean {
-    const { unit, split } = block;
+    const { unit } = block;
     const { error } = answer;
     block.wasSilent();
     // Parts of what is never answered say nothing of their unit: what is read in between does.
-    const isOfPart = split?.isSilent === true;
+    const isOfPart = block.isSilentPart;
     if (!isOfPart && !this.#isOfLink(block, error))
       this.#health.failed(unit, error, tookMs(answer), nowMs, block.isSuspect);
     if (!unit.breaker.isOpen || unit.isOnTrial) {
@@ -306,8 +308,9 @@ export class Reader {
 
 function silencesMaxOf({ split, states, wasGood }: Block): number {
   if (split === null && wasGood) return SILENCES_LASTING;
-  if (states.length === 1) return SILENCES_MAX;
-  return split?.isSilent === true ? SILENCES_OF_PART : SILENCES_OF_MANY;
+  const isPart = split?.isSilent === true;
+  if (states.length === 1) return isPart ? SILENCES_OF_LAST : SILENCES_MAX;
+  return isPart ? SILENCES_OF_PART : SILENCES_OF_MANY;
 }
 
 function codeOf(error: ModbusError): 'TIMEOUT' | number {

@@ -3,7 +3,7 @@
  * how fast. Decides nothing about time on the line; that is the poller's.
  */
 import type { Batch, Device, WriteStep } from '../config/plant.js';
-import type { Answer, Request } from '../modbus/client.js';
+import type { Answer, ModbusError, Request } from '../modbus/client.js';
 import { isBitTable, type Table } from '../modbus/protocol.js';
 import { Breaker } from './breaker.js';
 import { CommandQueue } from './commands.js';
@@ -78,6 +78,10 @@ export class Block implements Work {
   refusals = 0;
   refusedSinceMs = 0;
   refusedAtValue = 0;
+  /** It is refused by silence, and in no other words than these. */
+  unanswered: ModbusError | null = null;
+  /** How often its unit had given a value when it went on trial. */
+  triedAtValue = 0;
   /** Exceptions in a row that say nothing of the map. */
   serverFailures = 0;
   silences = 0;
@@ -141,10 +145,16 @@ export class Block implements Work {
     }
   }
 
-  /** Whether a longer read may stand in for it: its own addresses are known to be good. */
+  /** Whether a longer read may stand in for it: its own addresses are known to be good, or are what is to be found out. */
   mayDetour(nowMs: number): boolean {
-    if (this.select !== null) return false;
-    return this.wasGood && this.split === null && !this.isTransient && nowMs >= this.unit.noRidesUntilMs;
+    if (this.select !== null || this.isTransient) return false;
+    if (this.isSilentPart) return true;
+    return this.wasGood && this.split === null && nowMs >= this.unit.noRidesUntilMs;
+  }
+
+  /** A part of what is never answered. */
+  get isSilentPart(): boolean {
+    return this.split?.isSilent === true;
   }
 
   /** It was never answered, or not the last time: what rides with it, or across it, may fail with it. */
@@ -162,13 +172,16 @@ export class Block implements Work {
     this.wasGood = true;
     this.isRetry = false;
     this.refusals = 0;
+    this.unanswered = null;
     this.serverFailures = 0;
     this.silences = 0;
   }
 
-  /** What was never answered is waited for ever longer: its silence is taken for a refusal in the end. That was done for the whole of a part. */
+  /** What was never answered is waited for ever longer: its silence is taken for a refusal in the end. Of a part that is said of the whole. */
   get patience(): number {
-    return this.wasGood || this.split?.isSilent === true ? 1 : 2 ** this.silences;
+    if (this.wasGood) return 1;
+    if (!this.isSilentPart) return 2 ** this.silences;
+    return this.about === 'whole' ? PATIENCE_OF_WHOLE : 1;
   }
 
   /** It was not answered; that counts when its unit answered others meanwhile. */
@@ -177,9 +190,9 @@ export class Block implements Work {
     this.unitGoodCountAtSilence = this.unit.goodCount;
   }
 
-  /** On a line that is short of time those go first who hold it up least. */
+  /** On a line that is short of time those go first who hold it up least, and before them what many tags wait for. */
   get handicapMs(): number {
-    return this.unit.latency.p99Ms;
+    return this.unit.latency.p99Ms - (this.isSilentPart ? this.intervalMs : 0);
   }
 
   get end(): number {
@@ -215,6 +228,9 @@ export interface BatchState {
   /** Some of its tags were read apart from the others meanwhile: the next one is told. */
   hasNews: boolean;
 }
+
+/** A request that is not answered though each of its halves is may only take long. */
+const PATIENCE_OF_WHOLE = 4;
 
 const CODE_EXCEPTION = sampleCode('bad', 'exception');
 const CODE_TIMEOUT = sampleCode('bad', 'timeout');
@@ -356,7 +372,12 @@ export class Unit {
 
   /** Its own response times are known well enough for timeouts. */
   get isKnown(): boolean {
-    return this.latency.count >= KNOWN_AFTER || this.knowledge.responseMs !== null;
+    return this.missingCount === 0;
+  }
+
+  /** How many more answers that takes. */
+  get missingCount(): number {
+    return this.knowledge.responseMs === null ? Math.max(0, KNOWN_AFTER - this.latency.count) : 0;
   }
 
   /** The longest usual response time. */

@@ -6,6 +6,7 @@ import type { KnowledgeRecord } from '../../src/poller/knowledge.js';
 import { PollerField, randomOf } from '../support/pollerfield.js';
 import type { Verdict } from '../support/scriptedline.js';
 import { busOf, deviceOf, tagOf } from '../support/tags.js';
+import { fieldOf } from '../support/virtualfield.js';
 
 type IsLegal = (address: number, quantity: number) => boolean;
 
@@ -307,6 +308,27 @@ test('twenty gaps that are never answered keep 280 tags waiting for seconds, and
   assert.equal(device.goodCount, 280);
   assert.equal(device.refusals(sinceMs), 0);
   assert.ok(device.field.told.every(({ quality, atMs }) => quality === 'good' || atMs < sinceMs));
+});
+
+test('tags of a line that are never answered keep those around them waiting for seconds, though answers of one length look alike', async () => {
+  const addresses = Array.from({ length: 100 }, (_, i) => i);
+  const silent = [7, 8, 23, 41, 58, 60, 77, 94];
+  for (const kind of ['rtu', 'rtu-over-tcp'] as const) {
+    const line = { baud: 115200 };
+    const shape = { kind, units: [1], addresses, rate: '2s', timeout: '1s', turnaroundMs: 3, line };
+    const field = fieldOf(shape, 1);
+    const { station } = field;
+    const take = station.take.bind(station);
+    const isLegal = without(silent);
+    station.take = (frame, ...rest) => {
+      const request = Buffer.from(frame.pdu);
+      return isLegal(request.readUInt16BE(1), request.readUInt16BE(3)) ? take(frame, ...rest) : null;
+    };
+    const isAllGood = (): boolean => field.goodCounts.every((count, i) => count > 0 || silent.includes(i));
+    await field.clock.run(40_000, isAllGood);
+    assert.ok(isAllGood(), kind);
+    assert.deepEqual(field.wrong, []);
+  }
 });
 
 test('gaps that turn silent long after the start are found, and what lies around them is read on', async () => {
