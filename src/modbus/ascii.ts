@@ -3,7 +3,10 @@ import { lrc } from './checksum.js';
 import { byteAt } from './bytes.js';
 import type { Exchange } from './exchange.js';
 import type { Framing } from './line.js';
+import { isRequest, rtuRequestLength } from './serverframes.js';
 
+/** What RTU has for a checksum. */
+const CRC_BYTES = 2;
 const COLON = 0x3a;
 const CR = 0x0d;
 const LF = 0x0a;
@@ -70,6 +73,13 @@ export class AsciiFraming implements Framing {
     this.unitId = byteAt(this.pdu, 0);
     this.pduEnd = count - 1;
     return next + 2 - at;
+  }
+
+  findRequest(bytes: Uint8Array, at: number, end: number): number {
+    const size = this.find(bytes, at, end);
+    if (size === 0) return 0;
+    const request = this.pdu.subarray(0, this.pduEnd);
+    return isRequest(request) && rtuRequestLength(request) - CRC_BYTES === request.length ? size : 0;
   }
 }
 

@@ -6,10 +6,12 @@
  * - on a line that was another's a moment ago nothing is asked until his last answer has passed;
  * - after a request that nobody answered, nothing that the late answer would fit is asked of that unit until it came
  *   or cannot come any more; other units and other shapes go on meanwhile;
- * - what begins before the request has left the line cannot be its answer.
+ * - what begins before the request has left the line cannot be its answer;
+ * - what another master was heard to ask is treated like a request of ours that was given up.
  * A plain object given bytes and times; it owns no port.
  */
 import type { Cancel, Clock } from '../clock.js';
+import { byteAt } from './bytes.js';
 import { failure, noAnswer } from './exchange.js';
 import type { DiscardReason, ModbusError } from './exchange.js';
 import { Exchange } from './exchange.js';
@@ -17,7 +19,7 @@ import { Latecomers } from './latecomers.js';
 import type { Suspect } from './latecomers.js';
 import { at } from './precisely.js';
 import { Promptness } from './promptness.js';
-import { exceptionText } from './protocol.js';
+import { exceptionText, FUNCTION } from './protocol.js';
 import type { Transport, TransportHost } from './wire.js';
 
 /** How frames look on the line. find() leaves the frame that it found in unitId and pdu. */
@@ -33,6 +35,8 @@ export interface Framing {
   wireBytes(pduBytes: number): number;
   /** Bytes of the whole, right frame that begins here; 0: there is none (yet). */
   find(bytes: Uint8Array, at: number, end: number, request: Exchange | null): number;
+  /** The same of a master's request. */
+  findRequest(bytes: Uint8Array, at: number, end: number): number;
   /** Whether what begins here means to be the answer to this request, be it broken or incomplete. */
   resembles(bytes: Uint8Array, at: number, end: number, request: Exchange): boolean;
   /** Whether the very first bytes are those of an answer of the length that was asked for. */
@@ -96,6 +100,8 @@ export class Line implements Transport {
   #watchedMs = 0;
   readonly #latecomers = new Latecomers();
   readonly #promptness = new Promptness();
+  /** What another master asked last, while its answer is awaited. */
+  #overheard: Exchange | null = null;
   /** Late answers that came while another was awaited: believed once that one has come too. */
   #alleged: Suspect[] = [];
   #hasEcho: boolean;
@@ -177,10 +183,12 @@ export class Line implements Transport {
     this.#append(bytes, firstAtMs);
     this.#latecomers.expire(lastAtMs);
     if (this.#current === null) {
+      this.#overhear(lastAtMs);
       this.#scanForLate(lastAtMs);
       return;
     }
     if (this.#takeEcho()) return;
+    this.#overhear(lastAtMs);
     this.#scan(this.#current, lastAtMs);
     if (this.#current !== null) this.#watch();
   }
@@ -231,6 +239,47 @@ export class Line implements Transport {
     this.#buffer.copyWithin(0, bytes, this.#length);
     this.#length -= bytes;
     this.#earlyBytes = Math.max(0, this.#earlyBytes - bytes);
+  }
+
+  /** Another master's requests: their answers are not for us, and pass before we ask. */
+  #overhear(atMs: number): void {
+    const framing = this.#framing;
+    for (let start = 0; start < this.#length; start += 1) {
+      const size = this.#requestBytes(start);
+      // In an answer's data it would be chance.
+      if (size === 0 && this.#current !== null) return;
+      if (size === 0) continue;
+      this.#host.discarded('foreign', start + size, framing.unitId);
+      const pdu = framing.pdu.slice(framing.pduStart, framing.pduEnd);
+      this.#drop(start + size);
+      start = -1;
+      // Everybody is told, and nobody answers.
+      if (framing.unitId === 0) continue;
+      const exchange = new Exchange(NOBODY, framing.unitId, pdu, 0, false);
+      exchange.sentAtMs = atMs;
+      this.#latecomers.suspect(exchange, atMs + this.#settings.lateMs);
+      if (this.#current !== null) {
+        // Two asked at the same time: ours was perhaps not understood.
+        if (this.#seen === 'nothing') this.#seen = 'foreign';
+        continue;
+      }
+      this.#overheard = exchange;
+      const latestMs = this.#promptness.latestMs(exchange.unitId, this.#quietSinceMs);
+      this.#reservedUntilMs = Math.max(
+        this.#reservedUntilMs,
+        Math.min(latestMs, atMs + this.#settings.listenMs),
+      );
+    }
+  }
+
+  /** Bytes of the request that begins here, if this cannot be, or become, an answer. */
+  #requestBytes(start: number): number {
+    const framing = this.#framing;
+    const [bytes, end, exchange] = [this.#buffer, this.#length, this.#current];
+    const isPromising = exchange !== null && framing.announces(bytes, end, exchange);
+    if (isPromising && !framing.isWhole(bytes, start, end, exchange)) return 0;
+    const isFrame = framing.find(bytes, start, end, exchange) > 0;
+    return isFrame && saysItsLength(framing) ? 0 : framing.findRequest(bytes, start, end);
   }
 
   /** Looks at every place for the answer; whatever stands before it is garbage. */
@@ -298,6 +347,11 @@ export class Line implements Transport {
     } else if (this.#isTooEarly(exchange, start, atMs)) {
       this.#host.discarded('late', end, framing.unitId);
       this.#seen = 'early';
+      this.#isSurely = false;
+    } else if (verdict === 'answer' && this.#latecomers.heldUntilMs(exchange) > atMs) {
+      // Another master asked for as much at the same time.
+      this.#host.discarded('foreign', end, framing.unitId);
+      this.#seen = 'foreign';
       this.#isSurely = false;
     } else if (verdict === 'answer' && this.#latecomers.isTwin(exchange, framing, atMs)) {
       // The right one follows, or it is asked for again in another shape.
@@ -371,12 +425,23 @@ export class Line implements Transport {
       const suspect = size === 0 ? null : latecomers.lateFor(framing, atMs);
       if (suspect === null) continue;
       // While somebody is asked it may be his answer under another's name.
-      if (this.#current === null) latecomers.clear(suspect);
+      if (this.#current === null) this.#passed(suspect);
       else this.#alleged.push(suspect);
       this.#host.discarded('late', start + size, framing.unitId);
       this.#drop(start + size);
       start = -1;
     }
+  }
+
+  /** A late answer came on the idle line. */
+  #passed(suspect: Suspect): void {
+    this.#latecomers.clear(suspect);
+    if (suspect.exchange !== this.#overheard) return;
+    this.#overheard = null;
+    this.#reservedUntilMs = -Infinity;
+    this.#cancelSend?.();
+    this.#cancelSend = null;
+    this.#pump();
   }
 
   #suspect(exchange: Exchange): void {
@@ -544,6 +609,15 @@ export class Line implements Transport {
     this.#cancelDeadline = null;
     this.#endedAtMs = this.#clock.monotonicMs();
   }
+}
+
+/** Of a frame that begins like the answer to a read: whether it is as long as it says. */
+function saysItsLength({ pdu, pduStart, pduEnd }: Framing): boolean {
+  const code = byteAt(pdu, pduStart);
+  if (code < FUNCTION.readCoils || code > FUNCTION.readInputRegisters) return true;
+  const count = byteAt(pdu, pduStart + 1);
+  const isEven = code <= FUNCTION.readDiscreteInputs || count % 2 === 0;
+  return isEven && count === pduEnd - pduStart - 2;
 }
 
 const NOBODY = { answered: () => {}, failed: () => {} };

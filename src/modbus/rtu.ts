@@ -7,6 +7,7 @@ import { byteAt } from './bytes.js';
 import type { Exchange } from './exchange.js';
 import { FUNCTION } from './protocol.js';
 import type { Framing } from './line.js';
+import { isRequest, rtuRequestLength } from './serverframes.js';
 
 const CRC_BYTES = 2;
 /** Unit identifier, function code, one byte and CRC: an exception. */
@@ -57,8 +58,16 @@ export class RtuFraming implements Framing {
 
   find(bytes: Uint8Array, at: number, end: number, request: Exchange | null): number {
     if (end - at < FRAME_MIN - 1) return 0;
-    let length = frameBytes(bytes, at, end, request);
-    if (length === UNKNOWN) length = end - at;
+    const length = frameBytes(bytes, at, end, request);
+    return this.#take(bytes, at, end, length === UNKNOWN ? end - at : length);
+  }
+
+  findRequest(bytes: Uint8Array, at: number, end: number): number {
+    const request = bytes.subarray(at, end);
+    return isRequest(request) ? this.#take(bytes, at, end, rtuRequestLength(request)) : 0;
+  }
+
+  #take(bytes: Uint8Array, at: number, end: number, length: number): number {
     if (length === 0 || length > end - at || length > FRAME_MAX) return 0;
     const crc = crc16(bytes, at, at + length - CRC_BYTES);
     if (bytes[at + length - 2] !== (crc & 0xff) || bytes[at + length - 1] !== crc >>> 8) return 0;

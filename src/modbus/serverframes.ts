@@ -3,7 +3,7 @@
  * whoever has a clock), MBAP by one bounded reader a stream.
  */
 import type { Frame } from './framing.js';
-import { FUNCTION, PDU_MAX } from './protocol.js';
+import { FUNCTION, PDU_MAX, QUANTITY_MAX } from './protocol.js';
 
 /** The length of the RTU request that these bytes begin; 0: not known yet; -1: no function whose length is known. */
 export function rtuRequestLength(bytes: Uint8Array): number {
@@ -32,6 +32,25 @@ export function rtuRequestLength(bytes: Uint8Array): number {
       return bytes.length < 11 ? 0 : 13 + (bytes[10] ?? 0);
     default:
       return -1;
+  }
+}
+
+/** Whether a unit identifier and what follows can be a request that is answered by more, or less, than itself. */
+export function isRequest(bytes: Uint8Array): boolean {
+  const [, functionCode = 0, , , high = 0, low = 0] = bytes;
+  const quantity = high * 256 + low;
+  switch (functionCode) {
+    case FUNCTION.readCoils:
+    case FUNCTION.readDiscreteInputs:
+      return quantity >= 1 && quantity <= QUANTITY_MAX.readBits;
+    case FUNCTION.readHoldingRegisters:
+    case FUNCTION.readInputRegisters:
+      return quantity >= 1 && quantity <= QUANTITY_MAX.readRegisters;
+    case FUNCTION.writeCoils:
+    case FUNCTION.writeRegisters:
+      return bytes.length > 6;
+    default:
+      return false;
   }
 }
 

@@ -4,6 +4,7 @@ import { Exchange } from '../../src/modbus/exchange.js';
 import type { ModbusError } from '../../src/modbus/exchange.js';
 import { Line } from '../../src/modbus/line.js';
 import type { LineSettings } from '../../src/modbus/line.js';
+import { AsciiFraming } from '../../src/modbus/ascii.js';
 import { RtuFraming } from '../../src/modbus/rtu.js';
 import { ManualClock } from '../support/clock.js';
 import { adu, FAULTS, VirtualLine, seeded } from '../support/virtualline.js';
@@ -366,6 +367,48 @@ test('the answer to what was asked by whoever had the line before is nobody’s'
   rig.line.connected(false);
   const againAtMs = rig.clock.monotonicMs();
   assert.ok(rig.read(1, 0, 2).sentAtMs - againAtMs < 10);
+});
+
+test('what another master asks and is answered is no answer to us, though it is as long', () => {
+  const rig = new Rig(12);
+  const { clock, line, units } = rig;
+  const hear = (bytes: Uint8Array): void => line.received(bytes, clock.monotonicMs(), clock.monotonicMs());
+  const [question, answer] = [adu(1, [3, 1, 244, 0, 2]), adu(1, [3, 4, 0, 66, 0, 66])];
+  // Before we ask: his answer passes first.
+  hear(question);
+  clock.after(40, () => hear(answer));
+  const askedAtMs = clock.monotonicMs();
+  const { data, sentAtMs } = rig.read(1, 0, 2);
+  assert.deepEqual(data?.subarray(2), units.answers.get(1));
+  assert.ok(sentAtMs - askedAtMs >= 40 && sentAtMs - askedAtMs < 50, `${sentAtMs - askedAtMs} ms`);
+  // At the same time: the unit heard him and not us.
+  units.nextFault = once('silent');
+  clock.after(4, () => hear(question));
+  clock.after(8, () => hear(answer));
+  assert.equal(rig.read(1, 0, 2).error?.kind, 'timeout');
+  assert.equal(units.discardedReasons.get('foreign'), 2 * question.length + answer.length);
+  // A unit that he asks in vain holds nobody up for long.
+  hear(adu(7, [3, 1, 244, 0, 2]));
+  const vainAtMs = clock.monotonicMs();
+  assert.ok(rig.read(2, 0, 2).sentAtMs - vainAtMs <= SETTINGS.listenMs + 1);
+});
+
+test('requests are told from answers, in RTU and in ASCII', () => {
+  const cases: [pdu: number[], isRequest: boolean][] = [
+    [[3, 1, 244, 0, 2], true],
+    [[1, 0, 0, 7, 208], true],
+    [[16, 0, 5, 0, 1, 2, 0, 9], true],
+    [[3, 4, 0, 66, 0, 66], false],
+    [[3, 1, 244, 0, 200], false],
+    [[6, 0, 5, 0, 9], false],
+    [[0x83, 2], false],
+  ];
+  for (const framing of [new RtuFraming(), new AsciiFraming()]) {
+    for (const [pdu, isRequest] of cases) {
+      const frame = framing.encode(1, Uint8Array.from(pdu));
+      assert.equal(framing.findRequest(frame, 0, frame.length), isRequest ? frame.length : 0, String(pdu));
+    }
+  }
 });
 
 test('when the port goes, everything fails at once', () => {
