@@ -130,6 +130,8 @@ const PENDING_MAX = 1000;
 /** So many unanswered requests in a row, over at least this long, and a TCP connection is taken to be half open. */
 const DEAF_COUNT = 3;
 const DEAF_MS = 2000;
+/** Over at least this long when they were to several units: a gateway may be waiting for one that is silent. */
+const DEAF_GATEWAY_MS = 5000;
 
 type State = 'closed' | 'waiting' | 'connecting' | 'settling' | 'up' | 'idle';
 
@@ -153,6 +155,8 @@ class LinkClient implements Client, TransportHost {
   /** Attempts since the last good answer: a device that accepts and hangs up is not connected to in a loop. */
   #attempts = 0;
   #unanswered = 0;
+  /** The unit that these requests were to, while it was one and the same. */
+  #unansweredUnitId: number | null = null;
   #heardAtMs = 0;
   #usedAtMs = 0;
   #released: Promise<void> = Promise.resolve();
@@ -264,7 +268,7 @@ class LinkClient implements Client, TransportHost {
     const { sentAtMs } = exchange;
     if (!(data instanceof Uint8Array)) {
       asked.resolve({ ok: false, error: data, sentAtMs, receivedAtMs: atMs });
-      this.#countFailure(data, atMs);
+      this.#countFailure(data, asked.request.unitId, atMs);
       return;
     }
     this.#attempts = 0;
@@ -298,15 +302,17 @@ class LinkClient implements Client, TransportHost {
   }
 
   /** Half-open connections say nothing: who has not been heard for so long is dialled again. */
-  #countFailure(error: ModbusError, atMs: number): void {
+  #countFailure(error: ModbusError, unitId: number, atMs: number): void {
     if (error.kind === 'exception') this.#attempts = 0;
     if (error.kind !== 'timeout') {
       this.#unanswered = 0;
       return;
     }
+    this.#unansweredUnitId = this.#unanswered === 0 || this.#unansweredUnitId === unitId ? unitId : null;
     this.#unanswered += 1;
     if (!this.#detectsDeafness || this.#state !== 'up' || this.#unanswered < DEAF_COUNT) return;
-    if (atMs - this.#heardAtMs > DEAF_MS) this.#lost(failure('closed', 'the peer is silent'));
+    const deafMs = this.#unansweredUnitId === null ? DEAF_GATEWAY_MS : DEAF_MS;
+    if (atMs - this.#heardAtMs > deafMs) this.#lost(failure('closed', 'the peer is silent'));
   }
 
   // The connection.

@@ -113,7 +113,8 @@ export class Exchanges {
     const { unitId } = unit.device;
     const request = { kind: 'read', unitId, table, address, quantity } as const;
     this.#underWayCount += 1;
-    const thinkMs = this.#parts.patience.thinkMs(unit, block.patience, quantity);
+    const { patience } = this.#parts;
+    const thinkMs = patience.thinkMs(unit, block.patience, quantity) + patience.queueMs(nowMs);
     const { select } = block;
     const asked =
       select === null ? this.#client.request(request, thinkMs) : this.#readPage(unit, select, request);
@@ -144,7 +145,9 @@ export class Exchanges {
     this.#underWayCount += 1;
     // Until it settles nobody addresses this unit again.
     unit.holdUntilMs = Infinity;
-    void this.#client.request(request, thinkMs, patience.probeYieldMs(unit)).then((answer) => {
+    const queueMs = patience.queueMs(nowMs);
+    const yieldMs = patience.probeYieldMs(unit);
+    void this.#client.request(request, thinkMs + queueMs, yieldMs + queueMs).then((answer) => {
       patience.probed(tookMs(answer), share, clock.monotonicMs());
       this.#underWayCount -= 1;
       this.#health.probed(unit, answer, transferMs(bus, read.table, read.quantity));
@@ -156,7 +159,7 @@ export class Exchanges {
 
   /** One exchange for another master; what it writes is read back as what a command writes. */
   async visit(visit: Visit): Promise<void> {
-    const { bus, clock, statistics, visitors } = this.#parts;
+    const { bus, clock, patience, statistics, visitors } = this.#parts;
     const { unit, request } = visit;
     const isWrite = request.kind !== 'read';
     const touched = touchedBy(unit, request);
@@ -165,7 +168,8 @@ export class Exchanges {
       unit.isWriting = true;
       this.#beginWrite(unit, touched);
     }
-    const answer = await this.#client.request(request, bus.timeoutMs);
+    const thinkMs = bus.timeoutMs + patience.queueMs(clock.monotonicMs());
+    const answer = await this.#client.request(request, thinkMs);
     const nowMs = clock.monotonicMs();
     if (isWrite) {
       unit.isWriting = false;
@@ -204,8 +208,8 @@ export class Exchanges {
     unit.isWriting = true;
     unit.pausedMs = 0;
     this.#beginWrite(unit, touched);
-    const timeoutMs = unit.breaker.isOpen ? patience.thinkMs(unit) : bus.timeoutMs;
-    const outcome = await this.#writer.write(unit, command, timeoutMs);
+    const thinkMs = unit.breaker.isOpen ? patience.thinkMs(unit) : bus.timeoutMs;
+    const outcome = await this.#writer.write(unit, command, thinkMs + patience.queueMs(startedMs));
     this.#endWrite(unit, touched);
     unit.isWriting = false;
     this.#underWayCount -= 1;

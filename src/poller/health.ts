@@ -53,6 +53,7 @@ export class Health {
       if (answer.error.kind !== 'exception') return false;
       if (isFromGateway(answer.error)) {
         this.#parts.link.heard(this.#parts.clock.monotonicMs());
+        this.#parts.patience.heard(this.#parts.clock.monotonicMs());
         return false;
       }
     }
@@ -65,6 +66,7 @@ export class Health {
 
   answered(unit: Unit, nowMs: number): void {
     this.#parts.link.heard(nowMs);
+    this.#parts.patience.heard(nowMs);
     unit.answered();
     unit.isOnTrial = false;
     if (unit.breaker.succeeded() || unit.state === 'offline') this.#revived(unit, nowMs);

@@ -11,11 +11,13 @@ const SETTLED_MS = 2000;
 /** Without one answer for so long while work is due the link is made anew; twice as long each time. */
 const WATCHDOG_MS = 3000;
 const WATCHDOG_MAX_MS = 30_000;
+/** No sooner where a gateway may be waiting for a silent unit before it turns to the others. */
+const GATEWAY_MS = 5000;
 /** So many requests in a row that went down with their connections, and connecting alone is no news any more. */
 const BROKEN_MAX = 3;
 
 export class LinkState {
-  readonly #timeoutMs: number;
+  readonly #leastMs: number;
   readonly #tell: (isUp: boolean, error: string) => void;
   #isConnected = false;
   #isDown = false;
@@ -31,8 +33,13 @@ export class LinkState {
   #watchdogMs = WATCHDOG_MS;
   #error = '';
 
-  constructor(timeoutMs: number, nowMs: number, tell: (isUp: boolean, error: string) => void) {
-    this.#timeoutMs = timeoutMs;
+  constructor(
+    timeoutMs: number,
+    isGateway: boolean,
+    nowMs: number,
+    tell: (isUp: boolean, error: string) => void,
+  ) {
+    this.#leastMs = Math.max(3 * timeoutMs, isGateway ? GATEWAY_MS : 0);
     this.#tell = tell;
     this.#downSinceMs = nowMs;
     this.#outageSinceMs = nowMs;
@@ -107,7 +114,7 @@ export class LinkState {
   overdueMs(nowMs: number): number {
     if (!this.#isConnected || this.#unanswered < 3) return 0;
     const silentMs = nowMs - Math.max(this.#answerAtMs, this.#upSinceMs);
-    if (silentMs < Math.max(this.#watchdogMs, 3 * this.#timeoutMs)) return 0;
+    if (silentMs < Math.max(this.#watchdogMs, this.#leastMs)) return 0;
     this.#watchdogMs = Math.min(WATCHDOG_MAX_MS, this.#watchdogMs * 2);
     this.#unanswered = 0;
     return silentMs;

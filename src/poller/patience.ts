@@ -22,6 +22,8 @@ const PROBE_STORE_MS = 100;
 const PROBE_CHARGE_MAX_MS = 40;
 /** The same where a probe keeps the whole gateway waiting, whatever is asked meanwhile. */
 const QUEUED_CHARGE_MAX_MS = 200;
+/** For longer no gateway is taken to wait for a silent unit, its own retries included. */
+const QUEUE_MAX_MS = 5000;
 /** A probe of a unit that fell silent just now, while nobody else wants the line, is charged this share. */
 const IDLE_CHARGE = 0.2;
 /** What is left of a learned least timeout that was no help. */
@@ -49,13 +51,16 @@ export class Patience {
   readonly #probeBudget: TimeBudget;
   /** Before this, units that have just failed give way to those that have not. */
   #suspectsRestUntilMs = 0;
-  /** The last request that was given up, of those that were not sent behind another. */
-  #givenUp: { readonly unit: Unit; readonly sentAtMs: number } | null = null;
+  /** The first request that was given up of those since the last answer in time that followed each other, and when the last was sent. */
+  #givenUp: { readonly unit: Unit; readonly sentAtMs: number; lastSentAtMs: number } | null = null;
   /**
    * Behind this address is a gateway that asks one unit at a time and goes on waiting for a silent one though nobody here
    * does any more: what is asked of others meanwhile is answered late. Giving up early gains nothing there.
    */
   #isQueue = false;
+  /** For how long it was seen to wait for a silent unit, and until when it may still do so. */
+  #queueMs = 0;
+  #queuedUntilMs = -Infinity;
 
   constructor(bus: Bus, units: readonly Unit[], nowMs: number) {
     this.#bus = bus;
@@ -78,10 +83,10 @@ export class Patience {
     let thinkMs = ceilingMs;
     if (unit.isKnown) {
       thinkMs = 3 * this.#slowestMs(unit, quantity) + lagMs;
-    } else if (this.#isLine && this.#units.length > 1) {
-      // Nothing is known of this one: its neighbours on the line give an idea.
-      const slowestMs = this.#slowestNeighbourMs();
-      if (slowestMs > 0) thinkMs = 4 * slowestMs + 2 * lagMs;
+    } else if (this.#units.length > 1) {
+      // Nothing is known of this one: its neighbours give an idea.
+      const neighboursMs = this.#isLine ? this.#slowestNeighbourMs() : this.#usualNeighbourMs();
+      if (neighboursMs > 0) thinkMs = 4 * neighboursMs + 2 * lagMs;
     }
     if (unit.breaker.failures > 0 && !unit.breaker.isOpen) thinkMs *= 2;
     return Math.min(ceilingMs, Math.max(thinkMs * times, unit.timeoutMinMs));
@@ -92,6 +97,11 @@ export class Patience {
     const { perUnitMs, largest } = slope;
     if (!this.#isConverter || quantity === 0 || perUnitMs === 0) return slowestMs;
     return Math.max(slope.fixedMs, slowestMs - perUnitMs * (largest - quantity));
+  }
+
+  /** How long a gateway may go on waiting for a unit that was given up before it turns to what is asked now. */
+  queueMs(nowMs: number): number {
+    return Math.max(0, this.#queuedUntilMs - nowMs);
   }
 
   /** Probes are cut short so that they can be frequent; now and then one waits longer, in case the unit became slower. */
@@ -156,7 +166,7 @@ export class Patience {
     if (!this.#isSuspect(unit)) return 0;
     const restMs = this.#suspectsRestUntilMs - nowMs;
     // When nobody else is due before it would be given up, it costs nobody.
-    if (restMs <= 0 || this.#othersDueMs(unit) > nowMs + this.thinkMs(unit)) return 0;
+    if (restMs <= 0 || this.#othersDueMs(unit) > nowMs + this.thinkMs(unit) + this.#queueMs) return 0;
     return Math.min(restMs, SUSPECT_LOOK_MS);
   }
 
@@ -169,7 +179,12 @@ export class Patience {
   failed(unit: Unit, costMs: number, nowMs: number): void {
     unit.doubt = Math.min(DOUBT_MAX, unit.doubt + 1);
     if (this.#isSuspect(unit))
-      this.#suspectsRestUntilMs = nowMs + Math.min(SUSPECT_REST_MAX_MS, SUSPECT_REST * costMs);
+      this.#suspectsRestUntilMs = nowMs + Math.min(this.#restMaxMs, SUSPECT_REST * costMs);
+  }
+
+  /** All the others get as much time as their gateway lost. */
+  get #restMaxMs(): number {
+    return Math.max(SUSPECT_REST_MAX_MS, this.#queueMs);
   }
 
   /** Whose answers break the connection again and again costs all who share it: it rests, ever longer up to a limit. */
@@ -185,10 +200,19 @@ export class Patience {
     if (sentAtMs - unit.missedAtMs > 2 * this.#bus.timeoutMs) unit.missedAtMs = sentAtMs;
     // That much time did not help: what it can be helped with is less.
     unit.timeoutMinMs *= TIMEOUT_VAIN;
-    const before = this.#givenUp;
-    unit.wasBehind =
-      before !== null && before.unit !== unit && sentAtMs - before.sentAtMs < 2 * this.#bus.timeoutMs;
-    if (!unit.wasBehind) this.#givenUp = { unit, sentAtMs };
+    const first = this.#givenUp;
+    const isNext = first !== null && sentAtMs - first.lastSentAtMs < 2 * this.#bus.timeoutMs;
+    unit.wasBehind = isNext && first.unit !== unit;
+    if (isNext) first.lastSentAtMs = sentAtMs;
+    else this.#givenUp = { unit, sentAtMs, lastSentAtMs: sentAtMs };
+    if (this.#isQueue) this.#queuedUntilMs = Math.max(this.#queuedUntilMs, sentAtMs) + this.#queueMs;
+  }
+
+  /** An answer came in time: its gateway waits for nobody, and did not as long as was thought. */
+  heard(nowMs: number): void {
+    this.#queueMs = Math.max(0, this.#queueMs - this.queueMs(nowMs));
+    this.#queuedUntilMs = -Infinity;
+    this.#givenUp = null;
   }
 
   /** An answer came late: its unit needs more time than it was given. */
@@ -197,7 +221,7 @@ export class Patience {
     if (unit === undefined || unit.missedAtMs === -Infinity) return;
     const tookMs = nowMs - unit.missedAtMs;
     unit.missedAtMs = -Infinity;
-    if (unit.wasBehind && !this.#isLine) this.#isQueue = true;
+    if (unit.wasBehind && !this.#isLine) this.#queueWaited(unit, nowMs);
     // Later than the settings allow: waiting longer is of no use.
     if (tookMs > this.#bus.timeoutMs) return;
     unit.timeoutMinMs = Math.min(this.#bus.timeoutMs, Math.max(unit.timeoutMinMs, 1.5 * tookMs));
@@ -206,10 +230,26 @@ export class Patience {
     unit.breaker.probeNow(nowMs);
   }
 
+  /** A gateway turned to what it was asked behind a silent unit only now: that is not held against this one. */
+  #queueWaited(unit: Unit, nowMs: number): void {
+    this.#isQueue = true;
+    unit.doubt = 0;
+    if (!unit.breaker.isOpen) unit.breaker.succeeded();
+    const waitedMs = nowMs - (this.#givenUp?.sentAtMs ?? nowMs);
+    this.#queueMs = Math.min(QUEUE_MAX_MS, Math.max(this.#queueMs, waitedMs));
+    this.#queuedUntilMs = -Infinity;
+  }
+
   #slowestNeighbourMs(): number {
     let slowestMs = 0;
     for (const unit of this.#units) slowestMs = Math.max(slowestMs, unit.slowestMs);
     return slowestMs;
+  }
+
+  /** On a network one slow neighbour says nothing of the others. */
+  #usualNeighbourMs(): number {
+    const usual = this.#units.flatMap(({ latency }) => (latency.count > 0 ? latency.p50Ms : []));
+    return usual.sort((a, b) => a - b)[usual.length >> 1] ?? 0;
   }
 
   /** When another unit, without failures, wants the line next. */

@@ -16,7 +16,7 @@ import { Exchanges, FAREWELL_MS } from './exchanges.js';
 import { Health } from './health.js';
 import { Knowledge, type KnowledgeRecord } from './knowledge.js';
 import { Lessons } from './lessons.js';
-import { isLine } from './linecost.js';
+import { isLine, isSerial } from './linecost.js';
 import { LinkState } from './linkstate.js';
 import type { Sink } from './outbox.js';
 import { Patience } from './patience.js';
@@ -100,7 +100,8 @@ export class Poller {
     this.#desk = new Desk(this.#units, sink);
     this.#patience = new Patience(bus, this.#units, nowMs);
     this.#visitors = new Visitors(bus, this.#units, nowMs);
-    this.#link = new LinkState(bus.timeoutMs, nowMs, (isUp, error) =>
+    const isGateway = !isSerial(bus) && this.#units.length > 1;
+    this.#link = new LinkState(bus.timeoutMs, isGateway, nowMs, (isUp, error) =>
       events.busChanged(bus.index, isUp, error),
     );
     this.#lessons = new Lessons({

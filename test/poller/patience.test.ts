@@ -52,3 +52,37 @@ test('who is late himself, or long after another was silent, or on a line, says 
     assert.ok(patience.thinkMs(silent) < 200);
   }
 });
+
+test('what is asked behind a silent unit is given the time that its gateway goes on waiting for that one', () => {
+  const bus = busOf(0, { timeoutMs: 500 });
+  const units = unitsOf(bus);
+  const [silent, other] = units;
+  const patience = new Patience(bus, units, 0);
+  patience.missed(silent, 1000);
+  other.breaker.failed(2000);
+  patience.missed(other, 1500);
+  patience.cameLate(other.device.unitId, 3000);
+  // That it came late is not its own doing.
+  assert.equal(other.breaker.failures, 0);
+  assert.equal(patience.queueMs(3000), 0);
+  patience.missed(silent, 4000);
+  assert.equal(patience.queueMs(4500), 1500);
+  // A second silent one stands behind the first.
+  patience.missed(silent, 4500);
+  assert.equal(patience.queueMs(6500), 1500);
+  // Whoever is answered before shows that the gateway does not wait any more, nor as long.
+  patience.heard(7000);
+  assert.equal(patience.queueMs(7000), 0);
+  patience.missed(silent, 8000);
+  assert.equal(patience.queueMs(8000), 1000);
+});
+
+test('a unit of which nothing is known is not given the whole time when its neighbours answer soon', () => {
+  const bus = busOf(0, { timeoutMs: 1500 });
+  const units = unitsOf(bus);
+  const device = deviceOf(2, bus);
+  const state = new TagState(tagOf(2, device, 0));
+  const unknown = new Unit(device, [state], [], new Knowledge(), () => 0.5);
+  assert.ok(new Patience(bus, [...units, unknown], 0).thinkMs(unknown) < 300);
+  assert.equal(new Patience(bus, [unknown], 0).thinkMs(unknown), 1500);
+});
