@@ -205,6 +205,7 @@ export function encodeValue(form: ValueForm, value: Value, factor = 1): Encoded 
   const raw = rawOf(form, value, factor);
   if (typeof raw === 'object') return raw;
   if (form.bits !== null) return encodeBits(form, form.bits, raw);
+  if (form.flags !== null && typeof value === 'string') return encodeFlags(form, form.flags, BigInt(raw));
   if (row.kind === 'float') return encodeFloat(form, raw);
   if (!isWhole(raw)) return refused('RANGE', `${raw} is not a whole number`);
   if (BigInt(raw) < row.least || BigInt(raw) > row.most)
@@ -254,16 +255,33 @@ function encodeBits(
   if (!isWhole(raw)) return refused('RANGE', `${raw} is not a whole number`);
   const part = BigInt(raw);
   if (part < 0n || part > most) return refused('RANGE', `${raw} does not fit into bits ${first} to ${last}`);
-  const registers = VALUE_TYPES[form.type].registers;
-  const type: ValueType = registers === 4 ? 'uint64' : registers === 2 ? 'uint32' : 'uint16';
-  const mask = writeRaw(type, form.order, most << BigInt(first));
-  const bits = writeRaw(type, form.order, part << BigInt(first));
+  return { kind: 'masked', parts: maskedParts(form, most << BigInt(first), part << BigInt(first)) };
+}
+
+/** Flags by their names: bits that have none may be somebody else's, and stay as they are. */
+function encodeFlags(form: ValueForm, flags: NonNullable<ValueForm['flags']>, raw: bigint): Encoded {
+  const { half, registers } = VALUE_TYPES[form.type];
+  const shift = half === 'high' ? 8n : 0n;
+  const named = flags.reduce((mask, { bit }) => mask | (1n << BigInt(bit)), 0n);
+  const parts = maskedParts(form, named << shift, raw << shift);
+  if (parts.length < registers || parts.some(({ mask }) => mask !== 0xffff)) return { kind: 'masked', parts };
+  return { kind: 'registers', registers: writeRaw(unsignedOf(registers), form.order, raw) };
+}
+
+function maskedParts({ type, order }: ValueForm, mask: bigint, bits: bigint): MaskedRegister[] {
+  const { registers } = VALUE_TYPES[type];
+  const masks = writeRaw(unsignedOf(registers), order, mask);
+  const values = writeRaw(unsignedOf(registers), order, bits);
   const parts: MaskedRegister[] = [];
   for (let register = 0; register < registers; register += 1) {
-    const word = wordAt(mask, 2 * register);
-    if (word !== 0) parts.push({ register, mask: word, value: wordAt(bits, 2 * register) });
+    const word = wordAt(masks, 2 * register);
+    if (word !== 0) parts.push({ register, mask: word, value: wordAt(values, 2 * register) });
   }
-  return { kind: 'masked', parts };
+  return parts;
+}
+
+function unsignedOf(registers: number): ValueType {
+  return registers === 4 ? 'uint64' : registers === 2 ? 'uint32' : 'uint16';
 }
 
 function maskOf(order: WordOrder, mask: number): number {

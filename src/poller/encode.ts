@@ -3,7 +3,9 @@
  * as registers, a bit, or some bits of a register.
  */
 import type { Tag } from '../config/plant.js';
+import { setWord } from '../modbus/bytes.js';
 import { encodeValue, truthNamer, truthOf, truthsText } from '../modbus/conversion.js';
+import type { MaskedRegister } from '../modbus/conversion.js';
 import { isBitTable } from '../modbus/protocol.js';
 import type { Table } from '../modbus/protocol.js';
 
@@ -16,6 +18,13 @@ export type Encoded =
       readonly register: number;
       readonly mask: number;
       readonly value: number;
+      readonly json: string;
+    }
+  /** The registers from the tag's address on = (themselves and not mask) or registers. */
+  | {
+      readonly kind: 'merged';
+      readonly registers: Uint8Array;
+      readonly mask: Uint8Array;
       readonly json: string;
     }
   | { readonly kind: 'refused'; readonly code: RefusalCode; readonly text: string };
@@ -51,11 +60,22 @@ function encodeRegisters(tag: Tag, value: Json, json: string, factor: number): E
       return { kind: 'registers', registers: encoded.registers, json };
     case 'masked': {
       const [part, further] = encoded.parts;
-      if (part === undefined || further !== undefined)
-        return refused('TYPE', 'bits of more than one register cannot be written at once');
-      return { kind: 'masked', ...part, json };
+      if (part !== undefined && further === undefined) return { kind: 'masked', ...part, json };
+      return { kind: 'merged', ...mergedOf(tag, encoded.parts), json };
     }
   }
+}
+
+function mergedOf(
+  { quantity }: Tag,
+  parts: readonly MaskedRegister[],
+): { readonly registers: Uint8Array; readonly mask: Uint8Array } {
+  const [registers, mask] = [new Uint8Array(2 * quantity), new Uint8Array(2 * quantity)];
+  for (const part of parts) {
+    setWord(registers, 2 * part.register, part.value);
+    setWord(mask, 2 * part.register, part.mask);
+  }
+  return { registers, mask };
 }
 
 export function refused(code: RefusalCode, text: string): Encoded & { kind: 'refused' } {

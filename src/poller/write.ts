@@ -270,13 +270,15 @@ class Job {
         return this.#writeRegisters(encoded.registers);
       case 'masked':
         return this.#writeMasked(encoded.register, encoded.mask, encoded.value);
+      case 'merged':
+        return this.#writeMerged(encoded.registers, encoded.mask);
     }
   }
 
   /** Reads where it was written. */
   readBack(timeoutMs: number): Promise<Answer> {
     const { encoded } = this;
-    const quantity = encoded.kind === 'registers' ? encoded.registers.length / 2 : 1;
+    const quantity = 'registers' in encoded ? encoded.registers.length / 2 : 1;
     return this.#read(encoded.kind === 'masked' ? encoded.register : 0, quantity, timeoutMs);
   }
 
@@ -290,6 +292,8 @@ class Job {
         return Buffer.compare(data, encoded.registers) === 0;
       case 'masked':
         return (wordOf(data) & encoded.mask) === encoded.value;
+      case 'merged':
+        return encoded.registers.every((byte, at) => ((data[at] ?? 0) & (encoded.mask[at] ?? 0)) === byte);
     }
   }
 
@@ -342,6 +346,14 @@ class Job {
     const word = (wordOf(before.data) & ~mask) | value;
     const registers = Uint8Array.of(word >> 8, word & 0xff);
     return this.#writeOne(address + register, registers, this.#allows(6) && !this.#prefers16() ? 6 : 16);
+  }
+
+  /** No mask write is of several registers. */
+  async #writeMerged(registers: Uint8Array, mask: Uint8Array): Promise<Answer> {
+    const before = await this.#read(0, registers.length / 2, this.#timeoutMs);
+    if (!before.ok) return before;
+    const { data } = before;
+    return this.#writeRegisters(registers.map((byte, at) => ((data[at] ?? 0) & ~(mask[at] ?? 0)) | byte));
   }
 
   #read(register: number, quantity: number, timeoutMs: number): Promise<Answer> {

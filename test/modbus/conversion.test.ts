@@ -227,6 +227,23 @@ test('flags are the names of the bits that are set', () => {
   assert.deepEqual(written(form, 'door', new Uint8Array(2)), Uint8Array.of(0x80, 0));
 });
 
+test('flags written by their names leave alone the bits that have none', () => {
+  const flags = [
+    { bit: 0, text: 'overtemp' },
+    { bit: 15, text: 'door' },
+  ];
+  const held = Uint8Array.of(0x7f, 0xff);
+  assert.deepEqual(written(formOf({ flags }), 'door', held), Uint8Array.of(0xff, 0xfe));
+  assert.deepEqual(written(formOf({ type: 'int16', flags }), 'door', held), Uint8Array.of(0xff, 0xfe));
+  assert.deepEqual(written(formOf({ flags, order: 'BADC' }), '', held), Uint8Array.of(0x7e, 0x7f));
+  const half = formOf({ type: 'uint8_high', flags: flags.slice(0, 1) });
+  assert.deepEqual(written(half, 'overtemp', Uint8Array.of(0xf0, 0x0f)), Uint8Array.of(0xf1, 0x0f));
+  const wide = formOf({ type: 'uint32', quantity: 2, flags: [flags[0]!, { bit: 31, text: 'fan' }] });
+  assert.deepEqual(written(wide, 'fan', Uint8Array.of(0, 1, 2, 3)), Uint8Array.of(0x80, 1, 2, 2));
+  // A number says all of them.
+  assert.deepEqual(written(formOf({ flags }), 5, held), Uint8Array.of(0, 5));
+});
+
 test('half a register is written without its other half', () => {
   for (const [type, order] of [
     ['uint8_high', 'ABCD'],

@@ -102,7 +102,11 @@ const tagShape = {
   flags: z.optional(
     z
       .record(z.string().check(z.regex(/^\d{1,2}$/, { error: 'the keys of flags are bit numbers' })), text())
-      .check(about('Bit number to name; the value is the names of the set bits, joined by commas.')),
+      .check(
+        about(
+          'Bit number to name; the value is the names of the set bits, joined by commas. Written by names, bits without one stay as they are.',
+        ),
+      ),
   ),
   invalid: z.optional(
     z
