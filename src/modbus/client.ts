@@ -63,9 +63,10 @@ export interface Client {
   /**
    * Never rejects. timeoutMs counts from the moment the request has left (on a line: its last character); an answer
    * that has begun by then is waited for. Unit 0 on a line is a broadcast: ok without an answer, after the turnaround.
-   * Once hurry() is called on a line the answer is waited for no longer than yieldMs, if that is given.
+   * Once hurry() is called on a line the answer is waited for no longer than yieldMs, if that is given. After sendByMs
+   * (monotonic) it does not go out any more, if it still waits for its turn or for a connection.
    */
-  request(request: Request, timeoutMs: number, yieldMs?: number): Promise<Answer>;
+  request(request: Request, timeoutMs: number, yieldMs?: number, sendByMs?: number): Promise<Answer>;
   /** Somebody wants the line now. */
   hurry(): void;
   /**
@@ -189,7 +190,7 @@ class LinkClient implements Client, TransportHost {
     this.#connect();
   }
 
-  request(request: Request, timeoutMs: number, yieldMs = timeoutMs): Promise<Answer> {
+  request(request: Request, timeoutMs: number, yieldMs = timeoutMs, sendByMs = Infinity): Promise<Answer> {
     const problem = problemOf(request) ?? this.#broadcastProblem(request);
     if (problem !== null) return this.#refusal(failure('invalid-request', problem));
     if (!this.isUp) return this.#refusal(failure('closed', 'there is no connection'));
@@ -201,7 +202,9 @@ class LinkClient implements Client, TransportHost {
       const { pdu, slot } = this.#codec.encode(request);
       const owner = new Asked(this, request, slot, resolve);
       const isBroadcast = request.unitId === 0 && this.#isLine;
-      this.#transport.submit(new Exchange(owner, request.unitId, pdu, timeoutMs, isBroadcast, yieldMs));
+      const exchange = new Exchange(owner, request.unitId, pdu, timeoutMs, isBroadcast, yieldMs);
+      exchange.sendByMs = sendByMs;
+      this.#transport.submit(exchange);
     });
   }
 

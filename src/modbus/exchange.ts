@@ -25,6 +25,11 @@ export function noAnswer(exchange: Exchange): ModbusError {
   return failure('timeout', `no answer in ${Math.round(exchange.timeoutMs)} ms`);
 }
 
+/** It waited for its turn, or for a connection, beyond the time that it had. */
+export function notSent(): ModbusError {
+  return failure('closed', 'it could not be sent in time');
+}
+
 /** Who asked. Exactly one of the two is called, once, for each exchange. */
 export interface ExchangeOwner {
   /** The answer's PDU from start to end, checked for function, length and echo; valid only during the call. */
@@ -48,6 +53,8 @@ export class Exchange {
   readonly answerBytes: number;
   /** How many of the request's first bytes the answer repeats. */
   readonly echoBytes: number;
+  /** Later than this it does not go on the wire any more. */
+  sendByMs = Infinity;
   /** When it was handed to the transport, when it went on the wire, and until when it may be answered. Monotonic ms. */
   submittedAtMs = 0;
   sentAtMs = 0;

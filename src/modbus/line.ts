@@ -12,7 +12,7 @@
  */
 import type { Cancel, Clock } from '../clock.js';
 import { byteAt } from './bytes.js';
-import { failure, noAnswer } from './exchange.js';
+import { failure, noAnswer, notSent } from './exchange.js';
 import type { DiscardReason, ModbusError } from './exchange.js';
 import { Exchange } from './exchange.js';
 import { Latecomers } from './latecomers.js';
@@ -476,7 +476,9 @@ export class Line implements Transport {
       this.#queue.splice(index, 1);
       this.#cancelSend?.();
       this.#cancelSend = null;
-      this.#send(exchange, nowMs);
+      if (exchange.sendByMs >= nowMs) return this.#send(exchange, nowMs);
+      exchange.owner.failed(exchange, notSent(), nowMs);
+      this.#pump();
     } else if (nowMs - Math.max(exchange.submittedAtMs, heldMs) > BUSY_MS + paceMs) {
       this.#queue.splice(index, 1);
       exchange.owner.failed(exchange, failure('timeout', 'the line is never silent'), nowMs);

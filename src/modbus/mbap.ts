@@ -6,7 +6,7 @@
  */
 import type { Cancel, Clock } from '../clock.js';
 import { byteAt, wordAt } from './bytes.js';
-import { failure, noAnswer } from './exchange.js';
+import { failure, noAnswer, notSent } from './exchange.js';
 import type { Exchange, ModbusError } from './exchange.js';
 import { HEADER_BYTES, MbapStream } from './mbapstream.js';
 import type { FrameListener } from './mbapstream.js';
@@ -236,7 +236,9 @@ export class MbapTransport implements Transport, FrameListener {
         return;
       }
       const exchange = this.#queue.shift();
-      if (exchange !== undefined) this.#send(exchange, nowMs);
+      if (exchange === undefined) return;
+      if (exchange.sendByMs < nowMs) exchange.owner.failed(exchange, notSent(), nowMs);
+      else this.#send(exchange, nowMs);
     }
   }
 

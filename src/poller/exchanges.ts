@@ -59,7 +59,7 @@ export class Exchanges {
     this.#writer = new Writer({
       bus,
       clock,
-      send: (request, timeoutMs) => client.request(request, timeoutMs),
+      send: (request, timeoutMs, sendByMs) => client.request(request, timeoutMs, timeoutMs, sendByMs),
       isHurried: () => desk.waitingCount > 0,
       pause: (unit, ms) => this.#pause(unit, ms),
       isHeld: (request) => client.heldUntilMs(request) > clock.monotonicMs(),

@@ -30,12 +30,12 @@ export class Unhurried implements Client {
     this.#client.open();
   }
 
-  async request(request: Request, timeoutMs: number, yieldMs?: number): Promise<Answer> {
+  async request(request: Request, timeoutMs: number, yieldMs?: number, sendByMs?: number): Promise<Answer> {
     if (request.unitId !== this.#unitId) {
       this.#unitId = request.unitId;
       await new Promise<void>((resolve) => this.#clock.after(this.#pauseMs, resolve));
     }
-    return this.#client.request(request, timeoutMs, yieldMs);
+    return this.#client.request(request, timeoutMs, yieldMs, sendByMs);
   }
 
   hurry(): void {

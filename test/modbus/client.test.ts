@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import { afterEach, test } from 'node:test';
-import type { Request } from '../../src/modbus/client.js';
+import { systemClock } from '../../src/clock.js';
+import type { Answer, Request } from '../../src/modbus/client.js';
 import { Master, RawSlave, rightAnswer } from '../support/rawslave.js';
 import { until, within } from '../support/wait.js';
 
@@ -236,6 +237,31 @@ test('an idle link is closed, and the next request opens it again', async () => 
   ]);
   assert.equal(slave.connectionCount, 2);
   assert.deepEqual(master.downs, []);
+});
+
+test('what waited too long for its turn or for a connection does not go out any more', async () => {
+  const asked: Buffer[] = [];
+  const slave = await slaveOf((bytes, socket) => {
+    asked.push(bytes);
+    setTimeout(() => socket.write(rightAnswer(bytes)), 40);
+  });
+  const master = await masterOf(slave, { closeIdleMs: 60, afterConnectMs: 60 });
+  const read = { kind: 'read', unitId: 1, table: 'holding-register', address: 1, quantity: 1 } as const;
+  const sentWithin = (ms: number): Promise<Answer> =>
+    master.client.request(read, 500, 500, systemClock.monotonicMs() + ms);
+  const behind = await Promise.all([sentWithin(30), sentWithin(30), sentWithin(1000)]);
+  assert.deepEqual(
+    behind.map(({ ok, sentAtMs }) => [ok, sentAtMs > 0]),
+    [
+      [true, true],
+      [false, false],
+      [true, true],
+    ],
+  );
+  await until('the connection to be closed', () => slave.sockets.size === 0, 2000);
+  const late = await sentWithin(30);
+  assert.ok(!late.ok && late.sentAtMs === 0);
+  assert.equal(asked.length, 2);
 });
 
 test('what cannot be put on the wire without loss is refused before it gets there', async () => {
