@@ -49,6 +49,8 @@ export class TagState {
   /** Counter of the bus at the last write that touches this tag; results of reads sent before are dropped. */
   writeMark = 0;
   writesUnderWay = 0;
+  /** It was written since it was read. */
+  isOutdated = false;
   /** True while it waits in the outbox for a free parcel. */
   isHeld = false;
 
@@ -75,6 +77,7 @@ export class TagState {
     }
     this.timeMs = timeMs;
     this.readAtMs = monotonicMs;
+    this.isOutdated = false;
   }
 
   /**
@@ -110,6 +113,7 @@ export class TagState {
 
   writeStarted(mark: number): void {
     this.writeMark = mark;
+    this.isOutdated = true;
     this.writesUnderWay += 1;
   }
 

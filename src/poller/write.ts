@@ -23,7 +23,8 @@ export interface WriteOutcome {
   readonly answer: Answer | null;
 }
 
-type Send = (request: Request, timeoutMs: number) => Promise<Answer>;
+/** sendByMs: later than this it does not go on the line. */
+type Send = (request: Request, timeoutMs: number, sendByMs: number) => Promise<Answer>;
 
 const BUSY_PAUSE_MS = 50;
 const BUSY_PAUSE_MAX_MS = 1000;
@@ -47,6 +48,8 @@ export interface WriterOptions {
 }
 
 const HOUR_MS = 3_600_000;
+/** A factor that was read so lately is read once for all commands of a burst. */
+const FACTOR_FRESH_MS = 1000;
 
 /** No answer, or a broken one: asked again it may come. */
 const LOST: ReadonlySet<ModbusError['kind']> = new Set(['timeout', 'crc', 'framing', 'mismatch']);
@@ -65,6 +68,9 @@ export class Writer {
     const { recipe, deadlineMs } = command;
     if (recipe !== null) return this.#writeRecipe(unit, command, recipe, timeoutMs);
     const { state } = command;
+    const unscaled =
+      state.scaleTag === null ? null : await this.#readFactors(unit, [state], command, timeoutMs);
+    if (unscaled !== null) return unscaled;
     const encoded = encodeCommand(state.tag, command.payload, state.factor);
     if (encoded.kind === 'refused') return refused(encoded);
     const worn = this.#worn([state], command);
@@ -86,12 +92,57 @@ export class Writer {
     recipe: readonly TagState[],
     timeoutMs: number,
   ): Promise<WriteOutcome> {
+    const unscaled = await this.#readFactors(unit, recipe, command, timeoutMs);
+    if (unscaled !== null) return unscaled;
     const encoded = encodeRecipe(recipe, command.payload, unit.device.limits.writeFunctions);
     if (encoded.kind === 'refused') return refused(encoded);
     const worn = this.#worn(encoded.states, command);
     if (worn !== null) return worn;
     const job = new Job(this.#options, unit, encoded.first, encoded, timeoutMs, command.deadlineMs);
     return this.#carryOut(job, command);
+  }
+
+  /** A register that scales what is ordered may hold another factor than when it was last polled: why nothing is written; null: go on. */
+  async #readFactors(
+    unit: Unit,
+    states: readonly TagState[],
+    { deadlineMs }: Command,
+    timeoutMs: number,
+  ): Promise<WriteOutcome | null> {
+    const { clock } = this.#options;
+    const { refusals } = unit.knowledge;
+    for (const scale of new Set(states.flatMap(({ scaleTag }) => scaleTag ?? []))) {
+      const isFresh = !scale.isOutdated && clock.monotonicMs() - scale.readAtMs < FACTOR_FRESH_MS;
+      if (isFresh || refusals.has(scale.tag.name)) continue;
+      const failure = await this.#readFactor(unit, scale, deadlineMs, timeoutMs);
+      if (failure !== null) return failure;
+    }
+    return null;
+  }
+
+  async #readFactor(
+    unit: Unit,
+    scale: TagState,
+    deadlineMs: number,
+    timeoutMs: number,
+  ): Promise<WriteOutcome | null> {
+    const { clock, isHeld, send, whenFree } = this.#options;
+    const { table, address, quantity, select } = scale.tag;
+    const { unitId } = unit.device;
+    const span = unit.terrain(table).fit(address, address + quantity) ?? { address, quantity };
+    const read: Request = { kind: 'read', unitId, table, ...span };
+    for (const request of select === null ? [read] : [stepRequest(unitId, select), read]) {
+      if (isHeld(request) && !(await whenFree(unit, request, deadlineMs))) return EXPIRED;
+      const answer = await send(request, timeoutMs, deadlineMs);
+      if (!answer.ok && clock.monotonicMs() > deadlineMs) return EXPIRED;
+      if (!answer.ok) {
+        const text = `nothing was written, as the register that holds the scale was not read: ${answer.error.text}`;
+        return { code: failed(answer, answer.error).code, text, sent: true, answer };
+      }
+      if (request === read)
+        scale.take(answer.data, 2 * (address - span.address), Math.trunc(clock.nowMs()), answer.receivedAtMs);
+    }
+    return clock.monotonicMs() > deadlineMs ? EXPIRED : null;
   }
 
   /** Memory of devices wears: what may be written so often an hour was written that often already. */
@@ -120,8 +171,8 @@ export class Writer {
         return { code: 'OK', text: job.encoded.json, sent: true, answer };
       if (answer.ok) return await this.#confirmed(job);
       // Busy (6) means that it was not carried out: the only failure after which a write is sent again.
-      const isBusy = answer.error.kind === 'exception' && answer.error.exception === 6;
-      if (!isBusy || clock.monotonicMs() + pauseMs > deadlineMs) return failed(answer, answer.error);
+      if (!isBusy(answer) || clock.monotonicMs() + pauseMs > deadlineMs)
+        return failed(answer, answer.error, job.isBegun);
       await pause(job.unit, pauseMs);
     }
   }
@@ -133,17 +184,26 @@ export class Writer {
   }
 
   async #confirmed(job: Job): Promise<WriteOutcome> {
-    const { timeoutMs } = this.#options.bus;
     const { json } = job.encoded;
-    let readBack = await job.readBack(timeoutMs);
-    // What noise took of an answer is no news of the write, and a read may be asked again.
-    if (!readBack.ok && LOST.has(readBack.error.kind)) readBack = await job.readBack(timeoutMs);
+    const readBack = await this.#readBack(job);
     if (!readBack.ok) {
       const text = `written, but not read back: ${readBack.error.text}`;
       return { code: 'VERIFY', text, sent: true, answer: readBack };
     }
     if (job.isHeldBy(readBack.data)) return { code: 'OK', text: json, sent: true, answer: readBack };
     return { code: 'VERIFY', text: 'the device holds another value', sent: true, answer: readBack };
+  }
+
+  /** What noise took of an answer is no news of the write, and a read may be asked again; many devices are busy with what was written. */
+  async #readBack(job: Job): Promise<Answer> {
+    const { bus, pause } = this.#options;
+    let answer = await job.readBack(bus.timeoutMs);
+    if (!answer.ok && LOST.has(answer.error.kind)) answer = await job.readBack(bus.timeoutMs);
+    for (let pauseMs = BUSY_PAUSE_MS; isBusy(answer) && pauseMs <= BUSY_PAUSE_MAX_MS; pauseMs *= 2) {
+      await pause(job.unit, pauseMs);
+      answer = await job.readBack(bus.timeoutMs);
+    }
+    return answer;
   }
 
   /** Ends a pulse. A pulse that does not end may move a machine, so this write is tried again; it asks for the same each time. */
@@ -183,19 +243,20 @@ export function refusalOf(
   return encoded.kind === 'refused' && encoded.code !== 'BUSY' ? encoded : null;
 }
 
+function isBusy(answer: Answer): boolean {
+  return !answer.ok && answer.error.kind === 'exception' && answer.error.exception === 6;
+}
+
 function refused({ code, text }: Encoded & { kind: 'refused' }): WriteOutcome {
   return { code, text, sent: false, answer: null };
 }
 
-function failed(answer: Answer, error: ModbusError): WriteOutcome {
+function failed(answer: Answer, error: ModbusError, isBegun = true): WriteOutcome {
   if (error.kind === 'exception') return { code: error.exception, text: error.text, sent: true, answer };
-  if (error.kind === 'refused' || error.kind === 'closed')
-    return {
-      code: 'OFFLINE',
-      text: `${error.text}; the write may have been carried out`,
-      sent: true,
-      answer,
-    };
+  if (error.kind === 'refused' || error.kind === 'closed') {
+    const text = isBegun ? `${error.text}; the write may have been carried out` : error.text;
+    return { code: 'OFFLINE', text, sent: isBegun, answer };
+  }
   if (error.kind === 'invalid-request') return { code: 'TYPE', text: error.text, sent: false, answer };
   return { code: 'TIMEOUT', text: `${error.text}; the write may have been carried out`, sent: true, answer };
 }
@@ -210,6 +271,8 @@ class Job {
   readonly encoded: Sendable;
   /** Its time was over before anything of it could be sent. */
   isExpired = false;
+  /** Something of it went on the line. */
+  isBegun = false;
   readonly #timeoutMs: number;
   readonly #functions: readonly number[];
   /** What has begun is brought to its end: then it has none. */
@@ -365,16 +428,22 @@ class Job {
   /** At once where it may go at once: the next write of a burst must not wait for what is told of the last. */
   #request(request: Request, timeoutMs = this.#timeoutMs): Promise<Answer> {
     if (this.#options.isHeld(request)) return this.#requestLater(request, timeoutMs);
+    return this.#send(request, timeoutMs);
+  }
+
+  async #send(request: Request, timeoutMs: number): Promise<Answer> {
+    const { clock, send } = this.#options;
+    const deadlineMs = this.#deadlineMs;
     this.#deadlineMs = Infinity;
-    return this.#options.send(request, timeoutMs);
+    const answer = await send(request, timeoutMs, deadlineMs);
+    if (answer.sentAtMs > 0) this.isBegun = true;
+    else if (clock.monotonicMs() > deadlineMs) this.isExpired = true;
+    return answer;
   }
 
   async #requestLater(request: Request, timeoutMs: number): Promise<Answer> {
-    const { clock, send, whenFree } = this.#options;
-    if (await whenFree(this.unit, request, this.#deadlineMs)) {
-      this.#deadlineMs = Infinity;
-      return send(request, timeoutMs);
-    }
+    const { clock, whenFree } = this.#options;
+    if (await whenFree(this.unit, request, this.#deadlineMs)) return this.#send(request, timeoutMs);
     this.isExpired = true;
     const nowMs = clock.monotonicMs();
     const error: ModbusError = { kind: 'timeout', exception: 0, text: EXPIRED.text };

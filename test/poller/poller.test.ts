@@ -515,10 +515,11 @@ test('a value read before or while its tag is written is never told after the wr
   assert.ok(field.line.inFlightMost > 1);
 });
 
-test('a value that is read at once, or read back, is scaled by the factor of that moment', async () => {
+test('a value that is read at once, read back or written is scaled by the factor of that moment', async () => {
   const device = deviceOf(0, rtuBusOf(0, 9600));
   const write = writeOf({ table: 'holding-register', address: 10 });
-  const scale = tagOf(0, device, 0, { intervalMs: 600_000 });
+  const scaleWrite = writeOf({ table: 'holding-register', address: 0 });
+  const scale = tagOf(0, device, 0, { intervalMs: 600_000, write: scaleWrite });
   const value = tagOf(1, device, 1, { intervalMs: 600_000, scaleFrom: { kind: 'value', tag: 0 } });
   const sum = tagOf(2, device, 2, { intervalMs: 600_000, scaleFrom: { kind: 'value', tag: 0 }, write });
   const field = new PollerField({ bus: device.bus, devices: [device], tags: [scale, value, sum] });
@@ -543,6 +544,41 @@ test('a value that is read at once, or read back, is scaled by the factor of tha
   await field.clock.run(1000);
   assert.equal(field.results.at(-1)?.code, 'OK');
   assert.equal(field.newest(sum)?.value, 60);
+  // Nor is what is written: by somebody else's hand the factor is another one now ...
+  written.set(0, 4);
+  await field.clock.run(1000);
+  field.write(sum, 40);
+  await field.clock.run(100);
+  assert.equal(written.get(10), 10);
+  // ... and by a command of this moment.
+  field.write(scale, 8);
+  field.write(sum, 40);
+  await field.clock.run(200);
+  assert.deepEqual([written.get(0), written.get(10)], [8, 5]);
+  // Without the factor nothing is written.
+  await field.clock.run(1000);
+  field.line.unit(1).judge = ({ kind }) => (kind === 'read' ? 4 : 0);
+  field.write(sum, 80);
+  await field.clock.run(200);
+  assert.deepEqual([field.results.at(-1)?.code, written.get(10)], ['EXC_4', 5]);
+});
+
+test('a device that is busy with what was written is asked again what it holds', async () => {
+  const { field, devices, tags } = fieldOf(busOf(0), 1, 1, { intervalMs: 60_000 });
+  const unit = field.line.unit(devices[0]?.unitId ?? 0);
+  field.poller.start();
+  await field.clock.run(1000);
+  let busyUntilMs = 0;
+  unit.judge = ({ kind }) => {
+    if (kind !== 'read') busyUntilMs = field.clock.monotonicMs() + 300;
+    return field.clock.monotonicMs() < busyUntilMs && kind === 'read' ? 6 : 0;
+  };
+  field.write(tags[0] ?? assert.fail(), 7);
+  await field.clock.run(1000);
+  assert.deepEqual(
+    field.results.map(({ code }) => code),
+    ['OK'],
+  );
 });
 
 test('commands to a silent unit are answered: one is tried on it, the rest learn from that', async () => {
