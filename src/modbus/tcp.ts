@@ -17,8 +17,9 @@ export interface SocketSettings {
   readonly port: number;
   /** Null: plain. */
   readonly tls: TlsMaterial | null;
-  /** How long a connection may take, TLS included. */
+  /** How long a connection may take, and then the handshake of TLS. */
   readonly connectTimeoutMs: number;
+  readonly handshakeTimeoutMs: number;
 }
 
 /** Paths of PEM files, or PEM text. With ca only what it signed is trusted. */
@@ -43,7 +44,7 @@ class SocketWire implements Wire {
   readonly #settings: SocketSettings;
   readonly #listener: WireListener;
   readonly #clock: Clock;
-  readonly #cancelTimeout: () => void;
+  #cancelTimeout: () => void = () => {};
   #socket: Socket | null = null;
   #isEnded = false;
   #isOpen = false;
@@ -52,10 +53,7 @@ class SocketWire implements Wire {
     this.#settings = settings;
     this.#listener = listener;
     this.#clock = clock;
-    const { connectTimeoutMs } = settings;
-    this.#cancelTimeout = clock.after(connectTimeoutMs, () =>
-      this.#fail('refused', `no connection in ${connectTimeoutMs} ms`),
-    );
+    this.#giveUpAfter(settings.connectTimeoutMs, 'connection');
     try {
       this.#socket = settings.tls === null ? this.#plain() : this.#encrypted(settings.tls);
       this.#watch(this.#socket);
@@ -82,6 +80,11 @@ class SocketWire implements Wire {
       if (isAbrupt) socket.resetAndDestroy();
       else socket.destroy();
     });
+  }
+
+  #giveUpAfter(ms: number, what: string): void {
+    this.#cancelTimeout();
+    this.#cancelTimeout = this.#clock.after(ms, () => this.#fail('refused', `no ${what} in ${ms} ms`));
   }
 
   /** Received bytes come in a buffer that is used again: nothing is allocated for them. */
@@ -117,6 +120,9 @@ class SocketWire implements Wire {
       ...(tls.cert === null ? {} : { cert: pem(tls.cert) }),
       ...(tls.key === null ? {} : { key: pem(tls.key) }),
     });
+    socket.once('connect', () => {
+      if (!this.#isEnded) this.#giveUpAfter(this.#settings.handshakeTimeoutMs, 'TLS handshake');
+    });
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
     socket.on('data', (bytes: Uint8Array) => this.#received(bytes));
@@ -126,12 +132,12 @@ class SocketWire implements Wire {
   #watch(socket: Socket): void {
     let cause = '';
     socket.on('error', (error) => {
-      cause = error.message;
+      cause = reasonOf(error);
     });
-    socket.once('end', () => this.#fail('closed', 'the peer closed the connection'));
+    // A peer that refuses our certificate says so and hangs up.
+    socket.once('end', () => this.#fail('closed', cause || 'the peer closed the connection'));
     socket.once('close', () => {
-      const text = cause === '' ? 'the connection ended' : cause;
-      this.#fail(this.#isOpen ? 'closed' : 'refused', text);
+      this.#fail(this.#isOpen ? 'closed' : 'refused', cause || 'the connection ended');
     });
   }
 
@@ -155,6 +161,12 @@ class SocketWire implements Wire {
     this.#socket?.destroy();
     this.#listener.closed(failure(kind, text));
   }
+}
+
+/** What OpenSSL says in its own words stands among numbers of lines. */
+function reasonOf(error: Error): string {
+  const isOpenSsl = 'code' in error && String(error.code).startsWith('ERR_SSL');
+  return isOpenSsl && 'reason' in error ? String(error.reason) : error.message;
 }
 
 function pem(pathOrText: string): string {

@@ -6,6 +6,29 @@ const ADVICE: readonly (readonly [saying: RegExp, advice: string])[] = [
   [/lock|busy|EBUSY|EAGAIN/i, 'does another program hold it?'],
   [/ECONNREFUSED/, 'is the port right, and does the device listen there?'],
   [/ENOTFOUND|EAI_AGAIN/, 'is the name right, and does this machine reach its name server?'],
+  [
+    /certificate has expired|certificate is not yet valid/,
+    'have it renewed, and see that the clock of this gateway is right',
+  ],
+  [/altnames/, 'its certificate is for another name: write that as host, or as tls.server_name'],
+  [
+    /self.signed certificate|local issuer|first certificate/,
+    'no authority that is trusted here has signed its certificate: name the right one as tls.ca',
+  ],
+  [
+    /alert (certificate required|handshake failure)/,
+    'it wants a client certificate that it knows: look at tls.cert and tls.key',
+  ],
+  [
+    /alert (unknown ca|bad certificate|certificate|unsupported certificate|access denied)/,
+    'it does not take our certificate: look at tls.cert and its dates, and at the authority over there',
+  ],
+  [
+    /wrong version number|packet length too long/,
+    'nothing speaks TLS on that port: try protocol: tcp, or another port',
+  ],
+  [/alert protocol version|unsupported protocol/, 'it speaks no TLS 1.2 or later'],
+  [/TLS handshake/, 'does it speak TLS on that port?'],
   [/not a Modbus\/TCP frame/, 'is it Modbus TCP? serial servers often want protocol: rtu-over-tcp'],
   [
     /illegal data address/,

@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict';
+import { createServer, type AddressInfo } from 'node:net';
 import { after, afterEach, before, test } from 'node:test';
+import { createServer as createTlsServer } from 'node:tls';
+import { systemClock } from '../../src/clock.js';
+import { openSocket } from '../../src/modbus/tcp.js';
 import { Certificates } from '../support/certificates.js';
 import { Master, RawSlave, rightAnswer } from '../support/rawslave.js';
 import { until } from '../support/wait.js';
@@ -81,8 +85,33 @@ for (const client of ['intruder', null]) {
     await until('the refusal', () => master.downs.length > 0);
     // TLS 1.3 tells of it only after the handshake seems done.
     assert.equal(await master.values(0), 'closed');
+    if (client === null) assert.match(master.downs[0]?.text ?? '', /^tlsv13 alert certificate required$/);
   });
 }
+
+test('a device that takes its time for the handshake is waited for, longer than for a connection', async () => {
+  const secure = createTlsServer({
+    cert: certificates.text('device.crt'),
+    key: certificates.text('device.key'),
+  });
+  const slow = createServer((socket) => setTimeout(() => secure.emit('connection', socket), 150));
+  await new Promise<void>((resolve) => slow.listen(0, '127.0.0.1', resolve));
+  closers.push(() => new Promise((resolve) => slow.close(() => resolve())));
+  const { port } = slow.address() as AddressInfo;
+  const tls = { ca: certificates.text('plant.crt'), cert: null, key: null, serverName: null };
+  const outcomes = [1000, 50].map((handshakeTimeoutMs) => {
+    const settings = { host: '127.0.0.1', port, tls, connectTimeoutMs: 100, handshakeTimeoutMs };
+    return new Promise<string>((resolve) => {
+      const wire = openSocket(settings, systemClock, {
+        opened: () => resolve('open'),
+        received: () => {},
+        closed: ({ text }) => resolve(text),
+      });
+      closers.push(() => wire.destroy());
+    });
+  });
+  assert.deepEqual(await Promise.all(outcomes), ['open', 'no TLS handshake in 50 ms']);
+});
 
 test('a certificate that cannot be read is told, and tried again', async () => {
   const slave = await slaveWith('device');
