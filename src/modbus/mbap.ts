@@ -102,7 +102,7 @@ export class MbapTransport implements Transport, FrameListener {
     this.#cancelPace = null;
     const atMs = this.#clock.monotonicMs();
     // Datagrams have no connection that could be hung up.
-    this.#width.parted(this.#window.size, isByPeer && !this.#settings.isDatagram, atMs);
+    this.#width.parted([...this.#window.values()].map(placeOf), isByPeer && !this.#settings.isDatagram, atMs);
     const pending = [...this.#window.values(), ...this.#queue];
     this.#window.clear();
     this.#queue.length = 0;
@@ -177,7 +177,7 @@ export class MbapTransport implements Transport, FrameListener {
     }
     this.#window.delete(identifier);
     this.#answered[this.#answeredCount++ % ANSWERED_COUNT] = identifier * 0x10000 + askedBy(exchange);
-    if (this.#width.answered(identifier)) this.#host.isOneAtATime();
+    if (this.#width.answered(identifier, placeOf(exchange))) this.#host.isOneAtATime();
     this.#endedAtMs = atMs;
     if (isBelieved) return this.#settle(exchange, bytes, start + HEADER_BYTES - 1, end, atMs);
     this.#mismatch(exchange, 'the answer came in pieces, and may be made of two', end - start, atMs);
@@ -313,6 +313,11 @@ export class MbapTransport implements Transport, FrameListener {
 /** Unit and function code, a byte each. */
 function askedBy({ unitId, functionCode }: Exchange): number {
   return unitId * 0x100 + functionCode;
+}
+
+/** Where it asks, and what: the same for the same request when it is asked again. */
+function placeOf(exchange: Exchange): number {
+  return askedBy(exchange) * 0x10000 + wordAt(exchange.pdu, 1);
 }
 
 /** Whether these bytes are one frame, no less and no more. */

@@ -13,6 +13,8 @@ const HANG_UP_MS = 60_000;
 const HANG_UP_SOON_MS = 1000;
 /** A peer that has answered so many of those stands them. */
 const TOGETHER_MIN = 16;
+/** Not all that it hung up on need be asked again: so many answers to single ones will do. */
+const TRIAL_MAX = 64;
 /** After the last such thing what came in pieces is not believed while several are under way. */
 const WARY_MS = 600_000;
 
@@ -22,8 +24,12 @@ export class Width {
   #narrowMs = NARROW_MIN_MS;
   #waryUntilMs = -Infinity;
   #isOne = false;
-  /** It hung up on several, and never stood that before: whether it stands single ones is not known yet. */
-  #isOneOnTrial = false;
+  /**
+   * It hung up on these, and never stood several before: whether it stands each of them alone is not known yet. One of
+   * them may be what it, or a unit behind it, hangs up on however it is asked.
+   */
+  #onTrial = new Set<number>();
+  #trialCount = 0;
   /** Identifiers of requests that were sent while another was under way, when the last one was, and how many were answered. */
   readonly #together = new Set<number>();
   #togetherAtMs = -Infinity;
@@ -59,10 +65,13 @@ export class Width {
   }
 
   /** True when this shows that single ones are what it stands. */
-  answered(identifier: number): boolean {
+  answered(identifier: number, asked: number): boolean {
     if (this.#together.delete(identifier)) this.#togetherCount += 1;
-    if (!this.#isOneOnTrial) return false;
-    this.#isOneOnTrial = false;
+    if (this.#onTrial.size === 0) return false;
+    this.#onTrial.delete(asked);
+    this.#trialCount += 1;
+    if (this.#onTrial.size > 0 && this.#trialCount < TRIAL_MAX) return false;
+    this.#onTrial.clear();
     this.#isOne = true;
     return true;
   }
@@ -71,15 +80,16 @@ export class Width {
     this.#together.delete(identifier);
   }
 
-  /** The connection is gone while so many were under way. */
-  parted(underWayCount: number, isByPeer: boolean, atMs: number): void {
-    if (underWayCount > 1) {
+  /** The connection is gone while these were under way. */
+  parted(underWay: readonly number[], isByPeer: boolean, atMs: number): void {
+    if (underWay.length > 1) {
       this.narrow(atMs, HANG_UP_MS);
       const isBecauseOfIt = isByPeer && atMs - this.#togetherAtMs < HANG_UP_SOON_MS;
-      this.#isOneOnTrial = isBecauseOfIt && this.#togetherCount < TOGETHER_MIN;
+      this.#onTrial = new Set(isBecauseOfIt && this.#togetherCount < TOGETHER_MIN ? underWay : []);
+      this.#trialCount = 0;
     } else if (isByPeer) {
       // It hangs up on single ones too: their number is not why.
-      this.#isOneOnTrial = false;
+      this.#onTrial.clear();
     }
   }
 

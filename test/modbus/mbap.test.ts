@@ -464,6 +464,15 @@ test('who hangs up on single requests too, or stood many together before, or fro
       rig.read(0);
       rig.transport.disconnected(RESET, true);
     },
+    (rig) => {
+      // One of the two is never answered, alone or not: what the other one was says nothing.
+      rig.transport.disconnected(RESET, true);
+      rig.transport.connected();
+      rig.read(1);
+      rig.receive(rig.answer(rig.sent.length - 1));
+      rig.read(0);
+      rig.transport.disconnected(RESET, true);
+    },
     (rig) => rig.transport.disconnected(RESET, false),
     (rig) => {
       rig.clock.advance(2000);
