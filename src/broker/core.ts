@@ -83,7 +83,10 @@ export class Core implements SessionHost, Executor {
     const retaining = (this.retaining = new Retaining({ clock, store, turns, retained }));
     const delivery = new Delivery({ log, store, counters, turns, routing, retaining });
     this.delivery = delivery;
-    this.lifecycle = new Lifecycle({ clock, store, counters, subscriptions, routing, turns, delivery }, this);
+    this.lifecycle = new Lifecycle(
+      { clock, store, counters, subscriptions, routing, turns, delivery, retaining },
+      this,
+    );
     this.#overflow = new Overflow(clock, log, onOverflow);
   }
 
@@ -131,6 +134,10 @@ export class Core implements SessionHost, Executor {
 
   mayFeed(session: Session): boolean {
     return this.turns.feeding.mayGoOn(session);
+  }
+
+  fed(session: Session, filter: string): void {
+    this.lifecycle.noteSubscription(session, filter);
   }
 
   owe(link: Link, owed: Owed): void {

@@ -9,10 +9,11 @@ import { bequeath, type Executor, handOn, heritageOf } from './bequest.js';
 import type { BrokerCounters } from './counters.js';
 import type { Delivery } from './delivery.js';
 import { incomingOf } from './incoming.js';
+import type { Retaining } from './retaining.js';
 import type { Owner } from './route.js';
 import type { Routing } from './routing.js';
 import { Session, type SessionHost } from './session.js';
-import { type Entry, entryOf, type Subscriptions } from './subscriptions.js';
+import { type Entry, entryOf, optionsOf, type Subscriptions } from './subscriptions.js';
 import { deepLevelsOf, parseFilter } from './topic.js';
 import type { Turns } from './turns.js';
 import { KeptWills, type Will } from './will.js';
@@ -25,9 +26,12 @@ export interface LifecycleParts {
   readonly routing: Routing;
   readonly turns: Turns;
   readonly delivery: Delivery;
+  readonly retaining: Retaining;
 }
 
 const NEVER_EXPIRES_S = 0xffffffff;
+/** With the options of a subscription in the store: it has not had all retained messages yet. No SUBSCRIBE sets this bit. */
+const IS_FED = 0x40;
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 export class Lifecycle {
@@ -64,6 +68,15 @@ export class Lifecycle {
     (session.subscriptions ??= new Map()).set(text, entry);
     if (known === undefined) session.deepLevels += deepLevelsOf(entry.filter);
     this.#parts.routing.changed();
+  }
+
+  /** What the store must know of a kept session's subscription. */
+  noteSubscription(session: Session, filter: string): void {
+    const entry = session.subscriptions?.get(filter);
+    if (!session.isKept || entry === undefined) return;
+    const options = optionsOf(entry) | (session.feedOf(filter) === undefined ? 0 : IS_FED);
+    const { identifier } = entry;
+    this.#parts.store.append({ type: 'Subscribed', session: session.number, filter, options, identifier });
   }
 
   /** Answers whether the subscription was there. */
@@ -273,7 +286,11 @@ export class Lifecycle {
     if (incoming.length > 0) session.incoming = new Set(incoming);
     for (const { filter, options, identifier } of subscriptions) {
       const parsed = parseFilter(filter);
-      if (parsed !== null) this.subscribe(session, filter, entryOf(session, parsed, options, identifier));
+      if (parsed === null) continue;
+      const entry = entryOf(session, parsed, options, identifier);
+      this.subscribe(session, filter, entry);
+      // Where it had come to nobody knows: it begins anew.
+      if ((options & IS_FED) !== 0) this.#parts.retaining.feed(session, entry);
     }
   }
 

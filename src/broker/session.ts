@@ -30,6 +30,8 @@ export interface SessionHost extends StoredQueueHost {
   readonly maxHeldBytes: number;
   /** Whether a session may go on with retained messages in this turn; if not, it is touched when it may. */
   mayFeed(session: Session): boolean;
+  /** A new subscription to this filter has had all retained messages. */
+  fed(session: Session, filter: string): void;
   owe(link: Link, owed: Owed): void;
   /** A message left a queue because the queue was full; told once a while per session. */
   overflowed(session: Session, count: number): void;
@@ -421,6 +423,7 @@ export class Session implements QueueOwner {
         if (!hasRoom || !this.#host.mayFeed(this)) return feed.rest();
       } while (feed.step());
       feeds.delete(filter);
+      this.#host.fed(this, filter);
     }
     this.#feeds = null;
   }

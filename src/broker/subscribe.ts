@@ -77,13 +77,11 @@ function subscribeOne(
   if (session.isKept && !core.store.isHealthy) return QUOTA_EXCEEDED;
   const entry = entryOf(session, parsed, options, identifier);
   core.lifecycle.subscribe(session, text, entry, known);
-  if (session.isKept) {
-    core.store.append({ type: 'Subscribed', session: session.number, filter: text, options, identifier });
-  }
   const handling = options >> 4;
   if (parsed.share === '' && (handling === 0 || (handling === 1 && known === undefined))) {
     core.retaining.feed(session, entry);
   }
+  core.lifecycle.noteSubscription(session, text);
   return entry.qos;
 }
 

@@ -35,6 +35,11 @@ export function entryOf<Owner>(
   };
 }
 
+/** The same byte of an entry, without what only SUBSCRIBE itself is about (Retain Handling). */
+export function optionsOf({ qos, noLocal, retainAsPublished }: Entry<unknown>): number {
+  return qos | (noLocal ? 4 : 0) | (retainAsPublished ? 8 : 0);
+}
+
 class Level<Owner> {
   children: Map<string, Level<Owner>> | null = null;
   plus: Level<Owner> | null = null;

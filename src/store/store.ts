@@ -74,6 +74,7 @@ export type StoreRecord =
   /** disconnectedAtMs 0: connected. Expiry is counted from it. */
   | { type: 'SessionChanged'; session: SessionNumber; expiryS: number; disconnectedAtMs: number }
   | { type: 'SessionEnded'; session: SessionNumber }
+  /** `options` as in SUBSCRIBE, and what the broker notes in bits that are none there. */
   | { type: 'Subscribed'; session: SessionNumber; filter: string; options: number; identifier: number }
   | { type: 'Unsubscribed'; session: SessionNumber; filter: string }
   /** One record names all durable receivers, each session once; with `from` it also keeps the publisher's QoS 2 identifier, atomically. */

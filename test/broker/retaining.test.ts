@@ -7,7 +7,9 @@ import type { StoreRecord } from '../../src/store/store.js';
 import { MemoryStore } from '../../src/store/memory.js';
 import { startBroker, type TestBroker } from '../support/broker.js';
 import { ManualClock } from '../support/clock.js';
+import { MemoryDisk } from '../support/memorydisk.js';
 import { MqttClient } from '../support/mqttclient.js';
+import { storeOn } from '../support/stores.js';
 import { until } from '../support/wait.js';
 import * as wire from '../support/wire.js';
 
@@ -171,6 +173,27 @@ test('a kept session gets on its next connection what the one before had no time
   assert.equal(new Set(seen).size, 300 - 1 + 20);
   assert.equal(messages.filter(({ topic, retain }) => topic === 'r/new' && !retain).length, 1);
   await second.disconnect();
+});
+
+test('a kept session gets after a restart what it had no time for before, and no more after the next', async (context) => {
+  const disk = new MemoryDisk();
+  const properties = [[wire.PROPERTY.sessionExpiry, 60], ...receiving(10)] as const;
+  const seen = new Set<string>();
+  const before = await start(context, { store: storeOn(disk) });
+  await fill(await enter(context, before, 'publisher'), 60);
+  const client = await enter(context, before, 'c', { properties });
+  await client.subscribe('r/#', 1, [[wire.PROPERTY.subscriptionIdentifier, 7]]);
+  // Nothing of it but what the window lets through.
+  for (let count = 0; count < 10; count++) seen.add((await client.next('PUBLISH')).topic);
+  await before.close();
+  const between = await start(context, { store: storeOn(disk) });
+  const again = await enter(context, between, 'c', { clean: false, properties });
+  while (seen.size < 60) seen.add((await again.receive()).topic);
+  for (const { id } of await again.arrived()) again.send(wire.acknowledge('PUBACK', id));
+  await again.ping();
+  await between.close();
+  const after = await start(context, { store: storeOn(disk) });
+  await (await enter(context, after, 'c', { clean: false, properties })).quiet();
 });
 
 test('what a session had waiting leaves nothing behind when it ends', async (context) => {
