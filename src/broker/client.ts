@@ -5,6 +5,9 @@ import type { ConnectRequest } from './packets.js';
 import type { Route } from './route.js';
 import type { Session } from './session.js';
 
+/** Something that may take longer than a turn of the loop has: goes on with it; false: the turn has had its time. */
+export type Work = () => boolean;
+
 export interface Client extends Link, Holder {
   readonly isOpen: boolean;
   /** Where it comes from: address and port. */

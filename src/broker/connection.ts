@@ -8,7 +8,7 @@ import { receiveAcknowledgement } from './acknowledge.js';
 import { Aliases } from './aliases.js';
 import type { Authentication } from './authentication.js';
 import { Backpressure, type Reader } from './backpressure.js';
-import type { DoorPolicy, Newcomer } from './client.js';
+import type { DoorPolicy, Newcomer, Work } from './client.js';
 import {
   acknowledgementLength,
   PUBACK,
@@ -179,6 +179,18 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Reader, Wat
     return false;
   }
 
+  /** One packet may ask for more than a turn has time for: what is left of it waits, and what came behind it, too. */
+  #goThrough(work: Work | null): boolean {
+    if (work === null) return false;
+    if (work()) return this.#goesOn();
+    this.#goOnLater(work);
+    return false;
+  }
+
+  #goOnLater(work: Work): void {
+    this.#core.turns.afterTurn(() => this.#goOn(work));
+  }
+
   /** Bytes that the kernel has not taken. */
   get pendingBytes(): number {
     return this.outbox.pendingBytes;
@@ -228,9 +240,9 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Reader, Wat
       case 7:
         return receiveAcknowledgement(this.#core, this.#host.publishing, this, bytes, type, body, end);
       case 8:
-        return receiveSubscribe(this.#core, this, bytes, body, end) && this.#goesOn();
+        return this.#goThrough(receiveSubscribe(this.#core, this, bytes, body, end));
       case 10:
-        return receiveUnsubscribe(this.#core, this, bytes, body, end);
+        return this.#goThrough(receiveUnsubscribe(this.#core, this, bytes, body, end));
       case 12:
         if (body !== end) return this.#failFrame(0x81, 'PINGREQ has a body');
         this.send(PINGRESP);
@@ -318,12 +330,13 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Reader, Wat
     if (this.#framer.isStopped) this.#goOn();
   }
 
-  /** Reads what came behind a packet that had to wait. */
-  #goOn(): void {
+  /** Reads what came behind a packet that had to wait, when what is left of that is done. */
+  #goOn(work: Work | null = null): void {
     setImmediate(() => {
       if (this.#state === 'closed') return;
       this.#core.turns.beginReading();
       try {
+        if (work !== null && !work()) return this.#goOnLater(work);
         const refused = this.#framer.resume();
         this.#host.publishing.flush();
         if (refused !== 0) this.#refuseFrame(refused);

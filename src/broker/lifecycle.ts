@@ -32,6 +32,8 @@ export interface LifecycleParts {
 const NEVER_EXPIRES_S = 0xffffffff;
 /** With the options of a subscription in the store: it has not had all retained messages yet. No SUBSCRIBE sets this bit. */
 const IS_FED = 0x40;
+/** How many subscriptions of a session that ended are taken out in a turn. */
+const REMOVED_MAX = 512;
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 export class Lifecycle {
@@ -97,10 +99,21 @@ export class Lifecycle {
   }
 
   #unsubscribeAll(session: Session): void {
-    if (session.subscriptions === null) return;
-    for (const entry of session.subscriptions.values()) this.#remove(session, entry);
+    const { subscriptions } = session;
+    if (subscriptions === null) return;
     session.subscriptions = null;
     this.#parts.routing.changed();
+    this.#removeSome(session, subscriptions.values());
+  }
+
+  /** Some of them each turn, for there may be a hundred thousand; nothing is sent to a session that has ended. */
+  #removeSome(session: Session, entries: Iterator<Entry<Session>>): void {
+    for (let count = 0; count < REMOVED_MAX; count++) {
+      const next = entries.next();
+      if (next.done === true) return;
+      this.#remove(session, next.value);
+    }
+    this.#host.afterTurn(() => this.#removeSome(session, entries));
   }
 
   // ---------------------------------------------------------------- begin
@@ -192,6 +205,7 @@ export class Lifecycle {
   /** The session is over: its will is due, its subscriptions and its queue are gone. */
   end(session: Session): void {
     if (session.hasEnded) return;
+    session.hasEnded = true;
     if (this.sessions.get(session.clientId) === session) this.sessions.delete(session.clientId);
     session.link = null;
     cancelTimers(session);

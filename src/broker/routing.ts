@@ -161,7 +161,7 @@ export class Routing {
     this.#isAnyFound = true;
     if (owner instanceof Insider)
       (this.#insiders ??= []).push({ subscriber: owner.subscriber, subscription: entry });
-    else if (!owner.rights.mayRead(this.#topic)) return;
+    else if (owner.hasEnded || !owner.rights.mayRead(this.#topic)) return;
     else if (entry.share !== '') this.#collectShared(owner, entry);
     else this.#collectReceiver(owner, entry);
   };

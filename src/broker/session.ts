@@ -94,6 +94,7 @@ export class Session implements QueueOwner {
   cancelExpiry: (() => void) | null = null;
   /** Identifiers of QoS 2 publications from this client that were not released. */
   incoming: Set<number> | null = null;
+  /** Nothing is sent to it any more, though its subscriptions may not all have been taken out yet. */
   hasEnded = false;
   /** Messages dropped because the queue was full. */
   droppedCount = 0;
@@ -183,7 +184,6 @@ export class Session implements QueueOwner {
    * a message of its own), to be gone through to the end.
    */
   end(): Iterator<Left | null> {
-    this.hasEnded = true;
     this.#stored?.forgetSlice();
     this.#endFeeds();
     const left = leftOf(this.#shared, this.#queue);

@@ -1,5 +1,8 @@
-/** SUBSCRIBE and UNSUBSCRIBE: each filter of a packet in turn, as if it had come alone [MQTT-3.8.4-5]. */
-import type { Client } from './client.js';
+/**
+ * SUBSCRIBE and UNSUBSCRIBE: each filter of a packet in turn, as if it had come alone [MQTT-3.8.4-5]. A packet may have tens
+ * of thousands: it gets so much of each turn of the loop and is answered when it is through.
+ */
+import type { Client, Work } from './client.js';
 import type { Core } from './core.js';
 import { decodeSubscribe, decodeUnsubscribe, encodeSuback, encodeUnsuback } from './packets.js';
 import { MALFORMED, PROTOCOL_ERROR } from './properties.js';
@@ -14,16 +17,16 @@ const FAILURE = 0x80;
 const DEEP_LEVELS_MAX = 131_072;
 const NO_SUBSCRIPTION_EXISTED = 0x11;
 
-/** False: the client was failed. */
+/** Null: the client was failed. */
 export function receiveSubscribe(
   core: Core,
   client: Client,
   bytes: Uint8Array,
   body: number,
   end: number,
-): boolean {
+): Work | null {
   const { session, version } = client;
-  if (session === null) return false;
+  if (session === null) return null;
   const request = decodeSubscribe(bytes, body, end, version);
   if (typeof request === 'number') return fail(client, request, 'SUBSCRIBE is not right');
   const { filters, identifier, packetIdentifier } = request;
@@ -38,19 +41,33 @@ export function receiveSubscribe(
     }
     parsed.push(filter);
   }
-  core.turns.handedOut(parsed.length);
-  // In plain loops: devices come back by the thousand, each with a SUBSCRIBE a topic.
   const codes: number[] = [];
   let isGranted = false;
-  for (let i = 0; i < parsed.length; i++) {
-    const { text, options } = filters[i] as (typeof filters)[number]; // one was parsed from each
-    const code = subscribeOne(core, session, text, parsed[i] as ParsedFilter, options, identifier);
+  const subscribe = (at: number): void => {
+    const { text, options } = filters[at] as (typeof filters)[number]; // one was parsed from each
+    const code = subscribeOne(core, session, text, parsed[at] as ParsedFilter, options, identifier);
     if (code < FAILURE) isGranted = true;
     codes.push(version === 5 || code < FAILURE ? code : FAILURE);
-  }
-  if (session.isKept && isGranted) awaitSuback(client, version, packetIdentifier, codes);
-  else client.send(encodeSuback(version, packetIdentifier, codes));
-  return true;
+  };
+  return oneByOne(core, parsed.length, subscribe, () => {
+    if (session.isKept && isGranted) awaitSuback(client, version, packetIdentifier, codes);
+    else client.send(encodeSuback(version, packetIdentifier, codes));
+  });
+}
+
+/** What is to be done with each filter of a packet, and then its answer. */
+function oneByOne(core: Core, count: number, take: (at: number) => void, answer: () => void): Work {
+  const { turns } = core;
+  let at = 0;
+  return () => {
+    while (at < count) {
+      take(at++);
+      turns.handedOut(1);
+      if (at < count && turns.isTurnOverAmid) return false;
+    }
+    answer();
+    return true;
+  };
 }
 
 /** What it promises is kept first. */
@@ -85,33 +102,37 @@ function subscribeOne(
   return entry.qos;
 }
 
-/** False: the client was failed. */
+/** Null: the client was failed. */
 export function receiveUnsubscribe(
   core: Core,
   client: Client,
   bytes: Uint8Array,
   body: number,
   end: number,
-): boolean {
+): Work | null {
   const { session, version } = client;
-  if (session === null) return false;
+  if (session === null) return null;
   const request = decodeUnsubscribe(bytes, body, end, version);
   if (typeof request === 'number') return fail(client, request, 'UNSUBSCRIBE is not right');
-  if (request.filters.some((filter) => parseFilter(filter) === null)) {
+  const { filters, packetIdentifier } = request;
+  if (filters.some((filter) => parseFilter(filter) === null)) {
     return fail(client, MALFORMED, 'a topic filter of UNSUBSCRIBE is not valid');
   }
-  const codes = request.filters.map((filter) => {
-    if (!core.lifecycle.unsubscribe(session, filter)) return NO_SUBSCRIPTION_EXISTED;
-    if (session.isKept) core.store.append({ type: 'Unsubscribed', session: session.number, filter });
-    return 0;
+  const codes: number[] = [];
+  const unsubscribe = (at: number): void => {
+    const filter = filters[at] as string; // there are so many
+    const wasThere = core.lifecycle.unsubscribe(session, filter);
+    if (wasThere && session.isKept)
+      core.store.append({ type: 'Unsubscribed', session: session.number, filter });
+    codes.push(wasThere ? 0 : NO_SUBSCRIPTION_EXISTED);
+  };
+  return oneByOne(core, filters.length, unsubscribe, () => {
+    if (session.isKept && codes.includes(0)) {
+      client.awaitCommit((isKept) =>
+        client.send(encodeUnsuback(version, packetIdentifier, isKept ? codes : codes.map(() => FAILURE))),
+      );
+    } else client.send(encodeUnsuback(version, packetIdentifier, codes));
   });
-  const { packetIdentifier } = request;
-  if (session.isKept && codes.includes(0)) {
-    client.awaitCommit((isKept) =>
-      client.send(encodeUnsuback(version, packetIdentifier, isKept ? codes : codes.map(() => FAILURE))),
-    );
-  } else client.send(encodeUnsuback(version, packetIdentifier, codes));
-  return true;
 }
 
 /** Each level costs memory, which a filter of tens of thousands has for a few bytes: all of them are bounded together. */
@@ -120,7 +141,7 @@ function isTooDeep(session: Session, filter: string): boolean {
   return levels > 0 && session.deepLevels + levels > DEEP_LEVELS_MAX;
 }
 
-function fail(client: Client, reason: number, text: string): false {
+function fail(client: Client, reason: number, text: string): null {
   client.fail(reason, text);
-  return false;
+  return null;
 }

@@ -195,3 +195,47 @@ test('a few bytes that go to thousands leave the turn to others as soon as they 
   assert.equal(publishReceived.value, publishes);
   assert.equal(said.at(-1), 'loud goes on');
 });
+
+test('who subscribes to thousands of filters in a packet, unsubscribes or leaves with them takes a part of each turn', async () => {
+  const { core, connections, said } = connected(new BusyClock(), 'loud');
+  const [loud] = connections;
+  const send = (bytes: Buffer): void => loud?.receive(bytes, 0, bytes.length);
+  const { subscriptions, counters } = core;
+  send(wire.connect({ version: 5, clientId: 'c' }));
+  await turn();
+  const names = Array.from({ length: 3000 }, (_, at) => `t/${at}`);
+  const all = names.length;
+  const filters = names.map((name): [string, number] => [name, 0]);
+  const isAmid = (): boolean => subscriptions.count > 0 && subscriptions.count < all;
+  const settled = async (packets: number): Promise<void> => {
+    said.length = 0;
+    const sentBefore = counters.packetsSent.value;
+    await turn();
+    assert.ok(isAmid(), `${subscriptions.count} after a turn`);
+    assert.equal(
+      counters.packetsSent.value,
+      sentBefore,
+      'what comes behind it waits, and so does its answer',
+    );
+    for (let at = 0; at < 200 && counters.packetsSent.value < sentBefore + packets; at++) await turn();
+    assert.equal(counters.packetsSent.value, sentBefore + packets);
+    assert.equal(said.at(-1), 'loud goes on');
+  };
+
+  send(Buffer.concat([wire.subscribe(5, 1, filters), wire.PINGREQ]));
+  await settled(2);
+  assert.equal(subscriptions.count, all);
+  send(Buffer.concat([wire.unsubscribe(5, 2, names), wire.PINGREQ]));
+  await settled(2);
+  assert.equal(subscriptions.count, 0);
+  send(wire.subscribe(5, 3, filters));
+  await settled(1);
+
+  const last = Buffer.from(names.at(-1) ?? '');
+  assert.equal(core.routing.find(last, 0, last.length)?.receivers.length, 1);
+  loud?.lost();
+  assert.ok(isAmid(), `${subscriptions.count} when it has left`);
+  assert.equal(core.routing.find(last, 0, last.length)?.receivers.length, 0);
+  for (let at = 0; at < 200 && subscriptions.count > 0; at++) await turn();
+  assert.equal(subscriptions.count, 0);
+});
