@@ -228,7 +228,7 @@ export class StoredQueue {
   /** Reads the next slice, when there is more. */
   readOn(): void {
     if (this.#isReading) return;
-    if (this.#cursor >= this.#last) return this.#lose();
+    if (this.#cursor >= this.#last) return this.#close();
     if (this.#cursor >= this.#host.keptPosition) {
       this.#host.awaitKept(this.#owner);
       return;
@@ -236,8 +236,12 @@ export class StoredQueue {
     this.#read(this.#cursor);
   }
 
-  /** All was read: what is still to be sent again is gone, and must not keep its place in the window. */
-  #lose(): void {
+  /**
+   * All was read: what is still to be sent again is gone, and must not keep its place in the window. Nor does anything wait,
+   * though what turned out damaged was counted still.
+   */
+  #close(): void {
+    this.#waitingMessages = this.#waitingBytes = 0;
     const lost = this.#unsent;
     this.#unsent = null;
     for (const packetIdentifier of lost?.values() ?? []) this.#owner.lost(packetIdentifier);
@@ -263,10 +267,7 @@ export class StoredQueue {
         const left = this.#slice.slice(this.#sliceIndex);
         this.#hold(left.length === 0 ? messages : left.concat(messages));
         // Nothing is left of what was kept when it was asked for: the rest was dropped or expired.
-        if (this.#slice.length === 0) {
-          this.#cursor = Math.max(this.#cursor, until);
-          if (this.#cursor >= this.#last) this.#waitingMessages = this.#waitingBytes = 0;
-        }
+        if (this.#slice.length === 0) this.#cursor = Math.max(this.#cursor, until);
         this.#owner.touch();
       },
       () => {

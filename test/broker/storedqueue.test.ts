@@ -168,6 +168,16 @@ test('what is in flight and not in the store any more is given up when all was r
   assert.ok(field.queue.isCaughtUp);
 });
 
+test('what turned out damaged does not count as waiting when the rest was read', async () => {
+  const field = new Field();
+  for (let i = 0; i < 5; i++) field.add(String(i));
+  // The store leaves it out, and lets go of it.
+  for (const position of [2, 3]) field.store.append({ type: 'Dropped', session: SESSION, position });
+  field.queue.begin([]);
+  assert.deepEqual(await field.drain(), ['0', '3', '4']);
+  assert.deepEqual([field.queue.waitingMessages, field.queue.waitingBytes], [0, 0]);
+});
+
 test('what comes while nothing is found is not taken for read', async () => {
   const field = new Field();
   field.add('1');
