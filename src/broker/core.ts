@@ -9,6 +9,7 @@ import type { AccessRule } from './access.js';
 import type { Executor } from './bequest.js';
 import type { Owed } from './commits.js';
 import type { BrokerCounters } from './counters.js';
+import { Crowding } from './crowding.js';
 import { Delivery } from './delivery.js';
 import { Lifecycle } from './lifecycle.js';
 import { held } from './held.js';
@@ -61,6 +62,7 @@ export class Core implements SessionHost, Executor {
   readonly delivery: Delivery;
   readonly lifecycle: Lifecycle;
   readonly #overflow: Overflow;
+  readonly #crowding: Crowding;
   isStopped = false;
 
   constructor({ clock, log, store, counters, limits, neverRetained, onOverflow }: CoreOptions) {
@@ -88,6 +90,8 @@ export class Core implements SessionHost, Executor {
       this,
     );
     this.#overflow = new Overflow(clock, log, onOverflow);
+    const { sessions } = this.lifecycle;
+    this.#crowding = new Crowding(clock, sessions, limits.maxMemoryBytes, (then) => this.afterTurn(then));
   }
 
   /** Memory is short: nothing new is taken in (connections, subscriptions, retained topics), slow readers get less. */
@@ -169,6 +173,7 @@ export class Core implements SessionHost, Executor {
     this.turns.startAt(state.nextPosition);
     this.retaining.restore(state.retained);
     this.lifecycle.restore(state, groupsOf);
+    this.#crowding.start();
   }
 
   /** Rules changed. */
@@ -183,6 +188,7 @@ export class Core implements SessionHost, Executor {
     this.#timekeeping.stop();
     this.turns.stop();
     this.#overflow.stop();
+    this.#crowding.stop();
     this.retaining.stop();
     this.lifecycle.stop();
   }

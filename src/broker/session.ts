@@ -400,6 +400,11 @@ export class Session implements QueueOwner {
     link?.outbox.touch();
   }
 
+  shorten(count: number): void {
+    const droppedCount = this.#stored?.shorten(count) ?? 0;
+    if (droppedCount > 0) this.#countDropped(droppedCount);
+  }
+
   #countDropped(count: number): void {
     this.droppedCount += count;
     this.#host.counters.dropped.value += count;

@@ -151,12 +151,25 @@ export class StoredQueue {
     return this.#trim();
   }
 
+  /** Drops so many of the oldest that wait; answers how many there were. */
+  shorten(count: number): number {
+    const least = Math.max(0, this.#waitingMessages - count);
+    return this.#dropWhile(() => this.#waitingMessages > least);
+  }
+
   /** Drops the oldest that wait until the limits are met again. */
   #trim(): number {
-    const { maxQueuedBytes, maxQueuedMessages, store } = this.#host;
+    const { maxQueuedBytes, maxQueuedMessages } = this.#host;
+    return this.#dropWhile(
+      () => this.#waitingMessages > maxQueuedMessages || this.#waitingBytes > maxQueuedBytes,
+    );
+  }
+
+  #dropWhile(isTooLong: () => boolean): number {
+    const { store } = this.#host;
     let count = 0;
     let after = this.#cursor;
-    while (this.#waitingMessages > maxQueuedMessages || this.#waitingBytes > maxQueuedBytes) {
+    while (isTooLong()) {
       const oldest = store.oldest(this.#session, after);
       if (oldest === null) break;
       after = oldest.position;
