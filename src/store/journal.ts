@@ -83,6 +83,8 @@ export class Journal {
   #spare: Buffer | null = null;
   /** A write or sync is under way, or a wait before it: one at a time. */
   #isBusy = false;
+  /** What is written is to be synced before anything else is written. */
+  #isSyncWanted = false;
   #activity: Promise<void> = Promise.resolve();
   /** The pending batch waits for company. */
   #isPacing = false;
@@ -312,7 +314,14 @@ export class Journal {
   #want(batch: Batch): void {
     batch.isWanted = true;
     if (batch.length >= BATCH_BYTES_MAX) this.#wake?.();
-    if (!this.#isBusy && this.#failure === null) this.#busy(this.#pump());
+    this.#goOn();
+  }
+
+  /** Begins what is to be done next, unless something is under way. */
+  #goOn(): void {
+    if (this.#isBusy || this.#failure !== null) return;
+    if (this.#isSyncWanted) this.#busy(this.#syncWritten());
+    else if (this.#pending?.isWanted === true) this.#busy(this.#pump());
   }
 
   /** Marks the time of some work, and goes on with what came up meanwhile. */
@@ -320,13 +329,13 @@ export class Journal {
     this.#isBusy = true;
     this.#activity = work.then(() => {
       this.#isBusy = false;
-      if (this.#pending?.isWanted === true && this.#failure === null) this.#busy(this.#pump());
+      this.#goOn();
     });
   }
 
-  /** Writes batch after batch as long as somebody wants one. Never rejects. */
+  /** Writes batch after batch as long as somebody wants one, and nobody a sync between them. Never rejects. */
   async #pump(): Promise<void> {
-    while (this.#pending?.isWanted === true) {
+    while (this.#pending?.isWanted === true && !this.#isSyncWanted) {
       if (this.#sync === 'commit' && this.#failure === null) await this.#pace();
       const batch = this.#pending;
       this.#pending = null;
@@ -399,8 +408,9 @@ export class Journal {
       this.#isFolderDirty = false;
     }
     this.#epoch++;
-    this.segments.removeCovered();
     const last = this.#unsynced.at(-1);
+    // Where a segment ends, what let go may be in the batch that is to begin the next one, and not written yet.
+    if (this.#flight === null || this.#flight === last) this.segments.removeCovered();
     if (last !== undefined && last.bytes.length <= SPARE_BYTES_MAX) this.#spare = last.bytes;
     this.#unsynced = [];
   }
@@ -424,6 +434,7 @@ export class Journal {
     const { segment, offset, previous, firstSequence } = (lost[0] ?? batch).place;
     this.#unsynced = [];
     this.#flight = null;
+    this.#isSyncWanted = false;
     // The chain goes on behind what was synced; segments begun since then are void.
     this.#tail = offset === 0 ? previous : { number: segment, end: offset };
     this.#pending = this.#gather(late === null ? lost : [...lost, late], firstSequence);
@@ -490,21 +501,21 @@ export class Journal {
     });
   }
 
-  /** Interval mode: syncs what was written. A failure is dealt with as one of a write is. */
+  /** Interval mode: syncs what was written, however much more is to be. A failure is dealt with as one of a write is. */
   async #syncNow(): Promise<void> {
-    while (this.#isBusy) await this.#activity;
-    this.#busy(this.#syncWritten());
-    await this.#activity;
+    this.#isSyncWanted = true;
+    this.#goOn();
+    while (this.#isSyncWanted) await this.#activity;
   }
 
   /** Never rejects. */
   async #syncWritten(): Promise<void> {
     const last = this.#unsynced.at(-1);
-    if (last === undefined) return;
     try {
-      await this.#syncFile();
+      if (last !== undefined) await this.#syncFile();
+      this.#isSyncWanted = false;
     } catch (thrown) {
-      this.#failed(thrown, last);
+      if (last !== undefined) this.#failed(thrown, last);
     }
   }
 }

@@ -323,6 +323,51 @@ test('a segment stays until what let go of its messages is on the disk', async (
   assert.deepEqual(await queueOf(next, 2), kept, 'nobody was told that they are gone');
 });
 
+test('sync: interval syncs in time however much is to be written', async (context) => {
+  const disk = new MemoryDisk();
+  const store = storeOn(disk, { sync: 'interval' });
+  context.after(() => store.close());
+  await store.open();
+  store.append(opened(1));
+  await store.commit();
+  const before = disk.syncCount;
+  for (let position = 1; position < 20_000 && disk.syncCount < before + 3; position++) {
+    store.append(published(position, [1]));
+    void store.commit();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.ok(disk.syncCount >= before + 3);
+});
+
+test('sync: interval: a segment stays until what let go of its messages is written, also where that begins a segment', async (context) => {
+  const disk = new MemoryDisk();
+  const store = storeOn(disk, { maxBytes: 4 << 20, sync: 'interval' });
+  context.after(() => store.close());
+  await store.open();
+  store.append(opened(1));
+  const killed: MemoryDisk[] = [];
+  const remove = disk.remove.bind(disk);
+  disk.remove = (path) => {
+    const left = disk.afterKill();
+    left.names.delete(path);
+    if (path.endsWith('.log')) killed.push(left);
+    return remove(path);
+  };
+  const random = seeded(6);
+  for (let position = 1; position <= 2_500; position++) {
+    store.append(published(position, [1], KB.subarray(0, random() * 1000)));
+    if (position > 1_000) store.append({ type: 'Dropped', session: 1, position: position - 1_000 });
+    if (random() < 0.02) await store.commit();
+  }
+  assert.ok(killed.length > 5, `${killed.length} segments were removed`);
+  const log = rememberingLog();
+  for (const left of killed) await storeOn(left, { log }).open();
+  assert.deepEqual(
+    log.lines.filter(({ level }) => level === 'error'),
+    [],
+  );
+});
+
 test('a folder that may not be written is named, with what to do', async () => {
   for (const [code, text] of [
     ['EROFS', /^\/store: is on a read-only file system: mount it writable, .*'store: memory'/],
