@@ -246,7 +246,8 @@ export class Segments {
 
   #removeIfDone(segment: Segment): void {
     if (segment.live > 0 || !segment.isPresent || this.#pins > 0 || this.isReplayed(segment)) return;
-    if (segment.readers > 0) return;
+    // It may be gone already: what let go of it is told of in more than one place.
+    if (segment.readers > 0 || this.#all.get(segment.number) !== segment) return;
     this.forget(segment.number);
     this.#removing = this.#removing.then(() => this.#remove(segment));
   }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { StoreError } from '../../src/errors.js';
 import { Metrics } from '../../src/metrics.js';
+import { Segments } from '../../src/store/segments.js';
 import { MemoryDisk, seeded } from '../support/memorydisk.js';
 import { opened, published, queueOf, rememberingLog, storeOn } from '../support/stores.js';
 import { until } from '../support/wait.js';
@@ -366,6 +367,24 @@ test('sync: interval: a segment stays until what let go of its messages is writt
     log.lines.filter(({ level }) => level === 'error'),
     [],
   );
+});
+
+test('a segment that is let go of in two places is removed once', async () => {
+  const disk = new MemoryDisk();
+  const log = rememberingLog();
+  const segments = new Segments('/store', disk, log);
+  disk.put(segments.pathOf(1), Buffer.alloc(100));
+  segments.add(1, 100);
+  segments.hold(1, 10);
+  segments.release(1);
+  segments.cover();
+  segments.keepFrom(2);
+  segments.removeCovered();
+  segments.cover();
+  segments.removeCovered();
+  await segments.close();
+  assert.deepEqual(await disk.list('/store'), []);
+  assert.deepEqual(log.lines, []);
 });
 
 test('a folder that may not be written is named, with what to do', async () => {
