@@ -77,8 +77,8 @@ export class Batch {
     return offset;
   }
 
-  /** Writes the headers, now that it is known what they must say; returns all there is to write. */
-  seal(epoch: number): Buffer {
+  /** Writes the headers, now that it is known which records are not synced: those from `unsynced` on. Returns all there is to write. */
+  seal(unsynced: number): Buffer {
     const { segment, offset, salt, firstSequence, previous } = this.place;
     if (offset === 0) {
       writeSegmentHeader(this.bytes, {
@@ -89,7 +89,7 @@ export class Batch {
         previousEnd: previous.end,
       });
     }
-    writeBatchHeader(this.bytes, this.#headerBytes - BATCH_HEADER_BYTES, epoch, firstSequence, salt);
+    writeBatchHeader(this.bytes, this.#headerBytes - BATCH_HEADER_BYTES, unsynced, firstSequence, salt);
     return this.bytes.subarray(0, this.length);
   }
 

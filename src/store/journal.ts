@@ -67,7 +67,6 @@ export class Journal {
   readonly #bytesWritten: Counter;
   readonly #syncs: Counter;
   #salt = 0;
-  #epoch = 1;
   #nextSequence = 1;
   #appendedBytes = 0;
   /** The newest segment number ever used, and the segment and position at which the next batch would go on. */
@@ -183,7 +182,6 @@ export class Journal {
     this.#tail = { number: found.lastNumber, end: found.lastEnd };
     this.#lastNumber = Math.max(found.lastNumber, segment, this.segments.highest());
     this.#nextSequence = Math.max(found.nextSequence, sequence);
-    this.#epoch = found.epoch + 1;
     await this.#reserve.open();
     if (this.#sync === 'interval') this.#armInterval();
     return found;
@@ -384,7 +382,7 @@ export class Journal {
       await this.#file?.close();
       this.#file = null;
     }
-    const bytes = batch.seal(this.#epoch);
+    const bytes = batch.seal((this.#unsynced[0] ?? batch).place.firstSequence);
     if (offset === 0) {
       this.#isFolderDirty = true;
       this.#file = await this.#options.files.open(this.segments.pathOf(segment), 'create');
@@ -407,7 +405,6 @@ export class Journal {
       await this.#options.files.syncFolder(this.#options.folder);
       this.#isFolderDirty = false;
     }
-    this.#epoch++;
     const last = this.#unsynced.at(-1);
     // Where a segment ends, what let go may be in the batch that is to begin the next one, and not written yet.
     if (this.#flight === null || this.#flight === last) this.segments.removeCovered();

@@ -15,6 +15,7 @@ import {
   scanSegment,
   SEGMENT_HEADER_BYTES,
   type SegmentHeader,
+  type Visit,
 } from './segment.js';
 import type { Segments } from './segments.js';
 
@@ -33,7 +34,6 @@ export interface Recovered {
   /** How far the last segment can be trusted. */
   lastEnd: number;
   nextSequence: number;
-  epoch: number;
   recordCount: number;
   /** Segments that were read. */
   segmentCount: number;
@@ -80,7 +80,6 @@ export async function recoverJournal(request: Request): Promise<Recovered> {
     lastNumber: all.at(-1)?.number ?? 0,
     lastEnd: 0,
     nextSequence: 1,
-    epoch: 0,
     recordCount: 0,
     segmentCount: 0,
     damagedBytes: 0,
@@ -138,12 +137,12 @@ async function replay(
   const bytes = Buffer.allocUnsafe(limit);
   const file = await files.open(path, 'read');
   const got = await readAndSettle(file, bytes, isLast).finally(() => file.close());
-  const scanned = scanSegment(bytes, got, salt, isLast, (type, buffer, start, end, offset, sequence) => {
+  const take: Visit = (type, buffer, start, end, offset, sequence) => {
     visit(type, buffer, start, end, number, offset, sequence);
     recovered.recordCount++;
-  });
+  };
+  const scanned = scanSegment(bytes, got, salt, isLast, take, recovered.nextSequence);
   recovered.segmentCount++;
-  recovered.epoch = Math.max(recovered.epoch, scanned.epoch);
   recovered.nextSequence = Math.max(recovered.nextSequence, scanned.nextSequence);
   recovered.lastEnd = scanned.end;
   segments.add(number, scanned.end);
@@ -155,7 +154,9 @@ async function replay(
   }
   const lost = scanned.damaged.reduce((sum, { from, to }) => sum + to - from, 0);
   recovered.damagedBytes += lost;
-  if (lost === 0 && (header !== null || limit === 0)) return;
+  // A header that was not synced is no damage either.
+  const isHeaderDamaged = header === null && limit > 0 && !(isLast && scanned.end === SEGMENT_HEADER_BYTES);
+  if (lost === 0 && !isHeaderDamaged) return;
   segments.get(number).isDamaged = true;
   log.error('part of the store is damaged; what it held is lost, everything else is there', {
     file: path,

@@ -51,17 +51,17 @@ const BATCH_PAYLOAD_BYTES = 16;
 export const BATCH_HEADER_BYTES = FRAME_HEADER_BYTES + BATCH_PAYLOAD_BYTES;
 
 /**
- * Opens a batch. The epoch grows with every finished sync: a batch of a later epoch proves that all of an earlier one
- * had reached the disk. Records are numbered on from firstSequence.
+ * Opens a batch. Its being there proves that all records before `unsynced` had reached the disk. Records are numbered
+ * on from firstSequence.
  */
 export function writeBatchHeader(
   into: Buffer,
   at: number,
-  epoch: number,
+  unsynced: number,
   firstSequence: number,
   salt: number,
 ): void {
-  into.writeDoubleLE(epoch, at + FRAME_HEADER_BYTES);
+  into.writeDoubleLE(unsynced, at + FRAME_HEADER_BYTES);
   into.writeDoubleLE(firstSequence, at + FRAME_HEADER_BYTES + 8);
   sealFrame(into, at, at + BATCH_HEADER_BYTES, BATCH_TYPE, salt);
 }
@@ -81,15 +81,15 @@ export interface Scanned {
   end: number;
   /** Ranges inside it that once were sound and are not any more. */
   damaged: { from: number; to: number }[];
-  epoch: number;
   /** One above the last record's. */
   nextSequence: number;
 }
 
 /**
- * Visits the sound records of bytes[0..limit). With `mayBeTorn`, as the last segment is after a crash, a hole that
- * nothing of a later epoch follows is where the last write was cut: reading ends there, because records behind it would
- * be applied without those before them. Any other hole is damage: reading goes on behind it.
+ * Visits the sound records of bytes[0..limit). With `mayBeTorn`, as the last segment is after a crash, a hole whose first
+ * record no later batch proves to have been on the disk is where what was not synced is cut: reading ends there, because
+ * records behind it would be applied without those before them. Any other hole is damage: reading goes on behind it.
+ * `sequence` is the number that the first record is expected to have.
  */
 export function scanSegment(
   bytes: Buffer,
@@ -97,12 +97,13 @@ export function scanSegment(
   salt: number,
   mayBeTorn: boolean,
   visit: Visit,
+  sequence = 0,
 ): Scanned {
-  const scanned: Scanned = { end: limit, damaged: [], epoch: 0, nextSequence: 0 };
+  const scanned: Scanned = { end: limit, damaged: [], nextSequence: sequence };
   for (let at = SEGMENT_HEADER_BYTES; at < limit;) {
     const end = endOfFrame(bytes, at, limit, salt);
     if (end === -1) {
-      if (mayBeTorn && !isFollowedByEpoch(bytes, at, limit, salt, scanned.epoch)) {
+      if (mayBeTorn && !wasSynced(bytes, at, limit, salt, scanned.nextSequence)) {
         scanned.end = at;
         break;
       }
@@ -112,7 +113,6 @@ export function scanSegment(
       continue;
     }
     if (typeOf(bytes, at) === BATCH_TYPE) {
-      scanned.epoch = bytes.readDoubleLE(at + FRAME_HEADER_BYTES);
       scanned.nextSequence = bytes.readDoubleLE(at + FRAME_HEADER_BYTES + 8);
     } else {
       visit(typeOf(bytes, at), bytes, at + FRAME_HEADER_BYTES, end, at, scanned.nextSequence);
@@ -123,14 +123,16 @@ export function scanSegment(
   return scanned;
 }
 
-function isFollowedByEpoch(bytes: Buffer, hole: number, limit: number, salt: number, epoch: number): boolean {
+/** Whether a batch behind a hole proves that the record which lay where the hole begins was on the disk. */
+function wasSynced(bytes: Buffer, hole: number, limit: number, salt: number, sequence: number): boolean {
   for (let at = hole + 1; at < limit;) {
     const end = endOfFrame(bytes, at, limit, salt);
     if (end === -1) {
       at = findFrame(bytes, at + 1, limit, salt, BATCH_PAYLOAD_BYTES);
       continue;
     }
-    if (typeOf(bytes, at) === BATCH_TYPE && bytes.readDoubleLE(at + FRAME_HEADER_BYTES) > epoch) return true;
+    if (typeOf(bytes, at) === BATCH_TYPE && bytes.readDoubleLE(at + FRAME_HEADER_BYTES) > sequence)
+      return true;
     at = end;
   }
   return false;

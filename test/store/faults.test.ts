@@ -324,6 +324,39 @@ test('a segment stays until what let go of its messages is on the disk', async (
   assert.deepEqual(await queueOf(next, 2), kept, 'nobody was told that they are gone');
 });
 
+test('sync: interval: what was not synced is cut where the first of it is missing, and is no damage', async () => {
+  const disk = new MemoryDisk();
+  const log = rememberingLog();
+  const store = storeOn(disk, { sync: 'interval', intervalMs: 100_000 });
+  await store.open();
+  store.append(opened(1));
+  const cuts: { disk: MemoryDisk; least: number }[] = [];
+  const commitTo = async (first: number, last: number): Promise<void> => {
+    for (let position = first; position <= last; position++) {
+      store.append(published(position, [1], KB));
+      await store.commit();
+    }
+    for (let seed = 0; seed < 10; seed++)
+      cuts.push({ disk: disk.afterPowerCut(seeded(seed)), least: first - 1 });
+  };
+  await commitTo(1, 10);
+  await store.archive({ write: () => Promise.resolve() }); // syncs
+  await commitTo(11, 20);
+  await store.close();
+  for (const { disk: left, least } of cuts) {
+    const next = storeOn(left, { log });
+    await next.open();
+    const found = await queueOf(next, 1);
+    assert.deepEqual(found, range(1, found.length));
+    assert.ok(found.length >= least, `${found.length} of ${least} that were synced`);
+    await next.close();
+  }
+  assert.deepEqual(
+    log.lines.filter(({ level }) => level === 'error'),
+    [],
+  );
+});
+
 test('sync: interval syncs in time however much is to be written', async (context) => {
   const disk = new MemoryDisk();
   const store = storeOn(disk, { sync: 'interval' });
