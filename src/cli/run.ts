@@ -129,6 +129,8 @@ class Signals {
       }
     });
     process.on('SIGHUP', () => this.#reload());
+    // Else Node opens its debugger on loopback, by which any user of this machine runs what they like in here.
+    process.on('SIGUSR1', () => {});
   }
 
   /** One that came before this was called is not forgotten: the file may have been read by then. */

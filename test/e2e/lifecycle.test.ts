@@ -62,7 +62,7 @@ describe('the daemon ends', () => {
     });
   }
 
-  test('while its file is still being read, and a reload that is asked for then is not its end', async () => {
+  test('while its file is still being read; neither a reload asked for then is its end, nor SIGUSR1 a debugger', async () => {
     const daemon = new Daemon('');
     // Whoever reads it waits for whoever writes.
     unlinkSync(daemon.configFile);
@@ -73,6 +73,7 @@ describe('the daemon ends', () => {
         open(daemon.configFile, constants.O_WRONLY | constants.O_NONBLOCK).catch(() => null),
       );
       daemon.signal('SIGHUP');
+      daemon.signal('SIGUSR1');
       daemon.signal('SIGTERM');
       await until('it to be heeded', () => daemon.logged('stopping').length > 0);
       await writer.close();
