@@ -35,7 +35,7 @@ export async function packageDeb() {
 Version: ${version}
 Architecture: all
 Maintainer: holdfast maintainers <maintainers@holdfast.invalid>
-Depends: nodejs (>= 20.19), adduser, systemd
+Depends: nodejs (>= 20.19), adduser, init-system-helpers (>= 1.54), systemd
 Section: net
 Priority: optional
 Description: ${description}

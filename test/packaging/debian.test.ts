@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -102,6 +111,42 @@ test('its unit is one that systemd takes, and leaves the service little to do ha
   );
   const exposure = Number(/exposure level for \S+: ([\d.]+)/.exec(judged)?.[1]);
   assert.ok(exposure <= 2.5, judged);
+});
+
+test('an upgrade leaves a service that was disabled disabled, and a purge leaves nothing', () => {
+  const commands = join(root, 'commands');
+  mkdirSync(commands);
+  mkdirSync(join(root, 'run/systemd/system'), { recursive: true });
+  // What would change the machine itself is only noted.
+  for (const name of ['adduser', 'chown', 'systemctl', 'deb-systemd-invoke'])
+    writeFileSync(join(commands, name), `#!/bin/sh\necho ${name} "$@"\n`, { mode: 0o755 });
+  const dpkgRuns = (script: string, ...args: string[]): string =>
+    execFileSync('sh', [join(packageFolder(), 'packaging/debian', script), ...args], {
+      encoding: 'utf8',
+      env: {
+        PATH: `${commands}:${process.env['PATH'] ?? ''}`,
+        DPKG_ROOT: root,
+        DPKG_MAINTSCRIPT_PACKAGE: 'holdfast',
+      },
+    });
+  const wish = join(root, 'etc/systemd/system/multi-user.target.wants/holdfast.service');
+  const isEnabled = (): boolean => lstatSync(wish, { throwIfNoEntry: false }) !== undefined;
+  assert.match(dpkgRuns('postinst', 'configure', ''), /^deb-systemd-invoke start holdfast.service$/m);
+  assert.ok(isEnabled());
+  rmSync(wish); // as `systemctl disable` does
+  const upgraded = dpkgRuns('postinst', 'configure', '0.0.9');
+  assert.ok(!isEnabled());
+  // It starts none that is disabled and does not run.
+  assert.match(upgraded, /^deb-systemd-invoke restart holdfast.service$/m);
+  assert.doesNotMatch(upgraded, /chown/, 'whose files they are is not touched again');
+  dpkgRuns('prerm', 'remove');
+  dpkgRuns('postrm', 'remove');
+  dpkgRuns('postrm', 'purge');
+  const left = readdirSync(join(root, 'etc'), { recursive: true, encoding: 'utf8' });
+  assert.deepEqual(
+    left.filter((name) => name.includes('holdfast')),
+    [],
+  );
 });
 
 test('its scripts and the one for OpenWrt are right for every POSIX shell', () => {
