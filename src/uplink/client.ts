@@ -157,7 +157,7 @@ export class Remote {
       .catch((error: unknown) => {
         // The library's words do not name the filter.
         throw error instanceof Error && 'packet' in error
-          ? subscriptionRefused(filter, error.message)
+          ? new SubscriptionRefused(filter, error.message)
           : error;
       });
     const granted = await within(SUBACK_TIMEOUT_MS, answer);
@@ -166,7 +166,7 @@ export class Remote {
         `the far side did not answer the subscription to ${filter} within ${SUBACK_TIMEOUT_MS / 1000} s`,
       );
     const refused = granted.find((grant) => Number(grant.qos) >= 0x80);
-    if (refused !== undefined) throw subscriptionRefused(filter, `reason ${refused.qos}`);
+    if (refused !== undefined) throw new SubscriptionRefused(filter, `reason ${refused.qos}`);
   }
 
   /** Resolves when what is under way is acknowledged, by us too, and within a second. */
@@ -182,8 +182,12 @@ export class Remote {
   }
 }
 
-const subscriptionRefused = (filter: string, why: string): Error =>
-  new Error(`the far side refuses the subscription to ${filter}: ${why}`);
+/** The far side has said no, and the connection goes on. */
+export class SubscriptionRefused extends Error {
+  constructor(filter: string, why: string) {
+    super(`the far side refuses the subscription to ${filter}: ${why}`);
+  }
+}
 
 /** What the promise gives, or nothing when so many milliseconds have passed. */
 async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {

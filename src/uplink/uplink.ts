@@ -23,6 +23,7 @@ import { plain } from './publications.js';
 import type { UplinkQueue } from './queue.js';
 import { type Routed, Router } from './rule.js';
 import { Sender } from './sender.js';
+import { Subscriptions } from './subscriptions.js';
 import { Taken } from './taken.js';
 
 /** What an uplink needs of the broker beside it. */
@@ -109,6 +110,7 @@ export class Uplink {
   readonly #in: Router;
   readonly #sender: Sender;
   readonly #notices: Notices;
+  readonly #subscriptions: Subscriptions;
   #remote: Remote | null = null;
   /** Counts connections, so that news of an old one are known as such. */
   #generation = 0;
@@ -141,6 +143,14 @@ export class Uplink {
     this.#out = new Router({ rules: options.out, variables, placeOf, nowMs });
     this.#in = new Router({ rules: options.in, variables, placeOf: null, nowMs });
     this.#notices = new Notices({ notices: options.notices, variables, clock });
+    this.#subscriptions = new Subscriptions({
+      uplink: options.name,
+      rules: options.in,
+      clock,
+      log,
+      changed: (why) => this.#subscribed(why),
+      failed: (error) => this.#lost(this.#generation, withAdvice(error)),
+    });
     this.#sender = new Sender({
       ...options,
       queue,
@@ -171,6 +181,7 @@ export class Uplink {
     this.#cancelRetry?.();
     this.#sender.finish();
     this.#notices.stop();
+    this.#subscriptions.stop();
     const acknowledged = this.#arrivals?.finish();
     const remote = this.#remote;
     this.#remote = null;
@@ -329,11 +340,17 @@ export class Uplink {
     const { name } = this.#options;
     log.info('uplink connected', { uplink: name, node: this.#node(), queued: queue.figures().messages });
     changed(this.about());
-    for (const { from, qos } of this.#options.in) await remote.subscribe(from, qos);
+    await this.#subscriptions.start(remote);
     if (this.#isStopping || generation !== this.#generation) return;
     this.#sayStatus('online');
     this.#notices.start((message) => this.#sender.say(message));
     this.#sender.start(remote);
+  }
+
+  #subscribed(why: string): void {
+    if (this.#error === why) return;
+    this.#error = why;
+    this.#parts.changed(this.about());
   }
 
   #sayStatus(status: 'online' | 'offline'): void {
@@ -366,6 +383,7 @@ export class Uplink {
     const hadConnection = this.#remote !== null;
     const livedMs = clock.monotonicMs() - this.#connectedAtMs;
     const wasOfUse = hadConnection && (this.#sender.hasProgress || livedMs > LIVED_MS);
+    this.#subscriptions.stop();
     const isNews = hadConnection || this.#error !== reason;
     const remote = this.#remote;
     this.#remote = null;

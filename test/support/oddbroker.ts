@@ -12,6 +12,8 @@ export interface OddOptions {
   readonly take: (packet: wire.Packet, socket: Socket, connection: number) => void;
   /** It does not answer subscriptions. */
   readonly isDeafToSubscriptions?: boolean;
+  /** The reason code that a subscription is answered with. */
+  readonly grant?: () => number;
   /** It says that it has the session of before. */
   readonly hasSession?: boolean;
   /** Each subscription is granted, and then told. */
@@ -85,7 +87,7 @@ export class OddBroker {
     else if (type === 'SUBSCRIBE') {
       const id = bytes.subarray(header, header + 2);
       if (this.#options.isDeafToSubscriptions !== true)
-        socket.write(wire.frame(0x90, id, wire.encodeProperties([]), wire.u8(2)));
+        socket.write(wire.frame(0x90, id, wire.encodeProperties([]), wire.u8(this.#options.grant?.() ?? 2)));
       this.#options.subscribed?.(socket, connection);
     } else if (ACKNOWLEDGEMENTS.has(type ?? ''))
       this.#options.acknowledged?.(wire.decode(5, bytes, header), socket, connection);

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { after, afterEach, describe, test } from 'node:test';
 import { textTemplate } from '../../src/config/template.js';
 import { silentLog } from '../../src/log.js';
+import { ManualClock } from '../support/clock.js';
 import { freePort } from '../support/farside.js';
 import { OddBroker, type OddOptions } from '../support/oddbroker.js';
 import { ShiftedClock } from '../support/shiftedclock.js';
@@ -278,6 +279,46 @@ describe('a far side that', () => {
     const data = numbers(5).map((i) => `plants/p7/data/a/b ${i}`);
     assert.deepEqual(heard, ['status online', 'hello p7', ...data, 'status offline']);
     assert.equal(far.connections, 1);
+  });
+
+  test('refuses a subscription gets all else, and is asked again', async () => {
+    const clock = new ManualClock();
+    const heard: string[] = [];
+    let subscriptions = 0;
+    const far = await OddBroker.start(
+      {
+        grant: () => (++subscriptions <= 2 ? 0x97 : 1),
+        take: ({ topic, id }, socket) => {
+          heard.push(topic);
+          socket.write(wire.acknowledge('PUBACK', id));
+        },
+      },
+      cleanups,
+    );
+    const { broker, uplink } = await startUplink(
+      mkdtempSync(join(root, 'queue-')),
+      { nodes: [far.url], in: [ruleOf('orders/#', 'orders/#'), ruleOf('more/#', 'more/#')] },
+      cleanups,
+      { clock },
+    );
+    const data = {
+      topic: 'p7/data/a/b',
+      payload: Buffer.from('1'),
+      qos: 1,
+      retain: false,
+      sender: null,
+    } as const;
+    await until('both refusals', () => /orders.*more/.test(uplink.about().error));
+    broker.publish(data);
+    await until('the data', () => {
+      clock.advance(100);
+      return heard.length > 0 && uplink.about().queuedMessages === 0;
+    });
+    clock.advance(60_000);
+    await until('both to be granted', () => uplink.about().error === '');
+    assert.equal(subscriptions, 4);
+    assert.equal(far.connections, 1);
+    assert.deepEqual(heard, ['plants/p7/data/a/b']);
   });
 
   test('does not answer a subscription is left, and asked again', { timeout: 60_000 }, async () => {
