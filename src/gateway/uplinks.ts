@@ -57,7 +57,7 @@ export class Uplinks {
     const gone = this.#running.filter((one) => !isKept(one));
     const fresh = plant.uplinks.filter(({ name }) => !kept.some(({ settings }) => settings.name === name));
     const queues = await this.#queuesOf(fresh, gone);
-    const make = fresh.length === 0 ? null : await this.#maker(plant.gateway.id);
+    const make = fresh.length === 0 ? null : await this.#maker(plant);
     await Promise.all(gone.map(({ uplink }) => uplink.disconnect()));
     // In one turn: each message goes to the old or to the new.
     for (const { uplink } of gone) uplink.leave();
@@ -84,12 +84,15 @@ export class Uplinks {
   }
 
   /** Makes uplinks that do not run yet. */
-  async #maker(gatewayId: string): Promise<(settings: UplinkSettings, queue: UplinkQueue) => Uplink> {
+  async #maker({
+    gateway,
+    broker: { limits },
+  }: Plant): Promise<(settings: UplinkSettings, queue: UplinkQueue) => Uplink> {
     keepOldGeneration();
     const { Uplink } = await import('../uplink/uplink.js');
     const { broker, clock, log, isActive, changed } = this.#options;
     return (settings, queue) =>
-      new Uplink(optionsOf(settings, gatewayId), {
+      new Uplink(optionsOf(settings, gateway.id, limits.maxPacketBytes), {
         local: broker,
         queue,
         clock,
@@ -176,7 +179,7 @@ const GAUGES: readonly (readonly [string, string, (about: UplinkAbout) => number
 /** A session that does not expire. */
 const NEVER_S = 0xffff_ffff;
 
-function optionsOf(settings: UplinkSettings, gatewayId: string): UplinkOptions {
+function optionsOf(settings: UplinkSettings, gatewayId: string, maximumPacketBytes: number): UplinkOptions {
   const { version, clientId, user, password, keepAliveS, tls, queue } = settings;
   return {
     ...settings,
@@ -186,6 +189,8 @@ function optionsOf(settings: UplinkSettings, gatewayId: string): UplinkOptions {
       user,
       password,
       keepAliveS,
+      // What is too large for a client here is too large for what comes in, too.
+      maximumPacketBytes,
       // Our queue is the session of what goes out; only what comes in needs one over there.
       cleanStart: settings.in.length === 0,
       sessionExpiryS: queue.maxAgeMs === 0 ? NEVER_S : Math.min(NEVER_S, Math.ceil(queue.maxAgeMs / 1000)),

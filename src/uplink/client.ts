@@ -24,6 +24,8 @@ export interface RemoteOptions {
   /** False only where something is subscribed: then the far side keeps what comes while we are away. */
   readonly cleanStart: boolean;
   readonly sessionExpiryS: number;
+  /** The far side is asked for no larger packet, where it knows such limits. */
+  readonly maximumPacketBytes?: number;
   /** How long it may take until CONNACK has come. */
   readonly connackTimeoutMs?: number;
   readonly tls: RemoteTls | null;
@@ -321,8 +323,12 @@ function clientOptions(options: RemoteOptions, isV5: boolean): IClientOptions {
   };
 }
 
-function lasting({ sessionExpiryS }: RemoteOptions): IClientOptions['properties'] {
-  return { sessionExpiryInterval: sessionExpiryS, receiveMaximum: RECEIVE_MAXIMUM };
+function lasting({ sessionExpiryS, maximumPacketBytes }: RemoteOptions): IClientOptions['properties'] {
+  return {
+    sessionExpiryInterval: sessionExpiryS,
+    receiveMaximum: RECEIVE_MAXIMUM,
+    ...(maximumPacketBytes === undefined ? {} : { maximumPacketSize: maximumPacketBytes }),
+  };
 }
 
 /** Only a reason code from the far side is a refusal; everything else means that nobody knows. */

@@ -231,7 +231,7 @@ test('a command from the far side is told with the uplink as its author, who get
   }
 });
 
-test('what one uplink brings in, another one takes out', async (t) => {
+test('what one uplink brings in, another one takes out, but for what is larger than this gateway takes', async (t) => {
   const cleanups: (() => unknown)[] = [];
   t.after(async () => {
     for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
@@ -240,7 +240,11 @@ test('what one uplink brings in, another one takes out', async (t) => {
   await Promise.all([from.start(), to.start()]);
   const daemon = new Daemon(`version: 1
 gateway: { id: p7 }
-broker: { anonymous: true, store: memory, listeners: [{ protocol: mqtt, host: 127.0.0.1, port: 0 }] }
+broker:
+  anonymous: true
+  store: memory
+  listeners: [{ protocol: mqtt, host: 127.0.0.1, port: 0 }]
+  limits: { max_packet_size: 64KiB }
 uplinks:
   site: { nodes: ["${from.url}"], announce: [], in: [{ from: "a/#" }], out: [{ from: "a/#" }] }
   cloud: { nodes: ["${to.url}"], announce: [], in: [{ from: "a/#" }], out: [{ from: "a/#" }] }
@@ -255,6 +259,10 @@ uplinks:
     await publisher.publishAsync('a/b', '1', { qos: 1 });
     return got.includes('a/b');
   });
+  await publisher.publishAsync('a/large', Buffer.alloc(100_000), { qos: 1 });
+  await publisher.publishAsync('a/end', '1', { qos: 1 });
+  await until('the last', () => got.includes('a/end'));
+  assert.ok(!got.includes('a/large'));
 });
 
 const COUNTER = {
