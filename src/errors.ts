@@ -59,5 +59,8 @@ export function withoutPasswords(text: string): string {
 
 /** The message of anything that was thrown. */
 export function messageOf(thrown: unknown): string {
+  // Of a name with several addresses Node says nothing but what became of each.
+  if (thrown instanceof AggregateError && thrown.message === '')
+    return thrown.errors.map(messageOf).join('; ');
   return withoutPasswords(thrown instanceof Error ? thrown.message : String(thrown));
 }

@@ -31,6 +31,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   ECONNRESET:
     'it ended the connection; see that the scheme in nodes fits the port, and whether it wants tls.cert and tls.key',
   ECONNREFUSED: 'nobody listens there; look at nodes, and whether the broker runs',
+  ETIMEDOUT: 'nothing answers there; look at nodes, and at the network between',
   ENOTFOUND: 'the name is not known; look at nodes, and at the name servers of this machine',
   EAI_AGAIN: 'no name server answers; look at the network of this machine',
   EHOSTUNREACH: 'there is no way to it; look at the network of this machine',

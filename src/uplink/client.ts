@@ -2,6 +2,7 @@
  * The one importer of MQTT.js: a connection to one broker elsewhere. Its own stores and reconnection are not used:
  * our disk queue is the session, and a lost connection is replaced by a new one.
  */
+import { setDefaultAutoSelectFamilyAttemptTimeout } from 'node:net';
 import mqtt, { type IClientOptions, type IConnackPacket, type IPublishPacket, type MqttClient } from 'mqtt';
 import { PUBACK, PUBREC } from '../broker/codec.js';
 import { decodeProperties, type MessageProperties } from './properties.js';
@@ -61,6 +62,9 @@ const END_MS = 800;
 const PACKET_TOO_LARGE = 0x95;
 /** Fixed header, packet identifier, length of the topic, length of the properties, expiry. */
 const PACKET_OVERHEAD_BYTES = 24;
+/** So long each address of a name is tried before the next one; the quarter of a second that Node gives is less than many lines take. */
+const ADDRESS_MS = 1_500;
+setDefaultAutoSelectFamilyAttemptTimeout(ADDRESS_MS);
 /** Publications that are received and not acknowledged, at most. */
 const RECEIVE_MAXIMUM = 1000;
 
