@@ -8,6 +8,9 @@ const OUR_CERTIFICATE =
   'it does not take our client certificate; look at tls.cert and its dates, and at the authority over there';
 const LOGIN = 'look at user, password and client_id';
 
+/** Of a DISCONNECT. */
+export const SESSION_TAKEN_OVER = 0x8e;
+
 /** By the code of the error: a name from OpenSSL or the system, or a reason code of the CONNACK. */
 const ADVICE: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED:
@@ -44,12 +47,17 @@ const ADVICE: Readonly<Record<string, string>> = {
   [0x85]: LOGIN,
   [0x86]: LOGIN,
   [0x87]: LOGIN,
+  [SESSION_TAKEN_OVER]: 'another client has come with our client_id; give each gateway one of its own',
 };
 
 /** Why a connection could not be made, and what to do about it. */
 export function withAdvice(thrown: unknown): string {
-  const advice = ADVICE[codeOf(thrown)];
-  const why = messageOf(thrown);
+  return advised(messageOf(thrown), codeOf(thrown));
+}
+
+/** Why something ended with this code, and what to do about it. */
+export function advised(why: string, code: string | number): string {
+  const advice = ADVICE[code];
   return advice === undefined ? why : `${why}: ${advice}`;
 }
 

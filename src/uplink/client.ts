@@ -70,8 +70,8 @@ const RECEIVE_MAXIMUM = 1000;
 
 export interface RemoteEvents {
   message(message: RemoteMessage, ticket: number): void;
-  /** The connection is gone; called once. */
-  closed(reason: string): void;
+  /** The connection is gone; called once, with the code that the far side ended it with, if it did. */
+  closed(reason: string, code: number): void;
   /** Who acknowledges what comes, with its ticket; without one it is acknowledged at once, and tickets are 0. */
   readonly keeper?: Keeper;
 }
@@ -212,17 +212,16 @@ export async function connectRemote(options: RemoteOptions, events: RemoteEvents
     let lastError = new Error('the connection was closed');
     const over = (): void => {
       if (state === 'connecting') reject(lastError);
-      if (state === 'connected') events.closed(lastError.message);
+      if (state === 'connected') events.closed(lastError.message, codeOf(lastError));
       state = 'closed';
     };
     client.on('error', (error) => {
       lastError = error;
       if (state === 'connecting') client.end(true, {}, over);
     });
-    client.on(
-      'disconnect',
-      (packet) => (lastError = new Error(`the far side disconnected with reason ${packet.reasonCode ?? 0}`)),
-    );
+    client.on('disconnect', ({ reasonCode: code = 0 }) => {
+      lastError = Object.assign(new Error(`the far side disconnected with reason ${code}`), { code });
+    });
     client.on('close', () => {
       client.end(true);
       over();

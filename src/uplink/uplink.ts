@@ -7,7 +7,7 @@ import type { Cancel, Clock } from '../clock.js';
 import type { UplinkNotice, UplinkRule } from '../config/plant.js';
 import type { Log } from '../log.js';
 import { Arrivals, Author, type LocalInflow } from './arrivals.js';
-import { withAdvice } from './advice.js';
+import { advised, SESSION_TAKEN_OVER, withAdvice } from './advice.js';
 import {
   CONNACK_TIMEOUT_MS,
   connectRemote,
@@ -310,7 +310,7 @@ export class Uplink {
       },
       {
         message: (message, ticket) => arrivals.take(message, ticket),
-        closed: (reason) => this.#lost(generation, reason),
+        closed: (reason, code) => this.#closed(generation, reason, code),
         keeper: arrivals,
       },
     );
@@ -375,14 +375,21 @@ export class Uplink {
     }
   }
 
-  #lost(generation: number, reason: string): void {
+  #closed(generation: number, reason: string, code: number): void {
+    const isTakenOver = code === SESSION_TAKEN_OVER;
+    this.#lost(generation, isTakenOver ? advised(reason, code) : reason, isTakenOver);
+  }
+
+  /** isTakenOver: by another client, who would be cut off in turn, and come again. */
+  #lost(generation: number, reason: string, isTakenOver = false): void {
     if (generation !== this.#generation || this.#isStopping) return;
     this.#generation++;
     const { log, changed, clock } = this.#parts;
     const { name } = this.#options;
     const hadConnection = this.#remote !== null;
     const livedMs = clock.monotonicMs() - this.#connectedAtMs;
-    const wasOfUse = hadConnection && (this.#sender.hasProgress || livedMs > LIVED_MS);
+    if (isTakenOver) this.#roundBeganMs = clock.monotonicMs();
+    const wasOfUse = !isTakenOver && hadConnection && (this.#sender.hasProgress || livedMs > LIVED_MS);
     this.#subscriptions.stop();
     const isNews = hadConnection || this.#error !== reason;
     const remote = this.#remote;

@@ -281,6 +281,24 @@ describe('a far side that', () => {
     assert.equal(far.connections, 1);
   });
 
+  test('gives our session to another client is not asked for it back at once', async () => {
+    const clock = new ManualClock();
+    const take = ({ id }: wire.Packet, socket: Socket): void =>
+      void socket.end(Buffer.concat([wire.acknowledge('PUBACK', id), wire.frame(0xe0, wire.u8(0x8e, 0))]));
+    const { far, uplink } = await setUp({ take }, { clock }, 1);
+    await until('its end', () => {
+      clock.advance(10);
+      return /client_id/.test(uplink.about().error);
+    });
+    let passedMs = 0;
+    await until('another connection', () => {
+      clock.advance(20);
+      passedMs += 20;
+      return far.connections === 2;
+    });
+    assert.ok(passedMs >= 500, `after ${passedMs} ms`);
+  });
+
   test('refuses a subscription gets all else, and is asked again', async () => {
     const clock = new ManualClock();
     const heard: string[] = [];
