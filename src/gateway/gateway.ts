@@ -362,7 +362,9 @@ export class Gateway {
   /** Only where somebody can look at it: what the page shows of the last hour, and the log as it comes. */
   #remember(plant: Plant): void {
     if (plant.web === null) return;
-    this.#history ??= new History(plant.tags.length);
+    const indexes = new Set(plant.tags.map(({ index }) => index));
+    this.#history ??= new History(plant.tags.length, () => this.#options.clock.nowMs());
+    this.#history.keep((index) => indexes.has(index));
     this.#telemetry.remember(this.#history);
     this.#log.tell((line) => this.#status.event('log', line));
   }

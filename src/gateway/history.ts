@@ -19,10 +19,12 @@ export class History {
   readonly #buckets: number;
   /** Per tag: lowest of each bucket, then highest of each; NaN where nothing was. Made when a tag's first number comes. */
   readonly #rings = new Map<number, Float32Array>();
+  readonly #nowMs: () => number;
   /** Number of the newest bucket, counted from 1970. */
   #newest = 0;
 
-  constructor(tagCount: number) {
+  constructor(tagCount: number, nowMs: () => number) {
+    this.#nowMs = nowMs;
     const fitting = Math.floor(BYTES_MAX / (BYTES_PER_BUCKET * Math.max(1, tagCount)));
     this.#buckets = Math.max(2, Math.min(SPAN_MS / BUCKET_MIN_MS, fitting));
     this.bucketMs = SPAN_MS / this.#buckets;
@@ -32,6 +34,7 @@ export class History {
   take(index: number, timeMs: number, value: number): void {
     if (!Number.isFinite(value)) return;
     const bucket = Math.floor(timeMs / this.bucketMs);
+    if (bucket < this.#newest) this.#lookAtClock();
     if (bucket > this.#newest) this.#moveTo(bucket);
     if (bucket <= this.#newest - this.#buckets) return;
     let ring = this.#rings.get(index);
@@ -44,6 +47,11 @@ export class History {
     const high = ring[at + this.#buckets] ?? NaN;
     if (!(low <= value)) ring[at] = value;
     if (!(high >= value)) ring[at + this.#buckets] = value;
+  }
+
+  /** Tags that are gone take no memory; their numbers are not used again. */
+  keep(isThere: (index: number) => boolean): void {
+    for (const index of this.#rings.keys()) if (!isThere(index)) this.#rings.delete(index);
   }
 
   /** Starts of the buckets in seconds since 1970, oldest first: the time axis of every series. */
@@ -65,12 +73,19 @@ export class History {
     return { min: read(0), max: read(this.#buckets) };
   }
 
-  /** Empties the buckets between the newest so far and this one. */
+  /** Where the clock has been set back, what is newer than now would keep out all that comes until then. */
+  #lookAtClock(): void {
+    const bucket = Math.floor(this.#nowMs() / this.bucketMs);
+    if (bucket < this.#newest) this.#moveTo(bucket);
+  }
+
+  /** Makes this bucket the newest; those between it and the newest so far are empty. */
   #moveTo(bucket: number): void {
-    const count = Math.min(this.#buckets, bucket - this.#newest);
+    const count = Math.min(this.#buckets, Math.abs(bucket - this.#newest));
+    const last = Math.max(bucket, this.#newest);
     for (const ring of this.#rings.values()) {
       for (let i = 0; i < count; i++) {
-        const at = (bucket - i) % this.#buckets;
+        const at = (last - i) % this.#buckets;
         ring[at] = NaN;
         ring[at + this.#buckets] = NaN;
       }
