@@ -27,7 +27,7 @@ const CLASSES: Readonly<Record<string, readonly [string, 'measurement' | 'total_
 type Component = Readonly<Record<string, unknown>>;
 
 interface Discovery {
-  readonly dev: { readonly ids: readonly string[] };
+  readonly dev: { readonly ids: readonly string[]; readonly name: string };
   readonly o: { readonly name: string };
   readonly cmps: Readonly<Record<string, Component>>;
 }
@@ -90,24 +90,32 @@ export class HomeAssistant implements Subscriber {
     const found: [string, Discovery][] = [];
     this.#broker.retained(`${prefix}/device/+/config`, (topic, payload) => {
       const discovery = discoveryOf(payload);
+      // The beginning alone may be that of another gateway: of p7_b for p7.
       const isOurs =
-        discovery?.o.name === ORIGIN && discovery.dev.ids[0]?.startsWith(`${idOf(gateway.id)}_`) === true;
+        discovery?.o.name === ORIGIN && discovery.dev.ids[0] === idOf(gateway.id, discovery.dev.name);
       if (discovery !== null && isOurs) found.push([topic, discovery]);
     });
     return found;
   }
 
   #discoveries(plant: Plant, prefix: string): [string, Discovery][] {
+    const uniqueIds = new Set<string>();
     return plant.devices.map((device) => {
       const id = idOf(plant.gateway.id, device.name);
-      const tags = plant.tags.filter((tag) => tag.device === device);
+      const keys = new Set<string>();
+      const components = plant.tags
+        .filter((tag) => tag.device === device)
+        .map((tag): [string, Component] => {
+          const key = freeIn(keys, keyOf(tag));
+          return [key, componentOf(tag, plant, freeIn(uniqueIds, `${id}_${key}`))];
+        });
       const discovery = {
         dev: { ids: [id], name: device.name, ...(device.map === null ? {} : { mdl: device.map }) },
         o: { name: ORIGIN, sw: this.#version },
         avty: availabilityOf(plant, device),
         avty_mode: 'all',
         qos: 1,
-        cmps: Object.fromEntries(tags.map((tag) => [keyOf(tag), componentOf(tag, plant, id)])),
+        cmps: Object.fromEntries(components),
       };
       return [`${prefix}/device/${id}/config`, discovery];
     });
@@ -122,6 +130,14 @@ function idOf(...names: readonly string[]): string {
   return ['holdfast', ...names].join('_').replace(/[^A-Za-z0-9_-]/g, '_');
 }
 
+/** What names with levels and underscores become may be there already. */
+function freeIn(taken: Set<string>, wanted: string): string {
+  let free = wanted;
+  while (taken.has(free)) free += '_';
+  taken.add(free);
+  return free;
+}
+
 /** Tags of groups have levels in their name. */
 function keyOf({ name }: Tag): string {
   return name.replace(/[^A-Za-z0-9_-]/g, '_');
@@ -134,7 +150,7 @@ function availabilityOf({ gateway }: Plant, device: Device): Component[] {
   ];
 }
 
-function componentOf(tag: Tag, plant: Plant, deviceId: string): Component {
+function componentOf(tag: Tag, plant: Plant, uniqueId: string): Component {
   const batch = tag.payload === 'batch' ? plant.batches.find(({ tags }) => tags.includes(tag)) : undefined;
   const value =
     tag.payload === 'raw'
@@ -144,7 +160,7 @@ function componentOf(tag: Tag, plant: Plant, deviceId: string): Component {
         : `value_json.v[${JSON.stringify(tag.name)}]`;
   const isRaw = tag.payload === 'raw';
   const common = {
-    unique_id: `${deviceId}_${keyOf(tag)}`,
+    unique_id: uniqueId,
     name: tag.name,
     stat_t: batch?.topic ?? tag.topic,
     ...(tag.write === null ? {} : { cmd_t: tag.setTopic }),

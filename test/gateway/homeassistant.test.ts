@@ -66,6 +66,41 @@ const TAGS = `      power: { input: 0, type: int16, unit: kW }
       setpoint: { holding: 0, type: uint16, scale: 0.1, unit: "°C", write: { min: 5, max: 30 } }
       mode: { holding: 1, type: uint16, enum: { 0: "off", 1: auto }, write: true }`;
 
+test('names that come to the same are told apart', async () => {
+  const { broker, retained } = await startBroker();
+  const tags = `      a_b: { holding: 0, type: uint16 }
+    groups:
+      a: { tags: { b: { holding: 1, type: uint16 } } }
+  press_a: { bus: plc, unit_id: 2, tags: { b: { holding: 0, type: uint16 } } }`;
+  new HomeAssistant(broker, '1.2.3').take(await plantOf(tags));
+  const entities = retained().flatMap(([, { cmps }]) => Object.values(cmps));
+  const of = (member: string): unknown[] => entities.map((entity) => entity[member]);
+  assert.deepEqual(of('stat_t').sort(), [
+    'holdfast/p7/data/press/a/b',
+    'holdfast/p7/data/press/a_b',
+    'holdfast/p7/data/press_a/b',
+  ]);
+  assert.equal(new Set(of('unique_id')).size, 3);
+});
+
+test('what another gateway told whose name begins alike is left alone', async () => {
+  const { broker, retained } = await startBroker();
+  const [theirs, ours] = ['holdfast_p7_b_press', 'holdfast_p7_gone'];
+  for (const id of [theirs, ours]) {
+    const told = {
+      dev: { ids: [id], name: id === theirs ? 'press' : 'gone' },
+      o: { name: 'holdfast' },
+      cmps: {},
+    };
+    const payload = Buffer.from(JSON.stringify(told));
+    const topic = `homeassistant/device/${id}/config`;
+    broker.publish({ topic, payload, qos: 1, retain: true, sender: null });
+  }
+  new HomeAssistant(broker, '1.2.3').take(await plantOf(TAGS));
+  const topics = retained().map(([topic]) => topic.split('/')[2]);
+  assert.deepEqual(topics.sort(), [theirs, 'holdfast_p7_press']);
+});
+
 test('each device is told in its device form, each tag as the entity that it is', async () => {
   const { broker, retained } = await startBroker();
   new HomeAssistant(broker, '1.2.3').take(await plantOf(TAGS));
