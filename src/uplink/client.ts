@@ -30,7 +30,14 @@ export interface RemoteOptions {
   /** How long it may take until CONNACK has come. */
   readonly connackTimeoutMs?: number;
   readonly tls: RemoteTls | null;
-  readonly will: { readonly topic: string; readonly payload: string } | null;
+  readonly will: RemoteWill | null;
+}
+
+export interface RemoteWill {
+  readonly topic: string;
+  readonly payload: string;
+  readonly qos: 0 | 1;
+  readonly retain: boolean;
 }
 
 export interface RemoteTls {
@@ -270,6 +277,17 @@ export function isVersionRefused(thrown: unknown): boolean {
   return thrown instanceof Error && [0x01, 0x84].includes(codeOf(thrown));
 }
 
+/** Reason codes of a CONNACK. */
+const RETAIN_NOT_SUPPORTED = 0x9a;
+const QOS_NOT_SUPPORTED = 0x9b;
+
+/** The will as a far side may take it that has refused this one, without what it said that it does not take. */
+export function acceptableWill(will: RemoteWill, thrown: unknown): RemoteWill {
+  const code = thrown instanceof Error ? codeOf(thrown) : UNKNOWN;
+  if (code === RETAIN_NOT_SUPPORTED) return { ...will, retain: false };
+  return code === QOS_NOT_SUPPORTED ? { ...will, qos: 0 } : will;
+}
+
 function limitsOf(properties: IConnackPacket['properties']): RemoteLimits {
   const maximumQos = properties?.maximumQoS;
   return {
@@ -309,9 +327,7 @@ function clientOptions(options: RemoteOptions, isV5: boolean): IClientOptions {
     ...(options.user === null ? {} : { username: options.user }),
     ...(options.password === null ? {} : { password: options.password }),
     ...(isV5 ? { properties: options.cleanStart ? { sessionExpiryInterval: 0 } : lasting(options) } : {}),
-    ...(will === null
-      ? {}
-      : { will: { topic: will.topic, payload: Buffer.from(will.payload), qos: 1 as const, retain: true } }),
+    ...(will === null ? {} : { will: { ...will, payload: Buffer.from(will.payload) } }),
     ...(tls === null
       ? {}
       : {

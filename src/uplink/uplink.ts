@@ -9,11 +9,13 @@ import type { Log } from '../log.js';
 import { Arrivals, Author, type LocalInflow } from './arrivals.js';
 import { advised, SESSION_TAKEN_OVER, withAdvice } from './advice.js';
 import {
+  acceptableWill,
   CONNACK_TIMEOUT_MS,
   connectRemote,
   type Remote,
   type RemoteOptions,
   type RemoteTls,
+  type RemoteWill,
 } from './client.js';
 import type { Queued } from './entry.js';
 import { type DeviceNews, Notices } from './notices.js';
@@ -128,12 +130,16 @@ export class Uplink {
   #isTurnDue = false;
   #arrivals: Arrivals | null = null;
   readonly #taken: Taken;
+  #will: RemoteWill | null;
   #cancelRetry: Cancel | null = null;
 
   constructor(options: UplinkOptions, parts: Parts) {
     this.#options = options;
     this.#parts = parts;
     this.#clientId = `uplink:${options.name}`;
+    const { statusTopic } = options;
+    this.#will =
+      statusTopic === null ? null : { topic: statusTopic, payload: 'offline', qos: 1, retain: true };
     this.#taken = new Taken(options.remote.keepAliveS);
     const { clock, log, queue, placeOf } = parts;
     const variables = new Map(
@@ -292,11 +298,14 @@ export class Uplink {
     if (this.#triedCount === 0) this.#roundBeganMs = this.#parts.clock.monotonicMs();
     this.#dial(generation)
       .then((connected) => this.#connected(generation, connected))
-      .catch((error: unknown) => this.#lost(generation, withAdvice(error)));
+      .catch((error: unknown) => {
+        if (this.#will !== null) this.#will = acceptableWill(this.#will, error);
+        this.#lost(generation, withAdvice(error));
+      });
   }
 
   async #dial(generation: number): Promise<Remote> {
-    const { statusTopic, remote, tls } = this.#options;
+    const { remote, tls } = this.#options;
     const arrivals = this.#arrivalsOf(generation);
     this.#arrivals = arrivals;
     return connectRemote(
@@ -306,7 +315,7 @@ export class Uplink {
         // The longer nobody has answered, the more is given to a line on which that takes long.
         connackTimeoutMs: Math.max(this.#connackMs, this.#retryMs),
         tls: tls(),
-        will: statusTopic === null ? null : { topic: statusTopic, payload: 'offline' },
+        will: this.#will,
       },
       {
         message: (message, ticket) => arrivals.take(message, ticket),

@@ -281,6 +281,33 @@ describe('a far side that', () => {
     assert.equal(far.connections, 1);
   });
 
+  test('takes neither RETAIN nor QoS 1 in a will is offered one without', async () => {
+    const wills: number[] = [];
+    const heard: wire.Packet[] = [];
+    const far = await OddBroker.start(
+      {
+        connack: [
+          [wire.PROPERTY.retainAvailable, 0],
+          [wire.PROPERTY.maximumQoS, 0],
+        ],
+        admit: (flags) => {
+          wills.push(flags & 0x38);
+          return (flags & 0x20) > 0 ? 0x9a : (flags & 0x18) > 0 ? 0x9b : 0;
+        },
+        take: (packet) => heard.push(packet),
+      },
+      cleanups,
+    );
+    await startUplink(
+      mkdtempSync(join(root, 'queue-')),
+      { nodes: [far.url], statusTopic: 'status' },
+      cleanups,
+    );
+    await until('its status', () => heard.length > 0);
+    assert.deepEqual(wills, [0x28, 0x08, 0]);
+    assert.equal(heard[0]?.payload.toString(), 'online');
+  });
+
   test('gives our session to another client is not asked for it back at once', async () => {
     const clock = new ManualClock();
     const take = ({ id }: wire.Packet, socket: Socket): void =>
