@@ -5,7 +5,7 @@ import { plantOfText } from '../config/loadplant.js';
 import { loadSignaturesAside } from '../config/loadaside.js';
 import type { Plant } from '../config/plant.js';
 import { formatProblem } from '../config/problems.js';
-import { durationText, parseNumbers } from '../config/units.js';
+import { spanText, parseNumbers } from '../config/units.js';
 import { packageFolder } from '../entry.js';
 import { scanOptionsOf } from '../gateway/scanoptions.js';
 import { type FoundUnit, worstMs } from '../poller/scan.js';
@@ -79,7 +79,7 @@ async function scanOf(bus: AskedBus, context: Context): Promise<FoundUnit[]> {
   const words = { units, ...(baud === undefined ? {} : { baud: String(baud), format: String(format) }) };
   const { signatures } = await loadSignaturesAside('.', context.env);
   const options = scanOptionsOf(only, words, signatures);
-  stderr.write(`  at worst ${durationText(Math.ceil(worstMs(only, options) / 1000) * 1000)}\n`);
+  stderr.write(`  at worst ${spanText(Math.ceil(worstMs(only, options) / 1000) * 1000)}\n`);
   const field = await Field.open(plant);
   const progress = new Progress(stderr);
   const found: FoundUnit[] = [];

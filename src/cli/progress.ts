@@ -1,5 +1,5 @@
 /** How far long work is: one line that renews itself on a terminal, else a line for every tenth. */
-import { durationText } from '../config/units.js';
+import { spanText } from '../config/units.js';
 
 const BAR = 20;
 const RENEW_MS = 100;
@@ -55,6 +55,6 @@ export class Progress {
   #left(share: number, nowMs: number): string {
     const tookMs = nowMs - this.#startedMs;
     if (share < 0.01 || share >= 1 || tookMs < 500) return '';
-    return `  about ${durationText(Math.max(1, Math.round((tookMs * (1 - share)) / share / 1000)) * 1000)} left`;
+    return `  about ${spanText(Math.max(1, Math.round((tookMs * (1 - share)) / share / 1000)) * 1000)} left`;
   }
 }

@@ -1,5 +1,5 @@
 /** `holdfast status`: how a running gateway is. */
-import { durationText, sizeText } from '../config/units.js';
+import { spanText, sizeText } from '../config/units.js';
 import { BROKER_OPTIONS, plantOf } from './brokerlink.js';
 import { Daemon, GATEWAY_OPTION } from './daemon.js';
 import { columns, type Paint, paintOf } from './paint.js';
@@ -63,16 +63,12 @@ function textOf({ gateway, uptime, memory, buses, devices, tags }: Summary, pain
     state === 'up' || state === 'online'
       ? paint('green', state)
       : paint(state === 'degraded' ? 'yellow' : 'red', state);
-  const up = durationText(uptime * 1000);
+  const up = spanText(uptime * 1000);
   const rows = [
     ...buses.map(({ name, state, error }) => [`bus ${name}`, said(state), error ?? '']),
     ...devices.map(({ name, state, since, error }) => {
       const forMs = Math.max(0, Math.round((Date.now() - since) / 1000)) * 1000;
-      return [
-        `device ${name}`,
-        said(state),
-        [`for ${durationText(forMs)}`, error].filter(Boolean).join(': '),
-      ];
+      return [`device ${name}`, said(state), [`for ${spanText(forMs)}`, error].filter(Boolean).join(': ')];
     }),
   ];
   return [`${gateway}  up ${up}, ${sizeText(memory.rss)} memory, ${tags} tags`, ...columns(rows)];

@@ -55,7 +55,7 @@ export function parseNumbers(text: string): number[] | null {
   return [...numbers];
 }
 
-/** Milliseconds as people write them: 1500 -> "1.5s". */
+/** Milliseconds as people write them, and exactly: 1500 -> "1.5s", 76000 -> "76s". */
 export function durationText(ms: number): string {
   for (const [unit, size] of [
     ['d', DURATION_MS.d],
@@ -63,9 +63,27 @@ export function durationText(ms: number): string {
     ['m', DURATION_MS.m],
     ['s', DURATION_MS.s],
   ] as const) {
-    if (ms >= size) return `${Number((ms / size).toFixed(3))}${unit}`;
+    const isShort = Number.isInteger((10 * ms) / size);
+    if (ms >= size && (isShort || unit === 's')) return `${Number((ms / size).toFixed(3))}${unit}`;
   }
   return `${Number(ms.toFixed(3))}ms`;
+}
+
+/** How long something lasts, as people say it: 4576000 -> "1h 16m". */
+export function spanText(ms: number): string {
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 1) return durationText(ms);
+  const parts = [
+    [Math.floor(seconds / 86_400), 'd'],
+    [Math.floor(seconds / 3600) % 24, 'h'],
+    [Math.floor(seconds / 60) % 60, 'm'],
+    [seconds % 60, 's'],
+  ] as const;
+  const first = parts.findIndex(([count]) => count > 0);
+  return parts
+    .slice(first, first + 2)
+    .flatMap(([count, unit]) => (count > 0 ? [`${count}${unit}`] : []))
+    .join(' ');
 }
 
 /** Bytes as people write them: 65536 -> "64KiB". */

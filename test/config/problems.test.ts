@@ -12,6 +12,7 @@ import {
 } from '../../src/config/problems.js';
 import {
   durationText,
+  spanText,
   parseDuration,
   parseNumbers,
   parseRange,
@@ -94,6 +95,17 @@ test('durations and sizes are read and written', () => {
     null,
   ]);
   assert.deepEqual([1500, 60_000, 0.5, 90_000].map(durationText), ['1.5s', '1m', '0.5ms', '1.5m']);
+  // Export writes durations, and import reads them.
+  for (const ms of [1, 76_000, 100_000, 3_700_000, 12_345_678])
+    assert.equal(parseDuration(durationText(ms)), ms);
+  assert.deepEqual([200, 900, 76_000, 3_600_000, 4_576_000, 90_061_000].map(spanText), [
+    '200ms',
+    '1s',
+    '1m 16s',
+    '1h',
+    '1h 16m',
+    '1d 1h',
+  ]);
   assert.deepEqual([65_536, 100].map(sizeText), ['64KiB', '100B']);
   assert.deepEqual(
     [parseRange('4-6'), parseRange('6-4'), parseRange('3')],
