@@ -19,7 +19,7 @@ import { freeze } from './loaded.js';
 import type { Batch, Bus, Device, Plant, Tag } from './plant.js';
 import { type Path, keyOf, nameOf, suggestion } from './problems.js';
 import { redundancySettings } from './redundancy.js';
-import { checkOverlaps, checkReach } from './registers.js';
+import { checkOverlaps, checkReach, checkReferences } from './registers.js';
 import type { DeviceInput } from './schema/device.js';
 import type { GatewayInput } from './schema/gateway.js';
 import type { LevelInput } from './schema/level.js';
@@ -172,11 +172,9 @@ export class PlantBuilder {
       ...above('device', levelOf(input), path),
     ]);
     if (map !== null) expander.addMap(map);
-    const numbering = numberingOf(
-      input.numbering ?? bus?.numbering ?? this.#input.defaults?.numbering,
-      'pdu',
-    );
-    expander.addDevice(input, source, path, numbering);
+    const said = input.numbering ?? bus?.numbering ?? this.#input.defaults?.numbering;
+    const numbering = said === undefined ? null : numberingOf(said, 'pdu');
+    expander.addDevice(input, source, path, numbering ?? 'pdu');
     return {
       name,
       unitId,
@@ -235,6 +233,7 @@ export class PlantBuilder {
     );
     checkReach(raw, device, tags, settings);
     checkOverlaps(raw, tags, settings);
+    checkReferences(raw);
     this.#batches.push(...batchesOf(raw, device, tags, this.#patterns, this.#uses));
   }
 

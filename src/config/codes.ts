@@ -77,6 +77,7 @@ export const CODES: Readonly<Record<string, string>> = {
     'Something that is taken over at the next start, or could not be taken over while the gateway runs.',
   HF2101: 'Two devices on one unit of a bus.',
   HF2107: 'Tags of different type on the same registers.',
+  HF2108: 'Addresses that look like references such as 40001, where nothing says how they are counted.',
   HF2206: 'A tag to leave out that is not there.',
   HF2301: 'A timeout below what the line takes.',
   HF2310: 'A deadband on a text or truth.',

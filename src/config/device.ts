@@ -25,7 +25,8 @@ export function deviceSettings(raw: RawDevice, bus: Bus | null, index: number, t
     map === null
       ? []
       : rangesOf(map.value?.[key], map.source, [key], numberingOf(map.value?.numbering, 'pdu'));
-  const ofDevice = (key: RangesKey): Range[] => rangesOf(input[key], source, [...path, key], raw.numbering);
+  const ofDevice = (key: RangesKey): Range[] =>
+    rangesOf(input[key], source, [...path, key], raw.numbering ?? 'pdu');
   return {
     index,
     name: raw.name,

@@ -36,8 +36,8 @@ export interface RawDevice {
   readonly map: LoadedMap | null;
   readonly source: Source;
   readonly path: Path;
-  /** How the device's own addresses are written; its map's are as the map says. */
-  readonly numbering: Numbering;
+  /** How the device's own addresses are written, as far as the file says it; its map's are as the map says. */
+  readonly numbering: Numbering | null;
   readonly tags: readonly RawTag[];
   readonly groups: readonly RawGroup[];
 }

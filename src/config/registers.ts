@@ -2,7 +2,7 @@
 import { isBitTable } from '../modbus/protocol.js';
 import { type Address, addressText } from './address.js';
 import type { RawDevice } from './expand.js';
-import type { Layer } from './layers.js';
+import { type Layer, say } from './layers.js';
 import type { Device, Range, Tag } from './plant.js';
 
 /** Nothing that a tag needs may be forbidden, outside what is readable, or longer than one request. */
@@ -43,6 +43,30 @@ export function checkReach(
         'key',
       );
   }
+}
+
+/** First and last of what manuals print for the first and the last four digits of a table. */
+const REFERENCES = { input: [30_001, 39_999], holding: [40_001, 49_999] } as const;
+
+/**
+ * 40001 out of a manual is mostly its first register, and a device that answers 0 where it has none hides the mistake.
+ * Asked once a device, and only where nothing says how it counts and no address shows it.
+ */
+export function checkReferences(raw: RawDevice): void {
+  if (raw.numbering !== null) return;
+  const written = raw.tags.flatMap(({ layers: { nearest } }) =>
+    (['input', 'holding'] as const).flatMap((key) => {
+      const address = nearest.values[key];
+      const isOpen = nearest.source === raw.source && nearest.values.numbering === undefined;
+      return isOpen && typeof address === 'number' ? [{ key, address, layer: nearest }] : [];
+    }),
+  );
+  const isReference = ({ key, address }: (typeof written)[number]): boolean =>
+    address >= REFERENCES[key][0] && address <= REFERENCES[key][1];
+  const [first] = written;
+  if (first === undefined || !written.every(isReference)) return;
+  const text = `${first.address} counts from 0 here; if a manual prints it, which calls the first register ${REFERENCES[first.key][0]}, write numbering: modicon at ${raw.name}, else numbering: pdu`;
+  say(first, 'warning', 'HF2108', text);
 }
 
 /** Two tags of different type on one register are seldom meant. */

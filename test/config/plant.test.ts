@@ -368,6 +368,20 @@ test('strings, flags, counters, plausible ranges and scale registers are carried
   );
 });
 
+test('40001 is asked about once where nothing says how a device counts', () => {
+  const file = join(folder, 'config.yaml');
+  const asked = (device: string): string[] => {
+    const devices = `devices: { d: { bus: plc, unit_id: 1, ${device} } }`;
+    writeFileSync(file, `${HEAD}${PLC}${devices}\n`);
+    return loadHere(file, {}).problems.map(({ code, path }) => `${code} ${path}`);
+  };
+  const tags = 'tags: { a: { holding: 40001 }, b: { holding: 40003 }, c: { input: 30001 } }';
+  assert.deepEqual(asked(tags), ['HF2108 devices.d.tags.a.holding']);
+  assert.deepEqual(asked(`numbering: pdu, ${tags}`), []);
+  assert.deepEqual(asked(`numbering: modicon, ${tags}`), []);
+  assert.deepEqual(asked('tags: { a: { holding: 40001 }, b: { holding: 32080 } }'), []);
+});
+
 test('forbidden and readable ranges count as the other addresses of their place do', () => {
   const { devices } = plantOf(`${HEAD}buses: { a: { protocol: tcp, host: 127.0.0.1 } }
 devices:
