@@ -10,6 +10,7 @@ import type { Executor } from './bequest.js';
 import type { Owed } from './commits.js';
 import type { BrokerCounters } from './counters.js';
 import { Crowding } from './crowding.js';
+import { Denials } from './denials.js';
 import { Delivery } from './delivery.js';
 import { Lifecycle } from './lifecycle.js';
 import { held } from './held.js';
@@ -63,6 +64,7 @@ export class Core implements SessionHost, Executor {
   readonly lifecycle: Lifecycle;
   readonly #overflow: Overflow;
   readonly #crowding: Crowding;
+  readonly denials: Denials;
   isStopped = false;
 
   constructor({ clock, log, store, counters, limits, neverRetained, onOverflow }: CoreOptions) {
@@ -92,6 +94,7 @@ export class Core implements SessionHost, Executor {
     this.#overflow = new Overflow(clock, log, onOverflow);
     const { sessions } = this.lifecycle;
     this.#crowding = new Crowding(clock, sessions, limits.maxMemoryBytes, (then) => this.afterTurn(then));
+    this.denials = new Denials(clock, log);
   }
 
   /** Memory is short: nothing new is taken in (connections, subscriptions, retained topics), slow readers get less. */
@@ -189,6 +192,7 @@ export class Core implements SessionHost, Executor {
     this.turns.stop();
     this.#overflow.stop();
     this.#crowding.stop();
+    this.denials.stop();
     this.retaining.stop();
     this.lifecycle.stop();
   }

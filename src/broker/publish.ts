@@ -78,7 +78,7 @@ export class Publishing {
         const route = this.#routeOf(client, session, bytes, topicStart, topicEnd);
         if (route === null) return fail(client, MALFORMED, 'PUBLISH has no valid topic');
         if (!client.mayWriteLast) {
-          counters.denied.value++;
+          this.#deny(session, route);
           return true;
         }
         if (route.isPlain) {
@@ -288,7 +288,7 @@ export class Publishing {
     this.#core.counters.publishBytesReceived.value += end - at;
     if (qos === 0) {
       if (client.mayWriteLast) this.#publishOnce(client, route);
-      else this.#core.counters.denied.value++;
+      else this.#deny(session, route);
       return true;
     }
     return qos === 1 ? this.#receiveOnce(client, route) : this.#receiveTwice(client, session, route);
@@ -342,6 +342,11 @@ export class Publishing {
     return route;
   }
 
+  #deny(session: Session | null, { topic }: Route): void {
+    this.#core.counters.denied.value++;
+    if (session !== null) this.#core.denials.tell(session, 'publication', topic);
+  }
+
   /** Nobody acknowledges it, but its retained copy waits for the disk: the sender must not outrun that. */
   #publishOnce(client: Client, route: Route): void {
     const outcome = this.#core.delivery.publish(this.#incoming, route);
@@ -355,7 +360,7 @@ export class Publishing {
       return fail(client, RECEIVE_MAXIMUM_EXCEEDED, 'more messages in flight than Receive Maximum allows');
     }
     if (!client.mayWriteLast) {
-      this.#core.counters.denied.value++;
+      this.#deny(client.session, route);
       client.acknowledge(PUBACK, packetIdentifier, NOT_AUTHORIZED, false);
       return true;
     }
@@ -388,7 +393,7 @@ export class Publishing {
       return fail(client, RECEIVE_MAXIMUM_EXCEEDED, 'more messages in flight than Receive Maximum allows');
     }
     if (!client.mayWriteLast) {
-      this.#core.counters.denied.value++;
+      this.#deny(session, route);
       if (client.version === 4) (session.incoming ??= new Set()).add(packetIdentifier);
       client.acknowledge(PUBREC, packetIdentifier, NOT_AUTHORIZED, false);
       return true;

@@ -87,7 +87,10 @@ function subscribeOne(
   identifier: number,
 ): number {
   const known = session.subscriptions?.get(text);
-  if (!session.rights.maySubscribe(parsed.filter)) return NOT_AUTHORIZED;
+  if (!session.rights.maySubscribe(parsed.filter)) {
+    core.denials.tell(session, 'subscription', text);
+    return NOT_AUTHORIZED;
+  }
   const isFull = (session.subscriptions?.size ?? 0) >= core.limits.maxSubscriptionsPerClient;
   if (known === undefined && (isFull || core.isShort || isTooDeep(session, parsed.filter)))
     return QUOTA_EXCEEDED;

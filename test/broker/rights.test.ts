@@ -111,6 +111,22 @@ describe('rules hold on every path', () => {
     { minLength: 1, maxLength: 4 },
   );
 
+  test('who is denied a filter or a topic is named in the log, and not at every try', async () => {
+    broker.reload(policyOf([{ ...rule, user: 'reader', allow: ['read'], topic: 'a/#' }]));
+    const reader = await enter('reader', { clientId: 'scada-8' });
+    for (const filter of ['#', 'a/#', 'b']) await reader.subscribeAsync(filter, { qos: 1 }).catch(() => {});
+    for (const qos of [0, 1, 2] as const) await reader.publishAsync('a/b', 'x', { qos }).catch(() => {});
+    const told = logged.filter(({ client }) => client === 'scada-8');
+    assert.deepEqual(
+      told.map(({ message, user, topic }) => [message, user, topic]),
+      [
+        ['subscription denied', 'reader', '#'],
+        ['publication denied', 'reader', 'a/b'],
+      ],
+    );
+    broker.reload(policyOf([readsAll]));
+  });
+
   test('what the rules of now deny is not delivered: live, shared, retained, queued or sent under the rules of before', async () => {
     let count = 0;
     await fc.assert(
