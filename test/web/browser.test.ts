@@ -85,7 +85,10 @@ test('a write reaches the device, and one outside its limits does not leave the 
   const dialog = page.getByRole('dialog');
   await dialog.getByRole('textbox').fill('51');
   assert.ok(await dialog.getByRole('button', { name: 'Write to the device' }).isDisabled());
-  await dialog.getByRole('textbox').fill('12.5');
+  // As a phone with a decimal comma has it: nobody guesses what is meant.
+  await dialog.getByRole('textbox').fill('12,5');
+  assert.match(await dialog.innerText(), /with a point before its decimals/);
+  await dialog.getByRole('textbox').fill('+12.50');
   await dialog.getByRole('button', { name: 'Write to the device' }).click();
   await dialog.getByText('The device confirmed 12.5.').waitFor();
   assert.equal(await plant.peek('plc', 1, 'holding-register', 10, 1), '007d');

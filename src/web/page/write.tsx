@@ -97,7 +97,10 @@ function problemOf(tag: LiveTag, text: string): string | null {
   return (min !== null && number < min) || (max !== null && number > max) ? say('outside') : null;
 }
 
-/** The bare JSON value; digits go as they were typed, so that 64-bit integers lose none. */
+/** The bare JSON value. Whole numbers go as they were typed, so that 64-bit integers lose no digit; .5 and +5 are no JSON. */
 function jsonOf(tag: LiveTag, text: string): string {
-  return isText(tag) ? JSON.stringify(text) : text.trim();
+  if (isText(tag)) return JSON.stringify(text);
+  const typed = text.trim();
+  const isJson = tag.about.type === 'bool' || /^-?(0|[1-9]\d*)$/.test(typed);
+  return isJson ? typed : JSON.stringify(Number(typed));
 }
