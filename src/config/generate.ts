@@ -72,7 +72,7 @@ function referencePage(): string {
     'Settings of a tag may stand higher up. The nearest to the tag counts: `defaults`, then the bus, the device map, the',
     'device, groups (of the map, then of the device), the tag in the map, the tag in the device. `holdfast explain DEVICE/TAG`',
     'shows where each effective setting comes from. A tag in the device overrides the one of that name in the map key by key;',
-    '`NAME: false` leaves it out.',
+    '`NAME: false` leaves it out. `order` and `numbering` above a map do not reach into it: what it leaves unsaid is ABCD, from 0.',
     '',
     'In addresses and in the names of `repeat`, variables stand in braces or in arithmetic: `"valve_{n}"`, `"40100 + 2*n"`.',
     '',

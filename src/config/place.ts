@@ -95,9 +95,15 @@ export function kindOf(layers: Layers, place: Place): Kind | null {
 }
 
 /** What a device or map says is for values of all widths; a tag knows its own. */
-export function orderOf(layers: Layers, { type, width }: Kind): WordOrder {
+export function orderOf(layers: Layers, { type, width }: Kind, place: Place): WordOrder {
   const picked = layers.pick('order');
   if (picked === null) return 'ABCD';
+  // What a map leaves unsaid is what its device does, whatever the site writes for devices of its own.
+  const isAboveMaps = picked.layer.name === 'defaults' || picked.layer.name === 'bus';
+  if (isAboveMaps && place.layer.source !== picked.layer.source) {
+    layers.picked?.delete('order');
+    return 'ABCD';
+  }
   const isTooLong = /^[A-H]{8}$/.test(picked.value) && width < 64 && type !== 'bool';
   if (picked.layer.name === 'tag' && isTooLong) {
     const meant = width === 16 ? 'AB or BA' : 'four letters, such as CDAB';

@@ -90,7 +90,7 @@ export function resolveTag(name: string, device: Device, layers: Layers, rates: 
     address: place.address + kind.shift,
     quantity: kind.quantity,
     type: kind.type,
-    order: orderOf(layers, kind),
+    order: orderOf(layers, kind, place),
     select,
     scale,
     offset,
