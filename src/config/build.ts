@@ -160,17 +160,17 @@ export class PlantBuilder {
   ): RawDevice {
     const source = this.#source;
     const bus = this.#input.buses?.[keyOf(input.bus)];
-    const above = (layer: Layer['name'], values: LevelInput | undefined, at: Path, from = source): Layer[] =>
+    const above = (layer: Layer['name'], values: LevelInput | undefined, at: Path): Layer[] =>
       values === undefined
         ? []
-        : [{ name: layer, source: from, path: at, values, numbering: 'pdu', variables: {} }];
+        : [{ name: layer, source, path: at, values, numbering: 'pdu', variables: {} }];
     const { numbering: _, ...defaults } = this.#input.defaults ?? {};
-    const expander = new TagExpander(this.#maps, this.#isExplained, [
+    const site = [
       ...above('defaults', defaults, ['defaults']),
       ...above('bus', bus === undefined ? undefined : levelOf(bus), ['buses', keyOf(input.bus)]),
-      ...(map === null || map.value === null ? [] : above('map', levelOf(map.value), [], map.source)),
-      ...above('device', levelOf(input), path),
-    ]);
+    ];
+    const device = above('device', levelOf(input), path);
+    const expander = new TagExpander(this.#maps, this.#isExplained, site, device);
     if (map !== null) expander.addMap(map);
     const said = input.numbering ?? bus?.numbering ?? this.#input.defaults?.numbering;
     const numbering = said === undefined ? null : numberingOf(said, 'pdu');
@@ -180,6 +180,7 @@ export class PlantBuilder {
       unitId,
       input,
       map,
+      maps: expander.added,
       source,
       path,
       numbering,

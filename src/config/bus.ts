@@ -24,7 +24,7 @@ export function resolveBuses(
   for (const [key, input] of Object.entries(inputs ?? {})) {
     const maps = devices
       .filter((device) => keyOf(device.input.bus) === key)
-      .flatMap(({ map }) => (map === null ? [] : [map]));
+      .flatMap(({ maps: those }) => those);
     buses.set(key, resolveBus(buses.size, nameOf(key), input, [...new Set(maps)], source, ['buses', key]));
   }
   checkEnds(buses, source);

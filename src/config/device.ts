@@ -10,7 +10,7 @@ import type { DeviceInput } from './schema/device.js';
 
 /** What is said of a device itself, checked; `bus` is null when there is none of the name it gives. */
 export function deviceSettings(raw: RawDevice, bus: Bus | null, index: number, topic: string): Device {
-  const { input, map, path, source } = raw;
+  const { input, map, maps, path, source } = raw;
   const isNetwork = bus !== null && ['tcp', 'tls', 'udp'].includes(bus.link.kind);
   const [least, most] = isNetwork ? [0, 255] : [1, 247];
   if (bus !== null && (raw.unitId < least || raw.unitId > most)) {
@@ -21,10 +21,10 @@ export function deviceSettings(raw: RawDevice, bus: Bus | null, index: number, t
       `${raw.unitId} is outside ${least}..${most}${isNetwork ? '' : ' (0..255 on TCP)'}`,
     );
   }
-  const ofMap = (key: RangesKey): Range[] =>
-    map === null
-      ? []
-      : rangesOf(map.value?.[key], map.source, [key], numberingOf(map.value?.numbering, 'pdu'));
+  const ofMaps = (key: RangesKey): Range[] =>
+    maps.flatMap(({ value, source: file }) =>
+      rangesOf(value?.[key], file, [key], numberingOf(value?.numbering, 'pdu')),
+    );
   const ofDevice = (key: RangesKey): Range[] =>
     rangesOf(input[key], source, [...path, key], raw.numbering ?? 'pdu');
   return {
@@ -32,9 +32,9 @@ export function deviceSettings(raw: RawDevice, bus: Bus | null, index: number, t
     name: raw.name,
     bus: bus ?? NO_BUS,
     unitId: raw.unitId,
-    limits: limitsOf(map?.value?.limits, input.limits),
-    forbidden: [...ofMap('forbidden'), ...ofDevice('forbidden')],
-    readable: input.readable === undefined ? ofMap('readable') : ofDevice('readable'),
+    limits: limitsOf(input.limits, ...maps.map(({ value }) => value?.limits)),
+    forbidden: [...ofMaps('forbidden'), ...ofDevice('forbidden')],
+    readable: input.readable === undefined ? ofMaps('readable') : ofDevice('readable'),
     offline: {
       afterFailures: input.offline?.after ?? 3,
       retryMinMs: input.offline?.retry?.minMs ?? 500,
@@ -80,14 +80,17 @@ export const NO_BUS: Bus = {
 
 type LimitsInput = DeviceInput['limits'];
 
-export function limitsOf(map: LimitsInput, own: LimitsInput): DeviceLimits {
+/** Of several that say something the first counts. */
+export function limitsOf(...said: readonly LimitsInput[]): DeviceLimits {
+  const first = <K extends keyof NonNullable<LimitsInput>>(key: K): NonNullable<LimitsInput>[K] | undefined =>
+    said.find((limits) => limits?.[key] !== undefined)?.[key];
   return {
-    registers: own?.registers ?? map?.registers ?? QUANTITY_MAX.readRegisters,
-    bits: own?.bits ?? map?.bits ?? QUANTITY_MAX.readBits,
-    registersMin: own?.registers_min ?? map?.registers_min ?? 1,
-    align: own?.align ?? map?.align ?? 1,
-    bitsFromZero: own?.bits_from_zero ?? map?.bits_from_zero ?? false,
-    writeFunctions: own?.write ?? map?.write ?? [],
+    registers: first('registers') ?? QUANTITY_MAX.readRegisters,
+    bits: first('bits') ?? QUANTITY_MAX.readBits,
+    registersMin: first('registers_min') ?? 1,
+    align: first('align') ?? 1,
+    bitsFromZero: first('bits_from_zero') ?? false,
+    writeFunctions: first('write') ?? [],
   };
 }
 

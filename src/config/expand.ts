@@ -34,6 +34,8 @@ export interface RawDevice {
   readonly unitId: number;
   readonly input: DeviceInput;
   readonly map: LoadedMap | null;
+  /** Its map and those that this includes, the outer one first. */
+  readonly maps: readonly LoadedMap[];
   readonly source: Source;
   readonly path: Path;
   /** How the device's own addresses are written, as far as the file says it; its map's are as the map says. */
@@ -171,22 +173,29 @@ export function unitsOf(
 export class TagExpander {
   readonly #maps: Maps;
   readonly #isRemembered: boolean;
-  readonly #above: readonly Layer[];
-  readonly #tags = new Map<string, { above: Layer[]; own: Layer[] }>();
+  readonly #site: readonly Layer[];
+  readonly #device: readonly Layer[];
+  readonly #tags = new Map<string, { levels: readonly Layer[]; above: Layer[]; own: Layer[] }>();
   readonly #groups = new Map<string, RawGroup>();
+  /** Of the device's map, which its own tags are under as well. */
+  #levels: readonly Layer[] = [];
   #isOverfull = false;
+  /** Those whose tags were added, the outer one first. */
+  readonly added: LoadedMap[] = [];
 
-  constructor(maps: Maps, isRemembered: boolean, above: readonly Layer[]) {
+  /** site and device: the layers above and below those of the device's maps. */
+  constructor(maps: Maps, isRemembered: boolean, site: readonly Layer[], device: readonly Layer[]) {
     this.#maps = maps;
     this.#isRemembered = isRemembered;
-    this.#above = above;
+    this.#site = site;
+    this.#device = device;
   }
 
   get tags(): RawTag[] {
     if (this.#isOverfull) return [];
-    return [...this.#tags].map(([name, { above, own }]) => ({
+    return [...this.#tags].map(([name, { levels, above, own }]) => ({
       name,
-      layers: new Layers([...this.#above, ...above, ...own], this.#isRemembered),
+      layers: new Layers([...this.#site, ...levels, ...this.#device, ...above, ...own], this.#isRemembered),
     }));
   }
 
@@ -194,9 +203,21 @@ export class TagExpander {
     return [...this.#groups.values()];
   }
 
-  addMap(map: LoadedMap, chain: readonly string[] = []): void {
+  /** levels: what the maps that include it say for all tags; what it says itself is nearer to its own. */
+  addMap(map: LoadedMap, chain: readonly string[] = [], levels: readonly Layer[] = []): void {
     const { source, value } = map;
     if (value === null) return;
+    this.added.push(map);
+    const own: Layer = {
+      name: 'map',
+      source,
+      path: [],
+      values: levelOf(value),
+      numbering: 'pdu',
+      variables: {},
+    };
+    const all = [...levels, own];
+    if (levels.length === 0) this.#levels = all;
     value.include?.forEach((name, index) => {
       const path: Path = ['include', index];
       if (chain.includes(name) || name === map.name || chain.length >= INCLUDE_DEPTH_MAX) {
@@ -204,13 +225,13 @@ export class TagExpander {
         return;
       }
       const included = this.#maps.find(name, source, path);
-      if (included !== null) this.addMap(included, [...chain, map.name]);
+      if (included !== null) this.addMap(included, [...chain, map.name], all);
     });
-    this.#add(value, source, [], value.numbering ?? 'pdu');
+    this.#add(value, source, [], value.numbering ?? 'pdu', all);
   }
 
   addDevice(input: DeviceInput, source: Source, path: Path, numbering: Numbering): void {
-    this.#add(input, source, path, numbering);
+    this.#add(input, source, path, numbering, this.#levels);
   }
 
   #add(
@@ -218,8 +239,9 @@ export class TagExpander {
     source: Source,
     path: Path,
     numbering: Numbering,
+    levels: readonly Layer[],
   ): void {
-    const base = { source, numbering, variables: {} };
+    const base = { source, numbering, variables: {}, levels };
     this.#addTags(input.tags, [...path, 'tags'], '', [], base);
     this.#addRepeats(input.repeat, path, '', [], base);
     this.#addGroups(input.groups, [...path, 'groups'], '', [], base);
@@ -253,18 +275,13 @@ export class TagExpander {
       }
       const fullName = prefix + name;
       if (values === false) this.#drop(fullName, at, base.source);
-      else
-        this.#put(
-          fullName,
-          { ...base, name: 'tag', path: at, values, numbering: values.numbering ?? base.numbering },
-          above,
-        );
+      else this.#put(fullName, layerOf(base, 'tag', at, values, values.numbering), above, base.levels);
     }
   }
 
-  #put(name: string, layer: Layer, above: Layer[]): void {
+  #put(name: string, layer: Layer, above: Layer[], levels: readonly Layer[]): void {
     const known = this.#tags.get(name);
-    if (known === undefined) this.#tags.set(name, { above, own: [layer] });
+    if (known === undefined) this.#tags.set(name, { levels, above, own: [layer] });
     else {
       known.above.push(...above);
       known.own.push(layer);
@@ -325,13 +342,7 @@ export class TagExpander {
     for (const [key, group] of Object.entries(groups ?? {})) {
       const at: Path = [...path, key];
       const name = prefix + nameOf(key);
-      const layer: Layer = {
-        ...base,
-        name: 'group',
-        path: at,
-        values: levelOf(group),
-        numbering: group.numbering ?? base.numbering,
-      };
+      const layer = layerOf(base, 'group', at, levelOf(group), group.numbering);
       const inner = { ...base, numbering: layer.numbering };
       const before = new Set(this.#tags.keys());
       const referred = Array.isArray(group.tags) ? this.#refer(group.tags, at, layer) : [];
@@ -373,6 +384,18 @@ interface Base {
   readonly source: Source;
   readonly numbering: Numbering;
   readonly variables: Readonly<Record<string, number>>;
+  /** What the maps that the tags come from say for all of theirs. */
+  readonly levels: readonly Layer[];
+}
+
+function layerOf(
+  { source, variables, numbering }: Base,
+  name: Layer['name'],
+  path: Path,
+  values: TagInput,
+  own: Numbering | undefined,
+): Layer {
+  return { name, source, path, values, numbering: own ?? numbering, variables };
 }
 
 /** Of a device, map or group: the keys that tags inherit. */

@@ -248,6 +248,34 @@ test('a map may include others, and override their tags by name', () => {
   );
 });
 
+test('what an included map says for all of its tags, and of its device, goes with them', () => {
+  const head = 'version: 1\ntitle: T\nsources: [none]\nverified: none\n';
+  const inner =
+    'order: CDAB\nrate: 3s\nlimits: { registers: 11 }\nforbidden: ["holding:7"]\nbus: { pace: 40ms }\n';
+  const tag = (name: string, address: number): string =>
+    `tags: { ${name}: { holding: ${address}, type: uint32 } }\n`;
+  writeFileSync(join(folder, 'devices/inner.yaml'), `${head}${inner}${tag('a', 0)}`);
+  const outer = `include: [inner]\norder: BADC\nlimits: { align: 2 }\n${tag('b', 20)}`;
+  writeFileSync(join(folder, 'devices/outer.yaml'), `${head}${outer}`);
+  const { tags, devices, buses } = plantOf(`${HEAD}${PLC}devices:
+  d: { bus: plc, unit_id: 1, map: outer, tags: { c: { holding: 30, type: uint32 } } }
+  e: { bus: plc, unit_id: 2, map: outer, order: DCBA }
+`);
+  assert.deepEqual(
+    tags.map(({ device, name, order, intervalMs }) => [device.name, name, order, intervalMs]),
+    [
+      ['d', 'a', 'CDAB', 3000],
+      ['d', 'b', 'BADC', 10_000],
+      ['d', 'c', 'BADC', 10_000],
+      ['e', 'a', 'DCBA', 3000],
+      ['e', 'b', 'DCBA', 10_000],
+    ],
+  );
+  const [{ limits, forbidden } = assert.fail()] = devices;
+  assert.deepEqual([limits.registers, limits.align, forbidden.length], [11, 2, 1]);
+  assert.equal(buses[0]?.paceMs, 40);
+});
+
 test('repeat makes tags from numbers, with arithmetic in addresses', () => {
   const tags = tagsOf(`${HEAD}${PLC}devices:
   d:

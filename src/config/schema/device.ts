@@ -221,7 +221,7 @@ export const mapSchema = z.strictObject({
       ),
     ),
   ),
-  include: z.optional(z.array(text()).check(about('Other device maps whose tags come first.'))),
+  include: z.optional(z.array(text()).check(about('Other device maps whose tags come first, with what these maps say for all of them and for the device.'))),
   bus: z.optional(
     z
       .strictObject({
