@@ -98,15 +98,19 @@ export function checkOwnValues(tag: Tag, layers: Layers): void {
     ['fallback', fallback],
     ['initial', initial],
   ] as const) {
-    const why = value === undefined ? null : whyNotWritten(tag, value);
+    const why = value === undefined ? null : whyNotWritten(tag, value, picked.value[key] === undefined);
     if (why !== null) say(picked, 'error', 'HF1318', `${String(value)} cannot be written: ${why}`, [key]);
   }
 }
 
-function whyNotWritten(tag: Tag, value: ValueInput): string | null {
+function whyNotWritten(tag: Tag, value: ValueInput, isImplied: boolean): string | null {
   if (tag.type === 'bool') return truthOf(value, tag.enum) === undefined ? truthsText(tag.enum) : null;
   const encoded = encodeValue(tag, value);
-  return encoded.kind === 'refused' ? encoded.text : null;
+  if (encoded.kind === 'refused') return encoded.text;
+  // Numbers that somebody wrote are looked at where they stand; a name of an enum, and the 0 of a pulse, are not.
+  const { min, max } = tag.write ?? { min: -Infinity, max: Infinity };
+  const raw = tag.enum?.find(({ text }) => text === value)?.raw ?? (isImplied ? Number(value) : null);
+  return raw !== null && (raw < min || raw > max) ? 'it is outside min and max; widen them, or write another value' : null;
 }
 
 /** What a pulse ends with unless it says otherwise. */

@@ -221,7 +221,15 @@ export const mapSchema = z.strictObject({
       ),
     ),
   ),
-  include: z.optional(z.array(text()).check(about('Other device maps whose tags come first, with what these maps say for all of them and for the device.'))),
+  include: z.optional(
+    z
+      .array(text())
+      .check(
+        about(
+          'Other device maps whose tags come first, with what these maps say for all of them and for the device.',
+        ),
+      ),
+  ),
   bus: z.optional(
     z
       .strictObject({
