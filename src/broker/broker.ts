@@ -199,11 +199,12 @@ export class Broker implements BrokerApi {
       admission: new Admission(core, this.#users, [new Scram(this.#users), ...methods]),
       wheel: this.#wheel,
       maxPacketBytes: core.limits.maxPacketBytes,
-      hasRoom: (host, address) => this.#hasRoom(host, address),
-      arrived: (socket, host, address) => this.#connections.arrived(socket, host, address),
+      hasRoom: (host, ends) => this.#hasRoom(host, ends),
+      arrived: (socket, host, ends) => this.#connections.arrived(socket, host, ends),
       opened: (connection) => this.#opened(connection),
       hostNames: () => this.#policy.hostNames ?? [],
       closed: (connection) => this.#connections.delete(connection),
+      gone: (connection) => this.#connections.gone(connection),
       isAnonymousAllowed: (settings, host) => this.#isAnonymousAllowed(settings.anonymous, host),
     };
   }
@@ -256,8 +257,8 @@ export class Broker implements BrokerApi {
     );
   }
 
-  #hasRoom(host: string, address: string): boolean {
-    const isRefused = this.#isDismissing || this.#core.isShort || !this.#connections.hasRoom(host, address);
+  #hasRoom(host: string, ends: string): boolean {
+    const isRefused = this.#isDismissing || this.#core.isShort || !this.#connections.hasRoom(host, ends);
     if (isRefused) this.counters.refused.value++;
     return !isRefused;
   }

@@ -45,8 +45,10 @@ export interface ConnectionHost {
   readonly publishing: Publishing;
   readonly admission: Admission;
   readonly wheel: Wheel;
-  /** The connection is gone. */
+  /** The connection is over. */
   closed(connection: Connection): void;
+  /** And its socket is closed. */
+  gone(connection: Connection): void;
 }
 
 /** Who is at the other end. */
@@ -54,6 +56,8 @@ export interface Peer {
   readonly host: string;
   /** Address and port. */
   readonly address: string;
+  /** As door.ts tells them; empty where nobody was counted before he was a client. */
+  readonly ends: string;
   readonly certificateName: string | null;
   readonly policy: DoorPolicy;
   /** Name of the listener. */
@@ -113,6 +117,10 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Reader, Wat
 
   get address(): string {
     return this.#peer.address;
+  }
+
+  get ends(): string {
+    return this.#peer.ends;
   }
 
   get host(): string {
@@ -404,6 +412,12 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Reader, Wat
   /** The other end closed, or the transport failed. */
   lost(): void {
     if (this.#state !== 'closed') this.#close(false);
+  }
+
+  /** The transport is closed, and takes no descriptor any more. Told once, after all else. */
+  gone(): void {
+    this.lost();
+    this.#host.gone(this);
   }
 
   /** Ends the connection; with something to be sent first, that is flushed before. */

@@ -1,4 +1,7 @@
-/** All open connections, and how many more there may be, in all and from one host. */
+/**
+ * All open connections, and how many more there may be, in all and from one host. A place is taken as long as there is a
+ * socket: before it is a client, and after that until the other end has let go of it, too.
+ */
 import type { Socket } from 'node:net';
 import type { Connection } from './connection.js';
 import { descriptorRoom } from './descriptors.js';
@@ -7,9 +10,10 @@ import type { BrokerLimits } from './limits.js';
 export class Connections implements Iterable<Connection> {
   readonly #limits: BrokerLimits;
   readonly #all = new Set<Connection>();
-  /** Sockets that are no clients yet, by address and port. */
+  /** Sockets that are no clients yet, by both of their ends. */
   readonly #arrivals = new Set<string>();
-  /** Connections and arrivals of each host. */
+  #placeCount = 0;
+  /** Places of each host. */
   readonly #perHost = new Map<string, number>();
   readonly #descriptorRoom: number;
   #maximum = 0;
@@ -39,28 +43,29 @@ export class Connections implements Iterable<Connection> {
   }
 
   /** Who arrived has his place already. */
-  hasRoom(host: string, address: string): boolean {
-    return this.#arrivals.has(address) || !this.#isCrowded(host);
+  hasRoom(host: string, ends: string): boolean {
+    return this.#arrivals.has(ends) || !this.#isCrowded(host);
   }
 
   #isCrowded(host: string): boolean {
     const { maxConnections, maxConnectionsPerAddress } = this.#limits;
     return (
-      this.#all.size + this.#arrivals.size >= Math.min(maxConnections, this.#descriptorRoom) ||
+      this.#placeCount >= Math.min(maxConnections, this.#descriptorRoom) ||
       (this.#perHost.get(host) ?? 0) >= maxConnectionsPerAddress
     );
   }
 
   /** A socket that must speak TLS or HTTP before it can be a client; it takes a place from its first moment on. */
-  arrived(socket: Socket, host: string, address: string): void {
-    this.#arrivals.add(address);
+  arrived(socket: Socket, host: string, ends: string): void {
+    this.#arrivals.add(ends);
     this.#count(host, 1);
     socket.once('close', () => {
-      if (this.#arrivals.delete(address)) this.#count(host, -1);
+      if (this.#arrivals.delete(ends)) this.#count(host, -1);
     });
   }
 
   #count(host: string, change: 1 | -1): void {
+    this.#placeCount += change;
     const count = (this.#perHost.get(host) ?? 0) + change;
     if (count > 0) this.#perHost.set(host, count);
     else this.#perHost.delete(host);
@@ -69,14 +74,18 @@ export class Connections implements Iterable<Connection> {
   add(connection: Connection): void {
     this.#all.add(connection);
     // Who arrived was counted then.
-    if (!this.#arrivals.delete(connection.address)) this.#count(connection.host, 1);
+    if (!this.#arrivals.delete(connection.ends)) this.#count(connection.host, 1);
     this.#maximum = Math.max(this.#maximum, this.#all.size);
   }
 
+  /** It is over; its socket is not, as long as the other end does not let go of it. */
   delete(connection: Connection): void {
-    if (!this.#all.delete(connection)) return;
-    this.#endedCount++;
-    this.#count(connection.host, -1);
+    if (this.#all.delete(connection)) this.#endedCount++;
+  }
+
+  /** Its socket is closed. */
+  gone({ host }: Connection): void {
+    this.#count(host, -1);
   }
 
   /** The one whose reader is furthest behind; null: none is. */

@@ -35,9 +35,9 @@ export interface ListenerHost extends ConnectionHost {
   readonly log: Log;
   readonly maxPacketBytes: number;
   /** Whether one more connection is taken now from this host; one that arrived() has its place already. */
-  hasRoom(host: string, address: string): boolean;
+  hasRoom(host: string, ends: string): boolean;
   /** A socket that must speak TLS or HTTP before it can be a client; it takes a place from its first moment on. */
-  arrived(socket: Socket, host: string, address: string): void;
+  arrived(socket: Socket, host: string, ends: string): void;
   opened(connection: Connection): void;
   /** Names that pages may have reached us by, beside addresses, localhost and the machine's own. */
   hostNames(): readonly string[];
@@ -62,6 +62,14 @@ export function refuseUpgrade(socket: Duplex, status: string): void {
   socket.on('error', () => {});
   socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
   linger(socket);
+}
+
+/**
+ * What tells a connection from all others, below TLS as above it. Its far end alone does not: a client may use one port
+ * for connections to two listeners.
+ */
+export function endsOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
+  return `${remoteAddress}:${remotePort} ${localAddress}:${localPort}`;
 }
 
 /** IPv4 addresses of a socket that listens on both are written as such. */

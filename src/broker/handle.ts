@@ -146,8 +146,10 @@ export interface HandleOwner {
   receive(bytes: Uint8Array, start: number, end: number): void;
   /** The kernel took everything that was pending. */
   drained(): void;
-  /** The other end closed, or the connection failed. */
+  /** The other end closed. */
   lost(): void;
+  /** The handle is closed. */
+  gone(): void;
 }
 
 export class HandleTransport implements Transport {
@@ -263,6 +265,6 @@ export class HandleTransport implements Transport {
     if (handle === null) return;
     this.#handle = null;
     if (this.#linger !== null) clearTimeout(this.#linger);
-    handle.close(() => this.#owner?.lost());
+    handle.close(() => this.#owner?.gone());
   }
 }

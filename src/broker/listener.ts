@@ -10,6 +10,7 @@ import { getSystemErrorName } from 'node:util';
 import { Connection, type Peer } from './connection.js';
 import {
   certificateName,
+  endsOf,
   type ListenerHost,
   type ListenerSettings,
   plainAddress,
@@ -163,12 +164,13 @@ export class Listener {
     this.#host.log.error('connection could not be accepted', { listener: this.url, error });
   }
 
-  #peer({ address, port }: HandlePeer, name: string | null): Peer {
+  #peer({ address, port }: HandlePeer, ends: string, name: string | null): Peer {
     const isUnix = this.#settings.protocol === 'unix';
     const host = isUnix ? 'unix' : plainAddress(address);
     return {
       host,
       address: isUnix ? 'unix' : `${host}:${port}`,
+      ends,
       certificateName: name,
       policy: { isAnonymousAllowed: this.#host.isAnonymousAllowed(this.#settings, host) },
       listener: this.url,
@@ -177,15 +179,20 @@ export class Listener {
 
   #arrived(socket: Socket): void {
     const host = plainAddress(socket.remoteAddress);
-    const address = `${host}:${socket.remotePort ?? 0}`;
-    if (this.#host.hasRoom(host, address)) this.#host.arrived(socket, host, address);
+    const ends = endsOf(socket);
+    // Who has no address any more is gone again.
+    const isThere = socket.remoteAddress !== undefined;
+    if (isThere && this.#host.hasRoom(host, ends)) this.#host.arrived(socket, host, ends);
     else socket.on('error', () => {}).destroy();
   }
 
   #accept(socket: Socket): void {
     const { remoteAddress: address, remotePort: port = 0 } = socket;
     const transport = new SocketTransport(socket);
-    const connection = this.#admit(transport, this.#peer({ address, port }, certificateName(socket)));
+    const connection = this.#admit(
+      transport,
+      this.#peer({ address, port }, endsOf(socket), certificateName(socket)),
+    );
     if (connection === null) {
       socket.on('error', () => {});
       return;
@@ -195,13 +202,13 @@ export class Listener {
   }
 
   #acceptHandle(transport: HandleTransport, peer: HandlePeer): void {
-    const connection = this.#admit(transport, this.#peer(peer, null));
+    const connection = this.#admit(transport, this.#peer(peer, '', null));
     if (connection !== null) transport.start(connection);
   }
 
   /** Null: there is no room, and the transport is gone. */
   #admit(transport: Transport, peer: Peer): Connection | null {
-    if (!this.#host.hasRoom(peer.host, peer.address)) {
+    if (!this.#host.hasRoom(peer.host, peer.ends)) {
       transport.destroy();
       return null;
     }

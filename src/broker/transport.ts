@@ -60,6 +60,6 @@ export function readInto(socket: Socket, connection: Connection): void {
   // The reason is in `close`, which always follows.
   socket.on('error', () => {});
   socket.on('end', lost);
-  socket.on('close', lost);
+  socket.on('close', () => connection.gone());
   socket.resume();
 }

@@ -9,6 +9,7 @@ import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import { Connection } from './connection.js';
 import {
   certificateName,
+  endsOf,
   isOwnName,
   linger,
   type ListenerHost,
@@ -60,13 +61,15 @@ export function webSocketUpgrade(
     if (!isSameSite(request, host.hostNames())) return refuseUpgrade(socket, '403 Forbidden');
     const from = plainAddress(request.socket.remoteAddress);
     const address = `${from}:${request.socket.remotePort ?? 0}`;
-    if (!host.hasRoom(from, address)) return refuseUpgrade(socket, '503 Service Unavailable');
+    const ends = endsOf(request.socket);
+    if (!host.hasRoom(from, ends)) return refuseUpgrade(socket, '503 Service Unavailable');
     server.handleUpgrade(request, socket, head, (webSocket) => {
       request.socket.setNoDelay(true);
       const transport = new WebSocketTransport(webSocket, request.socket);
       const connection = new Connection(host, transport, {
         host: from,
         address,
+        ends,
         certificateName: certificateName(request.socket),
         policy: { isAnonymousAllowed: isAnonymousAllowed(from) },
         listener: listenerName(),
@@ -84,6 +87,7 @@ export function webSocketUpgrade(
       webSocket.on('close', () => connection.lost());
       // Both sides said that they close: it is over, though the other end may keep its socket open for a while.
       request.socket.on('finish', () => connection.lost());
+      request.socket.on('close', () => connection.gone());
     });
   };
 }

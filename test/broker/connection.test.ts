@@ -20,8 +20,9 @@ function connected(clock: Clock, ...names: string[]) {
     admission,
     wheel: new Wheel(clock),
     closed: () => {},
+    gone: () => {},
   };
-  const peer = { host: '::1', address: '::1:1', certificateName: null, policy: { isAnonymousAllowed: true }, listener: '' }; // prettier-ignore
+  const peer = { host: '::1', address: '::1:1', ends: '', certificateName: null, policy: { isAnonymousAllowed: true }, listener: '' }; // prettier-ignore
   const said: string[] = [];
   const connections = names.map(
     (name) =>

@@ -188,14 +188,15 @@ function certify(context: TestContext): { cert: string; key: string } {
 /** A broker with one listener, and a way to connect to it that says what became of the socket. */
 async function listen(
   context: TestContext,
-  protocol: 'mqtts' | 'ws' | 'wss',
+  protocol: 'mqtt' | 'mqtts' | 'ws' | 'wss',
   limits: NonNullable<BrokerOptions['limits']>,
-): Promise<{ port: number; dial: () => Socket }> {
+): Promise<{ broker: Broker; port: number; dial: () => Socket }> {
   const broker = new Broker({ store: new MemoryStore(), anonymous: true, systemIntervalMs: 0, limits });
   await broker.open();
   context.after(() => broker.close());
-  const tls = protocol === 'ws' ? null : { ...certify(context), clientCa: null, requireClientCert: false };
-  const path = protocol === 'mqtts' ? '' : '/mqtt';
+  const isSecure = protocol === 'mqtts' || protocol === 'wss';
+  const tls = isSecure ? { ...certify(context), clientCa: null, requireClientCert: false } : null;
+  const path = protocol.startsWith('ws') ? '/mqtt' : '';
   const { url } = await broker.openListener({ protocol, host: '127.0.0.1', port: 0, path, tls, anonymous: null }); // prettier-ignore
   const port = Number(new URL(url).port);
   const dial = (): Socket => {
@@ -203,7 +204,7 @@ async function listen(
     context.after(() => socket.destroy());
     return socket.on('error', () => {}).resume();
   };
-  return { port, dial };
+  return { broker, port, dial };
 }
 
 for (const protocol of ['mqtts', 'ws', 'wss'] as const) {
@@ -244,6 +245,47 @@ test('ws: who asks for an upgrade that is not made is let go of, though he keeps
     return socket;
   });
   await Promise.all(sockets.map(isLetGo));
+});
+
+test('who was refused takes a place until he lets go of his end', async (context) => {
+  const { dial } = await listen(context, 'mqtt', { maxConnections: 1 });
+  const refused = dial();
+  refused.allowHalfOpen = true;
+  refused.write('no CONNECT');
+  await once(refused, 'end');
+  const other = dial();
+  await until('the other to be turned away', () => other.closed, 5000);
+  refused.end();
+  await once(refused, 'close');
+  await until('the place to be free', async () => {
+    const next = dial();
+    next.write(wire.connect({ version: 5, clientId: '' }));
+    return (await Promise.race([once(next, 'data'), once(next, 'close')])).length > 0;
+  });
+});
+
+test('one port for connections to two listeners takes two places, and gives back both', async (context) => {
+  const { broker, port } = await listen(context, 'ws', { maxConnectionsPerAddress: 2 });
+  const { url } = await broker.openListener({ protocol: 'ws', host: '127.0.0.1', port: 0, path: '/', tls: null, anonymous: null }); // prettier-ignore
+  for (let round = 0; round < 3; round += 1) {
+    let localPort = 0;
+    const sockets: Socket[] = [];
+    for (const to of [port, Number(new URL(url).port)]) {
+      const socket = connectSocket({ port: to, host: '127.0.0.1', localAddress: '127.0.0.1', localPort });
+      context.after(() => socket.destroy());
+      socket.on('error', () => {}).resume();
+      await until('the connection', () => !socket.connecting);
+      localPort = socket.localPort ?? 0;
+      sockets.push(socket);
+    }
+    for (const socket of sockets) {
+      // Any answer says that there was a place.
+      socket.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n');
+      await until('an answer', () => socket.bytesRead > 0);
+      socket.destroy();
+    }
+    await until('both to be gone', () => sockets.every(({ closed }) => closed));
+  }
 });
 
 test('mqtts: who was refused and goes on sending is let go of all the same', async (context) => {

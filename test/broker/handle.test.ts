@@ -31,6 +31,10 @@ class Owner {
   lost(): void {
     this.isLost = true;
   }
+
+  gone(): void {
+    this.lost();
+  }
 }
 
 describe('a connection without a socket', () => {

@@ -48,7 +48,7 @@ export const REMOVALS: readonly Removal[] = [
   without('R8c', 'broker/route', 'this.#total <= LONG_MAX || oldest === route', 'true'),
   without('R9', 'broker/connection', 'Wheel.ticksOf(limits.connectTimeoutMs)', '0'),
   without('R9d', 'broker/listener', 'handshakeTimeout: this.#handshakeMs', 'handshakeTimeout: 120_000'),
-  without('R9d', 'broker/connections', 'this.#arrivals.add(address);', 'return;'),
+  without('R9d', 'broker/connections', 'this.#arrivals.add(ends);', 'return;'),
   without('R6b', 'broker/core', 'this.isShort || held.bytes >', 'this.isShort || Infinity <'),
   without('R6c', 'broker/turns', '- this.#readingSinceMs > TURN_MS', '- this.#readingSinceMs < 0'),
   without('R6d', 'broker/connection', 'if (!turns.isTurnOverAmid)', 'if (true)'),
