@@ -181,6 +181,10 @@ export class Broker implements BrokerApi {
       {
         ...ownMemory(() => this.#connections.endedCount),
         setShort: (isShort) => (this.#core.isShort = isShort),
+        cutUnended: () => {
+          for (const connection of this.#connections.unendedBeyond(this.#core.heldBytesMax))
+            connection.giveUp(QUOTA_EXCEEDED);
+        },
         cutSlowest: () => this.#connections.slowest?.giveUp(QUOTA_EXCEEDED),
       },
       this.#core.limits.maxMemoryBytes,

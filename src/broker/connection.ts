@@ -204,6 +204,11 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Reader, Wat
     return this.outbox.pendingBytes;
   }
 
+  /** Memory for a packet that has begun and does not end; nothing when it is we who do not read on. */
+  get unendedBytes(): number {
+    return this.#framer.isStopped ? 0 : this.#framer.partBytes + (this.#transport.partBytes ?? 0);
+  }
+
   /** The kernel took everything that was pending, or what held the client back is over. */
   drained(): void {
     if (this.#state === 'closed') return;

@@ -88,6 +88,19 @@ export class Connections implements Iterable<Connection> {
     this.#count(host, -1);
   }
 
+  /** Those with the most of a packet that does not end: so many that the others have no more than this together. */
+  unendedBeyond(mostBytes: number): Connection[] {
+    const unended = [...this.#all].filter(({ unendedBytes }) => unendedBytes > 0);
+    let bytes = unended.reduce((sum, { unendedBytes }) => sum + unendedBytes, 0);
+    unended.sort((one, other) => other.unendedBytes - one.unendedBytes);
+    const kept = unended.findIndex(({ unendedBytes }) => {
+      if (bytes <= mostBytes) return true;
+      bytes -= unendedBytes;
+      return false;
+    });
+    return kept < 0 ? unended : unended.slice(0, kept);
+  }
+
   /** The one whose reader is furthest behind; null: none is. */
   get slowest(): Connection | null {
     let slowest: Connection | null = null;

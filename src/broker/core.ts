@@ -43,7 +43,7 @@ export interface CoreOptions {
 /** What one slow reader may have unsent, and what it is read from with, while all together hold too much. */
 const OUTBOX_MIN = 131_072;
 const READ_STOP_BYTES = 1024 * 1024;
-/** Share of the memory limit that may be held for all slow readers together before each gets less. */
+/** Share of the memory limit that may be held for all slow readers together before each gets less, and for all slow senders. */
 const HELD_SHARE = 0.15;
 /** What may wait in memory for one slow reader while that is little. */
 const QUEUED_MIN = 65_536;
@@ -108,7 +108,12 @@ export class Core implements SessionHost, Executor {
 
   /** Slow readers together hold so much that each of them gets little. */
   get isTight(): boolean {
-    return this.isShort || held.bytes > this.limits.maxMemoryBytes * HELD_SHARE;
+    return this.isShort || held.bytes > this.heldBytesMax;
+  }
+
+  /** What may be held for all clients together of what they do not read, or do not send to its end. */
+  get heldBytesMax(): number {
+    return this.limits.maxMemoryBytes * HELD_SHARE;
   }
 
   /** Unsent bytes of one connection above which QoS 0 to it is dropped. */

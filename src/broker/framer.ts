@@ -74,6 +74,11 @@ export class Framer {
     return this.#partLength > 0;
   }
 
+  /** Bytes of memory for what waits here. */
+  get partBytes(): number {
+    return this.#part?.length ?? 0;
+  }
+
   /** Takes bytes[start..end); answers 0, or the reason code with which the peer is to be refused. */
   push(bytes: Uint8Array, start: number, end: number): number {
     if (this.#isStopped) return this.#keepRest(bytes, start, end);

@@ -1,7 +1,7 @@
 /**
  * Watches what the process takes. While memory is short, load is shed in a stated order: nothing new is taken in
- * (connections, subscriptions, retained topics) and slow readers lose QoS 0 earlier; if that is not enough, the slowest
- * reader is cut, one a second. What a storm left behind is given back once it is over.
+ * (connections, subscriptions, retained topics), slow readers lose QoS 0 earlier, and who holds memory by packets that
+ * do not end is cut; if that is not enough, the slowest reader is cut, one a second. What a storm left behind is given back once it is over.
  */
 import type { Cancel, Clock } from '../clock.js';
 import { collectGarbage } from '../entry.js';
@@ -25,6 +25,8 @@ export interface MemoryHost {
   collect(): void;
   /** Memory became short, or is not any more. */
   setShort(isShort: boolean): void;
+  /** Those who together hold much by packets that do not end. */
+  cutUnended(): void;
   cutSlowest(): void;
 }
 
@@ -120,6 +122,7 @@ export class MemoryWatch {
         maxBytes: this.#maxBytes,
       });
     }
+    if (this.#isShort) this.#host.cutUnended();
     if (share > VERY_SHORT) this.#host.cutSlowest();
   }
 }

@@ -17,6 +17,8 @@ export interface Transport {
   readonly pendingBytes: number;
   /** The same to the byte, for those that know how much of a write was taken. */
   readonly untakenBytes?: number;
+  /** Bytes that were read of a message that is not complete, where the transport has messages of its own. */
+  readonly partBytes?: number;
   pause(): void;
   resume(): void;
   /** Sends what is pending, then closes. */

@@ -81,7 +81,10 @@ export function webSocketUpgrade(
         if (!isBinary) {
           webSocket.close(1003);
           connection.lost();
-        } else if (Buffer.isBuffer(data)) connection.receive(data, 0, data.length);
+        } else if (Buffer.isBuffer(data)) {
+          transport.received();
+          connection.receive(data, 0, data.length);
+        }
       });
       webSocket.on('error', () => {});
       webSocket.on('close', () => connection.lost());
@@ -96,6 +99,8 @@ class WebSocketTransport implements Transport {
   readonly #webSocket: WebSocket;
   readonly #socket: Socket;
   #isEnding = false;
+  /** Bytes that the socket had read when the last message was complete. */
+  #completeBytes = 0;
   /** Told when the kernel has taken everything. */
   owner: { drained(): void } | null = null;
 
@@ -117,6 +122,15 @@ class WebSocketTransport implements Transport {
 
   get pendingBytes(): number {
     return this.#webSocket.bufferedAmount;
+  }
+
+  /** A message is complete. */
+  received(): void {
+    this.#completeBytes = this.#socket.bytesRead;
+  }
+
+  get partBytes(): number {
+    return this.#socket.bytesRead - this.#completeBytes;
   }
 
   pause(): void {

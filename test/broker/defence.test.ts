@@ -9,7 +9,9 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { connect as connectTls } from 'node:tls';
 import { Broker, type BrokerOptions } from '../../src/broker/broker.js';
+import { Connections } from '../../src/broker/connections.js';
 import { held } from '../../src/broker/held.js';
+import { DEFAULT_LIMITS } from '../../src/broker/limits.js';
 import { MemoryStore } from '../../src/store/memory.js';
 import { startBroker, type TestBroker } from '../support/broker.js';
 import { MqttClient } from '../support/mqttclient.js';
@@ -18,6 +20,7 @@ import { encodeFrame, OPCODE } from '../support/websocket.js';
 import * as wire from '../support/wire.js';
 
 const QUOTA_EXCEEDED = 0x97;
+const upgradeRequest = ['GET /mqtt HTTP/1.1', 'host: 127.0.0.1', 'upgrade: websocket', 'connection: upgrade', 'sec-websocket-version: 13', 'sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==', 'sec-websocket-protocol: mqtt', '', ''].join('\r\n'); // prettier-ignore
 
 async function start(context: TestContext, options: Partial<BrokerOptions>): Promise<TestBroker> {
   const broker = await startBroker(options);
@@ -116,6 +119,36 @@ test('readers who do not keep up are bounded together, not only each', async (co
   broker.disconnect('slow0');
   for (let index = 1; index < 4; index += 1) broker.disconnect(`slow${index}`);
   await until('all of it to be let go', () => held.bytes <= before, 5000);
+});
+
+test('who holds memory by packets that do not end is known by it, those with the most first', async (context) => {
+  const { broker, mqtt, webSocket } = await start(context, { systemIntervalMs: 0 });
+  assert.ok(broker !== null);
+  const limits = new Connections(DEFAULT_LIMITS, 0);
+  const sizes = { small: 10_000, none: 0, large: 200_000, web: 100_000 };
+  for (const [clientId, size] of Object.entries(sizes)) {
+    const isWeb = clientId === 'web';
+    const { port, host } = isWeb ? webSocket : mqtt;
+    const socket = connectSocket(port, host).resume();
+    context.after(() => socket.destroy());
+    const packet = wire.connect({ version: 4, clientId });
+    if (isWeb) socket.write(upgradeRequest);
+    socket.write(isWeb ? encodeFrame(OPCODE.binary, packet) : packet);
+    const connection = await until('the client', () => broker.connections.find((one) => one.clientId === clientId)); // prettier-ignore
+    limits.add(connection);
+    const publish = wire.publish(4, { topic: 'a', payload: Buffer.alloc(size) });
+    const message = isWeb ? encodeFrame(OPCODE.binary, publish) : publish;
+    socket.write(message.subarray(0, -1));
+    const isThere = (): boolean => connection.unendedBytes >= size;
+    await until('its part of a packet', isThere);
+    if (size > 0) continue;
+    socket.write(message.subarray(-1));
+    await until('the end of it', () => connection.unendedBytes === 0);
+  }
+  const beyond = (bytes: number): string[] => limits.unendedBeyond(bytes).map(({ clientId }) => clientId);
+  assert.deepEqual(beyond(500_000), []);
+  assert.deepEqual(beyond(150_000), ['large']);
+  assert.deepEqual(beyond(0), ['large', 'web', 'small']);
 });
 
 test('topics of many levels cost what they take: retained by their levels, filters in all', async (context) => {
@@ -301,8 +334,7 @@ test('mqtts: who was refused and goes on sending is let go of all the same', asy
 test('a WebSocket message in more frames than it needs ends the connection', async (context) => {
   const { dial } = await listen(context, 'ws', {});
   const socket = dial();
-  const upgrade = ['GET /mqtt HTTP/1.1', 'host: 127.0.0.1', 'upgrade: websocket', 'connection: upgrade', 'sec-websocket-version: 13', 'sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==', 'sec-websocket-protocol: mqtt', '', '']; // prettier-ignore
-  socket.write(upgrade.join('\r\n'));
+  socket.write(upgradeRequest);
   await new Promise((resolve) => socket.once('data', resolve));
   socket.write(encodeFrame(OPCODE.binary, Buffer.from('x'), { isFinal: false }));
   for (let count = 0; count < 1000; count += 1)

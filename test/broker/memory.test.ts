@@ -15,6 +15,7 @@ function watched() {
     busy: 0,
     ended: 0,
     collected: 0,
+    unendedCut: 0,
     cut: 0,
     isShort: false,
   };
@@ -31,6 +32,7 @@ function watched() {
         state.garbage = 0;
       },
       setShort: (isShort) => (state.isShort = isShort),
+      cutUnended: () => (state.unendedCut += 1),
       cutSlowest: () => (state.cut += 1),
     },
     MAX_BYTES,
@@ -53,13 +55,13 @@ test('load is shed in order and taken again: first new connections, then the slo
   const { clock, state } = watched();
   state.used = 80_000_000;
   clock.advance(1000);
-  assert.deepEqual([state.isShort, state.cut], [true, 0]);
+  assert.deepEqual([state.isShort, state.unendedCut, state.cut], [true, 1, 0]);
   state.used = 95_000_000;
   clock.advance(3000);
   assert.equal(state.cut, 3);
   state.used = 20_000_000;
   clock.advance(1000);
-  assert.deepEqual([state.isShort, state.cut], [false, 3]);
+  assert.deepEqual([state.isShort, state.unendedCut, state.cut], [false, 4, 3]);
 });
 
 test('what a storm left is collected when it is over, once, and not while it rages', () => {

@@ -45,6 +45,7 @@ export const REMOVALS: readonly Removal[] = [
   ),
   without('R8', 'broker/delivery', '!this.#retaining.hasRoom(incoming, this.isShort)', 'false'),
   without('R8b', 'broker/memory', 'if (share > VERY_SHORT)', 'if (false)'),
+  without('R8b', 'broker/memory', 'if (this.#isShort) this.#host.cutUnended();', ''),
   without('R8c', 'broker/route', 'this.#total <= LONG_MAX || oldest === route', 'true'),
   without('R9', 'broker/connection', 'Wheel.ticksOf(limits.connectTimeoutMs)', '0'),
   without('R9d', 'broker/listener', 'handshakeTimeout: this.#handshakeMs', 'handshakeTimeout: 120_000'),
