@@ -110,7 +110,9 @@ function whyNotWritten(tag: Tag, value: ValueInput, isImplied: boolean): string 
   // Numbers that somebody wrote are looked at where they stand; a name of an enum, and the 0 of a pulse, are not.
   const { min, max } = tag.write ?? { min: -Infinity, max: Infinity };
   const raw = tag.enum?.find(({ text }) => text === value)?.raw ?? (isImplied ? Number(value) : null);
-  return raw !== null && (raw < min || raw > max) ? 'it is outside min and max; widen them, or write another value' : null;
+  return raw !== null && (raw < min || raw > max)
+    ? 'it is outside min and max; widen them, or write another value'
+    : null;
 }
 
 /** What a pulse ends with unless it says otherwise. */
