@@ -16,6 +16,7 @@ import { PduCodec } from './codec.js';
 import { byteAt } from './bytes.js';
 import { Exchange, failure } from './exchange.js';
 import type { DiscardReason, ExchangeOwner, ModbusError } from './exchange.js';
+import type { Owed } from './latecomers.js';
 import { pair, transportOf } from './link.js';
 import type { LinkSettings } from './link.js';
 import { exceptionText } from './protocol.js';
@@ -24,6 +25,7 @@ import type { Request } from './request.js';
 import type { OpenWire, Transport, TransportHost, Wire } from './wire.js';
 
 export type { ModbusError } from './exchange.js';
+export type { Owed } from './latecomers.js';
 export type { Request } from './request.js';
 
 export type Answer =
@@ -86,6 +88,14 @@ export interface Client {
   close(): Promise<void>;
 }
 
+/** A client whose link may go on to another one. */
+export interface HeirClient extends Client {
+  /** What was asked and may still be answered; also once it is closed. */
+  readonly owed: readonly Owed[];
+  /** Before open(): what the link's former owner asked and may still be answered. */
+  owe(owed: readonly Owed[]): void;
+}
+
 /** A Bus of the Plant is one. */
 export interface ClientSettings {
   readonly link: LinkSettings;
@@ -105,7 +115,7 @@ export function createClient(
   clock: Clock,
   openSerial?: () => MessagePort,
   random: () => number = Math.random,
-): Client {
+): HeirClient {
   return new LinkClient(settings, listener, clock, random, (host) => pair(settings, clock, host, openSerial));
 }
 
@@ -136,7 +146,7 @@ const DEAF_GATEWAY_MS = 5000;
 
 type State = 'closed' | 'waiting' | 'connecting' | 'settling' | 'up' | 'idle';
 
-class LinkClient implements Client, TransportHost {
+class LinkClient implements HeirClient, TransportHost {
   frame: OnFrame | null;
   readonly #settings: ClientSettings;
   readonly #listener: LinkListener;
@@ -182,6 +192,14 @@ class LinkClient implements Client, TransportHost {
 
   get isUp(): boolean {
     return this.#isUp;
+  }
+
+  get owed(): readonly Owed[] {
+    return this.#transport.owed;
+  }
+
+  owe(owed: readonly Owed[]): void {
+    this.#transport.owe(owed);
   }
 
   open(): void {

@@ -22,6 +22,13 @@ export interface Suspect {
   readonly sparesItself: boolean;
 }
 
+/** What was asked of a unit and may still be answered, until a monotonic time: nobody else must take that for his answer. */
+export interface Owed {
+  readonly unitId: number;
+  readonly pdu: Uint8Array;
+  readonly untilMs: number;
+}
+
 interface Given {
   readonly exchange: Exchange;
   readonly pdu: Uint8Array;
@@ -80,6 +87,10 @@ export class Latecomers {
 
   get hasSuspects(): boolean {
     return this.#suspects.length > 0;
+  }
+
+  get owed(): Owed[] {
+    return this.#suspects.map(({ exchange: { unitId, pdu }, untilMs }) => ({ unitId, pdu, untilMs }));
   }
 
   // Answers that did not come.

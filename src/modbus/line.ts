@@ -16,7 +16,7 @@ import { failure, noAnswer, notSent } from './exchange.js';
 import type { DiscardReason, ModbusError } from './exchange.js';
 import { Exchange } from './exchange.js';
 import { Latecomers } from './latecomers.js';
-import type { Suspect } from './latecomers.js';
+import type { Owed, Suspect } from './latecomers.js';
 import { at } from './precisely.js';
 import { Promptness } from './promptness.js';
 import { exceptionText, FUNCTION } from './protocol.js';
@@ -129,6 +129,15 @@ export class Line implements Transport {
 
   get isHolding(): boolean {
     return this.#latecomers.hasSuspects;
+  }
+
+  get owed(): readonly Owed[] {
+    return this.#latecomers.owed;
+  }
+
+  owe(owed: readonly Owed[]): void {
+    for (const { unitId, pdu, untilMs } of owed)
+      this.#latecomers.suspect(new Exchange(NOBODY, unitId, pdu, 0, false), untilMs);
   }
 
   heldUntilMs(unitId: number, pdu: Uint8Array): number {

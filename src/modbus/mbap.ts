@@ -33,6 +33,7 @@ const IDENTIFIER_LEAP = 0x1357;
 const LAST_CALL_MS = 1;
 
 export class MbapTransport implements Transport, FrameListener {
+  readonly owed = [];
   readonly isHolding = false;
   readonly #settings: MbapSettings;
   readonly #clock: Clock;
@@ -84,6 +85,9 @@ export class MbapTransport implements Transport, FrameListener {
   oneAtATime(): void {
     this.#width.one();
   }
+
+  /** Transaction identifiers tell answers apart. */
+  owe(): void {}
 
   connected(): void {
     this.#isConnected = true;

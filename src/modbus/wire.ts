@@ -3,6 +3,7 @@
  * and something that turns exchanges into bytes and back. Any wire goes with any transport.
  */
 import type { DiscardReason, Exchange, ModbusError } from './exchange.js';
+import type { Owed } from './latecomers.js';
 
 /** One connection, from the attempt to open it to its end. A new one is made for every attempt. */
 export interface Wire {
@@ -41,6 +42,9 @@ export interface Transport {
   hurry(): void;
   /** From now on one exchange is under way at a time. */
   oneAtATime(): void;
+  /** What may still be answered, and what may be of what others asked before. */
+  readonly owed: readonly Owed[];
+  owe(owed: readonly Owed[]): void;
   /** Exchanges under way or waiting. */
   readonly pendingCount: number;
   /** Whether there is anything at all that is held back. */

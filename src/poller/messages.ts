@@ -2,6 +2,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { PackedTags } from '../config/leantag.js';
 import type { Batch, Bus, Device, Tag } from '../config/plant.js';
+import type { Owed } from '../modbus/client.js';
 import type { TracedFrame } from '../modbus/frames.js';
 import type { KnowledgeRecord } from './knowledge.js';
 import type { ParcelReader } from './parcel.js';
@@ -27,6 +28,8 @@ export interface Work extends Pick<Shard, 'buses' | 'devices'> {
   readonly tags: PackedTags;
   /** What devices taught in an earlier life, by device index; not checked yet. */
   readonly knowledge: ReadonlyMap<number, unknown>;
+  /** What those who had the links before asked and may still be answered, by bus index; times are shared ones. */
+  readonly owed: ReadonlyMap<number, readonly Owed[]>;
   /** The worker's ends of serial lines, by bus index. */
   readonly serialPorts: ReadonlyMap<number, MessagePort>;
 }
@@ -71,8 +74,8 @@ export type FromWorker =
   | { readonly kind: 'statistics'; readonly statistics: BusStatistics }
   | { readonly kind: 'event'; readonly event: string; readonly fields: Record<string, unknown> }
   | { readonly kind: 'learned'; readonly deviceIndex: number; readonly record: KnowledgeRecord }
-  /** The pollers of a 'remove' have ended, and all they had to say was said before. */
-  | { readonly kind: 'removed' }
+  /** The pollers of a 'remove' have ended, and all they had to say was said before. owed: as in Work. */
+  | { readonly kind: 'removed'; readonly owed: ReadonlyMap<number, readonly Owed[]> }
   /** A scan needs the serial port under other settings: the other end of this one speaks for it. */
   | { readonly kind: 'serial'; readonly port: MessagePort }
   | { readonly kind: 'scan-news'; readonly number: number; readonly news: ScanNews }

@@ -7,6 +7,7 @@ import type { Log } from '../log.js';
 import type { Counter, Metrics } from '../metrics.js';
 import type { Bus, Plant, Tag } from '../config/plant.js';
 import type { Fence } from './fence.js';
+import type { Owed } from '../modbus/client.js';
 import { KnowledgeFolder } from './knowledgefolder.js';
 import { REPLACED } from './messages.js';
 import type { PoolListener, Shard } from './messages.js';
@@ -80,6 +81,7 @@ export class Pool implements PoolApi {
   /** Tags and batches whose poller is gone, and whose next one is not there yet. */
   readonly #leaving = new Set<number>();
   readonly #knowledge: KnowledgeFolder;
+  readonly #owed = new Map<string, readonly Owed[]>();
   readonly #restarts: Counter;
   #cancelWatch: Cancel | null = null;
   #isStopped = false;
@@ -175,6 +177,7 @@ export class Pool implements PoolApi {
       log,
       clock,
       knowledge: this.#knowledge,
+      owed: this.#owed,
       listener,
       died: (unanswered) => this.#died(seat.shard, unanswered),
     });

@@ -12,6 +12,7 @@ import type { Log } from '../log.js';
 import { serveSerial } from '../modbus/serial.js';
 import type { KnowledgeFolder } from './knowledgefolder.js';
 import type { Fence } from './fence.js';
+import type { Owed } from '../modbus/client.js';
 import type { FromWorker, PoolListener, Shard, ToWorker, Work, WorkerData } from './messages.js';
 import { ParcelReader } from './parcel.js';
 import { Ring, ringMemory } from './ring.js';
@@ -23,6 +24,8 @@ export interface SeatOptions {
   readonly clock: Clock;
   readonly knowledge: KnowledgeFolder;
   readonly listener: PoolListener;
+  /** What may still be answered of what was asked on links that were let go of, by their places. */
+  readonly owed: Map<string, readonly Owed[]>;
   readonly fence?: Fence | null;
   /** The worker's entry file. */
   readonly entry?: URL;
@@ -68,6 +71,7 @@ export class Seat {
   #ready: () => void = () => {};
   #gone: () => void = () => {};
   #removed: () => void = () => {};
+  #leaving: readonly Bus[] = [];
 
   constructor(options: SeatOptions) {
     this.#options = options;
@@ -124,6 +128,7 @@ export class Seat {
     const removed = new Promise<void>((resolve) => {
       this.#removed = resolve;
     });
+    this.#leaving = buses;
     this.#tell({ kind: 'remove', busIndexes });
     const timer = setTimeout(this.#removed, STOP_MS);
     await removed;
@@ -217,7 +222,9 @@ export class Seat {
   #workOf(shard: Shard): Work {
     const knowledge = this.#options.knowledge.of(shard.devices);
     const { buses, devices } = shard;
+    const owed = new Map(buses.map((bus) => [bus.index, this.#options.owed.get(placeOf(bus)) ?? []]));
     return {
+      owed,
       buses,
       devices,
       tags: packTags(shard, null),
@@ -243,7 +250,7 @@ export class Seat {
   }
 
   #receive(message: FromWorker): void {
-    const { listener, knowledge } = this.#options;
+    const { listener, knowledge, owed } = this.#options;
     this.#heardAtMs = this.#options.clock.monotonicMs();
     // What was posted before this message was said is heard before it, too.
     this.#receiveSamples();
@@ -263,6 +270,7 @@ export class Seat {
       case 'learned':
         return knowledge.keep(message.deviceIndex, message.record);
       case 'removed':
+        for (const bus of this.#leaving) owed.set(placeOf(bus), message.owed.get(bus.index) ?? []);
         return this.#removed();
       case 'serial':
         serveSerial(message.port, () => this.#options.fence?.isOpen ?? true);
@@ -352,4 +360,9 @@ function without({ buses, devices, tags, batches }: Shard, gone: ReadonlySet<num
     tags: tags.filter(({ device }) => !gone.has(device.bus.index)),
     batches: batches.filter(({ device }) => !gone.has(device.bus.index)),
   };
+}
+
+/** Where a bus's link leads, whatever the bus is called. */
+function placeOf({ link }: Bus): string {
+  return 'path' in link ? link.path : `${link.host}:${link.port}`;
 }

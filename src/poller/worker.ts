@@ -12,6 +12,8 @@ import { messageOf } from '../errors.js';
 import {
   type Client,
   createClient,
+  type HeirClient,
+  type Owed,
   type LinkListener,
   type ModbusError,
   type OnFrame,
@@ -87,8 +89,9 @@ const pollers = new Map<number, Poller>();
 /** By the index of a tag or batch. */
 const pollerOfTag: (Poller | undefined)[] = [];
 const shares = new Map<number, Share>();
+const clients = new Map<number, HeirClient>();
 
-async function add({ buses, devices, tags: packed, serialPorts, knowledge }: Work): Promise<void> {
+async function add({ buses, devices, tags: packed, serialPorts, knowledge, owed }: Work): Promise<void> {
   const { tags, batches } = unpackTags(packed);
   for (const bus of buses) {
     const own = tags.filter((tag) => tag.device.bus === bus);
@@ -101,12 +104,16 @@ async function add({ buses, devices, tags: packed, serialPorts, knowledge }: Wor
       random: Math.random,
       sink: outbox,
       events,
-      connect: (listener) =>
-        createClient(bus, fenced(listener), systemClock, () => {
+      connect: (listener) => {
+        const client = createClient(bus, fenced(listener), systemClock, () => {
           const serialPort = serialPorts.get(bus.index);
           if (serialPort === undefined) throw new Error(`bus ${bus.name}: no port was handed over`);
           return serialPort;
-        }),
+        });
+        client.owe(shifted(owed.get(bus.index), aheadMs()));
+        clients.set(bus.index, client);
+        return client;
+      },
       knowledgeOf: (device) => knowledge.get(device.index),
     });
     pollers.set(bus.index, poller);
@@ -143,12 +150,23 @@ async function remove(busIndexes: readonly number[]): Promise<void> {
     if (poller !== undefined && gone.includes(poller)) pollerOfTag[index] = undefined;
   await Promise.all([...gone.map((poller) => poller.stop(REPLACED)), ...closed]);
   outbox.flush();
-  tell({ kind: 'removed' });
+  const owed = new Map(busIndexes.map((index) => [index, shifted(clients.get(index)?.owed, -aheadMs())]));
+  for (const index of busIndexes) clients.delete(index);
+  tell({ kind: 'removed', owed });
+}
+
+/** How much later this thread's clock shows the time than the one that all threads share. */
+function aheadMs(): number {
+  return systemClock.monotonicMs() - sharedMs();
+}
+
+function shifted(owed: readonly Owed[] = [], byMs: number): Owed[] {
+  return owed.map((one) => ({ ...one, untilMs: one.untilMs + byMs }));
 }
 
 function takeCommands(buffer: ArrayBuffer): void {
   const reader = new ParcelReader(buffer);
-  const aheadMs = systemClock.monotonicMs() - sharedMs();
+  const ahead = aheadMs();
   while (reader.next()) {
     const poller = pollerOfTag[reader.index];
     if (poller === undefined) {
@@ -160,7 +178,7 @@ function takeCommands(buffer: ArrayBuffer): void {
       {
         kind: reader.code === COMMAND_CODE.read ? 'read' : 'write',
         correlation: reader.correlation,
-        deadlineMs: reader.timeMs + aheadMs,
+        deadlineMs: reader.timeMs + ahead,
         payload: reader.payload,
       },
       reader.index,

@@ -369,6 +369,19 @@ test('the answer to what was asked by whoever had the line before is nobody’s'
   assert.ok(rig.read(1, 0, 2).sentAtMs - againAtMs < 10);
 });
 
+test('what was not answered before the line changes hands is no answer to its next owner', () => {
+  const before = new Rig(12);
+  before.units.nextFault = once('silent');
+  assert.equal(before.read(1, 0, 2).error?.kind, 'timeout');
+  before.line.disconnected({ kind: 'closed', exception: 0, text: 'reload' });
+  const { line, clock } = new Rig(12);
+  line.owe(before.line.owed);
+  assert.ok(line.heldUntilMs(1, Uint8Array.of(3, 0, 9, 0, 2)) > SETTINGS.lateMs);
+  assert.equal(line.heldUntilMs(1, Uint8Array.of(3, 0, 9, 0, 3)), 0);
+  line.received(adu(1, [3, 4, 0, 66, 0, 66]), clock.monotonicMs(), clock.monotonicMs());
+  assert.equal(line.heldUntilMs(1, Uint8Array.of(3, 0, 9, 0, 2)), 0);
+});
+
 test('what another master asks and is answered is no answer to us, though it is as long', () => {
   const rig = new Rig(12);
   const { clock, line, units } = rig;

@@ -243,6 +243,7 @@ test(
       log: silentLog,
       clock: systemClock,
       knowledge: new KnowledgeFolder(null, silentLog),
+      owed: new Map(),
       listener: new Recorder(),
       entry: entryUrl('../test/support/standstill.js'),
       died: () => (deaths += 1),
