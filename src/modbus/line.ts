@@ -258,12 +258,13 @@ export class Line implements Transport {
       // In an answer's data it would be chance.
       if (size === 0 && this.#current !== null) return;
       if (size === 0) continue;
-      this.#host.discarded('foreign', start + size, framing.unitId);
+      const isOwn = Buffer.compare(this.#buffer.subarray(start, start + size), this.#sent) === 0;
+      this.#host.discarded(isOwn ? 'noise' : 'foreign', start + size, framing.unitId);
       const pdu = framing.pdu.slice(framing.pduStart, framing.pduEnd);
       this.#drop(start + size);
       start = -1;
       // Everybody is told, and nobody answers.
-      if (framing.unitId === 0) continue;
+      if (isOwn || framing.unitId === 0) continue;
       const exchange = new Exchange(NOBODY, framing.unitId, pdu, 0, false);
       exchange.sentAtMs = atMs;
       this.#latecomers.suspect(exchange, atMs + this.#settings.lateMs);

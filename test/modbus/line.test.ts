@@ -406,6 +406,12 @@ test('what another master asks and is answered is no answer to us, though it is 
   assert.ok(rig.read(2, 0, 2).sentAtMs - vainAtMs <= SETTINGS.listenMs + 1);
 });
 
+test('our own request that comes back unannounced is nobody else’s', () => {
+  const rig = new Rig(12, {}, { isEchoing: () => true });
+  assert.ok(rig.ask(1, [16, 0, 5, 0, 1, 2, 0, 9]).data !== null);
+  assert.ok(rig.read(1, 0, 2).data !== null);
+});
+
 test('requests are told from answers, in RTU and in ASCII', () => {
   const cases: [pdu: number[], isRequest: boolean][] = [
     [[3, 1, 244, 0, 2], true],
