@@ -9,6 +9,8 @@ import type { Learned } from './terrain.js';
 
 /** Asked again after so long: soon once, then ever more rarely. */
 const RETEST_MS = [15_000, 60_000, 600_000, 3_600_000] as const;
+/** What fails rather than being illegal is asked again no later than this. */
+const FAULT_RETEST_MS = 60_000;
 /** What was readable before is only kept in mind as refused when that lasts, and asked again soon until then. */
 const LASTING_MS = 30_000;
 const SOON_MS = 1000;
@@ -97,17 +99,18 @@ export class Knowledge implements Learned {
     this.version += 1;
   }
 
-  /** The device refuses this tag; returns when it is to be asked again. */
-  refuse(tag: string, text: string, nowMs: number): Refusal {
+  /** The device refuses this tag; returns when it is to be asked again. isFault: it failed to answer, which may be over any minute. */
+  refuse(tag: string, text: string, nowMs: number, isFault = false): Refusal {
     const count = this.#countOf(tag);
     const waitMs = RETEST_MS[Math.min(count, RETEST_MS.length - 1)] ?? FORGET_MS;
-    return this.#refuse(tag, count + 1, text, nowMs, waitMs);
+    return this.#refuse(tag, count + 1, text, nowMs, isFault ? Math.min(FAULT_RETEST_MS, waitMs) : waitMs);
   }
 
   /** The same for a tag that was readable before: that it is refused may be over soon. */
-  refuseForNow(tag: string, text: string, nowMs: number): Refusal {
+  refuseForNow(tag: string, text: string, nowMs: number, isFault = false): Refusal {
     const sinceMs = this.refusals.get(tag)?.sinceMs ?? nowMs;
-    if (this.#countOf(tag) > 0 || nowMs - sinceMs >= LASTING_MS) return this.refuse(tag, text, nowMs);
+    if (this.#countOf(tag) > 0 || nowMs - sinceMs >= LASTING_MS)
+      return this.refuse(tag, text, nowMs, isFault);
     return this.#refuse(tag, 0, text, nowMs, Math.max(SOON_MS, (nowMs - sinceMs) * SOON_SHARE));
   }
 

@@ -243,10 +243,11 @@ export class Lessons {
     this.remember(unit);
   }
 
-  #refuse({ knowledge }: Unit, { tag, readAtMs }: TagState, { text }: ModbusError): Refusal {
+  #refuse({ knowledge }: Unit, { tag, readAtMs }: TagState, error: ModbusError): Refusal {
     const wallMs = this.#options.clock.nowMs();
-    if (readAtMs === -Infinity) return knowledge.refuse(tag.name, text, wallMs);
-    return knowledge.refuseForNow(tag.name, text, wallMs);
+    const isFault = isRefusal(error) && error.exception > 3;
+    if (readAtMs === -Infinity) return knowledge.refuse(tag.name, error.text, wallMs, isFault);
+    return knowledge.refuseForNow(tag.name, error.text, wallMs, isFault);
   }
 
   #refusedOnce(block: Block, error: ModbusError): void {

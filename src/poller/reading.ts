@@ -18,6 +18,8 @@ const FAILURE_PAUSE_MS = 20;
 const CLOSED_PAUSE_MS = 100;
 /** So many server failures in a row, with never an answer, are about the addresses asked for. */
 const SERVER_FAILURES_MAX = 4;
+/** So many when it was answered before and is for several tags: a module of the device has failed, and takes its neighbours with it. */
+const SERVER_FAILURES_LASTING = 6;
 /** So many silences of one request, while its unit answers others, are about the addresses too ... */
 const SILENCES_MAX = 3;
 /** ... so many when it was answered before ... */
@@ -190,8 +192,7 @@ export class Reader {
   /** Exception 4 and its like: the value is bad, the device is there. */
   #deviceFailed(block: Block, error: ModbusError, nowMs: number): void {
     block.serverFailures += 1;
-    if (!block.wasGood && block.serverFailures >= SERVER_FAILURES_MAX)
-      return this.#refused(block, error, nowMs);
+    if (block.serverFailures >= serverFailuresMaxOf(block)) return this.#refused(block, error, nowMs);
     if (!block.isRetry) {
       block.isRetry = true;
       return this.#retry(block, nowMs + FAILURE_PAUSE_MS, error);
@@ -304,6 +305,13 @@ export class Reader {
       return this.#parts.agenda.at(block, nowMs + SUSPECT_AGAIN_MS);
     this.#parts.agenda.again(block, nowMs, false);
   }
+}
+
+function serverFailuresMaxOf({ split, states, wasGood }: Block): number {
+  // A part of what fails again and again: the reason must be somewhere.
+  if (split !== null) return 1;
+  if (!wasGood) return SERVER_FAILURES_MAX;
+  return states.length > 1 ? SERVER_FAILURES_LASTING : Infinity;
 }
 
 function silencesMaxOf({ split, states, wasGood }: Block): number {

@@ -285,6 +285,18 @@ test('an address that stays illegal is kept in mind once that has lasted, and as
   assert.ok(device.refusals(sinceMs) <= 5, `${device.refusals(sinceMs)} exceptions in 200 s`);
 });
 
+test('a module of a device that fails for long costs its own tags, and is read a minute after it is mended', async () => {
+  const device = new OneDevice({ addresses: FORTY, intervalMs: 5000 });
+  await device.run(10_000);
+  device.refuse(4, without([10, 11, 12]));
+  await device.run(40_000);
+  assert.equal(device.goodCount, 37);
+  await device.run(1_200_000);
+  device.refuse(4, ALL);
+  await device.run(80_000);
+  assert.equal(device.goodCount, 40);
+});
+
 test('refusals by chance are no lessons', async () => {
   const device = new OneDevice({ addresses: FORTY.map((i) => i * 3), intervalMs: 500 });
   await device.run(3000);
