@@ -55,6 +55,8 @@ export class Slab {
   readonly #pages: (Page | undefined)[] = [];
   readonly #unused: number[] = [];
   readonly #open: Page[][] = SIZES.map(() => []);
+  /** What all its blocks take. */
+  bytes = 0;
 
   /** A block of at least so many bytes. */
   take(length: number): number {
@@ -70,6 +72,7 @@ export class Slab {
       page.fresh += page.blockBytes;
     }
     page.used++;
+    this.bytes += page.blockBytes;
     if (!page.hasRoom) this.#close(page);
     return page.index * PAGE_UNITS + unit;
   }
@@ -78,6 +81,7 @@ export class Slab {
   giveBack(block: number): void {
     const page = this.pageOf(block);
     page.used--;
+    this.bytes -= page.blockBytes;
     const isIdle = page.used === 0;
     if (page.sizeIndex === OWN_PAGE) return this.#drop(page);
     const open = this.#open[page.sizeIndex] as Page[];
@@ -109,6 +113,7 @@ export class Slab {
   #takeOwn(length: number): number {
     const page = this.#newPage(OWN_PAGE, Math.ceil(length / UNIT_BYTES) * UNIT_BYTES);
     page.used = 1;
+    this.bytes += page.blockBytes;
     return page.index * PAGE_UNITS;
   }
 

@@ -93,7 +93,9 @@ export class Core implements SessionHost, Executor {
     );
     this.#overflow = new Overflow(clock, log, onOverflow);
     const { sessions } = this.lifecycle;
-    this.#crowding = new Crowding(clock, sessions, limits.maxMemoryBytes, (then) => this.afterTurn(then));
+    this.#crowding = new Crowding(clock, store, sessions, limits.maxMemoryBytes, (then) =>
+      this.afterTurn(then),
+    );
     this.denials = new Denials(clock, log);
   }
 

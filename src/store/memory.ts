@@ -41,6 +41,10 @@ export class MemoryStore implements Store {
   readonly #slab = new Slab();
   readonly #sessions = new Map<SessionNumber, Waiting>();
 
+  get contentBytes(): number {
+    return this.#slab.bytes;
+  }
+
   open(): Promise<StoredState> {
     return Promise.resolve({ sessions: [], retained: [], nextPosition: 1, nextSession: 1, clock: null });
   }

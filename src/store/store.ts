@@ -175,6 +175,8 @@ export interface Store {
   read(session: SessionNumber, after: Position, limit: number): Promise<StoredMessage[]>;
   /** The first message of a session's queue after a position, as read() would find it, but not what it says. */
   oldest(session: SessionNumber, after: Position): QueuedMessage | null;
+  /** What the contents of queues take of memory, where they are kept there. */
+  readonly contentBytes?: number;
   /** Commits, and leaves a state that opens fast. */
   close(): Promise<void>;
 }
