@@ -94,6 +94,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Reader, Wat
   /** `pending` while a CONNECT or an AUTH before CONNACK is thought about, `asked` while the answer to AUTH is out. */
   #state: 'new' | 'pending' | 'asked' | 'open' | 'closed' = 'new';
   #wantsReasons = true;
+  #isLost = false;
   /** Towards the client; null: it takes none. */
   #aliasesOut: Aliases | null = null;
 
@@ -353,6 +354,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Reader, Wat
         const refused = this.#framer.resume();
         this.#host.publishing.flush();
         if (refused !== 0) this.#refuseFrame(refused);
+        else if (this.#isLost && !this.#framer.isStopped) this.#close(false);
         else this.drained();
       } catch (error) {
         this.#broken(error);
@@ -414,9 +416,14 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Reader, Wat
     this.lastTick = this.#host.wheel.now;
   }
 
-  /** The other end closed, or the transport failed. */
+  /**
+   * The other end closed, or the transport failed. What came before that and waits its turn is read first: it may end in a
+   * DISCONNECT.
+   */
   lost(): void {
-    if (this.#state !== 'closed') this.#close(false);
+    if (this.#state === 'closed') return;
+    this.#isLost = true;
+    if (!this.#framer.isStopped || !this.#framer.hasPart) this.#close(false);
   }
 
   /** The transport is closed, and takes no descriptor any more. Told once, after all else. */

@@ -240,3 +240,41 @@ test('who subscribes to thousands of filters in a packet, unsubscribes or leaves
   for (let at = 0; at < 200 && subscriptions.count > 0; at++) await turn();
   assert.equal(subscriptions.count, 0);
 });
+
+test('what came before the other end closed is read to its end, a DISCONNECT too, though it waits for the next turn', async () => {
+  const { core, connections } = connected(new BusyClock(), 'loud', 'watcher');
+  const [loud, watcher] = connections;
+  const send = (bytes: Buffer): void => loud?.receive(bytes, 0, bytes.length);
+  const watch = Buffer.concat([
+    wire.connect({ version: 5, clientId: 'watcher' }),
+    wire.subscribe(5, 1, [['will', 0]]),
+  ]);
+  watcher?.receive(watch, 0, watch.length);
+  send(wire.connect({ version: 5, clientId: 'loud', will: { topic: 'will', payload: 'lost' } }));
+  await turn();
+  send(
+    wire.subscribe(
+      5,
+      1,
+      Array.from({ length: 300 }, (_, index): [string, number] => [`$share/g${index}/t`, 0]),
+    ),
+  );
+  for (let at = 0; at < 5; at++) await turn();
+  const sentBytes = watcher?.outbox.sentBytes;
+
+  const { publishReceived } = core.counters;
+  const publishes = Array.from({ length: 20 }, () => wire.publish(5, { topic: 't', payload: 'x', qos: 0 }));
+  send(Buffer.concat([...publishes, wire.disconnect(5)]));
+  loud?.lost();
+  assert.ok(publishReceived.value < 20, `${publishReceived.value} at once`);
+  assert.equal(loud?.isOpen, true);
+  for (let at = 0; at < 200 && loud.isOpen; at++) await turn();
+  assert.deepEqual([loud.isOpen, publishReceived.value], [false, 20]);
+  await turn();
+  assert.equal(watcher?.outbox.sentBytes, sentBytes, 'no will');
+
+  // What is not whole is waited for no longer.
+  watcher?.receive(wire.PINGREQ, 0, 1);
+  watcher?.lost();
+  assert.equal(watcher?.isOpen, false);
+});
