@@ -32,6 +32,7 @@ export class Reserve {
   readonly #options: ReserveOptions;
   readonly #path: string;
   #bytes = BYTES_MIN;
+  /** There is such a file. */
   #isHeld = false;
   #isMissing = false;
   #isClosed = false;
@@ -95,7 +96,10 @@ export class Reserve {
   /** Never rejects. */
   async #regain(): Promise<void> {
     try {
+      const isGiven = !this.#isHeld;
+      if (!isGiven) await this.#remove(); // the disk did not let go of it before
       await this.#options.makeRoom();
+      if (!isGiven) return this.#arm();
       await this.#take();
       this.#isMissing = false;
       this.#options.log.info('there is room for the store again', { file: this.#options.folder });
@@ -106,26 +110,28 @@ export class Reserve {
 
   /** Rejects when there is not enough room. Random bytes, since some flash file systems compress. */
   async #take(): Promise<void> {
-    if (this.#isHeld) return;
     const file = await this.#options.files.open(this.#path, 'create');
-    // One buffer for all steps: what a start allocates stays with the process.
-    const bytes = Buffer.allocUnsafeSlow(Math.min(this.#bytes, STEP_BYTES));
+    this.#isHeld = true;
     try {
+      // One buffer for all steps: what a start allocates stays with the process.
+      const bytes = Buffer.allocUnsafeSlow(Math.min(this.#bytes, STEP_BYTES));
       for (let at = 0; at < this.#bytes; at += STEP_BYTES) await file.write(randomFillSync(bytes), at);
       await file.sync();
-      this.#isHeld = true;
+    } catch (thrown) {
+      await this.#remove();
+      throw thrown;
     } finally {
       await file.close();
-      if (!this.#isHeld) await this.#remove();
     }
   }
 
+  /** It may stay: flash file systems want room to remove a file, too. */
   async #remove(): Promise<void> {
-    this.#isHeld = false;
     try {
       await this.#options.files.remove(this.#path);
-    } catch {
-      // It was not there, or the disk is worse than full: the next write will tell.
+      this.#isHeld = false;
+    } catch (thrown) {
+      if (errnoOf(thrown) === 'ENOENT') this.#isHeld = false;
     }
   }
 }

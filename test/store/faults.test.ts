@@ -179,6 +179,25 @@ test('a full disk stops promises, keeps serving, and is left by itself when ther
   );
 });
 
+test('a reserve that a full disk did not let go of is no hindrance once there is room', async () => {
+  const disk = new MemoryDisk();
+  const store = storeOn(disk);
+  await store.open();
+  store.append(opened(1));
+  await store.commit();
+  const remove = disk.remove.bind(disk);
+  disk.remove = (path) =>
+    disk.failWrites === 'ENOSPC'
+      ? Promise.reject(Object.assign(new Error('ENOSPC: unlink'), { code: 'ENOSPC' }))
+      : remove(path);
+  disk.failWrites = 'ENOSPC'; // flash file systems want room to remove a file, too
+  store.append(published(1, [1]));
+  await assert.rejects(store.commit(), { code: 'STORE_FULL' });
+  disk.failWrites = null;
+  await until('the store to take messages again', () => store.isHealthy);
+  await store.close();
+});
+
 test('a store that opens on a full disk waits for room', async () => {
   const disk = new MemoryDisk();
   const first = storeOn(disk);
