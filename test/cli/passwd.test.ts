@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -30,6 +30,19 @@ test('a user is added with a salted hash, in a file that only its owner reads', 
   const { stdout } = await holdfast(['passwd', '--file', file, '--list']);
   assert.equal(stdout, 'operator\nscada\treaders,plant\n');
 });
+
+test(
+  'a file that root changes stays with whom it belongs to',
+  { skip: process.getuid?.() === 0 ? false : 'only root writes for others' },
+  async () => {
+    const file = fresh();
+    await set(file, 'operator', 'correct horse');
+    chownSync(file, 1234, 1235);
+    await set(file, 'scada', 'correct horse');
+    const { uid, gid, mode } = statSync(file);
+    assert.deepEqual([uid, gid, mode & 0o777], [1234, 1235, 0o600]);
+  },
+);
 
 test('changing and deleting one user leaves every other line as it is', async () => {
   const file = fresh();
