@@ -8,6 +8,7 @@ import { createLog } from '../log.js';
 import { Metrics } from '../metrics.js';
 import { fetchBackup } from '../store/backupsocket.js';
 import { DiskStore } from '../store/disk.js';
+import { giveToOwner } from './owner.js';
 import { EXIT, textOption, UsageError, type Context, type Verb } from './verb.js';
 
 export const verb: Verb = {
@@ -40,6 +41,7 @@ async function backUpAtRest(settings: DiskSettings, file: string): Promise<numbe
     return await store.backup(file);
   } finally {
     await store.close();
+    giveToOwner(settings.path);
   }
 }
 

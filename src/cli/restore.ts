@@ -2,6 +2,7 @@
 import { restoreBackup } from '../store/backup.js';
 import { systemFiles } from '../store/files.js';
 import { diskStoreOf } from './backup.js';
+import { giveToOwner } from './owner.js';
 import { EXIT, UsageError, type Context, type Verb } from './verb.js';
 
 export const verb: Verb = {
@@ -19,6 +20,7 @@ async function run(context: Context): Promise<number> {
   if (file === undefined) throw new UsageError("which file? 'holdfast restore -c holdfast.yaml monday.tar'");
   const { path } = await diskStoreOf(context);
   await restoreBackup(file, path, systemFiles);
+  giveToOwner(path);
   context.stderr.write(`${path}: restored from ${file}; the gateway can be started\n`);
   return EXIT.ok;
 }

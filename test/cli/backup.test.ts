@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  chownSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { connectAsync } from 'mqtt';
@@ -84,3 +93,27 @@ test('a backup that is not whole is refused, and nothing is written', async (con
   assert.match(stderr, /backup\.tar: is not a whole backup/);
   assert.equal(existsSync(join(daemon.folder, 'data')), false);
 });
+
+test(
+  'what root backs up or restores stays with whom the store belongs to',
+  { skip: process.getuid?.() === 0 ? false : 'only root writes for others' },
+  async (context) => {
+    const daemon = new Daemon(CONFIG);
+    context.after(() => daemon.remove());
+    const data = join(daemon.folder, 'data');
+    for (const verb of ['backup', 'restore']) {
+      mkdirSync(data, { mode: 0o700 });
+      chownSync(data, 1234, 1235);
+      const { code, stderr } = await holdfast([
+        verb,
+        '--config',
+        daemon.configFile,
+        join(daemon.folder, 'b.tar'),
+      ]);
+      assert.equal(code, 0, stderr);
+      const owners = readdirSync(data).map((name) => lstatSync(join(data, name)).uid);
+      assert.deepEqual([...new Set(owners)], [1234]);
+      renameSync(data, `${data}.${verb}`);
+    }
+  },
+);
