@@ -1,6 +1,7 @@
 /**
  * What an uplink is subscribed to over there. A filter that is refused costs only what would come by it: that is told
- * when it begins and when it ends, and the filter is asked for again while the connection lasts.
+ * when it begins and when it ends, and the filter is asked for again while the connection lasts. A far side that says no
+ * by ending the connection is asked later, so that what goes out has its time.
  */
 import type { Cancel, Clock } from '../clock.js';
 import type { UplinkRule } from '../config/plant.js';
@@ -19,6 +20,8 @@ export interface SubscriptionsOptions {
 }
 
 const AGAIN_MS = 60_000;
+/** So many connections in a row that ended while it was asked for, and the next one begins without. */
+const ENDED_MAX = 3;
 
 export class Subscriptions {
   readonly #options: SubscriptionsOptions;
@@ -27,6 +30,8 @@ export class Subscriptions {
   /** Null between connections. */
   #remote: Remote | null = null;
   #cancel: Cancel | null = null;
+  #isAsking = false;
+  #endedCount = 0;
 
   constructor(options: SubscriptionsOptions) {
     this.#options = options;
@@ -34,24 +39,38 @@ export class Subscriptions {
 
   /** Resolves when each was answered; rejects when one was not. */
   async start(remote: Remote): Promise<void> {
+    const { rules, changed } = this.#options;
     this.#remote = remote;
-    await this.#askFor(remote, this.#options.rules);
+    if (this.#endedCount < ENDED_MAX) return this.#askFor(remote, rules);
+    this.#endedCount--;
+    changed(
+      `the far side ends the connection when it is asked for ${rules.map(({ from }) => from).join(', ')}`,
+    );
+    this.#askLater(remote, rules);
   }
 
   stop(): void {
+    if (this.#isAsking) this.#endedCount++;
+    this.#isAsking = false;
     this.#remote = null;
     this.#cancel?.();
   }
 
   async #askFor(remote: Remote, rules: readonly UplinkRule[]): Promise<void> {
+    this.#isAsking = rules.length > 0;
     const answers = await Promise.all(rules.map((rule) => answerOf(remote, rule)));
     if (remote !== this.#remote) return;
+    this.#isAsking = false;
+    this.#endedCount = 0;
     for (const [index, { from }] of rules.entries()) this.#take(from, answers[index] ?? null);
     this.#options.changed([...this.#refused.values()].join('; '));
     const refused = rules.filter(({ from }) => this.#refused.has(from));
-    if (refused.length === 0) return;
+    if (refused.length > 0) this.#askLater(remote, refused);
+  }
+
+  #askLater(remote: Remote, rules: readonly UplinkRule[]): void {
     this.#cancel = this.#options.clock.after(AGAIN_MS, () => {
-      this.#askFor(remote, refused).catch(this.#options.failed);
+      this.#askFor(remote, rules).catch(this.#options.failed);
     });
   }
 

@@ -366,6 +366,40 @@ describe('a far side that', () => {
     assert.deepEqual(heard, ['plants/p7/data/a/b']);
   });
 
+  test('ends the connection at a subscription gets all else meanwhile', async () => {
+    const clock = new ManualClock();
+    let asked = 0;
+    const far = await OddBroker.start(
+      {
+        take: ({ id }, socket) => socket.write(wire.acknowledge('PUBACK', id)),
+        isDeafToSubscriptions: true,
+        subscribed: (socket) => {
+          asked++;
+          socket.destroy();
+        },
+      },
+      cleanups,
+    );
+    const { broker, uplink } = await startUplink(
+      mkdtempSync(join(root, 'queue-')),
+      { nodes: [far.url], in: [ruleOf('orders/#', 'orders/#')] },
+      cleanups,
+      { clock },
+    );
+    const payload = Buffer.from('1');
+    broker.publish({ topic: 'p7/data/a/b', payload, qos: 1, retain: false, sender: null });
+    await until('an empty queue', () => {
+      clock.advance(200);
+      return uplink.about().queuedMessages === 0;
+    });
+    assert.match(uplink.about().error, /ends the connection .* orders/);
+    assert.equal(asked, 3);
+    await until('it to be asked again', () => {
+      clock.advance(1000);
+      return asked === 4;
+    });
+  });
+
   test('does not answer a subscription is left, and asked again', { timeout: 60_000 }, async () => {
     const far = await OddBroker.start({ take: () => {}, isDeafToSubscriptions: true }, cleanups);
     const told: string[] = [];
