@@ -42,6 +42,7 @@ import { type Handler, Requests } from './requests.js';
 import { Setup } from './setup.js';
 import { Status } from './status.js';
 import { Telemetry } from './telemetry.js';
+import { Unrest } from './unrest.js';
 import { Uplinks } from './uplinks.js';
 import { historyView, plantView, statisticsView } from './views.js';
 
@@ -84,6 +85,7 @@ export class Gateway {
   readonly #homeAssistant: HomeAssistant;
   readonly #configFile: ConfigFile;
   readonly #fieldwork: Fieldwork;
+  readonly #unrest: Unrest;
   #history: History | null = null;
   /** What is open, in the order it was opened. */
   readonly #closers: (() => Promise<void> | void)[] = [];
@@ -132,6 +134,7 @@ export class Gateway {
       log,
       changed: (about) => this.#roleChanged(about),
     });
+    this.#unrest = new Unrest(clock, log);
     this.#pool = this.#poolOf(plant);
     this.#commands = new Commands({
       isActive: () => this.#redundancy.isActive,
@@ -309,8 +312,10 @@ export class Gateway {
         reloaded = { ok: false, problems: [...texts, messageOf(thrown)] };
       }
     }
-    if (reloaded.ok) log.info('the config was applied');
-    else log.error('the config is not valid and was not applied', { problems: reloaded.problems });
+    if (reloaded.ok) {
+      log.info('the config was applied');
+      for (const error of texts) log.warn('the config can run, but look at it', { error });
+    } else log.error('the config is not valid and was not applied', { problems: reloaded.problems });
     this.#status.event('config', { t: clock.nowMs(), ...reloaded });
     return reloaded;
   }
@@ -380,6 +385,7 @@ export class Gateway {
     this.#uplinks.leave();
     this.#log.tell(null);
     this.#fieldwork.close();
+    this.#unrest.stop();
     this.#commands.close();
     this.#homeAssistant.close();
     this.#requests.close();
@@ -401,13 +407,16 @@ export class Gateway {
         this.#status.busChanged(index, isUp, error);
         const bus = this.#plant.buses.find((one) => one.index === index)?.name;
         if (bus === undefined) return;
-        if (isUp) log.info('bus-up', { bus });
-        else log.warn('bus-down', { bus, error: `${error}; ${adviceOn(error)}` });
+        if (isUp) this.#unrest.tell('info', 'bus-up', { bus });
+        else this.#unrest.tell('warn', 'bus-down', { bus, error: `${error}; ${adviceOn(error)}` });
       },
       statistics: (bus, statistics) => this.#status.statistics(bus, statistics),
       frame: (bus, frame) => this.#fieldwork.frame(bus, frame),
       event: (what, fields) => {
-        log[(fields['error'] ?? '') === '' ? 'info' : 'warn'](what, advised(what, fields, this.#plant));
+        const level = (fields['error'] ?? '') === '' ? 'info' : 'warn';
+        const said = advised(what, fields, this.#plant);
+        if (what.startsWith('device-')) this.#unrest.tell(level, what, said);
+        else log[level](what, said);
         this.#status.event('field', { t: clock.nowMs(), what, ...fields });
       },
     };
