@@ -46,11 +46,13 @@ async function run({ args, options, stdout, stderr }: Context): Promise<number> 
   if (typeof loaded === 'number') return loaded;
   const { plant, problems } = loaded;
   if (plant === null) throw notValid(problems);
-  for (const problem of problems) stderr.write(`${formatProblem(problem)}\n`);
   if (options['printConfig'] === true) {
+    for (const problem of problems) stderr.write(`${formatProblem(problem)}\n`);
     stdout.write(`${effective(plant)}\n`);
     return EXIT.ok;
   }
+  for (const problem of problems)
+    log.warn('the config can run, but look at it', { code: problem.code, error: formatProblem(problem) });
   return supervise(plant, log, signals);
 }
 

@@ -96,12 +96,15 @@ broker: { listeners: [{ protocol: mqtt, port: 0 }], anonymous: true, store: memo
 buses:
   plc: { protocol: tcp, host: 127.0.0.1, port: ${port}, timeout: 200ms }
 devices:
-  press1: { bus: plc, unit_id: 1, rate: 200ms, tags: { level: { holding: 0 }, torque: { holding: 40001 } } }
+  press1: { bus: plc, unit_id: 1, rate: 200ms, tags: { level: { holding: 0 }, twin: { holding: 0, type: int16 }, torque: { holding: 40001 } } }
   nobody: { bus: plc, unit_id: 9, rate: 200ms, tags: { level: { holding: 0 } } }
 `).start();
   t.after(() => daemon.remove());
   const refused = await until('the refusal', () => daemon.logged('tag-refused')[0]);
   assert.deepEqual([refused['tag'], refused['register']], ['torque', 'holding register 40001 (440002)']);
+  // In the form of all other lines, which a collector of logs can read.
+  const warned = daemon.logged('the config can run, but look at it');
+  assert.deepEqual(warned.map(({ level, code }) => [level, code]), [['warn', 'HF2107']]); // prettier-ignore
   assert.match(String(refused['error']), /^illegal data address; .*numbering: modicon/);
   const gone = await until('the silence', () => daemon.logged('device-offline')[0]);
   assert.match(String(gone['error']), /^\w.*; .*unit/);
