@@ -8,7 +8,7 @@ import { totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import { isFilter } from './filter.js';
-import type { Source } from './load.js';
+import { isEndless, NOT_A_FILE, type Source } from './load.js';
 import type { Path } from './problems.js';
 import type {
   AccessRule,
@@ -165,7 +165,7 @@ function checkCertificates({ cert, key, clientCa }: TlsSettings, source: Source,
 /** Undefined: it cannot be read, which was said already. */
 function contentOf(file: string): Buffer | undefined {
   try {
-    return readFileSync(file);
+    return isEndless(file) ? undefined : readFileSync(file);
   } catch {
     return undefined;
   }
@@ -178,6 +178,7 @@ export function readable(file: string, source: Source, at: Path, hint = ''): str
     source.add('error', 'HF1502', at, `${path} is a folder; name the file in it`);
     return path;
   }
+  if (isEndless(path)) source.add('error', 'HF1502', at, `${path}: ${NOT_A_FILE}`);
   try {
     accessSync(path, constants.R_OK);
   } catch {
@@ -244,7 +245,7 @@ function warnIfOpen(file: string, source: Source, at: Path): void {
   const about = statSync(file, { throwIfNoEntry: false });
   if (
     about === undefined ||
-    about.isDirectory() ||
+    !about.isFile() ||
     (about.mode & 0o004) === 0 ||
     process.platform === 'win32'
   )

@@ -7,7 +7,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { packageFolder } from '../entry.js';
 import { type Shaped, shape } from './complaints.js';
 import { type Layer, Layers, type Numbering } from './layers.js';
-import { type Environment, type Source, readSource } from './load.js';
+import { type Environment, type Source, readNamed } from './load.js';
 import { type Path, nameOf, nearest, suggestion } from './problems.js';
 import { checkMap } from './schema/check.js';
 import type { DeviceInput, GroupInput, MapInput, RepeatInput } from './schema/device.js';
@@ -90,7 +90,7 @@ export class Maps {
   read(file: string, name: string): LoadedMap {
     let map = this.loaded.get(file);
     if (map === undefined) {
-      map = { name, ...shape(readSource(file, this.#environment), 'map', checkMap) };
+      map = { name, ...shape(readNamed(file, this.#environment), 'map', checkMap) };
       this.loaded.set(file, map);
     }
     return map;

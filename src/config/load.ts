@@ -339,6 +339,7 @@ export class Source {
   #secret(path: string, node: unknown, at: Path): string {
     const file = resolve(this.folder, path);
     try {
+      if (isEndless(file)) throw new Error(NOT_A_FILE);
       if (statSync(file).size > SECRET_MAX_BYTES) throw new Error('larger than 1 MiB');
       const secret = readFileSync(file, 'utf8').replace(/\r?\n$/, '');
       this.#refer(secret, `!file ${path}`);
@@ -436,19 +437,34 @@ function remedyOf(text: string, lines: readonly string[], at: number): string {
   return 'check indentation, quotes and brackets here and above';
 }
 
+export const NOT_A_FILE = 'it is a pipe or a device, not a file';
+
+/** Whether it is a pipe or a device: who reads one may wait for ever, or come to no end. */
+export function isEndless(file: string): boolean {
+  const about = statSync(file, { throwIfNoEntry: false });
+  return about !== undefined && !about.isFile() && !about.isDirectory();
+}
+
+/** Reads a file that a config names. What starts a gateway or a check may be piped, by who does that. */
+export function readNamed(file: string, environment: Environment): Source {
+  return isEndless(file) ? unread(file, environment, 'HF1000', NOT_A_FILE) : readSource(file, environment);
+}
+
+function unread(file: string, environment: Environment, code: string, text: string): Source {
+  const empty = new Source(file, '', environment);
+  empty.problems.push({ severity: 'error', file, line: 0, column: 0, code, path: '', text });
+  return empty;
+}
+
 /** Reads a file; a Source with a problem when it cannot be. */
 export function readSource(file: string, environment: Environment): Source {
-  const source = (code: string, text: string): Source => {
-    const empty = new Source(file, '', environment);
-    empty.problems.push({ severity: 'error', file, line: 0, column: 0, code, path: '', text });
-    return empty;
-  };
   try {
     const { size } = statSync(file);
-    if (size > FILE_MAX_BYTES) return source('HF1012', `has ${size} bytes; a file may have 16 MiB`);
+    if (size > FILE_MAX_BYTES)
+      return unread(file, environment, 'HF1012', `has ${size} bytes; a file may have 16 MiB`);
     return decoded(file, readFileSync(file), environment);
   } catch (thrown) {
-    return source('HF1000', `cannot be read: ${whyUnreadable(thrown)}`);
+    return unread(file, environment, 'HF1000', `cannot be read: ${whyUnreadable(thrown)}`);
   }
 }
 
