@@ -46,6 +46,7 @@ type Scheme =
 const BAD_CREDENTIALS = 0x86;
 const NOT_AUTHORIZED = 0x87;
 const SERVER_BUSY = 0x89;
+const PAUSED: Verdict = { refused: SERVER_BUSY, text: 'too many failed logins; wait' };
 /** Logins that may wait for their hash. */
 const WAITING_MAX = 128;
 /** Failures of one address within the window that are free. */
@@ -205,8 +206,7 @@ export class Users implements Login, SaltedPasswords {
     const proof = this.#proof(user, password);
     const isProven = this.#proven.get(user) === proof;
     if (isProven) return { user, groups: this.groupsOf(user) };
-    if (this.isPaused(credentials.host))
-      return { refused: SERVER_BUSY, text: 'too many failed logins; wait' };
+    if (this.isPaused(credentials.host)) return PAUSED;
     if (this.#waiting.length >= WAITING_MAX) return { refused: SERVER_BUSY, text: 'too many logins at once' };
     return new Promise((resolve, reject) => {
       this.#waiting.push(() => this.#verify(user, password, proof, credentials.host).then(resolve, reject));
@@ -231,6 +231,8 @@ export class Users implements Login, SaltedPasswords {
   }
 
   async #verify(user: string, password: Uint8Array, proof: string, host: string): Promise<Verdict> {
+    // Others of that address may have failed while it waited: guesses that come all at once are guesses.
+    if (this.isPaused(host)) return PAUSED;
     const known = this.#users.get(user);
     const scheme = known?.scheme ?? this.#decoy;
     const hash = await derive(scheme, password);

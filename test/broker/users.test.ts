@@ -104,6 +104,14 @@ describe('logins', () => {
     assert.equal(await verdict(users, with_('anna', 'guess')), '86');
   });
 
+  test('guesses that come all at once are no more than those that come one after the other', async () => {
+    const users = await usersOf(new ManualClock());
+    const guesses = Array.from({ length: 12 }, (_, i) => verdict(users, with_('anna', `guess${i}`)));
+    const other = verdict(users, with_('anna', 'right', { host: '10.0.0.10' }));
+    assert.deepEqual(await Promise.all(guesses), [...Array(5).fill('86'), ...Array(7).fill('89')]);
+    assert.equal(await other, 'anna');
+  });
+
   test('a flood of logins is refused beyond its bound, and those waiting are answered', async () => {
     const users = new Users(new ManualClock());
     const salt = Buffer.from('salt');
