@@ -100,10 +100,18 @@ function cutAll(fields: Fields): Fields {
   return cut;
 }
 
+/** What terminals obey; JSON escapes the others of that kind itself. */
+const OBEYED = /[\x7f-\x9f\p{Bidi_Control}]/gu;
+
+/** Text from devices and clients, with what a terminal would obey escaped as in JSON. */
+export function visible(text: string, obeyed = /[\p{Cc}\p{Bidi_Control}]/gu): string {
+  return text.replace(obeyed, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
 function shown(text: string): string {
   // Half a password would not be known as one, so what is cut off is looked at, too.
   const whole = withoutPasswords(text.length > TEXT_MAX ? text.slice(0, TEXT_MAX * 2) : text);
-  return text.length > TEXT_MAX ? `${whole.slice(0, TEXT_MAX)}…` : whole;
+  return visible(text.length > TEXT_MAX ? `${whole.slice(0, TEXT_MAX)}…` : whole, OBEYED);
 }
 
 function readable(line: string): string {

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough, Writable } from 'node:stream';
 import { test } from 'node:test';
-import { createLog } from '../src/log.js';
+import { createLog, visible } from '../src/log.js';
 
 const linesOf = (text: string): Record<string, unknown>[] =>
   text
@@ -39,6 +39,13 @@ test('text from outside cannot forge or flood a line', () => {
   const lines = linesOf(String(sink.read()));
   assert.equal(lines.length, 1);
   assert.ok(String(lines[0]?.['client']).length < 1000);
+});
+
+test('text from outside does nothing to the terminal that shows it', () => {
+  const sink = new PassThrough();
+  createLog('info', sink).warn('refused', { client: 'a\x9b2Jb\x7fc\u202ed\x1be' });
+  assert.match(String(sink.read()), /"a\\\\u009b2Jb\\\\u007fc\\\\u202ed\\u001be"/);
+  assert.equal(visible('a\x1b[2J\nb °C 温'), 'a\\u001b[2J\\u000ab °C 温');
 });
 
 test('passwords in addresses are masked, wherever they are cut', () => {

@@ -7,6 +7,7 @@ import { exitCodeOf, nextStepOf, reachOf } from './reach.js';
 import { isUrl, type Target, targetOfNames, targetOfUrl, type Wanted } from './target.js';
 import { EXIT, textOption, UsageError, type Context, type Verb } from './verb.js';
 import { parseDuration } from '../config/units.js';
+import { visible } from '../log.js';
 
 const TIMEOUT_MS = 5000;
 
@@ -106,7 +107,7 @@ function textOf(reads: readonly Read[], plausible: ReadonlySet<number> | null, p
 
 /** As it is published; a text needs no quotes. */
 function shown(json: string): string {
-  return json.startsWith('"') ? String(JSON.parse(json)) : json;
+  return json.startsWith('"') ? visible(String(JSON.parse(json))) : json;
 }
 
 /** Values are put in as they came, so that a number keeps every digit. */

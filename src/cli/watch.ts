@@ -3,6 +3,7 @@ import { type BrokerLink, BROKER_OPTIONS, plantOf } from './brokerlink.js';
 import { Daemon, GATEWAY_OPTION } from './daemon.js';
 import { columns, type Paint, paintOf } from './paint.js';
 import { EXIT, numberOption, type Context, type Verb, VerbError } from './verb.js';
+import { visible } from '../log.js';
 
 const RENEW_MS = 250;
 /** Rows where the height of the terminal is not known. */
@@ -147,7 +148,7 @@ function sampleOf(text: string): Omit<Row, 'name' | 'unit'> {
 
 export function shownValue(value: unknown): string {
   if (value === null || value === undefined) return '-';
-  return typeof value === 'string' ? value : JSON.stringify(value);
+  return visible(typeof value === 'string' ? value : JSON.stringify(value));
 }
 
 function jsonOf({ name, value, quality, reason, unit, timeMs }: Row): string {
@@ -163,7 +164,7 @@ function jsonOf({ name, value, quality, reason, unit, timeMs }: Row): string {
 
 function lineOf({ name, value, unit, quality, reason }: Row): string {
   const words = [name, shownValue(value), unit, ...(quality === 'good' ? [] : [quality, reason])];
-  return words.filter((word) => word !== '').join(' ');
+  return visible(words.filter((word) => word !== '').join(' '));
 }
 
 /** A table that is written over its last state; what the terminal has no room for is counted. */
@@ -183,11 +184,13 @@ class Screen {
     const shown = rows.toSorted((a, b) => (a.name < b.name ? -1 : 1)).slice(0, room);
     const lines = columns(
       shown.map(({ name, value, unit, quality, reason, timeMs }) => [
-        name,
+        visible(name),
         shownValue(value),
         unit,
-        quality,
-        [`${Math.max(0, Math.round((Date.now() - timeMs) / 1000))} s ago`, reason].filter(Boolean).join(', '),
+        visible(quality),
+        [`${Math.max(0, Math.round((Date.now() - timeMs) / 1000))} s ago`, visible(reason)]
+          .filter(Boolean)
+          .join(', '),
       ]),
     ).map((line, at) => this.#coloured([...line].slice(0, width - 1).join(''), shown[at]?.quality ?? 'good'));
     if (rows.length > room) lines.push(`and ${rows.length - room} more; name some, as in: watch press1`);
