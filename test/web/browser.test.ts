@@ -193,6 +193,16 @@ test('on a phone a value of twenty digits leaves room for its name and its butto
   await page.close();
 });
 
+test('a value is as old as the gateway says, whatever the clock of the browser shows', async () => {
+  const page = await open('tags');
+  await page.addInitScript('const { now } = Date; Date.now = () => now() + 7_200_000;');
+  await page.reload();
+  await isLive(page);
+  const age = row(page, 'press1/strokes').locator('.age');
+  await until('an age', async () => /^\d+ s$/.test(await age.innerText()));
+  await page.close();
+});
+
 test('a truth is drawn in steps', async () => {
   const page = await open('tags');
   const line = page.getByRole('row', { name: 'press1/pulse' }).locator('polyline');

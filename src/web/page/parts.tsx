@@ -2,8 +2,9 @@
 import { useSignal, type Signal } from '@preact/signals';
 import type { ComponentChildren, FunctionComponent } from 'preact';
 import { useEffect } from 'preact/hooks';
+import { nowMs } from './clock.js';
 import { say, type Key } from './language.js';
-import { nowMs, type LiveTag, type QualityWord } from './plant.js';
+import type { LiveTag, QualityWord } from './plant.js';
 import { link, request } from './session.js';
 
 /** Shape and word beside colour, for those who see no difference in colours. */

@@ -3,6 +3,7 @@
  * frame are taken in together, so that thousands a second stay smooth.
  */
 import { batch, signal, type Signal } from '@preact/signals';
+import { gatewayMs } from './clock.js';
 
 export interface WriteLimits {
   readonly min: number | null;
@@ -66,16 +67,12 @@ const RECENT_MS = 5 * 60_000;
 export const plant = signal<PlantAbout | null>(null);
 export const liveTags = signal<readonly LiveTag[]>([]);
 export const deviceStates = signal<ReadonlyMap<string, DeviceState>>(new Map());
-/** Ticks once a second, for ages. */
-export const nowMs = signal(Date.now());
 
 const byTopic = new Map<string, LiveTag>();
 const deviceByTopic = new Map<string, string>();
 const arrived = new Map<LiveTag, Uint8Array>();
 const decoder = new TextDecoder();
 let isScheduled = false;
-
-setInterval(() => (nowMs.value = Date.now()), 1000);
 
 /** Tags that were there before keep what is known of them. */
 export function setPlant(about: PlantAbout): void {
@@ -155,7 +152,7 @@ function toSample(payload: Uint8Array): Sample {
       number: typeof v === 'number' ? v : typeof v === 'boolean' ? Number(v) : null,
       quality: isQuality(q) ? q : 'bad',
       reason: typeof e === 'string' ? e : '',
-      timeMs: typeof t === 'number' ? t : Date.now(),
+      timeMs: typeof t === 'number' ? t : gatewayMs(),
     };
   }
   const number = text === '' ? NaN : Number(text);
@@ -164,7 +161,7 @@ function toSample(payload: Uint8Array): Sample {
     number: Number.isFinite(number) ? number : null,
     quality: text === '' ? 'bad' : 'good',
     reason: '',
-    timeMs: Date.now(),
+    timeMs: gatewayMs(),
   };
 }
 

@@ -3,6 +3,7 @@
  * itself, and while it is away the page says so. Management verbs and commands are answered on response topics.
  */
 import { signal } from '@preact/signals';
+import { setClockBy } from './clock.js';
 import { say } from './language.js';
 import { MqttClient, matches, type Received } from './mqtt.js';
 import { setPlant, takeMessage, type PlantAbout } from './plant.js';
@@ -50,7 +51,9 @@ let responseTopic = '';
 /** Asks the server who it is, then connects; both are tried until they work. */
 export async function start(): Promise<void> {
   try {
-    about = (await (await fetch('/about.json')).json()) as About;
+    const answer = await fetch('/about.json');
+    setClockBy(answer);
+    about = (await answer.json()) as About;
   } catch {
     setTimeout(() => void start(), 2000);
     return;

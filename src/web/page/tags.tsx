@@ -2,6 +2,7 @@
 import { computed, signal, useSignal } from '@preact/signals';
 import type { FunctionComponent } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
+import { nowMs } from './clock.js';
 import { say } from './language.js';
 import { Quality, Search, Sparkline, Table } from './parts.js';
 import {
@@ -9,7 +10,6 @@ import {
   isFound,
   liveTags,
   nameOf,
-  nowMs,
   qualityNow,
   type LiveTag,
   type QualityWord,

@@ -1,8 +1,8 @@
 /** Each uplink: the node it talks to, what waits, and what last went wrong. */
 import type { FunctionComponent } from 'preact';
+import { nowMs } from './clock.js';
 import { say } from './language.js';
 import { Failure, Table, useAnswer } from './parts.js';
-import { nowMs } from './plant.js';
 import { ageText } from './texts.js';
 
 interface UplinkAbout {
