@@ -14,6 +14,8 @@ import type { Block, Unit } from './unit.js';
 const RIDE_SHARE = 0.25;
 /** What is read once is tried again after so long when it failed. */
 const ONCE_RETRY_MS = 5000;
+/** And what is read more rarely than this: its value must not be missing, or old, for an hour because of a moment. */
+const RARE_RETRY_MS = 60_000;
 
 export class Agenda {
   readonly schedule = new Schedule<Block>();
@@ -34,6 +36,7 @@ export class Agenda {
       if (!isRead) this.at(block, nowMs + ONCE_RETRY_MS);
       return;
     }
+    if (!isRead && block.intervalMs > RARE_RETRY_MS) return this.at(block, nowMs + RARE_RETRY_MS);
     if (block.isUnplaced) {
       // The first read, or the first after a pause, came at once; from now on each device keeps its own place in the period.
       block.isUnplaced = false;

@@ -297,6 +297,17 @@ test('a module of a device that fails for long costs its own tags, and is read a
   assert.equal(device.goodCount, 40);
 });
 
+test('a value that is read rarely is asked for again within a minute when its device failed at that moment', async () => {
+  const device = new OneDevice({ addresses: [0], intervalMs: 600_000 });
+  await device.run(1000);
+  device.refuse(4, () => false);
+  await device.run(601_000);
+  assert.equal(device.goodCount, 0);
+  device.refuse(4, ALL);
+  await device.run(61_000);
+  assert.equal(device.goodCount, 1);
+});
+
 test('refusals by chance are no lessons', async () => {
   const device = new OneDevice({ addresses: FORTY.map((i) => i * 3), intervalMs: 500 });
   await device.run(3000);
