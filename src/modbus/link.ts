@@ -41,8 +41,6 @@ const CONVERTER_SILENCE_MS = 4.1;
 const LISTEN_MS = 500;
 const CONNECT_MIN_MS = 1000;
 const CONNECT_MAX_MS = 2000;
-/** The processor of a small device takes seconds for a handshake. */
-const HANDSHAKE_MS = 5000;
 
 export function pair(
   settings: PairSettings,
@@ -62,7 +60,8 @@ export function pair(
   }
   const connectTimeoutMs = Math.min(CONNECT_MAX_MS, Math.max(CONNECT_MIN_MS, settings.timeoutMs));
   const tls = link.kind === 'tls' ? (link.tls ?? NO_TLS_MATERIAL) : null;
-  const handshakeTimeoutMs = Math.max(HANDSHAKE_MS, settings.timeoutMs);
+  // The processor of a small device may take seconds for it; the settings say so.
+  const handshakeTimeoutMs = Math.max(connectTimeoutMs, settings.timeoutMs);
   const socket = { host: link.host, port: link.port, tls, connectTimeoutMs, handshakeTimeoutMs };
   return { transport, openWire: (listener) => openSocket(socket, clock, listener) };
 }

@@ -53,7 +53,7 @@ class SocketWire implements Wire {
     this.#settings = settings;
     this.#listener = listener;
     this.#clock = clock;
-    this.#giveUpAfter(settings.connectTimeoutMs, 'connection');
+    this.#giveUpAfter(settings.connectTimeoutMs);
     try {
       this.#socket = settings.tls === null ? this.#plain() : this.#encrypted(settings.tls);
       this.#watch(this.#socket);
@@ -82,9 +82,11 @@ class SocketWire implements Wire {
     });
   }
 
-  #giveUpAfter(ms: number, what: string): void {
+  #giveUpAfter(ms: number, what = ''): void {
     this.#cancelTimeout();
-    this.#cancelTimeout = this.#clock.after(ms, () => this.#fail('refused', `no ${what} in ${ms} ms`));
+    this.#cancelTimeout = this.#clock.after(ms, () =>
+      this.#fail('refused', `no connection in ${ms} ms${what}`),
+    );
   }
 
   /** Received bytes come in a buffer that is used again: nothing is allocated for them. */
@@ -121,7 +123,8 @@ class SocketWire implements Wire {
       ...(tls.key === null ? {} : { key: pem(tls.key) }),
     });
     socket.once('connect', () => {
-      if (!this.#isEnded) this.#giveUpAfter(this.#settings.handshakeTimeoutMs, 'TLS handshake');
+      if (!this.#isEnded)
+        this.#giveUpAfter(this.#settings.handshakeTimeoutMs, ', the TLS handshake was not answered');
     });
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEP_ALIVE_MS);

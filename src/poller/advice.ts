@@ -28,7 +28,7 @@ const ADVICE: readonly (readonly [saying: RegExp, advice: string])[] = [
     'nothing speaks TLS on that port: try protocol: tcp, or another port',
   ],
   [/alert protocol version|unsupported protocol/, 'it speaks no TLS 1.2 or later'],
-  [/TLS handshake/, 'does it speak TLS on that port?'],
+  [/TLS handshake/, 'does it speak TLS on that port? if it is only slow, a longer timeout of the bus helps'],
   [/not a Modbus\/TCP frame/, 'is it Modbus TCP? serial servers often want protocol: rtu-over-tcp'],
   [
     /illegal data address/,
