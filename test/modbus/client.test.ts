@@ -146,7 +146,8 @@ test('a refused connection is tried again until somebody listens', async () => {
   assert.deepEqual(await master.values(3), [3, 4]);
 });
 
-test('a TLS handshake that never comes about is given up, and its socket with it', async () => {
+test('a connection that never comes about is given up, and its socket with it', async () => {
+  // A listener whose queue is full lets further attempts hang.
   const server = createServer();
   await new Promise<void>((resolve) => server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, resolve));
   closers.push(() => new Promise((resolve) => server.close(() => resolve())));
@@ -160,8 +161,8 @@ test('a TLS handshake that never comes about is given up, and its socket with it
   server.on('connection', (socket) => socket.on('error', () => {}).resume());
   master.client.open();
   // It is accepted, and never answers the handshake.
-  await until('the attempt to be given up', () => master.downs.length >= 1, 8000);
-  assert.match(master.downs[0]?.text ?? '', /no TLS handshake in 5000 ms/);
+  await until('the attempt to be given up', () => master.downs.length >= 1, 4000);
+  assert.match(master.downs[0]?.text ?? '', /no connection in 1000 ms/);
 });
 
 test('close() settles everything and resolves, also when the peer does not close its side', async () => {
