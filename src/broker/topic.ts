@@ -7,6 +7,8 @@ const SLASH = 0x2f;
 const PLUS = 0x2b;
 const HASH = 0x23;
 const DOLLAR = 0x24;
+/** A text has no more [MQTT-1.5.4]; what is made of a topic by putting something before it may. */
+export const TOPIC_BYTES_MAX = 65_535;
 
 /** Whether bytes[start..end) is well-formed UTF-8 without U+0000 and surrogates [MQTT-1.5.4-1] [MQTT-1.5.4-2]. */
 export function isText(bytes: Uint8Array, start: number, end: number): boolean {
@@ -41,7 +43,7 @@ function sequenceLength(bytes: Uint8Array, at: number, end: number): number {
 
 /** Whether bytes[start..end) is a topic name: text, not empty, without wildcards [MQTT-3.3.2-2] [MQTT-4.7.3-1]. */
 export function isTopicName(bytes: Uint8Array, start: number, end: number): boolean {
-  if (start === end) return false;
+  if (start === end || end - start > TOPIC_BYTES_MAX) return false;
   let isPlain = true;
   for (let at = start; at < end; at++) {
     const byte = bytes[at] as number; // before end

@@ -2,7 +2,7 @@
  * What becomes of a message under the rules of an uplink: the first that matches renames it, or gives it the topic and
  * payload of its template. Samples whose rule wants one message per answer wait here for the end of the turn.
  */
-import { matches } from '../broker/topic.js';
+import { matches, TOPIC_BYTES_MAX } from '../broker/topic.js';
 import { literalPart } from '../config/filter.js';
 import type { UplinkRule } from '../config/plant.js';
 import { joined, namesOf, type Place, type Subject, subjectOf } from './payload.js';
@@ -59,7 +59,7 @@ export class Router {
       if (!matches(rule.from, topic)) continue;
       if (rule.topic === null && rule.payload === null) {
         const renamed = rename(rule, topic);
-        if (!isTopic(renamed)) continue;
+        if (!mayBeTopic(renamed, rule)) continue;
         return { topic: renamed, payload, rule };
       }
       const subject = subjectOf(topic, placeOf?.(topic) ?? null, payload, nowMs());
@@ -106,19 +106,20 @@ export class Router {
     const names = namesOf(subject, variables);
     const topic =
       rule.topic === null ? rename(rule, subject.topic) : fillTopic(rule.topic, names, placeOf !== null);
-    if (topic === null || !isTopic(topic)) return null;
+    if (topic === null || !mayBeTopic(topic, rule)) return null;
     if (rule.payload === null) return published === null ? null : { topic, payload: published, rule };
     const text = fillPayload(rule.payload, names);
     return text === null ? null : { topic, payload: Buffer.from(text), rule };
   }
 }
 
-/** A packet has no room for the length of a longer one (MQTT 1.5.4). */
-const TOPIC_MAX_BYTES = 0xffff;
-
-/** What a rule makes of a topic may be nothing, or longer than any topic. */
-function isTopic(topic: string): boolean {
-  return topic !== '' && Buffer.byteLength(topic) <= TOPIC_MAX_BYTES;
+/**
+ * Whether what a rule makes of a topic is one, which a longer beginning may be too much for. Under `$` it is only where the
+ * rule itself says so: what a wildcard or a name brings must not get there.
+ */
+function mayBeTopic(topic: string, { to }: UplinkRule): boolean {
+  if (topic === '' || (topic.startsWith('$') && !to.startsWith('$'))) return false;
+  return topic.length * 3 <= TOPIC_BYTES_MAX || Buffer.byteLength(topic) <= TOPIC_BYTES_MAX;
 }
 
 /** The literal beginning of `from` replaced by that of `to`; the wildcard part is kept. */

@@ -313,10 +313,11 @@ describe('the grammar of topics', () => {
     for (const wrong of [[0xed, 0xa0, 0x80], [0xc0, 0x80], [0xf4, 0x90, 0x80, 0x80], [0xe2, 0x82], [0xff]]) assert.ok(!isText(Uint8Array.from(wrong), 0, wrong.length)); // prettier-ignore
   });
 
-  test('a topic name is not empty and has no wildcard', () => {
+  test('a topic name is not empty, has no wildcard, and no more bytes than a text may have', () => {
     const check = (text: string): boolean =>
       isTopicName(encoder.encode(text), 0, encoder.encode(text).length);
     assert.ok(check('/') && check('a b/é') && check('$SYS'));
     assert.ok(!check('') && !check('a/+') && !check('#') && !check('a\0'));
+    assert.ok(check('x'.repeat(65_535)) && !check('x'.repeat(65_536)));
   });
 });

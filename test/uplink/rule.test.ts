@@ -56,6 +56,19 @@ test('a topic that its rule would make too long for a packet is left to the next
   assert.equal(routed(routerOf([ruleOf('a/#', `${'y'.repeat(65_536)}/{v}`)]), 'a/b', '1'), null);
 });
 
+test('nothing is brought under $ by a wildcard or a name, and no topic is made that is too long for one', () => {
+  const router = routerOf([ruleOf('x/#', '#'), ruleOf('cmd', '{area}/on', { payload: null })], false);
+  assert.equal(routed(router, 'x/plant/a', '1'), 'plant/a 1');
+  assert.equal(routed(router, 'x/$SYS/a', '1'), null);
+  assert.equal(routed(router, 'cmd', '{"area":"hall"}'), 'hall/on {"area":"hall"}');
+  assert.equal(routed(router, 'cmd', '{"area":"$SYS"}'), null);
+  assert.equal(routed(routerOf([ruleOf('a/#', '$aws/#')]), 'a/b', '1'), '$aws/b 1');
+  const longer = routerOf([ruleOf('a/#', 'abc/#')]);
+  assert.equal(routed(longer, `a/${'x'.repeat(65_531)}`, '1')?.length, 65_537);
+  assert.equal(routed(longer, `a/${'x'.repeat(65_532)}`, '1'), null);
+  assert.equal(routed(longer, `a/${'温'.repeat(21_844)}`, '1'), null);
+});
+
 test('a template keeps types and every digit, and takes what is there', () => {
   const template = {
     sn: '{sn}',
