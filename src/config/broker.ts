@@ -243,12 +243,7 @@ function checkPrivacy({ listeners, usersFile, anonymous }: BrokerSettings, sourc
 /** A secret that every user of the machine can read. */
 function warnIfOpen(file: string, source: Source, at: Path): void {
   const about = statSync(file, { throwIfNoEntry: false });
-  if (
-    about === undefined ||
-    !about.isFile() ||
-    (about.mode & 0o004) === 0 ||
-    process.platform === 'win32'
-  )
+  if (about === undefined || !about.isFile() || (about.mode & 0o004) === 0 || process.platform === 'win32')
     return;
   source.add('warning', 'HF2504', at, `${file} can be read by everybody on this machine; chmod 600 it`);
 }
