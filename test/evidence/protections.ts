@@ -45,7 +45,7 @@ export const REMOVALS: readonly Removal[] = [
   ),
   without('R8', 'broker/delivery', '!this.#retaining.hasRoom(incoming, this.isShort)', 'false'),
   without('R8b', 'broker/memory', 'if (share > VERY_SHORT)', 'if (false)'),
-  without('R8b', 'broker/memory', 'if (this.#isShort) this.#host.cutUnended();', ''),
+  without('R8b', 'broker/memory', 'this.#host.cutUnended();', ''),
   without('R8c', 'broker/route', 'this.#total <= LONG_MAX || oldest === route', 'true'),
   without('R9', 'broker/connection', 'Wheel.ticksOf(limits.connectTimeoutMs)', '0'),
   without('R9d', 'broker/listener', 'handshakeTimeout: this.#handshakeMs', 'handshakeTimeout: 120_000'),
@@ -127,7 +127,7 @@ export const REMOVALS: readonly Removal[] = [
   without('R22b', 'web/server', 'this.#answering.has(socket)', 'false'),
   without('R22c', 'web/server', 'this.#scrapers.push(response) > 1', 'this.#scrapers.push(response) > 99'),
   without('R22d', 'web/server', 'this.#server.timeout = timeoutMs;', ''),
-  without('R23', 'log', 'return text.length > TEXT_MAX', 'return false'),
+  without('R23', 'log', 'visible(text.length > TEXT_MAX', 'visible(false'),
   without('R23b', 'log', 'this.#backlog() > BACKLOG_MAX_BYTES', 'false'),
   without('R23c', 'log', "sink.on('error', () => { });", ''),
   without(
