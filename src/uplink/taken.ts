@@ -8,13 +8,22 @@ import type { RemoteMessage } from './client.js';
 /** More of QoS 1 are not under way. */
 const REMEMBERED_MAX = 1000;
 
+interface Remembered {
+  readonly key: string;
+  readonly timeMs: number;
+}
+
 export class Taken {
   /** The far side knows what it was told so long before a connection ended, or that would have ended before. */
   readonly #knownAfterMs: number;
   /** At QoS 2, by packet identifier, until it is released. */
   readonly #identifiers = new Set<number>();
-  /** At QoS 1, and when; by what they say, because brokers may number them anew. */
-  readonly #times = new Map<string, number>();
+  /**
+   * At QoS 1 the last of each packet identifier, and of each topic, because brokers may number them anew. An older one of
+   * the same text does not count: on, off and on again are three orders, however often the last one is sent.
+   */
+  readonly #ofIdentifier = new Map<number, Remembered>();
+  readonly #ofTopic = new Map<string, Remembered>();
 
   constructor(keepAliveS: number) {
     this.#knownAfterMs = 2000 * keepAliveS;
@@ -23,17 +32,19 @@ export class Taken {
   /** Whether this one comes again. */
   has(message: RemoteMessage, packetIdentifier: number): boolean {
     if (message.qos === 2) return this.#identifiers.has(packetIdentifier);
-    return message.isRepeated && this.#times.has(keyOf(message));
+    if (!message.isRepeated) return false;
+    const key = keyOf(message);
+    return [this.#ofIdentifier.get(packetIdentifier), this.#ofTopic.get(message.topic)].some(
+      (last) => last?.key === key,
+    );
   }
 
   add(message: RemoteMessage, packetIdentifier: number, nowMs: number): void {
     if (message.qos === 2) this.#identifiers.add(packetIdentifier);
     if (message.qos !== 1) return;
-    const key = keyOf(message);
-    this.#times.delete(key);
-    this.#times.set(key, nowMs);
-    const [oldest] = this.#times.keys();
-    if (this.#times.size > REMEMBERED_MAX && oldest !== undefined) this.#times.delete(oldest);
+    const taken = { key: keyOf(message), timeMs: nowMs };
+    remember(this.#ofIdentifier, packetIdentifier, taken);
+    remember(this.#ofTopic, message.topic, taken);
   }
 
   release(packetIdentifier: number): void {
@@ -42,14 +53,27 @@ export class Taken {
 
   /** A connection has ended. */
   lost(nowMs: number): void {
-    for (const [key, timeMs] of this.#times) if (timeMs < nowMs - this.#knownAfterMs) this.#times.delete(key);
+    forget(this.#ofIdentifier, nowMs - this.#knownAfterMs);
+    forget(this.#ofTopic, nowMs - this.#knownAfterMs);
   }
 
   /** The far side has a new session. */
   clear(): void {
     this.#identifiers.clear();
-    this.#times.clear();
+    this.#ofIdentifier.clear();
+    this.#ofTopic.clear();
   }
+}
+
+function remember<K>(all: Map<K, Remembered>, at: K, taken: Remembered): void {
+  all.delete(at);
+  all.set(at, taken);
+  const [oldest] = all.keys();
+  if (all.size > REMEMBERED_MAX && oldest !== undefined) all.delete(oldest);
+}
+
+function forget<K>(all: Map<K, Remembered>, beforeMs: number): void {
+  for (const [at, { timeMs }] of all) if (timeMs < beforeMs) all.delete(at);
 }
 
 /** What tells one order from another. */

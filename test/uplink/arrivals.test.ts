@@ -166,6 +166,30 @@ test('at QoS 1 what comes again on the next connection, under whatever identifie
   assert.deepEqual(here, ['first', 'other', 'first']);
 });
 
+test('at QoS 1 an order whose first sending was lost is none that comes again, though an older one said the same', async () => {
+  const { told, here, socket } = await setUp(new MemoryDisk(), (one, connection) => {
+    if (connection === 1) for (const [id, text] of ['on', 'off'].entries()) order(one, id + 1, text);
+    else order(one, 3, 'on', true);
+  });
+  await until('two PUBACKs', () => told.length === 2);
+  socket().destroy();
+  await until('the third', () => told.length === 3);
+  socket().destroy();
+  await until('the third again', () => told.length === 4);
+  assert.deepEqual(told, ['PUBACK 1', 'PUBACK 2', 'PUBACK 3', 'PUBACK 3']);
+  assert.deepEqual(here, ['on', 'off', 'on']);
+});
+
+test('at QoS 1 all that come again in a row come here once', async () => {
+  const { told, here, socket } = await setUp(new MemoryDisk(), (one, connection) => {
+    for (const [id, text] of ['on', 'off'].entries()) order(one, id + 1, text, connection > 1);
+  });
+  await until('two PUBACKs', () => told.length === 2);
+  socket().destroy();
+  await until('both again', () => told.length === 4);
+  assert.deepEqual(here, ['on', 'off']);
+});
+
 test('an order that is retained over there is one here, whatever its rule says of RETAIN', async () => {
   const far = await OddBroker.start(
     {
