@@ -177,7 +177,7 @@ const SLOTS_MIN = 1024;
 const SLOTS_MAX = 65536;
 const VISITORS = 4096;
 /** Longer topics are looked up anew each time: a table of them would be large. */
-const TOPIC_BYTES_MAX = 1024;
+const KEPT_BYTES_MAX = 1024;
 
 export class RouteTable {
   #slots: (Route | undefined)[] = new Array<Route | undefined>(SLOTS_MIN);
@@ -196,7 +196,7 @@ export class RouteTable {
    * topics in a row, neither displaces what is in use nor stays. One that leads to nobody takes nobody's place.
    */
   put(route: Route): void {
-    if (route.bytes.length > TOPIC_BYTES_MAX) return;
+    if (route.bytes.length > KEPT_BYTES_MAX) return;
     const visitor = route.hash & (VISITORS - 1);
     if (this.#visitors[visitor] !== route.hash) {
       this.#visitors[visitor] = route.hash;
