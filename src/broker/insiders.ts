@@ -6,7 +6,7 @@ import { copyOf } from './codec.js';
 import type { Core } from './core.js';
 import type { Outcome } from './delivery.js';
 import { emptyIncoming, incomingOf } from './incoming.js';
-import type { Message, QoS, Subscriber } from './message.js';
+import type { FoundRetained, Message, QoS, Subscriber } from './message.js';
 import { Insider, Route } from './route.js';
 import { parseFilter } from './topic.js';
 
@@ -14,15 +14,6 @@ import { parseFilter } from './topic.js';
 export interface TopicHandle {
   readonly topic: string;
 }
-
-/** Told of a retained message. */
-export type FoundRetained = (
-  topic: string,
-  payload: Uint8Array,
-  qos: QoS,
-  /** MQTT 5 properties, as bytes in their order, without length. */
-  properties: Uint8Array,
-) => void;
 
 const EMPTY = new Uint8Array(0);
 const encoder = new TextEncoder();

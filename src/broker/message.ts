@@ -53,3 +53,12 @@ export interface Subscriber {
   readonly isKeeping?: boolean;
   deliver(message: Message, subscription: Subscription): void;
 }
+
+/** Told of a retained message. */
+export type FoundRetained = (
+  topic: string,
+  payload: Uint8Array,
+  qos: QoS,
+  /** MQTT 5 properties, as bytes in their order, without length. */
+  properties: Uint8Array,
+) => void;

@@ -2,7 +2,7 @@
  * One uplink: takes what its rules match from the local broker into its queue, keeps one connection to one of its
  * nodes, and brings in what its rules ask for. What is sent when is in sender.ts.
  */
-import type { Message, Subscriber } from '../broker/message.js';
+import type { FoundRetained, Message, Subscriber } from '../broker/message.js';
 import type { Cancel, Clock } from '../clock.js';
 import type { UplinkNotice, UplinkRule } from '../config/plant.js';
 import type { Log } from '../log.js';
@@ -32,10 +32,7 @@ import { Taken } from './taken.js';
 export interface LocalBroker extends LocalInflow {
   subscribe(filter: string, subscriber: Subscriber): void;
   unsubscribe(filter: string, subscriber: Subscriber): void;
-  retained(
-    filter: string,
-    found: (topic: string, payload: Uint8Array, qos: 0 | 1 | 2, properties: Uint8Array) => void,
-  ): void;
+  retained(filter: string, found: FoundRetained): void;
 }
 
 export interface UplinkOptions {
