@@ -294,10 +294,13 @@ export class Poller {
     this.#arbiter.pump();
   }
 
-  /** Half a second's housekeeping: ages, heartbeats, expired commands, refused tags, the link. */
+  /**
+   * Half a second's housekeeping: ages, heartbeats, expired commands, refused tags, the link. All pollers of a thread do
+   * it in one turn of the loop: two hundred that each wake it at a time of their own cost it an eighth more.
+   */
   #sweep(): void {
-    this.#sweepTimer = this.#clock.after(SWEEP_MS, () => this.#sweep());
     const nowMs = this.#clock.monotonicMs();
+    this.#sweepTimer = this.#clock.after(SWEEP_MS - (nowMs % SWEEP_MS), () => this.#sweep());
     if (this.#link.review(nowMs)) this.#linkGone(nowMs);
     this.#visitors.review(nowMs);
     const cycleMs = CYCLE_SLACK * this.#agenda.schedule.sumOfCostsMs;
