@@ -153,12 +153,13 @@ export class TagState {
     this.reportedAtMs = monotonicMs;
   }
 
-  /** What another register multiplies the value by; NaN while that is not known. */
+  /** What another register multiplies the value by, whenever that was read; NaN while it is not known. */
   get factor(): number {
     const { scaleTag } = this;
     if (scaleTag === null) return 1;
-    if (scaleTag.code !== SAMPLE_CODE.good || typeof scaleTag.value !== 'number') return NaN;
-    return this.tag.scaleFrom?.kind === 'pow10' ? 10 ** scaleTag.value : scaleTag.value;
+    const { code, value } = scaleTag;
+    if ((code !== SAMPLE_CODE.good && code !== CODE_CLOCK) || typeof value !== 'number') return NaN;
+    return this.tag.scaleFrom?.kind === 'pow10' ? 10 ** value : value;
   }
 
   #isBelievable(value: Value, monotonicMs: number): boolean {
@@ -170,7 +171,8 @@ export class TagState {
     const seconds = (monotonicMs - this.readAtMs) / 1000;
     let moved = Number(value) - Number(this.value);
     // A counter that rolled over moved on, not back.
-    if (moved < 0 && tag.counter !== null && tag.counter.modulo > 0) moved += tag.counter.modulo * tag.scale;
+    if (moved < 0 && tag.counter !== null && tag.counter.modulo > 0)
+      moved += tag.counter.modulo * tag.scale * this.factor;
     return Math.abs(moved) <= rate * Math.max(seconds, 0.001);
   }
 }

@@ -134,3 +134,26 @@ test('a factor that lives in another register is taken from it, and without it t
   take(state, 1234, 0);
   assert.equal(state.value, 12.34);
 });
+
+test('a factor that was read before the clock was set is a factor all the same', () => {
+  const factor = stateOf({ type: 'int16' });
+  const state = new TagState(tagOf(1, device, 1, { scaleFrom: { kind: 'pow10', tag: 0 } }));
+  state.scaleTag = factor;
+  take(factor, 0xfffe, 0, 1000);
+  take(state, 1234, 0, 1000);
+  assert.deepEqual([state.value, qualityOf(state.code), reasonOf(state.code)], [12.34, 'uncertain', 'clock']);
+  take(state, 1234, 1000);
+  assert.deepEqual([state.value, qualityOf(state.code)], [12.34, 'good']);
+});
+
+test('a counter with a factor rolls over at as many times its factor', () => {
+  const factor = stateOf();
+  const plausible = { min: 0, max: 1e9, maxPerSecond: 1000 };
+  const scaleFrom = { kind: 'value', tag: 0 } as const;
+  const counter = new TagState(tagOf(1, device, 1, { scaleFrom, plausible, counter: { modulo: 65536 } }));
+  counter.scaleTag = factor;
+  take(factor, 100, 0);
+  take(counter, 65534, 0);
+  take(counter, 3, 1000);
+  assert.deepEqual([counter.value, qualityOf(counter.code)], [300, 'good']);
+});
