@@ -57,6 +57,8 @@ function compileCall(name: FormulaFunction, args: readonly Evaluate[]): Evaluate
       return (values) => numberOf(a(values)) > numberOf(b(values));
     case '>=':
       return (values) => numberOf(a(values)) >= numberOf(b(values));
+    case 'bit':
+      return (values) => bitOf(a(values), numberOf(b(values)));
     default: {
       const calculate = ARITHMETIC[name];
       return (values) => calculate(...args.map((arg) => numberOf(arg(values))));
@@ -64,11 +66,11 @@ function compileCall(name: FormulaFunction, args: readonly Evaluate[]): Evaluate
   }
 }
 
-type Logic = '==' | '!=' | '&&' | '||' | 'not' | 'if' | '<' | '<=' | '>' | '>=';
+type Other = '==' | '!=' | '&&' | '||' | 'not' | 'if' | '<' | '<=' | '>' | '>=' | 'bit';
 
 const sum = (...all: number[]): number => all.reduce((total, one) => total + one, 0);
 
-const ARITHMETIC: Readonly<Record<Exclude<FormulaFunction, Logic>, (...numbers: number[]) => number>> = {
+const ARITHMETIC: Readonly<Record<Exclude<FormulaFunction, Other>, (...numbers: number[]) => number>> = {
   '+': (a = NaN, b = NaN) => a + b,
   '-': (a = NaN, b = NaN) => a - b,
   '*': (a = NaN, b = NaN) => a * b,
@@ -81,7 +83,7 @@ const ARITHMETIC: Readonly<Record<Exclude<FormulaFunction, Logic>, (...numbers: 
   sum,
   mean: (...all) => sum(...all) / all.length,
   clamp: (value = NaN, least = NaN, most = NaN) => Math.min(Math.max(value, least), most),
-  round: (value = NaN, digits = 0) => Number(`${Math.round(Number(`${value}e${digits}`))}e${-digits}`),
+  round: (value = NaN, digits = 0) => shifted(Math.round(shifted(value, digits)), -digits),
   floor: Math.floor,
   ceil: Math.ceil,
   sqrt: Math.sqrt,
@@ -94,8 +96,20 @@ const ARITHMETIC: Readonly<Record<Exclude<FormulaFunction, Logic>, (...numbers: 
   tan: Math.tan,
   atan2: Math.atan2,
   hypot: Math.hypot,
-  bit: (value = NaN, index = NaN) => Math.floor(value / 2 ** index) % 2,
 };
+
+/** The decimal point moved, not the number multiplied: 1.005 times 100 would be a hair less than 100.5. */
+function shifted(value: number, places: number): number {
+  const [digits = '', exponent = '0'] = String(value).split('e');
+  return Number(`${digits}e${Number(exponent) + places}`);
+}
+
+/** Of a negative number as its register has it. */
+function bitOf(value: Value, index: number): number {
+  if (typeof value === 'bigint' && index >= 0 && Number.isInteger(index))
+    return Number((value >> BigInt(index)) & 1n);
+  return Math.abs(Math.floor(numberOf(value) / 2 ** index) % 2);
+}
 
 function nothing(): Value {
   return NaN;

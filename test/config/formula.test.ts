@@ -5,7 +5,7 @@ import { parseFormula } from '../../src/config/formula.js';
 import { compileFormula } from '../../src/poller/formula.js';
 import type { Value } from '../../src/modbus/values.js';
 
-const TAGS: Readonly<Record<string, Value>> = { a: 6, b: 4, big: 2n ** 60n, on: true, off: false, mode: 'auto', 'm1/speed': 1450, 'total-power': 12.5 }; // prettier-ignore
+const TAGS: Readonly<Record<string, Value>> = { a: 6, b: 4, big: 2n ** 60n, alarms: 2n ** 63n + 1n, on: true, off: false, mode: 'auto', 'm1/speed': 1450, 'total-power': 12.5 }; // prettier-ignore
 const NAMES = Object.keys(TAGS);
 const find = (name: string): number | undefined => (NAMES.includes(name) ? NAMES.indexOf(name) : undefined);
 
@@ -42,10 +42,18 @@ test('arithmetic, comparison, choice and functions give what they say', () => {
     ['sum(a, b, on)', 11],
     ['round(a / 7, 2)', 0.86],
     ['round(-a / 4)', -1],
+    ['round(a / 4.0e9, 3)', 0],
+    ['round(-a / 4.0e9, 10)', -1.5e-9],
+    ['round(1.005 * on, 2)', 1.01],
+    ['round(a * 1e22)', 6e22],
+    ['round(big, -15)', 1153e15],
     ['clamp(a, 0, 5)', 5],
     ['pow(a, 2)', 36],
     ['hypot(a, b * 2)', 10],
     ['bit(a, 1) + bit(a, 0)', 1],
+    ['bit(-a, 1) * 10 + bit(-a, 0)', 10],
+    ['bit(-a, 15)', 1],
+    ['bit(alarms, 63) * 100 + bit(alarms, 1) * 10 + bit(alarms, 0)', 101],
     ['m1.speed / 100', 14.5],
     ['tag("total-power") * 2', 25],
     ['big / pow(2, 50)', 1024],
