@@ -5,7 +5,7 @@ import { byteAt } from './bytes.js';
 export interface TextForm {
   readonly bytes: 'both' | 'swapped' | 'high' | 'low';
   readonly encoding: 'ascii' | 'latin1' | 'utf-8' | 'utf-16';
-  /** A byte value that fills the rest when written. */
+  /** A byte value that fills the rest when written; in utf-16 a character of this value. */
   readonly pad: number;
 }
 
@@ -29,12 +29,19 @@ export function writeText(text: string, registers: number, form: TextForm): Uint
   const most = charactersMax(registers, form);
   if (characters.length > most) return `${characters.length} bytes are more than the ${most} there are`;
   const bytes = new Uint8Array(2 * registers);
-  for (let index = 0; index < most; index += 1) bytes[placeOf(index, form)] = characters[index] ?? form.pad;
+  for (let index = 0; index < most; index += 1)
+    bytes[placeOf(index, form)] = characters[index] ?? padAt(index, form);
   return bytes;
 }
 
 function charactersMax(registers: number, form: TextForm): number {
   return form.bytes === 'high' || form.bytes === 'low' ? registers : 2 * registers;
+}
+
+/** A space of two bytes is 0x0020; what is all ones stays so. */
+function padAt(index: number, { encoding, pad }: TextForm): number {
+  const isUpperHalf = encoding === 'utf-16' && index % 2 === 0;
+  return isUpperHalf && pad !== 0xff ? 0 : pad;
 }
 
 /** Where a character's byte lies among the registers' bytes. */
