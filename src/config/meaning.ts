@@ -3,7 +3,7 @@ import { type ValueType, rawReader, writeRaw } from '../modbus/values.js';
 import { type Layer, type Layers, say } from './layers.js';
 import type { Kind } from './place.js';
 import type { Tag, TextFormat } from './plant.js';
-import { isFloat, isInteger, isNumber, limitsOfType } from './types.js';
+import { isBinary, isFloat, isInteger, isNumber, limitsOfType } from './types.js';
 
 export interface ScaleReference {
   readonly kind: 'pow10' | 'value';
@@ -85,7 +85,7 @@ function rangeOf({ type, bits }: Kind): { readonly least: bigint; readonly most:
 export function flagsOf(layers: Layers, { type, width }: Kind): Tag['flags'] {
   const picked = layers.pick('flags');
   if (picked === null) return null;
-  if (!isInteger(type)) say(picked, 'error', 'HF1311', `${type} has no flags; use uint16, uint32 or uint64`);
+  if (!isBinary(type)) say(picked, 'error', 'HF1311', `${type} has no flags; use uint16, uint32 or uint64`);
   return Object.entries(picked.value).map(([bit, text]) => {
     if (Number(bit) >= width) say(picked, 'error', 'HF1311', `bit ${bit} is not in ${width} bits`);
     return { bit: Number(bit), text };

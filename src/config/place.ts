@@ -1,6 +1,6 @@
 /** Where a tag is, and how wide: table, address, type, registers, bits. */
 import { isBitTable } from '../modbus/protocol.js';
-import { ORDER_NAMES, type ValueType, type WordOrder, placesOf } from '../modbus/values.js';
+import { ORDER_NAMES, type ValueType, type WordOrder, lowestBitOf, placesOf } from '../modbus/values.js';
 import {
   ADDRESS_KEYS,
   ADDRESS_MAX,
@@ -11,7 +11,7 @@ import {
 } from './address.js';
 import { type Layer, type Layers, type Picked, say } from './layers.js';
 import type { Tag } from './plant.js';
-import { isInteger, registersOf } from './types.js';
+import { isBinary, registersOf, widthOf } from './types.js';
 
 export interface Place extends Address {
   readonly layer: Layer;
@@ -89,7 +89,7 @@ export function kindOf(layers: Layers, place: Place): Kind | null {
     );
     return null;
   }
-  const width = quantity * 16;
+  const width = widthOf(raw, quantity);
   if (one === undefined) return { type: raw, quantity, bits: null, width, shift: 0 };
   return registerBits(one, raw, quantity, ORDER_NAMES[layers.value('order', 'ABCD')]);
 }
@@ -106,7 +106,7 @@ export function orderOf(layers: Layers, { type, width }: Kind, place: Place): Wo
   }
   const isTooLong = /^[A-H]{8}$/.test(picked.value) && width < 64 && type !== 'bool';
   if (picked.layer.name === 'tag' && isTooLong) {
-    const meant = width === 16 ? 'AB or BA' : 'four letters, such as CDAB';
+    const meant = width <= 16 ? 'AB or BA' : 'four letters, such as CDAB';
     say(
       picked,
       'warning',
@@ -136,9 +136,9 @@ function registerBits(
   quantity: number,
   order: WordOrder,
 ): Kind | null {
-  const width = quantity * 16;
+  const width = widthOf(raw, quantity);
   const range = bitsOf(picked.value);
-  if (raw !== 'bool' && !isInteger(raw)) {
+  if (raw !== 'bool' && !isBinary(raw)) {
     say(picked, 'error', 'HF1306', `${raw} has no bits to pick; use uint16, uint32 or uint64`);
     return null;
   }
@@ -147,17 +147,18 @@ function registerBits(
       picked,
       'error',
       'HF1306',
-      `bit ${range.last} is not in ${width} bits; ${width === 64 ? 'the highest is 63' : 'use type uint32 or uint64'}`,
+      `bit ${range.last} is not in ${width} bits; ${width === 64 ? 'the highest is 63' : `use type ${width === 8 ? 'uint16, ' : ''}uint32 or uint64`}`,
     );
     return null;
   }
   if (picked.key === 'bits')
     return { type: raw === 'bool' ? 'uint16' : raw, quantity, bits: range, width, shift: 0 };
   // One bit lies in one register, which is all that needs to be read and written for it.
-  const word = Math.floor(range.first / 16);
-  const bit = range.first % 16;
-  const highByte = width / 8 - 2 * (word + 1);
-  const shift = (placesOf(order, width / 8)[highByte] ?? 0) >> 1;
+  const place = range.first + lowestBitOf(raw);
+  const word = Math.floor(place / 16);
+  const bit = place % 16;
+  const highByte = 2 * (quantity - word - 1);
+  const shift = (placesOf(order, 2 * quantity)[highByte] ?? 0) >> 1;
   return { type: 'bool', quantity: 1, bits: { first: bit, last: bit }, width: 1, shift };
 }
 

@@ -4,6 +4,7 @@ import { type Address, addressText } from './address.js';
 import type { RawDevice } from './expand.js';
 import { type Layer, say } from './layers.js';
 import type { Device, Range, Tag } from './plant.js';
+import { widthOf } from './types.js';
 
 /** Nothing that a tag needs may be forbidden, outside what is readable, or longer than one request. */
 export function checkReach(
@@ -83,6 +84,7 @@ export function checkOverlaps(
     if (
       reach !== undefined &&
       overlaps(reach, tag) &&
+      !(isHalf(reach) && isHalf(tag)) &&
       (reach.type !== tag.type || reach.address !== tag.address)
     ) {
       const { source, path } = settings.get(tag.name)?.layer ?? raw;
@@ -101,6 +103,11 @@ export function checkOverlaps(
     )
       reach = tag;
   }
+}
+
+/** Two values may share a register, a byte each. */
+function isHalf({ type }: Tag): boolean {
+  return widthOf(type, 1) === 8;
 }
 
 function overlaps(a: Address & { quantity: number }, b: Address & { quantity: number }): boolean {

@@ -12,6 +12,16 @@ export function isInteger(type: ValueType): boolean {
   return ROWS[type].kind === 'integer';
 }
 
+/** Its bits are those of a whole number in two's complement, and not those of digits or of a magnitude. */
+export function isBinary(type: ValueType): boolean {
+  return /^u?int/.test(type);
+}
+
+/** Bits of a value; those of half a register count from its own lowest. */
+export function widthOf(type: ValueType, registers: number): number {
+  return ROWS[type].half === null ? 16 * registers : 8;
+}
+
 export function isFloat(type: ValueType): boolean {
   return ROWS[type].kind === 'float';
 }

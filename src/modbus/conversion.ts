@@ -7,7 +7,7 @@ import { dateProblem } from './dates.js';
 import type { DateType } from './dates.js';
 import { PLAIN_TEXT, readText, writeText } from './text.js';
 import type { TextForm } from './text.js';
-import { VALUE_TYPES, rawReader, writeRaw } from './values.js';
+import { VALUE_TYPES, lowestBitOf, rawReader, writeRaw } from './values.js';
 import type { Raw, Value, ValueType, WordOrder } from './values.js';
 
 /** How a value lies in its registers and what it means; the Plant's Tag is one. */
@@ -260,18 +260,19 @@ function encodeBits(
 
 /** Flags by their names: bits that have none may be somebody else's, and stay as they are. */
 function encodeFlags(form: ValueForm, flags: NonNullable<ValueForm['flags']>, raw: bigint): Encoded {
-  const { half, registers } = VALUE_TYPES[form.type];
-  const shift = half === 'high' ? 8n : 0n;
+  const { registers } = VALUE_TYPES[form.type];
   const named = flags.reduce((mask, { bit }) => mask | (1n << BigInt(bit)), 0n);
-  const parts = maskedParts(form, named << shift, raw << shift);
+  const parts = maskedParts(form, named, raw);
   if (parts.length < registers || parts.some(({ mask }) => mask !== 0xffff)) return { kind: 'masked', parts };
   return { kind: 'registers', registers: writeRaw(unsignedOf(registers), form.order, raw) };
 }
 
+/** mask and bits count from the lowest bit of the value. */
 function maskedParts({ type, order }: ValueForm, mask: bigint, bits: bigint): MaskedRegister[] {
   const { registers } = VALUE_TYPES[type];
-  const masks = writeRaw(unsignedOf(registers), order, mask);
-  const values = writeRaw(unsignedOf(registers), order, bits);
+  const shift = BigInt(lowestBitOf(type));
+  const masks = writeRaw(unsignedOf(registers), order, mask << shift);
+  const values = writeRaw(unsignedOf(registers), order, bits << shift);
   const parts: MaskedRegister[] = [];
   for (let register = 0; register < registers; register += 1) {
     const word = wordAt(masks, 2 * register);

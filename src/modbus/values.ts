@@ -336,6 +336,11 @@ export const VALUE_TYPES: Readonly<Record<ValueType, TypeRow>> = {
   string: STRING,
 };
 
+/** Where in its registers the lowest bit of an integer lies: the high byte of a register begins in its middle. */
+export function lowestBitOf(type: ValueType): number {
+  return VALUE_TYPES[type].half === 'high' ? 8 : 0;
+}
+
 /** For each order: whether the words of a value are reversed, and the bytes within each word. */
 const ORDERS: Readonly<Record<WordOrder, { readonly words: boolean; readonly bytes: boolean }>> = {
   ABCD: { words: false, bytes: false },

@@ -378,6 +378,23 @@ test('one bit of 64 lies where the whole value has it, whatever the order', () =
   }
 });
 
+test('one bit of half a register is counted within that half', () => {
+  const tags = tagsOfDevice(
+    'a: { holding: 10, type: uint8_high, bit: 3, write: true }\nb: { holding: 10, type: int8_low, bit: 3 }\nc: { holding: 10, type: uint8_high, order: BA, bit: 0 }',
+  );
+  for (const [name, register] of [
+    ['a', 0x0800],
+    ['b', 0x0008],
+    ['c', 0x0001],
+  ] as const) {
+    // prettier-ignore
+    const tag = tags.get(name) ?? assert.fail();
+    const decode = compileDecode(tag);
+    assert.equal(decode(Uint8Array.of(register >> 8, register & 0xff), 0, 1), true, name);
+    assert.equal(decode(Uint8Array.of(~register >> 8, ~register & 0xff), 0, 1), false, name);
+  }
+});
+
 test('sentinels are what the type reads, of every width', () => {
   const tags = tagsOfDevice(
     'a: { holding: 1, type: int16, invalid: [0x8000, 5] }\nb: { holding: 2, type: uint16, invalid: auto }\nc: { holding: 3, type: int64, invalid: [0x8000000000000000] }\nd: { holding: 7, type: float32, invalid: [nan, .nan, 1.5, 3.402823466e+38] }\ne: { holding: 9, type: int32, invalid: auto }',

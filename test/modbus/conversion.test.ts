@@ -121,6 +121,22 @@ test('bits and bit ranges of any width and order are written without touching th
   );
 });
 
+test('bits of one half of a register are written in that half', () => {
+  const before = writeRaw('uint16', 'ABCD', 0x1234n);
+  for (const [type, after] of [
+    ['uint8_high', 0x1e34],
+    ['int8_high', 0x1e34],
+    ['uint8_low', 0x123e],
+    ['int8_low', 0x123e],
+  ] as const) {
+    // prettier-ignore
+    const form = formOf({ type, bits: { first: 1, last: 3 } });
+    const registers = written(form, 7, before);
+    assert.equal(decode(formOf({ type: 'uint16' }), registers), after, type);
+    assert.equal(decode(form, registers), 7, type);
+  }
+});
+
 test('floats come back as the same floats', () => {
   fc.assert(
     fc.property(
