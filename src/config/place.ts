@@ -13,6 +13,8 @@ import { type Layer, type Layers, type Picked, say } from './layers.js';
 import type { Tag } from './plant.js';
 import { isBinary, registersOf, widthOf } from './types.js';
 
+type OrderName = keyof typeof ORDER_NAMES;
+
 export interface Place extends Address {
   readonly layer: Layer;
   readonly key: AddressKey;
@@ -91,19 +93,23 @@ export function kindOf(layers: Layers, place: Place): Kind | null {
   }
   const width = widthOf(raw, quantity);
   if (one === undefined) return { type: raw, quantity, bits: null, width, shift: 0 };
-  return registerBits(one, raw, quantity, ORDER_NAMES[layers.value('order', 'ABCD')]);
+  return registerBits(one, raw, quantity, ORDER_NAMES[orderPicked(layers, place)?.value ?? 'ABCD']);
+}
+
+/** What a map leaves unsaid is what its device does, whatever the site writes for devices of its own. */
+function orderPicked(layers: Layers, place: Place): Picked<OrderName> | null {
+  const picked = layers.pick('order');
+  if (picked === null) return null;
+  const isAboveMaps = picked.layer.name === 'defaults' || picked.layer.name === 'bus';
+  if (!isAboveMaps || place.layer.source === picked.layer.source) return picked;
+  layers.picked?.delete('order');
+  return null;
 }
 
 /** What a device or map says is for values of all widths; a tag knows its own. */
 export function orderOf(layers: Layers, { type, width }: Kind, place: Place): WordOrder {
-  const picked = layers.pick('order');
+  const picked = orderPicked(layers, place);
   if (picked === null) return 'ABCD';
-  // What a map leaves unsaid is what its device does, whatever the site writes for devices of its own.
-  const isAboveMaps = picked.layer.name === 'defaults' || picked.layer.name === 'bus';
-  if (isAboveMaps && place.layer.source !== picked.layer.source) {
-    layers.picked?.delete('order');
-    return 'ABCD';
-  }
   const isTooLong = /^[A-H]{8}$/.test(picked.value) && width < 64 && type !== 'bool';
   if (picked.layer.name === 'tag' && isTooLong) {
     const meant = width <= 16 ? 'AB or BA' : 'four letters, such as CDAB';

@@ -203,17 +203,24 @@ devices:
 test('an order above a device map does not reach into it, as a numbering does not', () => {
   writeFileSync(
     join(folder, 'devices/unsaid.yaml'),
-    'version: 1\ntitle: Unsaid\nsources: [none]\nverified: none\ntags:\n  a: { holding: 0, type: uint32 }\n',
+    'version: 1\ntitle: Unsaid\nsources: [none]\nverified: none\ntags:\n  a: { holding: 0, type: uint32 }\n  b: { holding: 2, type: uint32, bit: 20 }\n',
   );
   const tags = tagsOf(`${HEAD}defaults: { order: CDAB, numbering: one-based }
 buses: { plc: { protocol: tcp, host: 127.0.0.1, order: DCBA } }
 devices:
-  map: { bus: plc, unit_id: 1, map: unsaid, tags: { own: { holding: 10, type: uint32 } } }
+  map: { bus: plc, unit_id: 1, map: unsaid, tags: { own: { holding: 10, type: uint32 }, bit: { holding: 12, type: uint32, bit: 20 } } }
   swapped: { bus: plc, unit_id: 2, map: unsaid, order: BADC }
 `);
   assert.deepEqual(
     [...tags].map(([name, { order, address }]) => `${name} ${order} ${address}`),
-    ['map/a ABCD 0', 'map/own DCBA 9', 'swapped/a BADC 0'],
+    [
+      'map/a ABCD 0',
+      'map/b ABCD 2',
+      'map/own DCBA 9',
+      'map/bit DCBA 12',
+      'swapped/a BADC 0',
+      'swapped/b BADC 2',
+    ],
   );
 });
 
