@@ -251,7 +251,7 @@ export class TagExpander {
     tags: Record<string, TagInput | false> | undefined,
     path: Path,
     prefix: string,
-    above: Layer[],
+    above: readonly Layer[],
     base: Base,
   ): void {
     for (const [key, values] of Object.entries(tags ?? {})) {
@@ -279,9 +279,10 @@ export class TagExpander {
     }
   }
 
-  #put(name: string, layer: Layer, above: Layer[], levels: readonly Layer[]): void {
+  #put(name: string, layer: Layer, above: readonly Layer[], levels: readonly Layer[]): void {
     const known = this.#tags.get(name);
-    if (known === undefined) this.#tags.set(name, { levels, above, own: [layer] });
+    // Each has a list of its own: a group that names one of them later says nothing of the others.
+    if (known === undefined) this.#tags.set(name, { levels, above: [...above], own: [layer] });
     else {
       known.above.push(...above);
       known.own.push(layer);
@@ -303,7 +304,7 @@ export class TagExpander {
     repeats: readonly RepeatInput[] | undefined,
     path: Path,
     prefix: string,
-    above: Layer[],
+    above: readonly Layer[],
     base: Base,
   ): void {
     repeats?.forEach((repeat, index) => {
@@ -336,7 +337,7 @@ export class TagExpander {
     groups: Record<string, GroupInput> | undefined,
     path: Path,
     prefix: string,
-    above: Layer[],
+    above: readonly Layer[],
     base: Base,
   ): void {
     for (const [key, group] of Object.entries(groups ?? {})) {
@@ -345,10 +346,12 @@ export class TagExpander {
       const layer = layerOf(base, 'group', at, levelOf(group), group.numbering);
       const inner = { ...base, numbering: layer.numbering };
       const before = new Set(this.#tags.keys());
-      const referred = Array.isArray(group.tags) ? this.#refer(group.tags, at, layer) : [];
-      if (!Array.isArray(group.tags))
-        this.#addTags(group.tags, [...at, 'tags'], `${name}/`, [...above, layer], inner);
-      this.#addRepeats(group.repeat, at, `${name}/`, [...above, layer], inner);
+      const layers = [...above, layer];
+      const referred = Array.isArray(group.tags)
+        ? this.#refer(group.tags, [...at, 'tags'], base.source, layers)
+        : [];
+      if (!Array.isArray(group.tags)) this.#addTags(group.tags, [...at, 'tags'], `${name}/`, layers, inner);
+      this.#addRepeats(group.repeat, at, `${name}/`, layers, inner);
       const own = [...this.#tags.keys()].filter((tag) => !before.has(tag));
       const known = this.#groups.get(name);
       this.#groups.set(name, {
@@ -358,23 +361,24 @@ export class TagExpander {
         source: base.source,
         path: at,
       });
-      this.#addGroups(group.groups, [...at, 'groups'], `${name}/`, [...above, layer], inner);
+      this.#addGroups(group.groups, [...at, 'groups'], `${name}/`, layers, inner);
     }
   }
 
-  #refer(names: readonly string[], path: Path, layer: Layer): string[] {
+  /** layers: of the group that names them and of those around it. */
+  #refer(names: readonly string[], path: Path, source: Source, layers: readonly Layer[]): string[] {
     return names.filter((name, index) => {
       const tag = this.#tags.get(name);
       if (tag === undefined) {
-        layer.source.add(
+        source.add(
           'error',
           'HF1206',
-          [...path, 'tags', index],
+          [...path, index],
           `there is no tag ${name}${suggestion(name, this.#tags.keys())}`,
         );
         return false;
       }
-      tag.above.push(layer);
+      tag.above.push(...layers);
       return true;
     });
   }

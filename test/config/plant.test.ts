@@ -200,6 +200,31 @@ devices:
   );
 });
 
+test('a group says something of the tags that it names, and of no others', () => {
+  const tags = tagsOf(`${HEAD}buses: { plc: { protocol: tcp, host: 127.0.0.1 } }
+devices:
+  d:
+    bus: plc
+    unit_id: 1
+    rate: 60s
+    tags: { a: { holding: 0 }, b: { holding: 1 }, c: { holding: 2 } }
+    groups:
+      own: { qos: 0, tags: { x: { holding: 3 }, y: { holding: 4 } } }
+      fast: { rate: 1s, tags: [a, own/x] }
+      outer: { deadband: 5, groups: { inner: { heartbeat: 7s, tags: [b] } } }
+`);
+  assert.deepEqual(
+    [...tags].map(([name, { intervalMs, qos, deadband, heartbeatMs }]) => [name, intervalMs, qos, deadband.value, heartbeatMs]), // prettier-ignore
+    [
+      ['d/a', 1000, 1, 0, 60_000],
+      ['d/b', 60_000, 1, 5, 7000],
+      ['d/c', 60_000, 1, 0, 60_000],
+      ['d/own/x', 1000, 0, 0, 60_000],
+      ['d/own/y', 60_000, 0, 0, 60_000],
+    ],
+  );
+});
+
 test('an order above a device map does not reach into it, as a numbering does not', () => {
   writeFileSync(
     join(folder, 'devices/unsaid.yaml'),
