@@ -110,12 +110,13 @@ export class Insiders {
   }
 
   retained(filter: string, found: FoundRetained): void {
-    this.#core.retained.match(filter, ({ topic, topicStart, topicEnd, ...message }) =>
+    this.#core.retained.match(filter, (message) =>
       found(
-        decoder.decode(topic.subarray(topicStart, topicEnd)),
+        decoder.decode(message.topic.subarray(message.topicStart, message.topicEnd)),
         copyOf(message.payload, message.payloadStart, message.payloadEnd),
         message.qos,
         copyOf(message.properties, message.propertiesStart, message.propertiesEnd),
+        message.publisher,
       ),
     );
   }

@@ -61,4 +61,6 @@ export type FoundRetained = (
   qos: QoS,
   /** MQTT 5 properties, as bytes in their order, without length. */
   properties: Uint8Array,
+  /** Client identifier of who published it; empty: the gateway itself, or a broker elsewhere. */
+  publisher: string,
 ) => void;

@@ -44,6 +44,8 @@ export interface GatewayTopics {
   readonly tracePrefix: string;
   /** Filters of command topics (set and get): never retained, denied unless a rule allows. */
   readonly commandFilters: readonly string[];
+  /** Filter of this gateway's values, and of nobody else's; null: their topics do not begin with whose they are. */
+  readonly dataFilter: string | null;
   readonly tags: TagPatterns;
 }
 

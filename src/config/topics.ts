@@ -68,6 +68,7 @@ export class TopicPatterns {
       responsePrefix: prefix('res'),
       tracePrefix: prefix('trace'),
       commandFilters: [...filters],
+      dataFilter: this.#dataFilter(),
       tags: this.#tagPatterns(),
     };
   }
@@ -112,6 +113,12 @@ export class TopicPatterns {
     const { set, get, ack } = this.#patterns;
     const plain = (pattern: string): string => fillPlain(pattern, this.#base, this.#gateway);
     return { set: plain(set), get: plain(get), ack: plain(ack) };
+  }
+
+  #dataFilter(): string | null {
+    const [head = ''] = this.#patterns.data.split(/\{(?:device|tag)\}/);
+    const isOurs = head.includes('{gateway}') && head.endsWith('/');
+    return isOurs ? `${fillPlain(head, this.#base, this.#gateway)}#` : null;
   }
 
   /** All that may be a command: everything below, when nothing but placeholders follows. */

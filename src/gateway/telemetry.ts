@@ -31,19 +31,18 @@ export class Telemetry {
 
   /**
    * Tags that are gone lose their slot; indexes are never used twice, so what is under way finds nothing. Their retained
-   * values go too, so that nobody takes an old value for today's.
+   * values go too, also those that an earlier life has stored, so that nobody takes an old value for today's.
    */
   take(plant: Plant): void {
-    const before = new Set<string>();
-    for (const [index, handle] of this.#handles.entries())
-      if (handle !== undefined && (this.#mannerOf(index) & RETAIN) !== 0) before.add(handle.topic);
+    const isFirst = this.#handles.length === 0;
+    const before = new Set(isFirst ? this.#stored(plant) : this.#topics(RETAIN));
     this.#handles.length = 0;
     this.#manners.length = 0;
     for (const tag of plant.tags) {
       if (tag.payload !== 'batch') this.#set(tag.index, tag.topic, tag);
     }
     for (const batch of plant.batches) this.#set(batch.index, batch.topic, { ...batch, stored: false });
-    for (const handle of this.#handles) if (handle !== undefined) before.delete(handle.topic);
+    for (const topic of this.#topics(isFirst ? RETAIN | STORED : RETAIN)) before.delete(topic);
     for (const topic of before) {
       this.#broker.publish({ topic, payload: new Uint8Array(0), qos: 0, retain: true, sender: null });
     }
@@ -84,6 +83,24 @@ export class Telemetry {
     }
     this.#published.value += count;
     this.#broker.sendNow();
+  }
+
+  /** Of what is published in this manner. */
+  #topics(manner: number): string[] {
+    return this.#handles.flatMap((handle, index) =>
+      handle !== undefined && (this.#mannerOf(index) & manner) === manner ? [handle.topic] : [],
+    );
+  }
+
+  /** Values that this gateway told before it was started; what clients published is theirs. */
+  #stored({ gateway }: Plant): string[] {
+    const topics: string[] = [];
+    const { dataFilter } = gateway.topics;
+    if (dataFilter === null) return topics;
+    this.#broker.retained(dataFilter, (topic, _payload, _qos, _properties, publisher) => {
+      if (publisher === '') topics.push(topic);
+    });
+    return topics;
   }
 
   #mannerOf(index: number): number {

@@ -99,6 +99,7 @@ test('the public contract loads as it is written', () => {
     responsePrefix: 'holdfast/plant-7/res/',
     tracePrefix: 'holdfast/plant-7/trace/',
     commandFilters: ['holdfast/plant-7/set/#', 'holdfast/plant-7/get/#'],
+    dataFilter: 'holdfast/plant-7/data/#',
     tags: {
       set: 'holdfast/plant-7/set/{device}/{tag}',
       get: 'holdfast/plant-7/get/{device}/{tag}',

@@ -103,6 +103,7 @@ export function plantOf(tags: readonly Tag[]): Plant {
         responsePrefix: 'holdfast/gw/res/',
         tracePrefix: 'holdfast/gw/trace/',
         commandFilters: ['holdfast/gw/set/+/+', 'holdfast/gw/get/+/+'],
+        dataFilter: 'holdfast/gw/data/#',
         tags: {
           set: 'holdfast/gw/set/{device}/{tag}',
           get: 'holdfast/gw/get/{device}/{tag}',
