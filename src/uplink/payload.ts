@@ -112,11 +112,13 @@ function localTime(date: Date): string {
   return `${day} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
 }
 
-/** The good values of the message by tag. */
+/** The good values of the message by tag; of a batch those of which no reason is told. Where they go no quality goes with them. */
 function valuesOf({ place, members }: Subject): string {
   const v = members.get('v') ?? 'null';
   const tag = place?.tag ?? null;
   const all = tag === null ? membersOf(v) : new Map([[tag, v]]);
-  const good = [...(all ?? [])].filter(([, value]) => value !== 'null');
+  const reasons = membersOf(members.get('e') ?? '');
+  const isTold = tag === null || qualityOf(members) === '"good"';
+  const good = [...(all ?? [])].filter(([name, value]) => isTold && value !== 'null' && !reasons?.has(name));
   return `{${good.map(([name, value]) => `${JSON.stringify(name)}:${value}`).join(',')}}`;
 }

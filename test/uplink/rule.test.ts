@@ -156,6 +156,22 @@ test('the samples of one answer are one message in batch and for ThingsBoard', (
     'v1/gateway/telemetry {"meter":[{"ts":7,"values":{"a":1}}]}',
   );
   assert.equal(routed(board, 'hf/batch/meter', '{"v":{"a":null},"q":"bad","t":7}'), null, 'nothing to tell');
+  for (const [tag, payload] of [
+    ['power', '{"v":9999,"q":"uncertain","e":"implausible","t":30}'],
+    ['energy', '{"v":17,"q":"good","t":30}'],
+    ['current', '{"v":4,"q":"stale","e":"timeout","t":30}'],
+  ] as const)
+    assert.equal(routed(board, `hf/data/meter/${tag}`, payload), 'waits');
+  assert.deepEqual(texts(board), ['v1/gateway/telemetry {"meter":[{"ts":30,"values":{"energy":17}}]}']);
+  const uncertain = '{"v":{"a":1,"b":2},"q":"uncertain","e":{"b":"implausible"},"t":40}';
+  assert.equal(
+    routed(board, 'hf/batch/meter', uncertain),
+    'v1/gateway/telemetry {"meter":[{"ts":40,"values":{"a":1}}]}',
+  );
+  const values = { kind: 'json', template: jsonTemplate('{values}'), isPerAnswer: false } as const;
+  const single = routerOf([ruleOf('hf/data/#', 'cloud/{device}', { payload: values })]);
+  assert.equal(routed(single, 'hf/data/meter/power', '{"v":9999,"q":"uncertain","t":30}'), null);
+  assert.equal(routed(single, 'hf/data/meter/power', '{"v":5,"q":"good","t":30}'), 'cloud/meter {"power":5}');
 });
 
 test('what comes in is taken apart by its template, and can name no other topic than a level', () => {
