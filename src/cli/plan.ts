@@ -5,7 +5,16 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { matches } from '../broker/topic.js';
-import type { Bus, Device, Plant, SerialLink, ShareSettings, Tag, UplinkSettings } from '../config/plant.js';
+import {
+  fastestOf,
+  type Bus,
+  type Device,
+  type Plant,
+  type SerialLink,
+  type ShareSettings,
+  type Tag,
+  type UplinkSettings,
+} from '../config/plant.js';
 import { durationText } from '../config/units.js';
 import { readCost } from '../poller/linecost.js';
 import { type BusLoad, type ReadRequest, loadOf, planReads } from '../poller/readplan.js';
@@ -149,7 +158,6 @@ function planBus(plant: Plant, bus: Bus): BusPlan {
   const planned = devices.map((device) => requestsOf(plant, device));
   const requests = planned.flatMap((one) => one.requests);
   const load = loadOf(requests);
-  const intervals = requests.map(({ intervalMs }) => intervalMs).filter((ms) => ms > 0);
   return {
     name: bus.name,
     link: linkText(bus),
@@ -158,7 +166,7 @@ function planBus(plant: Plant, bus: Bus): BusPlan {
     requests: load.requestCount,
     cycleMs: load.cycleMs,
     load: load.utilisation / bus.inFlight,
-    fastestMs: intervals.length === 0 ? 0 : Math.min(...intervals),
+    fastestMs: fastestOf(requests.map(({ intervalMs }) => intervalMs)),
     stretch: Math.max(1, load.utilisation / bus.inFlight / COMFORTABLE),
     fixes: load.utilisation / bus.inFlight <= COMFORTABLE ? [] : fixesOf(plant, bus, devices, requests, load),
     isAssumed: !('baud' in bus.link),

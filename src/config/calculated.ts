@@ -1,6 +1,7 @@
 /** Calculated tags: their formulas, read once all tags of the device are known. */
 import { parseFormula } from './formula.js';
 import { say } from './layers.js';
+import { fastestOf } from './plant.js';
 import type { TagDraft } from './tag.js';
 
 /** Formulas, now that all tags of the device have their places; they are as fresh as the fastest of what they read. */
@@ -22,8 +23,7 @@ export function calculate(drafts: readonly TagDraft[], indexOf: ReadonlyMap<stri
     if (circle !== undefined)
       return say(formula, 'error', 'HF1319', `is calculated from itself by way of ${circle.tag.name}`);
     for (const input of inputs) finish(input, chain);
-    const intervals = inputs.map((input) => input.tag.intervalMs).filter((ms) => ms > 0);
-    tag.intervalMs = intervals.length === 0 ? 0 : Math.min(...intervals);
+    tag.intervalMs = fastestOf(inputs.map((input) => input.tag.intervalMs));
   };
   for (const draft of drafts) finish(draft, []);
 }

@@ -331,6 +331,12 @@ export interface OfflineSettings {
   readonly retryMaxMs: number;
 }
 
+/** The shortest of these periods; 0, which is once, where there is no other. */
+export function fastestOf(intervalsMs: readonly number[]): number {
+  const repeated = intervalsMs.filter((ms) => ms > 0);
+  return repeated.length === 0 ? 0 : Math.min(...repeated);
+}
+
 export interface Tag {
   readonly index: number;
   readonly name: string;

@@ -116,9 +116,11 @@ export class Publisher {
   }
 
   #publishBatch(joined: BatchState, timeMs: number, nowMs: number): void {
-    for (const state of joined.states) if (state.tag.payload === 'batch') state.reported(nowMs);
-    this.#statistics.samples += joined.states.length;
-    this.#sink.batch(joined.batch, joined.states, timeMs);
+    // Of what is read more rarely nothing may be known yet.
+    const states = joined.states.filter(({ code }) => code !== CODE_UNREAD);
+    for (const state of states) if (state.tag.payload === 'batch') state.reported(nowMs);
+    this.#statistics.samples += states.length;
+    this.#sink.batch(joined.batch, states, timeMs);
   }
 }
 

@@ -4,7 +4,7 @@
  * Values are never torn across requests, consistent groups stay in one, limits and forbidden addresses always hold.
  * Pure: the pollers run by it, and `holdfast check` prints it.
  */
-import type { Device, Tag, WriteStep } from '../config/plant.js';
+import { fastestOf, type Device, type Tag, type WriteStep } from '../config/plant.js';
 import type { Table } from '../modbus/protocol.js';
 import { costOf, type ReadCost } from './linecost.js';
 import { NOTHING_LEARNED, Terrain, type Learned } from './terrain.js';
@@ -91,7 +91,7 @@ function atomsOf(tags: readonly Tag[], terrain: Terrain, unreadable: Tag[], torn
     }
     const from = Math.min(...members.map((tag) => tag.address));
     const to = Math.max(...members.map((tag) => tag.address + tag.quantity));
-    const intervalMs = Math.min(...members.map((tag) => tag.intervalMs));
+    const intervalMs = fastestOf(members.map((tag) => tag.intervalMs));
     if (terrain.fit(from, to) === null) {
       torn.push(group);
       for (const tag of members) single(tag, intervalMs);

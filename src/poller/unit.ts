@@ -2,7 +2,7 @@
  * One device as its bus's poller sees it: its tags, the blocks that read them, what it taught, whether it answers and
  * how fast. Decides nothing about time on the line; that is the poller's.
  */
-import type { Batch, Device, WriteStep } from '../config/plant.js';
+import { fastestOf, type Batch, type Device, type WriteStep } from '../config/plant.js';
 import type { Answer, ModbusError, Request } from '../modbus/client.js';
 import { isBitTable, type Table } from '../modbus/protocol.js';
 import { Breaker } from './breaker.js';
@@ -578,7 +578,7 @@ export class Unit {
       const own = this.blocks.filter((block) =>
         [...block.states, ...block.dependents].some((state) => joined.states.includes(state)),
       );
-      const fastestMs = Math.min(...own.map((block) => block.intervalMs));
+      const fastestMs = fastestOf(own.map((block) => block.intervalMs));
       for (const block of own) {
         if (block.intervalMs !== fastestMs) continue;
         joined.awaited.add(block);

@@ -711,6 +711,20 @@ test('a recipe leaves each of its tags what its settings promise', async () => {
   assert.deepEqual([written.get(4), written.get(5), written.get(99)], [1, 1, 1]);
 });
 
+test('a batch with a tag that is read once is told every poll, without what was not read yet', async () => {
+  const device = deviceOf(0, rtuBusOf(0, 9600));
+  const tags = [0, 1000, 2000].map((intervalMs, at) =>
+    tagOf(at, device, 200 * at, { intervalMs, payload: 'batch', name: `t${at}` }),
+  );
+  const batch = { index: 50, device, group: null, tags, qos: 0, retain: false, topic: 't/batch', recipe: null } as const; // prettier-ignore
+  const field = new PollerField({ bus: device.bus, devices: [device], tags, batches: [batch] });
+  field.poller.start();
+  await field.clock.run(10_000);
+  assert.ok(field.batches.length >= 9, `${field.batches.length} batches in ten seconds`);
+  assert.ok(field.batches.every(({ values }) => !values.includes(null)));
+  assert.equal(field.batches.at(-1)?.values.length, 3);
+});
+
 test('what is kept up is never what a command has just replaced', async () => {
   const device = deviceOf(0, rtuBusOf(0, 9600));
   const refresh = { everyMs: 500, holdMs: Infinity, fallback: null, initial: null };

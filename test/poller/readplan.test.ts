@@ -143,6 +143,21 @@ test('consistent groups, and values with their scale register, stay in one reque
   assert.deepEqual([torn.torn, torn.requests.length], [['wide'], 2]);
 });
 
+test('what is read once keeps nothing that shares its request from being read again', () => {
+  const device = deviceOf(0, busOf(0));
+  const cost: ReadCost = { fixedMs: 1, registerMs: 1, bitMs: 1 };
+  const intervalsOf = (tags: readonly Tag[]): number[] =>
+    planReads(device, tags, cost).requests.map(({ intervalMs }) => intervalMs);
+  const scale = tagOf(1, device, 40, { intervalMs: 0 });
+  const scaled = (address: number) =>
+    tagOf(0, device, address, { intervalMs: 1000, scaleFrom: { kind: 'pow10', tag: 1 } });
+  assert.deepEqual(intervalsOf([scaled(0), scale]), [1000]);
+  assert.deepEqual(intervalsOf([scaled(200), scale]), [1000, 1000], 'too far apart for one request');
+  const grouped = [0, 2000].map((intervalMs, at) => tagOf(at, device, at, { intervalMs, group: 'g' }));
+  assert.deepEqual(intervalsOf(grouped), [2000]);
+  assert.deepEqual(intervalsOf([scale]), [0]);
+});
+
 test('ten units with forty scattered tags need what physics says, at 9600 and at 115200 baud', () => {
   for (const [baud, turnaroundMs] of [
     [9600, 3],
