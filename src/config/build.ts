@@ -226,12 +226,12 @@ export class PlantBuilder {
     for (const [name, { draft, layer }] of settings) {
       this.#place(draft, layer, groupOf.get(name) ?? null, indexOf);
     }
-    for (const { draft } of settings.values()) checkScale(draft, this.#tags);
     const tags = this.#tags.slice(first);
     calculate(
       [...settings.values()].map(({ draft }) => draft),
       indexOf,
     );
+    for (const { draft } of settings.values()) checkScale(draft, this.#tags);
     checkReach(raw, device, tags, settings);
     checkOverlaps(raw, tags, settings);
     checkReferences(raw);
@@ -268,7 +268,7 @@ export class PlantBuilder {
   }
 }
 
-/** A scale that no value could ever come of: of a text, or of itself. */
+/** A scale that no value could ever come of: of a text, of itself, or of what is calculated after the value. */
 function checkScale({ tag, scaleFrom }: TagDraft, tags: readonly Tag[]): void {
   if (scaleFrom === null) return;
   const complain = (code: string, text: string): void =>
@@ -279,6 +279,12 @@ function checkScale({ tag, scaleFrom }: TagDraft, tags: readonly Tag[]): void {
     complain(
       'HF1309',
       `${scaleFrom.tag} is no number to multiply by; name another tag, or give it a type that is one`,
+    );
+  // It would be that of the last poll, and nothing can be read again before a command.
+  if (source !== undefined && source.formula !== null)
+    complain(
+      'HF1319',
+      `${scaleFrom.tag} is calculated, and a scale is a register that is read with the value; leave the scale out and calculate a tag: value: "${tag.name} * ${scaleFrom.tag}"`,
     );
   const passed = new Set<Tag>();
   for (let one = source; one !== undefined && !passed.has(one); one = before(one)) passed.add(one);
