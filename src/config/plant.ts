@@ -46,6 +46,8 @@ export interface GatewayTopics {
   readonly commandFilters: readonly string[];
   /** Filter of this gateway's values, and of nobody else's; null: their topics do not begin with whose they are. */
   readonly dataFilter: string | null;
+  /** What topics of values and of devices match, but for those of tags that name their own. */
+  readonly valueFilters: readonly string[];
   readonly tags: TagPatterns;
 }
 

@@ -5,7 +5,7 @@
 import { mayMeet } from './filter.js';
 import type { Source } from './load.js';
 import type { Path } from './problems.js';
-import type { GatewayTopics, TagPatterns } from './plant.js';
+import type { GatewayTopics, Plant, TagPatterns } from './plant.js';
 import type { GatewayInput } from './schema/gateway.js';
 
 const DEFAULTS = {
@@ -58,17 +58,18 @@ export class TopicPatterns {
   /** What is said of the gateway itself; a command topic has so many levels for its tag at most. */
   gatewayTopics(tagLevels: number): GatewayTopics {
     const prefix = (name: PatternName): string => this.topic(name, '', '');
-    const filters = new Set(
-      ['set', 'get'].flatMap((name) => this.#filters(name as 'set' | 'get', tagLevels)),
-    );
+    const filters = (...names: readonly PatternName[]): string[] => [
+      ...new Set(names.flatMap((name) => this.#filters(name, tagLevels))),
+    ];
     return {
       status: this.topic('status'),
       eventPrefix: prefix('event'),
       requestPrefix: prefix('req'),
       responsePrefix: prefix('res'),
       tracePrefix: prefix('trace'),
-      commandFilters: [...filters],
+      commandFilters: filters('set', 'get'),
       dataFilter: this.#dataFilter(),
+      valueFilters: filters('data', 'batch', 'device'),
       tags: this.#tagPatterns(),
     };
   }
@@ -121,8 +122,8 @@ export class TopicPatterns {
     return isOurs ? `${fillPlain(head, this.#base, this.#gateway)}#` : null;
   }
 
-  /** All that may be a command: everything below, when nothing but placeholders follows. */
-  #filters(name: 'set' | 'get', tagLevels: number): string[] {
+  /** All that such a topic may be: everything below, when nothing but placeholders follows. */
+  #filters(name: PatternName, tagLevels: number): string[] {
     const pattern = this.#patterns[name];
     const first = /\{(device|tag)\}/.exec(pattern)?.index ?? 0;
     const isTail = /^(\{(device|tag)\}\/?)+$/.test(pattern.slice(first)) && pattern[first - 1] === '/';
@@ -142,6 +143,17 @@ export class TopicPatterns {
         .join('/'),
     );
   }
+}
+
+/** Few filters that bring every value and every state of a device. A tag may have a topic of its own. */
+export function filtersOfValues({ gateway, tags, batches, devices }: Plant): string[] {
+  const loose = new Set([...tags, ...batches, ...devices].map(({ topic }) => topic));
+  const needed = gateway.topics.valueFilters.filter((filter) => {
+    const met = [...loose].filter((topic) => mayMeet(filter, topic));
+    for (const topic of met) loose.delete(topic);
+    return met.length > 0;
+  });
+  return [...needed, ...loose];
 }
 
 /** One pass, so that nothing in a name is taken for a placeholder. */

@@ -15,6 +15,8 @@ export interface DoorContext {
   readonly metrics: Metrics;
   /** Null when all is well, else what is not. */
   readonly notReady: () => string | null;
+  /** What the page must know before it connects. */
+  readonly about: () => Readonly<Record<string, unknown>>;
   /** Null: there are users, or none is wanted. */
   readonly setup: Setup | null;
 }
@@ -24,7 +26,7 @@ export function doorsOf(plant: Plant, context: DoorContext): Door[] {
     name: nameOf(settings),
     open: () => context.broker.openListener(settings),
   }));
-  return plant.web === null ? doors : [...doors, webDoor(plant, plant.web, context)];
+  return plant.web === null ? doors : [...doors, webDoor(plant.web, context)];
 }
 
 function nameOf({ protocol, host, port, path }: ListenerSettings): string {
@@ -33,9 +35,8 @@ function nameOf({ protocol, host, port, path }: ListenerSettings): string {
 
 /** The web server is loaded only where it is configured. */
 function webDoor(
-  plant: Plant,
   web: WebSettings,
-  { broker, log, metrics, notReady, setup }: DoorContext,
+  { broker, log, metrics, notReady, about, setup }: DoorContext,
 ): Door {
   return {
     name: `web ${web.host}:${web.port}`,
@@ -50,11 +51,7 @@ function webDoor(
         metrics,
         log,
         notReady,
-        about: {
-          gateway: plant.gateway.id,
-          base: plant.gateway.baseTopic,
-          anonymous: plant.broker.anonymous,
-        },
+        about,
         setup,
         connectionsMax: visitorRoom(),
         upgrade: await broker.webSocketUpgrade(),

@@ -44,7 +44,7 @@ import { Status } from './status.js';
 import { Telemetry } from './telemetry.js';
 import { Unrest } from './unrest.js';
 import { Uplinks } from './uplinks.js';
-import { historyView, plantView, statisticsView } from './views.js';
+import { aboutView, historyView, plantView, statisticsView } from './views.js';
 
 export interface GatewayOptions {
   readonly plant: Plant;
@@ -249,6 +249,7 @@ export class Gateway {
         log,
         metrics,
         notReady: () => this.#notReady(),
+        about: () => aboutView(this.#plant),
         setup: this.#setup(),
       }),
     );

@@ -2,36 +2,62 @@
  * What the page asks the gateway for, as plain objects: the plant with its tags and limits, figures of buses and
  * devices, the last hour. Names only; indexes stay inside.
  */
-import type { Bus, Link, Plant, Tag } from '../config/plant.js';
+import type { Batch, Bus, Link, Plant, Tag } from '../config/plant.js';
+import { filtersOfValues } from '../config/topics.js';
+import { isNumber } from '../config/types.js';
 import type { History } from './history.js';
+
+/** Told to everybody who opens the page, before he is anybody: nothing secret. */
+export function aboutView({ gateway, broker }: Plant): Record<string, unknown> {
+  const { eventPrefix, requestPrefix, responsePrefix, tracePrefix } = gateway.topics;
+  return {
+    gateway: gateway.id,
+    topics: { event: eventPrefix, req: requestPrefix, res: responsePrefix, trace: tracePrefix },
+    anonymous: broker.anonymous,
+  };
+}
 
 export function plantView(plant: Plant, version: string): Record<string, unknown> {
   return {
     gateway: plant.gateway.id,
     version,
+    filters: filtersOfValues(plant),
     buses: plant.buses.map(({ name, link }) => ({ name, link: linkText(link) })),
     devices: plant.devices.map((device) => ({
       name: device.name,
       topic: device.topic,
       bus: device.bus.name,
       unitId: device.unitId,
-      tags: plant.tags.filter((tag) => tag.device === device).map(tagView),
+      tags: plant.tags.filter((tag) => tag.device === device).map((tag) => tagView(tag, batchOf(tag, plant))),
     })),
   };
 }
 
-function tagView(tag: Tag): Record<string, unknown> {
+/** What tells the values of a tag that has no topic of its own. */
+function batchOf(tag: Tag, { batches }: Plant): Batch | undefined {
+  return tag.payload === 'batch' ? batches.find(({ tags }) => tags.includes(tag)) : undefined;
+}
+
+function tagView(tag: Tag, batch: Batch | undefined): Record<string, unknown> {
   const { write } = tag;
   return {
     name: tag.name,
     topic: tag.topic,
+    batchTopic: batch?.topic ?? null,
     setTopic: tag.setTopic,
     unit: tag.unit,
     type: tag.type,
+    isText: isText(tag),
+    flags: tag.flags?.map(({ text }) => text) ?? null,
     intervalMs: tag.intervalMs,
     enum: tag.enum === null ? null : tag.enum.map(({ text }) => text),
     write: write === null ? null : { min: finite(write.min), max: finite(write.max), step: write.step },
   };
+}
+
+/** Enums and flags are told by their names. */
+function isText({ type, enum: names, flags }: Tag): boolean {
+  return names !== null || flags !== null || !(isNumber(type) || type === 'bool');
 }
 
 function finite(value: number): number | null {

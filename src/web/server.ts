@@ -31,8 +31,8 @@ export interface WebOptions {
   readonly log: Log;
   /** Null when all is well, else what is not; /readyz answers 503 with it. */
   readonly notReady: () => string | null;
-  /** What the page must know before it connects: base topic, gateway, whether a user is needed. Nothing secret. */
-  readonly about: Readonly<Record<string, unknown>>;
+  /** What the page must know before it connects: gateway, topics, whether a user is needed. Nothing secret. */
+  readonly about: () => Readonly<Record<string, unknown>>;
   /** Makes the first user; null: there is one, or none is wanted. */
   readonly setup: FirstRun | null;
   /** Of page, metrics and WebSockets together: descriptors are left for everything else. */
@@ -164,7 +164,7 @@ export class WebServer {
 
   #about(): Readonly<Record<string, unknown>> {
     const { about, setup } = this.#options;
-    return setup?.isNeeded === true ? { ...about, needsSetup: true } : about;
+    return setup?.isNeeded === true ? { ...about(), needsSetup: true } : about();
   }
 
   /** A page from elsewhere cannot send JSON here without asking first, and is not answered when it asks. */

@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { loadHere } from '../../src/config/loadplant.js';
 import type { Plant, Tag } from '../../src/config/plant.js';
+import { filtersOfValues } from '../../src/config/topics.js';
 import { packageFolder } from '../../src/entry.js';
 import { ORDER_NAMES, writeRaw } from '../../src/modbus/values.js';
 import { compileDecode } from '../../src/poller/decode.js';
@@ -100,6 +101,7 @@ test('the public contract loads as it is written', () => {
     tracePrefix: 'holdfast/plant-7/trace/',
     commandFilters: ['holdfast/plant-7/set/#', 'holdfast/plant-7/get/#'],
     dataFilter: 'holdfast/plant-7/data/#',
+    valueFilters: ['holdfast/plant-7/data/#', 'holdfast/plant-7/batch/#', 'holdfast/plant-7/device/#'],
     tags: {
       set: 'holdfast/plant-7/set/{device}/{tag}',
       get: 'holdfast/plant-7/get/{device}/{tag}',
@@ -386,6 +388,7 @@ devices: { d: { bus: plc, unit_id: 1, tags: { t: { holding: 1, topic: "own/topic
     'cmd/gw/get/#',
   ]);
   assert.equal(plant.gateway.topics.eventPrefix, 'ev/');
+  assert.deepEqual(filtersOfValues(plant), ['holdfast/#', 'own/topic']);
 });
 
 test('one bit of a wide value is the register that holds it', () => {

@@ -104,6 +104,7 @@ export function plantOf(tags: readonly Tag[]): Plant {
         tracePrefix: 'holdfast/gw/trace/',
         commandFilters: ['holdfast/gw/set/+/+', 'holdfast/gw/get/+/+'],
         dataFilter: 'holdfast/gw/data/#',
+        valueFilters: ['holdfast/gw/data/+/+', 'holdfast/gw/device/+'],
         tags: {
           set: 'holdfast/gw/set/{device}/{tag}',
           get: 'holdfast/gw/get/{device}/{tag}',

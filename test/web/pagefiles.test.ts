@@ -30,7 +30,7 @@ const options = {
   metrics: new Metrics(),
   log: silentLog,
   notReady: () => null,
-  about: {},
+  about: () => ({}),
   setup: null,
   upgrade: (_request, socket) => socket.destroy(),
 } satisfies WebOptions;

@@ -32,7 +32,7 @@ const options: WebOptions = {
   metrics,
   log: silentLog,
   notReady: () => problem,
-  about: { gateway: 'plant-7' },
+  about: () => ({ gateway: 'plant-7' }),
   setup: {
     get isNeeded() {
       return !isSetUp;

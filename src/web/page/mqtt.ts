@@ -32,7 +32,8 @@ export interface Events {
 }
 
 const KEEP_ALIVE_S = 30;
-const PACKET_BYTES_MAX = 4 * 1024 * 1024;
+/** What tells a plant of tens of thousands of tags is some 300 bytes a tag. */
+const PACKET_BYTES_MAX = 64 * 1024 * 1024;
 const NO_BYTES = new Uint8Array(0);
 
 export class MqttClient {

@@ -14,9 +14,13 @@ export interface WriteLimits {
 export interface TagAbout {
   readonly name: string;
   readonly topic: string;
+  /** Where its values are told among others; null: on its own topic. */
+  readonly batchTopic: string | null;
   readonly setTopic: string;
   readonly unit: string | null;
   readonly type: string;
+  readonly isText: boolean;
+  readonly flags: readonly string[] | null;
   readonly intervalMs: number;
   readonly write: WriteLimits | null;
   readonly enum: readonly string[] | null;
@@ -33,6 +37,8 @@ export interface DeviceAbout {
 export interface PlantAbout {
   readonly gateway: string;
   readonly version: string;
+  /** What brings all values and states of devices. */
+  readonly filters: readonly string[];
   readonly devices: readonly DeviceAbout[];
   readonly buses: readonly { readonly name: string; readonly link: string }[];
 }
@@ -69,8 +75,10 @@ export const liveTags = signal<readonly LiveTag[]>([]);
 export const deviceStates = signal<ReadonlyMap<string, DeviceState>>(new Map());
 
 const byTopic = new Map<string, LiveTag>();
+const batchByTopic = new Map<string, LiveTag[]>();
 const deviceByTopic = new Map<string, string>();
-const arrived = new Map<LiveTag, Uint8Array>();
+/** By topic. */
+const arrived = new Map<string, Uint8Array>();
 const decoder = new TextDecoder();
 let isScheduled = false;
 
@@ -78,6 +86,7 @@ let isScheduled = false;
 export function setPlant(about: PlantAbout): void {
   const before = new Map(byTopic);
   byTopic.clear();
+  batchByTopic.clear();
   deviceByTopic.clear();
   const tags: LiveTag[] = [];
   for (const device of about.devices) {
@@ -86,6 +95,8 @@ export function setPlant(about: PlantAbout): void {
       const { sample = signal(null), recent = [] } = before.get(tag.topic) ?? {};
       const live: LiveTag = { about: tag, device: device.name, sample, recent };
       byTopic.set(tag.topic, live);
+      if (tag.batchTopic !== null)
+        batchByTopic.set(tag.batchTopic, [...(batchByTopic.get(tag.batchTopic) ?? []), live]);
       tags.push(live);
     }
   }
@@ -97,9 +108,8 @@ export function setPlant(about: PlantAbout): void {
 
 /** Takes a message if it is about the plant; only the newest sample of a tag within a frame counts. */
 export function takeMessage(topic: string, payload: Uint8Array): boolean {
-  const tag = byTopic.get(topic);
-  if (tag !== undefined) {
-    arrived.set(tag, payload);
+  if (byTopic.has(topic) || batchByTopic.has(topic)) {
+    arrived.set(topic, payload);
     schedule();
     return true;
   }
@@ -120,9 +130,11 @@ function schedule(): void {
 function takeArrived(): void {
   const deadline = performance.now() + 12;
   batch(() => {
-    for (const [tag, payload] of arrived) {
-      arrived.delete(tag);
-      take(tag, payload);
+    for (const [topic, payload] of arrived) {
+      arrived.delete(topic);
+      const tag = byTopic.get(topic);
+      if (tag !== undefined) take(tag, toSample(payload));
+      else takeBatch(batchByTopic.get(topic) ?? [], payload);
       if (performance.now() > deadline) break;
     }
   });
@@ -130,8 +142,28 @@ function takeArrived(): void {
   if (arrived.size > 0) schedule();
 }
 
-function take(tag: LiveTag, payload: Uint8Array): void {
-  const sample = toSample(payload);
+/** Many values at once, with the reasons of those that are not good. */
+function takeBatch(tags: readonly LiveTag[], payload: Uint8Array): void {
+  const json = parse(payload);
+  if (!isBatch(json)) return;
+  const { v: values, e: reasons = {}, t } = json;
+  for (const tag of tags) {
+    const { name } = tag.about;
+    if (!Object.hasOwn(values, name)) continue;
+    const [v, e] = [values[name], reasons[name]];
+    take(tag, sampleOf(v, v === null ? 'bad' : e === undefined ? 'good' : 'uncertain', t, e));
+  }
+}
+
+function isBatch(
+  json: unknown,
+): json is { v: Record<string, unknown>; e?: Record<string, unknown>; t: unknown } {
+  return (
+    typeof json === 'object' && json !== null && 'v' in json && typeof json.v === 'object' && json.v !== null
+  );
+}
+
+function take(tag: LiveTag, sample: Sample): void {
   tag.sample.value = sample;
   if (sample.number === null || sample.quality !== 'good') return;
   tag.recent.push({ timeMs: sample.timeMs, value: sample.number });
@@ -147,13 +179,8 @@ function toSample(payload: Uint8Array): Sample {
     const { v, q, t, e } = json as { v?: unknown; q?: unknown; t?: unknown; e?: unknown };
     // 64-bit integers keep all their digits only in the text.
     const digits = /"v":(-?\d{16,})/.exec(text)?.[1];
-    return {
-      value: v === null || v === undefined ? null : (digits ?? String(v)),
-      number: typeof v === 'number' ? v : typeof v === 'boolean' ? Number(v) : null,
-      quality: isQuality(q) ? q : 'bad',
-      reason: typeof e === 'string' ? e : '',
-      timeMs: typeof t === 'number' ? t : gatewayMs(),
-    };
+    const sample = sampleOf(v, isQuality(q) ? q : 'bad', t, e);
+    return digits === undefined ? sample : { ...sample, value: digits };
   }
   const number = text === '' ? NaN : Number(text);
   return {
@@ -162,6 +189,16 @@ function toSample(payload: Uint8Array): Sample {
     quality: text === '' ? 'bad' : 'good',
     reason: '',
     timeMs: gatewayMs(),
+  };
+}
+
+function sampleOf(v: unknown, quality: QualityWord, t: unknown, e: unknown): Sample {
+  return {
+    value: v === null || v === undefined ? null : String(v),
+    number: typeof v === 'number' ? v : typeof v === 'boolean' ? Number(v) : null,
+    quality,
+    reason: typeof e === 'string' ? e : '',
+    timeMs: typeof t === 'number' ? t : gatewayMs(),
   };
 }
 

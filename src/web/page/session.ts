@@ -6,7 +6,7 @@ import { signal } from '@preact/signals';
 import { setClockBy } from './clock.js';
 import { say } from './language.js';
 import { MqttClient, matches, type Received } from './mqtt.js';
-import { setPlant, takeMessage, type PlantAbout } from './plant.js';
+import { plant, setPlant, takeMessage, type PlantAbout } from './plant.js';
 
 export interface LinkState {
   readonly state: 'connecting' | 'live' | 'lost' | 'sign-in' | 'refused' | 'setup';
@@ -16,11 +16,14 @@ export interface LinkState {
 }
 
 interface About {
-  readonly base: string;
   readonly gateway: string;
+  /** What topics of each kind begin with. */
+  readonly topics: Readonly<Record<TopicKind, string>>;
   readonly anonymous: boolean;
   readonly needsSetup?: boolean;
 }
+
+type TopicKind = 'event' | 'req' | 'res' | 'trace';
 
 export interface Ack {
   readonly ok: boolean;
@@ -28,6 +31,8 @@ export interface Ack {
   readonly code?: string;
   readonly error?: string;
 }
+
+class Denied extends Error {}
 
 type Handler = (topic: string, payload: Uint8Array) => void;
 
@@ -41,7 +46,7 @@ export const gatewayName = signal('');
 const encoder = new TextEncoder();
 const subscriptions = new Map<string, Set<Handler>>();
 const waiting = new Map<string, (payload: Uint8Array) => void>();
-let about: About = { base: 'holdfast', gateway: '', anonymous: true };
+let about: About | null = null;
 let client: MqttClient | null = null;
 let credentials: { user: string; password: string } | null = kept();
 let retryMs = 500;
@@ -51,19 +56,29 @@ let responseTopic = '';
 /** Asks the server who it is, then connects; both are tried until they work. */
 export async function start(): Promise<void> {
   try {
-    const answer = await fetch('/about.json');
+    const answer = await fetch('/about.json', { signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) });
     setClockBy(answer);
-    about = (await answer.json()) as About;
+    take((await answer.json()) as About);
   } catch {
-    setTimeout(() => void start(), 2000);
-    return;
+    again();
   }
+}
+
+/** Asked for each connection: while it was lost, the gateway may have become another. */
+function take(fresh: About): void {
+  const isFirst = about === null;
+  if (!isFirst && identityOf(fresh) !== identityOf(about)) return location.reload();
+  about = fresh;
   gatewayName.value = about.gateway;
-  subscribe(topicOf('event', 'config'), askPlant);
   document.title = `${about.gateway} – holdfast`;
+  if (isFirst) subscribe(topicOf('event', 'config'), askPlant);
   if (about.needsSetup === true) link.value = { ...link.value, state: 'setup' };
   else if (!about.anonymous && credentials === null) link.value = { ...link.value, state: 'sign-in' };
   else connect();
+}
+
+function identityOf(about: About | null): string {
+  return JSON.stringify([about?.gateway, about?.topics]);
 }
 
 /** Makes the first user and signs in as that; resolves with null, or why not. */
@@ -88,13 +103,14 @@ export function signOut(): void {
   credentials = null;
   client?.close();
   client = null;
-  link.value = { state: about.anonymous ? 'connecting' : 'sign-in', sinceMs: 0, isSignedIn: false };
-  if (about.anonymous) connect();
+  const isAnonymous = about?.anonymous === true;
+  link.value = { state: isAnonymous ? 'connecting' : 'sign-in', sinceMs: 0, isSignedIn: false };
+  if (isAnonymous) connect();
 }
 
 /** A topic of this gateway, such as topicOf('trace', 'line1'). */
-export function topicOf(...levels: string[]): string {
-  return [about.base, about.gateway, ...levels].join('/');
+export function topicOf(kind: TopicKind, name: string): string {
+  return (about?.topics[kind] ?? '') + name;
 }
 
 /** Calls back for every message that matches, retained ones first; returns what ends it. */
@@ -149,7 +165,7 @@ function ask(topic: string, payload: string): Promise<Uint8Array> {
         if (reason < 0x80) return;
         clearTimeout(timer);
         waiting.delete(correlation);
-        reject(new Error(say(reason === 0x87 ? 'denied' : 'no_answer')));
+        reject(reason === 0x87 ? new Denied(say('denied')) : new Error(say('no_answer')));
       },
     );
   });
@@ -176,11 +192,15 @@ function opened(): void {
 function askPlant(): void {
   request<PlantAbout>('plant', {})
     .then((answer) => {
+      // This page is one of an old version.
+      if (plant.peek() !== null && plant.peek()?.version !== answer.version) return location.reload();
       setPlant(answer);
-      client?.subscribe(topicOf('data', '#'));
-      client?.subscribe(topicOf('device', '+'));
+      for (const filter of answer.filters) client?.subscribe(filter);
     })
-    .catch(() => undefined);
+    .catch((error: unknown) => {
+      // A slow link may bring a large plant later than an answer is waited for.
+      if (!(error instanceof Denied) && link.value.state === 'live') setTimeout(askPlant, ANSWER_TIMEOUT_MS);
+    });
 }
 
 function received({ topic, payload, correlation }: Received): void {
@@ -208,9 +228,13 @@ function closed(reason: number): void {
   }
   const wasLive = link.value.state === 'live';
   link.value = { ...link.value, state: 'lost', sinceMs: wasLive ? Date.now() : link.value.sinceMs };
+  again();
+}
+
+function again(): void {
   setTimeout(
     () => {
-      if (link.value.state === 'lost') connect();
+      if (link.value.state === 'lost' || link.value.state === 'connecting') void start();
     },
     retryMs * (0.5 + Math.random()),
   );

@@ -8,7 +8,7 @@ import { command } from './session.js';
 
 export const WriteDialog: FunctionComponent<{ tag: LiveTag; onClose: () => void }> = ({ tag, onClose }) => {
   const dialog = useRef<HTMLDialogElement>(null);
-  const [text, setText] = useState(tag.sample.value?.value ?? '');
+  const [text, setText] = useState(firstOf(tag));
   const [state, setState] = useState<{ kind: 'ask' | 'sending' | 'done'; text: string | null }>({
     kind: 'ask',
     text: null,
@@ -18,7 +18,7 @@ export const WriteDialog: FunctionComponent<{ tag: LiveTag; onClose: () => void 
 
   const send = (event: Event): void => {
     event.preventDefault();
-    if (problem !== null) return;
+    if (problem !== null || text === null) return;
     setState({ kind: 'sending', text: null });
     command(tag.about.setTopic, jsonOf(tag, text))
       .then((ack) =>
@@ -48,6 +48,7 @@ export const WriteDialog: FunctionComponent<{ tag: LiveTag; onClose: () => void 
           {say('new_value')}
           <Entry tag={tag} text={text} setText={setText} />
         </label>
+        {tag.about.flags !== null && <p>{say('flags_hint', { names: tag.about.flags.join(', ') })}</p>}
         {write !== null && (write.min !== null || write.max !== null) && (
           <p>{say('limits', { min: write.min ?? '−∞', max: write.max ?? '∞' })}</p>
         )}
@@ -65,19 +66,35 @@ export const WriteDialog: FunctionComponent<{ tag: LiveTag; onClose: () => void 
   );
 };
 
-const Entry: FunctionComponent<{ tag: LiveTag; text: string; setText: (text: string) => void }> = ({
-  tag,
-  text,
-  setText,
-}) => {
-  const choices = tag.about.enum ?? (tag.about.type === 'bool' ? ['false', 'true'] : null);
+/** Text null: nothing that could be written, which must not look as if something were chosen. */
+const Entry: FunctionComponent<{
+  tag: LiveTag;
+  text: string | null;
+  setText: (text: string) => void;
+}> = ({ tag, text, setText }) => {
+  const choices = choicesOf(tag);
   if (choices === null) {
     return (
-      <input name="value" autofocus value={text} onInput={(event) => setText(event.currentTarget.value)} />
+      <input
+        name="value"
+        autofocus
+        value={text ?? ''}
+        onInput={(event) => setText(event.currentTarget.value)}
+      />
     );
   }
   return (
-    <select name="value" autofocus value={text} onChange={(event) => setText(event.currentTarget.value)}>
+    <select
+      name="value"
+      autofocus
+      value={text ?? ''}
+      onChange={(event) => setText(event.currentTarget.value)}
+    >
+      {text === null && (
+        <option value="" disabled>
+          –
+        </option>
+      )}
       {choices.map((choice) => (
         <option key={choice}>{choice}</option>
       ))}
@@ -85,21 +102,28 @@ const Entry: FunctionComponent<{ tag: LiveTag; text: string; setText: (text: str
   );
 };
 
-function isText(tag: LiveTag): boolean {
-  return tag.about.enum !== null || tag.about.type === 'string';
+function choicesOf({ about }: LiveTag): readonly string[] | null {
+  return about.enum ?? (about.type === 'bool' ? ['false', 'true'] : null);
 }
 
-function problemOf(tag: LiveTag, text: string): string | null {
-  if (isText(tag) || tag.about.type === 'bool') return null;
+/** What it is now, where that could be written. */
+function firstOf(tag: LiveTag): string | null {
+  const value = tag.sample.value?.value ?? null;
+  return value !== null && choicesOf(tag)?.includes(value) === false ? null : value;
+}
+
+function problemOf(tag: LiveTag, text: string | null): string | null {
+  const isNumber = !tag.about.isText && tag.about.type !== 'bool';
+  if (!isNumber) return text === null ? say('no_new_value') : null;
   const number = Number(text);
-  if (text.trim() === '' || !Number.isFinite(number)) return say('not_a_number');
+  if (text === null || text.trim() === '' || !Number.isFinite(number)) return say('not_a_number');
   const { min, max } = tag.about.write ?? { min: null, max: null };
   return (min !== null && number < min) || (max !== null && number > max) ? say('outside') : null;
 }
 
 /** The bare JSON value. Whole numbers go as they were typed, so that 64-bit integers lose no digit; .5 and +5 are no JSON. */
 function jsonOf(tag: LiveTag, text: string): string {
-  if (isText(tag)) return JSON.stringify(text);
+  if (tag.about.isText) return JSON.stringify(text);
   const typed = text.trim();
   const isJson = tag.about.type === 'bool' || /^-?(0|[1-9]\d*)$/.test(typed);
   return isJson ? typed : JSON.stringify(Number(typed));
