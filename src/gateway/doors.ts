@@ -34,10 +34,7 @@ function nameOf({ protocol, host, port, path }: ListenerSettings): string {
 }
 
 /** The web server is loaded only where it is configured. */
-function webDoor(
-  web: WebSettings,
-  { broker, log, metrics, notReady, about, setup }: DoorContext,
-): Door {
+function webDoor(web: WebSettings, { broker, log, metrics, notReady, about, setup }: DoorContext): Door {
   return {
     name: `web ${web.host}:${web.port}`,
     open: async () => {

@@ -97,6 +97,10 @@ export class Gateway {
   #isStopping = false;
   #started: Promise<void> | null = null;
   #reloading: Promise<Reloaded> | null = null;
+  /** The one after it. */
+  #nextReload: Promise<Reloaded> | null = null;
+  /** Texts are taken over one after the other. */
+  #applying: Promise<unknown> = Promise.resolve();
 
   constructor(options: GatewayOptions) {
     const { plant, clock, metrics } = options;
@@ -181,13 +185,25 @@ export class Gateway {
       'scan-stop': (request) => this.#fieldwork.stopScan(this.#plant, request),
       trace: (request) => this.#fieldwork.trace(this.#plant, request),
       log: () => ({ lines: this.#log.lines() }),
-      config: async () => ({ text: await this.#configFile.show() }),
+      config: async () => ({ file: this.#plant.file, text: await this.#configFile.show() }),
       'config-check': async ({ fields }) => ({
         problems: await this.#configFile.check(await this.#configFile.whole(String(fields.get('text')))),
       }),
-      'config-apply': async ({ fields }) =>
-        this.#applyText(await this.#configFile.whole(String(fields.get('text')))),
+      'config-apply': ({ fields }) => this.#applyInTurn(String(fields.get('text')), fields.get('was')),
     };
+  }
+
+  /** was: the file as it was shown to whoever changed it; another one is not overwritten. */
+  #applyInTurn(text: string, was: unknown): Promise<Record<string, unknown>> {
+    const applying = this.#applying.then(async () => {
+      const isChanged = typeof was === 'string' && was !== (await this.#configFile.show());
+      const answer = isChanged
+        ? { applied: false, changed: true, problems: [] }
+        : await this.#applyText(await this.#configFile.whole(text));
+      return { ...answer, text: await this.#configFile.show() };
+    });
+    this.#applying = applying.catch(() => {});
+    return applying;
   }
 
   /** Takes over a whole new text of the config file, or leaves file and gateway as they were and says why. */
@@ -280,7 +296,7 @@ export class Gateway {
     // Waiting for a port would keep the start from ending.
     await this.#entrances.close();
     await this.#started?.catch(() => {});
-    await this.#reloading?.catch(() => {});
+    await (this.#nextReload ?? this.#reloading)?.catch(() => {});
     const failures: unknown[] = [];
     for (const close of this.#closers.splice(0).reverse()) {
       try {
@@ -292,12 +308,23 @@ export class Gateway {
     if (failures.length > 0) throw failures[0];
   }
 
-  /** Takes the config file over as it is now, or changes nothing and says why. One at a time. */
+  /**
+   * Takes the config file over as it is now, or changes nothing and says why. One at a time; one that is under way may
+   * have read the file before it was changed, so that another one follows.
+   */
   reload(): Promise<Reloaded> {
-    this.#reloading ??= this.#reload().finally(() => {
-      this.#reloading = null;
-    });
-    return this.#reloading;
+    if (this.#nextReload !== null) return this.#nextReload;
+    const begin = (): Promise<Reloaded> => {
+      this.#nextReload = null;
+      const reloading = this.#reload().finally(() => {
+        if (this.#reloading === reloading) this.#reloading = null;
+      });
+      this.#reloading = reloading;
+      return reloading;
+    };
+    if (this.#reloading === null) return begin();
+    this.#nextReload = this.#reloading.then(begin, begin);
+    return this.#nextReload;
   }
 
   async #reload(): Promise<Reloaded> {

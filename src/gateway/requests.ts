@@ -9,7 +9,8 @@ import { HoldfastError, messageOf } from '../errors.js';
 import type { Log } from '../log.js';
 import { type MayPublish, type Reply, replyOf } from './reply.js';
 
-const PAYLOAD_MAX_BYTES = 64 * 1024;
+/** A gateway file of thousands of tags; the largest packet from a client is a limit of its own. */
+const PAYLOAD_MAX_BYTES = 2 ** 20;
 const ID_MAX_CHARACTERS = 256;
 /** Requests under way at once; management is for people and scripts, not for floods. */
 const RUNNING_MAX = 64;

@@ -320,6 +320,27 @@ describe('a reload', () => {
     assert.deepEqual((await reload(config)).problems, []);
   });
 
+  test('asked for while another one has read the file already is carried out after it', async () => {
+    const mark = seen.length;
+    unlinkSync(daemon.configFile);
+    execFileSync('mkfifo', [daemon.configFile]);
+    daemon.signal('SIGHUP');
+    // Nobody can write into a pipe that nobody reads.
+    const pipe = await until('somebody who reads it', () =>
+      open(daemon.configFile, constants.O_WRONLY | constants.O_NONBLOCK).catch(() => null),
+    );
+    unlinkSync(daemon.configFile);
+    writeFileSync(daemon.configFile, configOf(plant('z: { holding: 2 }')));
+    daemon.signal('SIGHUP');
+    // What is sent after the signal is read after it.
+    await client.publishAsync('holdfast/gw/get/one/y', '', { qos: 1 });
+    await pipe.writeFile(configOf(plant('y: { holding: 1 }')));
+    await pipe.close();
+    await until('the tag of the newer file', () =>
+      seen.slice(mark).some(({ topic, text }) => topic.endsWith('/data/one/z') && text.includes('"v":12')),
+    );
+  });
+
   test('with a users file that is not right changes nothing and does not end the daemon', async () => {
     writeFileSync(join(daemon.folder, 'users.passwd'), 'nonsense');
     const config = configOf(plant('y: { holding: 1 }')).replace(

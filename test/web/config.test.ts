@@ -90,3 +90,42 @@ test('a secret that was typed anew replaces its own and no other', async () => {
   assert.match(fileText(), /gw:fresh@/);
   assert.match(fileText(), /"of a key"/);
 });
+
+test('what somebody else changed meanwhile is not overwritten unasked', async () => {
+  const theirs = fileText().replace('level: { holding: 0 }', 'level: { holding: 7 }');
+  assert.notEqual(theirs, fileText());
+  writeFileSync(site.daemon.configFile, theirs);
+  await change('# the hydraulic one', '# the old one');
+  await press('Apply');
+  await page.getByText('changed by somebody else').waitFor();
+  assert.equal(fileText(), theirs);
+  await press('Revert');
+  assert.match(await editor.inputValue(), /level: \{ holding: 7 \}/);
+  await change('# the hydraulic one', '# the old one');
+  await press('Apply');
+  await page.getByText('Applied.').waitFor();
+  assert.equal(fileText(), theirs.replace('# the hydraulic one', '# the old one'));
+});
+
+test('a mistake in another file is told with its name, and marks no line of this one', async () => {
+  const map = join(site.daemon.folder, 'press.yaml');
+  writeFileSync(
+    map,
+    'version: 1\ntitle: a\nsources: [b]\nverified: documents(1)\ntags: { x: { holding: 99999 } }\n',
+  );
+  await change('unit_id: 1,', 'unit_id: 1, map: press,');
+  await press('Check');
+  const mark = page.locator('.problems li');
+  await mark.getByText(`${map}:5:23`).waitFor();
+  assert.equal(await mark.getByRole('button').count(), 0);
+  assert.equal(await page.locator('.gutter b').count(), 0);
+  await press('Revert');
+});
+
+test('a file of some thousand tags is checked and applied', async () => {
+  const tags = Array.from({ length: 3000 }, (_none, at) => `t${at}: { holding: ${at} }`).join(', ');
+  await change(/level: \{ holding: 7 \}/, tags);
+  await press('Apply');
+  await page.getByText('Applied.').waitFor();
+  assert.match(fileText(), /t2999/);
+});

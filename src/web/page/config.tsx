@@ -20,7 +20,16 @@ interface Checked {
   readonly problems: readonly Problem[];
 }
 
+interface Applied extends Checked {
+  readonly applied: boolean;
+  /** The file was not any more what it was when it was shown. */
+  readonly changed?: boolean;
+  /** The file as it is now. */
+  readonly text: string;
+}
+
 export const ConfigView: FunctionComponent = () => {
+  const file = useSignal('');
   const running = useSignal('');
   const text = useSignal('');
   const problems = useSignal<readonly Problem[]>([]);
@@ -41,9 +50,10 @@ export const ConfigView: FunctionComponent = () => {
 
   const isLive = link.value.state === 'live';
   useEffect(() => {
-    // Fetched once: what was typed since must stay.
-    if (!isLive || running.value !== '') return;
-    ask<{ text: string }>('config', {}, (answer) => {
+    // What was typed since must stay.
+    if (!isLive || text.value !== running.value) return;
+    ask<{ text: string; file: string }>('config', {}, (answer) => {
+      file.value = answer.file;
       running.value = answer.text;
       text.value = answer.text;
     });
@@ -55,16 +65,19 @@ export const ConfigView: FunctionComponent = () => {
       if (answer.problems.length === 0) status.value = say('config_good');
     });
   const apply = (): void =>
-    ask<Checked & { applied: boolean }>('config-apply', { text: text.value }, (answer) => {
+    ask<Applied>('config-apply', { text: text.value, was: running.value }, (answer) => {
       problems.value = answer.problems;
+      running.value = answer.text;
+      if (answer.changed === true) failure.value = say('config_changed');
       if (!answer.applied) return;
-      running.value = text.value;
+      text.value = answer.text;
       status.value = say('config_applied');
     });
   const revert = (): void => {
     text.value = running.value;
     problems.value = [];
     status.value = null;
+    failure.value = null;
   };
   const goTo = ({ line, column }: Problem): void => {
     const before = text.value.split('\n').slice(0, line - 1);
@@ -93,16 +106,27 @@ export const ConfigView: FunctionComponent = () => {
       <Failure text={failure.value} />
       <ul class="problems">
         {problems.value.map((problem) => (
-          <li key={`${problem.line}:${problem.column} ${problem.code}`} class={problem.severity}>
-            <button type="button" onClick={() => goTo(problem)}>
-              {problem.line}:{problem.column}
-            </button>{' '}
+          <li
+            key={`${problem.file}:${problem.line}:${problem.column} ${problem.code} ${problem.path}`}
+            class={problem.severity}
+          >
+            {problem.file === file.value ? (
+              <button type="button" onClick={() => goTo(problem)}>
+                {problem.line}:{problem.column}
+              </button>
+            ) : (
+              `${problem.file}:${problem.line}:${problem.column}`
+            )}{' '}
             <code>{problem.code}</code> {problem.path}: {problem.text}
           </li>
         ))}
       </ul>
       <div class="editor">
-        <Gutter text={text.value} problems={problems.value} top={top.value} />
+        <Gutter
+          text={text.value}
+          problems={problems.value.filter((problem) => problem.file === file.value)}
+          top={top.value}
+        />
         <textarea
           ref={editor}
           aria-label={say('running_config')}
