@@ -69,6 +69,14 @@ function modicon(
   variables: Readonly<Record<string, number>>,
 ): Address | string {
   let text = String(written).trim();
+  const [, register, bit] = /^(?:[xX]?)([34]\d{4,5})\.(\d{1,2})$/.exec(text) ?? [];
+  if (register !== undefined)
+    return `${text} is one bit of a register; write ${table === null ? 'at: ' : ''}${register}, and bit: ${Number(bit)} beside it`;
+  const [, digit, rest] = /^([0134])[xX](\d{4,5})$/.exec(text) ?? [];
+  if (digit !== undefined && rest !== undefined) {
+    const plain = `${digit}${rest}`;
+    return `${JSON.stringify(text)} is not a Modicon reference; write ${digit === '0' ? `"${plain}"` : plain}`;
+  }
   // YAML reads 00001 as the number 1; under its key it can only be the coil.
   if (table === 'coil' && typeof written === 'number' && written < 10_000) text = text.padStart(5, '0');
   else if (typeof written === 'number' && (written < 10_001 || !Number.isInteger(written))) {

@@ -8,6 +8,7 @@ import { totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import { isFilter } from './filter.js';
+import { wrongHost } from './host.js';
 import { isEndless, NOT_A_FILE, type Source } from './load.js';
 import type { Path } from './problems.js';
 import type {
@@ -25,6 +26,7 @@ import type { GatewayInput } from './schema/gateway.js';
 type ListenerInput = NonNullable<BrokerInput['listeners']>[number];
 type TlsInput = NonNullable<ListenerInput['tls']>;
 
+const LOOPBACK = '127.0.0.1';
 const PORTS = { mqtt: 1883, mqtts: 8883, ws: 8083, wss: 8084, unix: 0 } as const;
 const UNLIMITED = Number.POSITIVE_INFINITY;
 
@@ -99,8 +101,7 @@ function listener(input: ListenerInput, source: Source, at: Path): ListenerSetti
   }
   const path =
     protocol === 'unix' ? resolve(source.folder, input.unix ?? input.path ?? '') : (input.path ?? '/mqtt');
-  const host = input.host ?? '127.0.0.1';
-  checkHost(host, source, [...at, 'host']);
+  const host = checkedHost(input.host, source, [...at, 'host']);
   if (protocol !== 'unix' && !path.startsWith('/'))
     source.add('error', 'HF1505', [...at, 'path'], 'a URL path begins with /');
   return {
@@ -113,10 +114,14 @@ function listener(input: ListenerInput, source: Source, at: Path): ListenerSetti
   };
 }
 
-/** An address to listen on that cannot be one would end the start. */
-export function checkHost(host: string, source: Source, at: Path): void {
-  if (host === '' || (/^[\d.]+$/.test(host) && isIP(host) === 0))
-    source.add('error', 'HF1505', at, `${JSON.stringify(host)} is no address; 0.0.0.0 is all of them`);
+/** An address to listen on that cannot be one would end the start; what it would mean for others is not asked then. */
+export function checkedHost(host: string | undefined, source: Source, at: Path): string {
+  if (host === undefined) return LOOPBACK;
+  const isNone = host === '' || host === '*' || (/^[\d.]+$/.test(host) && isIP(host) === 0);
+  const wrong = isNone ? `${JSON.stringify(host)} is no address; 0.0.0.0 is all of them` : wrongHost(host);
+  if (wrong === null) return host;
+  source.add('error', 'HF1505', at, wrong);
+  return LOOPBACK;
 }
 
 function tlsSettings(input: TlsInput, source: Source, at: Path): TlsSettings {
@@ -335,8 +340,8 @@ function memoryBytes(): number {
 
 export function webSettings(input: GatewayInput['web'], source: Source): WebSettings | null {
   if (input === undefined) return null;
-  if (input.host !== undefined) checkHost(input.host, source, ['web', 'host']);
-  if (input.tls === undefined && input.host !== undefined && !isLoopback(input.host)) {
+  const host = checkedHost(input.host, source, ['web', 'host']);
+  if (input.tls === undefined && !isLoopback(host)) {
     source.add(
       'warning',
       'HF2503',
@@ -345,7 +350,7 @@ export function webSettings(input: GatewayInput['web'], source: Source): WebSett
     );
   }
   return {
-    host: input.host ?? '127.0.0.1',
+    host,
     port: input.port ?? 8080,
     tls: input.tls === undefined ? null : tlsSettings(input.tls, source, ['web', 'tls']),
     hostNames: (input.host_names ?? []).map((name) => name.toLowerCase()),

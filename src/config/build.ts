@@ -206,6 +206,15 @@ export class PlantBuilder {
       this.#patterns.topic('device', raw.name),
     );
     this.#devices.push(device);
+    // One that is only there for other masters has none.
+    if (raw.tags.length === 0 && (bus?.share ?? null) === null)
+      raw.source.add(
+        'warning',
+        'HF2207',
+        raw.path,
+        'has no tags, so nothing of it is read; write tags: with what its registers hold, or map:',
+        'key',
+      );
     this.#uses.add(device.topic, `device ${raw.name}`, raw.source, raw.path);
     const settings = new Map<string, { draft: TagDraft; layer: Layer }>();
     const groupOf = new Map(

@@ -1,7 +1,7 @@
 /** One bus of the Plant: its link, its timing, and what a line of that speed can do. */
-import { isIP } from 'node:net';
 import { readable } from './broker.js';
 import type { LoadedMap, RawDevice } from './expand.js';
+import { wrongHost } from './host.js';
 import type { Source } from './load.js';
 import type { Bus, Link, LinkTls, SerialLink, TcpLink } from './plant.js';
 import { type Path, keyOf, nameOf } from './problems.js';
@@ -118,6 +118,7 @@ function resolveLink(input: BusInput, source: Source, at: Path): Link {
 function serialLink(input: BusInput, source: Source, at: Path): SerialLink {
   if (input.path === undefined)
     source.add('error', 'HF1102', [...at, 'path'], 'missing; write the serial port, such as /dev/ttyS1');
+  else checkPort(input.path, source, [...at, 'path']);
   const format = (input.format ?? (input.protocol === 'ascii' ? '7E1' : '8N1')).toUpperCase();
   if (input.protocol === 'rtu' && format.startsWith('7'))
     source.add('error', 'HF1602', [...at, 'format'], 'RTU needs 8 data bits; write 8E1, 8N1 or 8N2');
@@ -132,24 +133,26 @@ function serialLink(input: BusInput, source: Source, at: Path): SerialLink {
   };
 }
 
+/** A port that is not there now may be plugged in later; one that is named like this never is. */
+function checkPort(path: string, source: Source, at: Path): void {
+  const name = path.trim();
+  if (name !== path || !name.includes('/'))
+    source.add(
+      'error',
+      'HF1602',
+      at,
+      `${JSON.stringify(path)} is no path of a serial port; write ${name.includes('/') ? name : `/dev/${/^tty/.test(name) ? name : 'ttyS1'}`}`,
+    );
+}
+
 function tcpLink(input: BusInput, source: Source, at: Path): TcpLink {
   const kind = input.protocol === 'rtu' || input.protocol === 'ascii' ? 'tcp' : input.protocol;
   if (input.host === undefined || input.host === '')
     source.add('error', 'HF1102', [...at, 'host'], 'missing; write the address of the device or converter');
-  else if (/^[^:]*:\d+$|:\/\//.test(input.host))
-    source.add(
-      'error',
-      'HF1602',
-      [...at, 'host'],
-      `${input.host} is more than an address; write the port as port:`,
-    );
-  else if (/^\d+(\.\d+){3}$/.test(input.host) && isIP(input.host) === 0)
-    source.add(
-      'error',
-      'HF1602',
-      [...at, 'host'],
-      `${input.host} is neither an address nor a name; write four numbers up to 255, such as 10.0.0.5`,
-    );
+  else {
+    const wrong = wrongHost(input.host);
+    if (wrong !== null) source.add('error', 'HF1602', [...at, 'host'], wrong);
+  }
   if (input.tls !== undefined && kind !== 'tls')
     source.add(
       'error',

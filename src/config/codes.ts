@@ -79,6 +79,7 @@ export const CODES: Readonly<Record<string, string>> = {
   HF2107: 'Tags of different type on the same registers.',
   HF2108: 'Addresses that look like references such as 40001, where nothing says how they are counted.',
   HF2206: 'A tag to leave out that is not there.',
+  HF2207: 'A device of which nothing is read.',
   HF2301: 'A timeout below what the line takes.',
   HF2310: 'A deadband on a text or truth.',
   HF2311: 'An enum in which one text stands for several values that commands may write.',

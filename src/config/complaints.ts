@@ -14,6 +14,8 @@ export interface Shaped<T> {
   readonly value: T | null;
   /** Paths (as text) of what was wrong and has been reported. */
   readonly removed: ReadonlySet<string>;
+  /** Paths of what is there under another name, which has been reported. */
+  readonly misnamed: ReadonlySet<string>;
 }
 
 const ROUNDS_MAX = 50;
@@ -24,14 +26,15 @@ export function shape<T>(
   check: (value: unknown) => Checked<T>,
 ): Shaped<T> {
   const removed = new Set<string>();
+  const misnamed = new Set<string>();
   if (source.value === null || typeof source.value !== 'object' || Array.isArray(source.value)) {
     if (source.problems.length === 0)
       source.add('error', 'HF1103', [], 'a file holds a map; its first line is version: 1');
-    return { source, value: null, removed };
+    return { source, value: null, removed, misnamed };
   }
   for (let round = 0; round < ROUNDS_MAX; round += 1) {
     const checked = check(source.value);
-    if (checked.ok) return { source, value: checked.value, removed };
+    if (checked.ok) return { source, value: checked.value, removed, misnamed };
     const complaints = checked.issues
       .flatMap((issue) => complaintsOf(issue, [], schema))
       .filter(({ path }) => !reread(source, path));
@@ -40,6 +43,8 @@ export function shape<T>(
       if (!known && isNoTwin(complaint, complaints))
         source.add('error', complaint.code, complaint.path, complaint.text, complaint.end);
       removed.add(pathText(complaint.path));
+      if (complaint.suggested !== undefined)
+        misnamed.add(pathText([...complaint.path.slice(0, -1), complaint.suggested]));
     }
     // Longest first: a part of something that goes as well is found before it is gone.
     for (const { path, isMissing } of complaints.sort((a, b) => b.path.length - a.path.length)) {
@@ -47,7 +52,7 @@ export function shape<T>(
       remove(source.value, isMissing === true ? path.slice(0, -1) : path, removed);
     }
   }
-  return { source, value: null, removed };
+  return { source, value: null, removed, misnamed };
 }
 
 /** Keys without which nothing else could be checked get a value that stands for any. */
@@ -155,6 +160,13 @@ function missing(path: Path, schema: 'gateway' | 'map'): Complaint {
 
 /** What other tools call a thing. */
 const ALIENS: Readonly<Record<string, readonly string[]>> = {
+  broker: ['mqtt', 'server'],
+  buses: ['ports', 'lines', 'connections', 'channels', 'interfaces', 'masters'],
+  devices: ['slaves', 'nodes', 'plcs', 'modbus', 'units'],
+  uplinks: ['bridges', 'bridge', 'cloud', 'northbound'],
+  web: ['http', 'ui', 'page'],
+  home_assistant: ['homeassistant', 'hass', 'discovery'],
+  protocol: ['type', 'kind', 'mode', 'transport', 'method'],
   baud: ['baudrate', 'baud_rate', 'speed'],
   format: ['parity', 'stopbits', 'stop_bits', 'databits', 'data_bits', 'bytesize'],
   port: ['listen', 'tcp_port'],
@@ -221,13 +233,29 @@ const ALIEN_TYPES: Readonly<Record<string, string>> = {
   bcd: 'bcd16', signed: 'int16', unsigned: 'uint16', time: 'unixtime', datetime: 'datetime6',
 }; // prettier-ignore
 
+/** What other tools call a protocol, an order and a right. */
+const ALIEN_WORDS: Readonly<Record<string, string>> = {
+  'modbus': 'tcp', 'modbus-tcp': 'tcp', 'modbustcp': 'tcp', 'modbus_tcp': 'tcp', 'tcp/ip': 'tcp', 'ethernet': 'tcp',
+  'serial': 'rtu', 'modbus-rtu': 'rtu', 'modbusrtu': 'rtu', 'modbus_rtu': 'rtu', 'rs485': 'rtu', 'rs-485': 'rtu', 'rtutcp': 'rtu-over-tcp',
+  'little-endian': 'little', 'littleendian': 'little', 'le': 'little', 'big-endian': 'big', 'bigendian': 'big', 'be': 'big',
+  'word-swap': 'CDAB', 'word_swap': 'CDAB', 'wordswap': 'CDAB', 'byte-swap': 'BADC', 'byte_swap': 'BADC', 'byteswap': 'BADC',
+  'publish': 'write', 'pub': 'write', 'sub': 'subscribe',
+  'on_change': 'change', 'onchange': 'change', 'every': 'always',
+}; // prettier-ignore
+
 function notOneOf(issue: Issue & { code: 'invalid_value' }): string {
   if (issue.message !== 'Invalid input') return issue.message;
   const values = issue.values.map(String);
   const alien = typeof issue.input === 'string' ? ALIEN_TYPES[issue.input.toLowerCase()] : undefined;
   if (alien !== undefined && values.includes(alien))
     return `${kindOf(issue.input)} is not a type here; write ${alien}`;
-  const near = typeof issue.input === 'string' ? suggestion(issue.input, values) : '';
+  const word = typeof issue.input === 'string' ? ALIEN_WORDS[issue.input.toLowerCase()] : undefined;
+  const near =
+    word !== undefined && values.includes(word)
+      ? `; did you mean ${word}?`
+      : typeof issue.input === 'string'
+        ? suggestion(issue.input, values)
+        : '';
   const most = near === '' ? 30 : 10;
   const list = values.length > most ? `${values.slice(0, most).join(', ')}, ...` : values.join(', ');
   return `${kindOf(issue.input)} is not one of ${list}${near}`;

@@ -29,7 +29,11 @@ export function parseFormula(
   const inputOf = (name: string): FormulaNode => {
     const index = find(name);
     if (index === undefined) {
-      const near = suggestion(name, names());
+      const hyphened = [...names()].find((one) => one.includes('-') && text.includes(one));
+      const near =
+        hyphened === undefined
+          ? suggestion(name, names())
+          : `; a - subtracts here, so write ${hyphened.replaceAll('-', '_')} in place of ${hyphened}, there and here`;
       throw new NotUnderstood(`names ${name}, and there is no such tag in this device${near}`);
     }
     if (!inputs.includes(index)) inputs.push(index);

@@ -179,10 +179,13 @@ export class Source {
     }
     try {
       this.#document = this.#parse(this.#lines);
-      // What follows an error that breaks the structure is its consequence.
+      // What follows an error that breaks the structure is its consequence, and so is what else is wrong with its line.
+      const told = new Set<number>();
       for (const { message, pos } of this.#document.errors.slice(0, SYNTAX_ERRORS_MAX)) {
         if (this.isBroken && message.includes('in YAML stream')) break;
         const { line, col } = this.#lines.linePos(pos[0]);
+        if (told.has(line)) continue;
+        told.add(line);
         this.#push(
           'error',
           'HF1001',
@@ -430,6 +433,9 @@ function remedyOf(text: string, lines: readonly string[], at: number): string {
   if (/[[{,].*[^"'\w]\$\{/.test(line)) return 'inside { } and [ ] write "${NAME}" in quotes';
   const tab = lines.slice(0, at + 1).findIndex((one) => /^ *\t/.test(one));
   if (tab >= 0) return `line ${tab + 1} is indented by a tab, write spaces`;
+  if (/^[ ]*[\u00a0\u2000-\u200b\u3000]/.test(line))
+    return `line ${at + 1} is indented by characters that only look like spaces; write spaces`;
+  if (/\w\uff1a/.test(line)) return 'write a plain colon and a space, ": ", in place of \uff1a';
   if (/cannot start with/.test(text)) return 'put it in quotes';
   if (/^[\s-]*[\w-]+:[^\s/:]/.test(line)) return 'write a space after the colon';
   if (/not allowed (with)?in (flow|compact)/.test(text) && /:\s.*[^}\]\s]:\s/.test(line))

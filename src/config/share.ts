@@ -1,6 +1,6 @@
 /** `share:` of a bus: the port through which other masters reach its units, and who may do what there. */
 import { isIP } from 'node:net';
-import { checkHost, isLoopback } from './broker.js';
+import { checkedHost, isLoopback } from './broker.js';
 import type { Source } from './load.js';
 import type { ShareSettings } from './plant.js';
 import type { Path } from './problems.js';
@@ -11,8 +11,7 @@ const CLIENTS_MAX = 16;
 
 export function shareSettings(input: BusInput['share'], source: Source, at: Path): ShareSettings | null {
   if (input === undefined) return null;
-  const host = input.host ?? '127.0.0.1';
-  checkHost(host, source, [...at, 'host']);
+  const host = checkedHost(input.host, source, [...at, 'host']);
   if (input.allow === undefined && !isLoopback(host))
     source.add(
       'error',
