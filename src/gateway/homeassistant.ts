@@ -11,17 +11,20 @@ import { isFloat, isNumber, limitsOfType } from '../config/types.js';
 const PREFIX = 'homeassistant';
 const ORIGIN = 'holdfast';
 
-/** Home Assistant's class of a quantity by its unit, and whether it only ever grows. */
-const CLASSES: Readonly<Record<string, readonly [string, 'measurement' | 'total_increasing']>> = {
+/**
+ * Home Assistant's class of a quantity by its unit, and of its statistics. An amount may go down (a tank, a battery, what
+ * was fed in), which would count as the beginning of another one if it were told as growing; `counter` says that it grows.
+ */
+const CLASSES: Readonly<Record<string, readonly [string, 'measurement' | 'total']>> = {
   V: ['voltage', 'measurement'], mV: ['voltage', 'measurement'], A: ['current', 'measurement'],
   mA: ['current', 'measurement'], W: ['power', 'measurement'], kW: ['power', 'measurement'],
   MW: ['power', 'measurement'], VA: ['apparent_power', 'measurement'], var: ['reactive_power', 'measurement'],
-  Wh: ['energy', 'total_increasing'], kWh: ['energy', 'total_increasing'], MWh: ['energy', 'total_increasing'],
+  Wh: ['energy', 'total'], kWh: ['energy', 'total'], MWh: ['energy', 'total'],
   Hz: ['frequency', 'measurement'], '°C': ['temperature', 'measurement'], '°F': ['temperature', 'measurement'],
   K: ['temperature', 'measurement'], Pa: ['pressure', 'measurement'], hPa: ['pressure', 'measurement'],
   kPa: ['pressure', 'measurement'], bar: ['pressure', 'measurement'], mbar: ['pressure', 'measurement'],
-  'm³/h': ['volume_flow_rate', 'measurement'], 'm³': ['volume', 'total_increasing'], lx: ['illuminance', 'measurement'],
-  ppm: ['carbon_dioxide', 'measurement'], s: ['duration', 'measurement'], h: ['duration', 'measurement'],
+  'm³/h': ['volume_flow_rate', 'measurement'], 'm³': ['volume', 'total'], lx: ['illuminance', 'measurement'],
+  s: ['duration', 'measurement'], h: ['duration', 'measurement'],
 }; // prettier-ignore
 
 type Component = Readonly<Record<string, unknown>>;

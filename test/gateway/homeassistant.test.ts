@@ -60,7 +60,8 @@ async function startBroker() {
 }
 
 const TAGS = `      power: { input: 0, type: int16, unit: kW }
-      energy: { input: 2, type: uint32, unit: kWh }
+      energy: { input: 2, type: uint32, unit: kWh, counter: true }
+      content: { input: 4, unit: m³ }
       door: { discrete: 0 }
       valve: { coil: 0, write: true }
       setpoint: { holding: 0, type: uint16, scale: 0.1, unit: "°C", write: { min: 5, max: 30 } }
@@ -112,7 +113,7 @@ test('each device is told in its device form, each tag as the entity that it is'
     discovery.avty.map(({ t }) => t),
     ['holdfast/p7/status', 'holdfast/p7/device/press'],
   );
-  const { power, energy, door, valve, setpoint, mode } = discovery.cmps;
+  const { power, energy, content, door, valve, setpoint, mode } = discovery.cmps;
   assert.deepEqual(power, {
     unique_id: 'holdfast_p7_press_power',
     name: 'power',
@@ -124,6 +125,8 @@ test('each device is told in its device form, each tag as the entity that it is'
     stat_cla: 'measurement',
   });
   assert.equal(energy?.['stat_cla'], 'total_increasing');
+  // A tank is emptied, too.
+  assert.equal(content?.['stat_cla'], 'total');
   assert.equal(door?.['p'], 'binary_sensor');
   // What the device does not answer is unknown, not off.
   assert.equal(door['val_tpl'], "{{ None if value_json.v is none else 'ON' if value_json.v else 'OFF' }}");
