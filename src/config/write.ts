@@ -79,13 +79,13 @@ export function checkReach(tag: Tag, layers: Layers): void {
   if (write.max < Number.POSITIVE_INFINITY && write.max > high) told('max', write.max);
 }
 
-/** Some bits are written by a mask, and a mask is of one register. */
+/** A mask write is of one register. */
 export function checkBits({ write, bits }: Tag, layers: Layers): void {
   const picked = layers.pick('write');
-  if (write === null || picked === null || bits === null) return;
+  if (write?.with !== 'mask' || picked === null || bits === null) return;
   const registers = [bits.first, bits.last].map((bit) => Math.floor(bit / 16));
   if (registers[0] !== registers[1])
-    say(picked, 'error', 'HF1308', `bits ${bits.first}-${bits.last} lie in several registers, which cannot be written at once; make a tag of those in each, or remove write`); // prettier-ignore
+    say(picked, 'error', 'HF1308', `bits ${bits.first}-${bits.last} lie in several registers, which no mask write reaches at once; make a tag of those in each, or remove with`); // prettier-ignore
 }
 
 /** What the gateway writes of its own accord must go into the registers, or a pulse or a command would never end. */

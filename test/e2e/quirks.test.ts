@@ -113,13 +113,14 @@ const QUIRKS: readonly Quirk[] = [
   },
   {
     name: '8 bits in a word, written by mask',
-    unit: { values: [at(0, 'a5a8 5021 5001 8000')] },
+    unit: { values: [at(0, 'a5a8 5021 5001 8000 ffff ffff')] },
     device: `{ tags: { door: { holding: 0, bit: 3, write: { with: mask } }, mode: { holding: 0, bits: 4-6, enum: { 0: "off", 2: auto, 5: manual }, write: true },
-      alarms: { holding: 1, flags: { 0: hot, 5: door, 7: fan }, write: true }, lamps: { holding: 2, type: uint32, flags: { 0: red, 16: green }, write: true } } }`,
-    values: { door: 'true', mode: '"auto"', alarms: '"hot,door"', lamps: '"green"' },
-    writes: [['door', 'false'], ['mode', '"manual"'], ['alarms', '"door,fan"'], ['lamps', '"red"']], // prettier-ignore
-    registers: [[0, 'a5d0 50a0 5000 8001']],
-    functions: [22, 22, 22, 16],
+      alarms: { holding: 1, flags: { 0: hot, 5: door, 7: fan }, write: true }, lamps: { holding: 2, type: uint32, flags: { 0: red, 16: green }, write: true },
+      across: { holding: 4, type: uint32, bits: 12-20, write: true } } }`,
+    values: { door: 'true', mode: '"auto"', alarms: '"hot,door"', lamps: '"green"', across: '511' },
+    writes: [['door', 'false'], ['mode', '"manual"'], ['alarms', '"door,fan"'], ['lamps', '"red"'], ['across', '5']], // prettier-ignore
+    registers: [[0, 'a5d0 50a0 5000 8001 ffe0 5fff']],
+    functions: [22, 22, 22, 16, 16],
   },
   {
     name: '8 bits in a word of a device without mask writes',
