@@ -2,10 +2,11 @@
  * TCP, TLS, WebSocket and Unix servers: an accepted socket becomes a Connection. All listeners work alike; what only
  * some need (TLS, HTTP, WebSocket) is loaded when one of them opens.
  */
-import { unlinkSync } from 'node:fs';
+import { existsSync, unlinkSync } from 'node:fs';
 import type { Server as HttpServer } from 'node:http';
 import { connect, createServer, isIP, type Server, type Socket } from 'node:net';
 import type { TlsOptions } from 'node:tls';
+import { dirname } from 'node:path';
 import { getSystemErrorName } from 'node:util';
 import { Connection, type Peer } from './connection.js';
 import {
@@ -18,6 +19,7 @@ import {
   secureContext,
   type TlsSettings,
 } from './door.js';
+import { Handshakes } from './handshakes.js';
 import { type HandlePeer, type HandleTransport, takeHandles } from './handle.js';
 import type { Transport } from './outbox.js';
 import { readInto, SocketTransport } from './transport.js';
@@ -31,11 +33,13 @@ export class Listener {
   #server: Server | HttpServer | null = null;
   /** The certificate changed on disk. */
   #renewal: (() => () => void) | null = null;
+  readonly #handshakes: Handshakes;
   url = '';
 
   constructor(host: ListenerHost, settings: ListenerSettings) {
     this.#host = host;
     this.#settings = settings;
+    this.#handshakes = new Handshakes(host.core.clock, host.log);
   }
 
   /** Resolves with the address once it accepts; rejects with the system's error. */
@@ -45,7 +49,14 @@ export class Listener {
     this.#server = server;
     if (protocol !== 'mqtt' && protocol !== 'unix')
       server.prependListener('connection', (socket: Socket) => this.#arrived(socket));
-    if (protocol === 'unix') await removeStale(path);
+    if (protocol === 'unix') {
+      // The system would say that this is not permitted.
+      if (!existsSync(dirname(path)))
+        throw new Error(
+          `cannot listen at ${path}: there is no folder ${dirname(path)}; make it, or name another path`,
+        );
+      await removeStale(path);
+    }
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.once('listening', () => {
@@ -75,6 +86,7 @@ export class Listener {
   async close(): Promise<void> {
     const server = this.#server;
     this.#server = null;
+    this.#handshakes.stop();
     if (server === null) return;
     if ('closeIdleConnections' in server) server.closeIdleConnections();
     server.close();
@@ -131,6 +143,9 @@ export class Listener {
   async #createHttps(tls: TlsSettings): Promise<HttpServer> {
     const { createServer: createHttpsServer } = await import('node:https');
     const server = createHttpsServer({ ...this.#tlsOptions(tls), ...this.#requests });
+    server.prependListener('tlsClientError', (error, socket) =>
+      this.#handshakes.failed(this.url, error, socket),
+    );
     this.#renewal = await renewalOf(server, tls);
     return this.#web(server);
   }
@@ -141,7 +156,7 @@ export class Listener {
       this.#accept(socket),
     );
     server.on('tlsClientError', (error, socket) => {
-      this.#host.log.debug('TLS handshake failed', { listener: this.url, error: error.message });
+      this.#handshakes.failed(this.url, error, socket);
       // Nobody else ends one that took too long.
       socket.destroy();
     });
