@@ -34,14 +34,14 @@ const TABLE_WORDS: readonly (readonly [RegExp, string])[] = [
 ];
 const TYPE_WORDS: Readonly<Record<string, string>> = {
   boolean: 'bool', bool: 'bool', bit: 'bool', 布尔: 'bool', 开关量: 'bool',
-  short: 'int16', int: 'int16', integer: 'int16', int16: 'int16', s16: 'int16', i16: 'int16', 有符号16位: 'int16',
-  word: 'uint16', uint: 'uint16', uint16: 'uint16', u16: 'uint16', ushort: 'uint16', 无符号16位: 'uint16',
-  long: 'int32', dint: 'int32', int32: 'int32', s32: 'int32', i32: 'int32',
-  dword: 'uint32', udint: 'uint32', uint32: 'uint32', u32: 'uint32', ulong: 'uint32',
+  short: 'int16', int: 'int16', integer: 'int16', int16: 'int16', s16: 'int16', i16: 'int16', 有符号16位: 'int16', 有符号整数: 'int16', 短整型: 'int16',
+  word: 'uint16', uint: 'uint16', uint16: 'uint16', u16: 'uint16', ushort: 'uint16', 无符号16位: 'uint16', 无符号整数: 'uint16', 字: 'uint16',
+  long: 'int32', dint: 'int32', int32: 'int32', s32: 'int32', i32: 'int32', 有符号32位: 'int32', 长整型: 'int32',
+  dword: 'uint32', udint: 'uint32', uint32: 'uint32', u32: 'uint32', ulong: 'uint32', 无符号32位: 'uint32', 双字: 'uint32',
   llong: 'int64', lint: 'int64', int64: 'int64', s64: 'int64', i64: 'int64',
   qword: 'uint64', ulint: 'uint64', uint64: 'uint64', u64: 'uint64',
-  float: 'float32', real: 'float32', float32: 'float32', f32: 'float32', single: 'float32', float4: 'float32', 浮点: 'float32', 单精度浮点: 'float32',
-  double: 'float64', lreal: 'float64', float64: 'float64', f64: 'float64', float8: 'float64', 双精度浮点: 'float64',
+  float: 'float32', real: 'float32', float32: 'float32', f32: 'float32', single: 'float32', float4: 'float32', 浮点: 'float32', 浮点数: 'float32', 浮点型: 'float32', 单精度: 'float32', 单精度浮点: 'float32', 单精度浮点数: 'float32',
+  double: 'float64', lreal: 'float64', float64: 'float64', f64: 'float64', float8: 'float64', 双精度: 'float64', 双精度浮点: 'float64', 双精度浮点数: 'float64',
   bcd: 'bcd16', lbcd: 'bcd32', string: 'string', 字符串: 'string',
 }; // prettier-ignore
 /** Ignition's letters behind HR and IR. */

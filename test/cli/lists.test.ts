@@ -150,6 +150,17 @@ test('a Chinese list in GBK with semicolons: ranges, type and order in one cell,
   assert.deepEqual([tags['voltageA']?.scale, tags['voltageA']?.unit, tags['relay']?.write !== null], [0.1, 'V', true]);
 }); // prettier-ignore
 
+test('types are known by their Chinese names', async () => {
+  const names = ['无符号16位', '长整型', '浮点数', '双精度浮点数', '双字'];
+  const rows = names.map((type, at) => `v${at};${40001 + 10 * at};${type}`);
+  const tags = await imported(
+    Buffer.from(`名称;寄存器地址;数据类型\n${rows.join('\n')}\n`),
+    '--order',
+    'ABCD',
+  );
+  assert.deepEqual(Object.values(tags).map(({ type }) => type), ['uint16', 'int32', 'float32', 'float64', 'uint32']); // prettier-ignore
+});
+
 test('plain addresses are never read one way or the other without being told', async () => {
   const list = 'name,table,address,type\nx,holding,100,uint16\n';
   assert.match(
