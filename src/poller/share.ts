@@ -141,9 +141,9 @@ export class Share {
     if (isWriting(request)) {
       const { isWritable } = this.#options.settings;
       const mayWrite = isWritable && (this.#writers === null || contains(this.#writers, client));
-      return mayWrite ? 0 : EXCEPTION.illegalFunction;
+      if (!mayWrite) return EXCEPTION.illegalFunction;
     }
-    return request.kind === 'read' && !isReadable(device, request) ? EXCEPTION.illegalDataAddress : 0;
+    return isReadable(device, request) ? 0 : EXCEPTION.illegalDataAddress;
   }
 
   #tellWrite(request: Request, functionCode: number, client: string, answer: VisitAnswer): void {
@@ -182,6 +182,8 @@ class Guest {
   readonly #pending: Frame[] = [];
   #isBusy = false;
   #isGone = false;
+  /** Goes on once what was answered is taken, or the connection is over. */
+  #wake: () => void = () => {};
   heardAtMs: number;
 
   constructor(socket: Socket, clock: Clock, host: GuestHost) {
@@ -193,9 +195,11 @@ class Guest {
       this.#take(bytes);
     });
     socket.on('end', () => this.end());
+    socket.on('drain', () => this.#wake());
     socket.on('close', () => {
       this.#isGone = true;
       host.gone();
+      this.#wake();
     });
   }
 
@@ -214,13 +218,24 @@ class Guest {
 
   async #serve(): Promise<void> {
     this.#isBusy = true;
-    for (let frame = this.#pending.shift(); frame !== undefined; frame = this.#pending.shift()) {
-      const pdu = await this.#host.answer(frame, () => !this.#isGone);
+    for (let count = 1; this.#pending.length > 0; count++) {
+      await this.#answerNext();
       if (this.#isGone) return;
-      this.#socket.write(tcpFrame({ ...frame, pdu }));
-      if (this.#pending.length <= PENDING_MAX / 2) this.#socket.resume();
+      // What is known is answered at once: one who asks without end leaves polls and others their turn.
+      if (count % PENDING_MAX === 0) await new Promise(setImmediate);
     }
     this.#isBusy = false;
+  }
+
+  /** Who does not read his answers is given no more of them, and not read from. */
+  async #answerNext(): Promise<void> {
+    const frame = this.#pending.shift();
+    if (frame === undefined) return;
+    const pdu = await this.#host.answer(frame, () => !this.#isGone);
+    if (this.#isGone) return;
+    const isTaken = this.#socket.write(tcpFrame({ ...frame, pdu }));
+    if (!isTaken) await new Promise<void>((resolve) => (this.#wake = resolve));
+    if (this.#pending.length <= PENDING_MAX / 2) this.#socket.resume();
   }
 }
 
@@ -237,18 +252,18 @@ function isWriting(request: Request): boolean {
 const READ_DEVICE_IDENTIFICATION = 14;
 
 /** What is never read by polls is not read for others: reading may have side effects. */
-function isReadable({ forbidden, readable }: Device, request: Extract<Request, { kind: 'read' }>): boolean {
-  const end = request.address + request.quantity;
-  const isOfTable = ({ table }: { readonly table: string }): boolean => table === request.table;
-  if (
-    forbidden.some(
-      (range) => isOfTable(range) && range.address < end && request.address < range.address + range.quantity,
-    )
-  )
-    return false;
+function isReadable({ forbidden, readable }: Device, request: Request): boolean {
+  if (request.kind !== 'read' && request.kind !== 'read-write') return true;
+  const { address, quantity } = request;
+  const table = request.kind === 'read' ? request.table : 'holding-register';
+  const end = address + quantity;
+  const isForbidden = forbidden.some(
+    (range) => range.table === table && range.address < end && address < range.address + range.quantity,
+  );
+  if (isForbidden) return false;
   if (readable.length === 0) return true;
   return readable.some(
-    (range) => isOfTable(range) && range.address <= request.address && end <= range.address + range.quantity,
+    (range) => range.table === table && range.address <= address && end <= range.address + range.quantity,
   );
 }
 
