@@ -6,9 +6,15 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { IN_ADDRESS, MASK } from '../errors.js';
 
-/** A key that holds a secret, and its value in any of YAML's ways to write it on one line. */
+/**
+ * A key that holds a secret, and its value in any of YAML's ways to write it on one line. Read forwards from the key, so
+ * that no text, whatever blanks it is made of, takes long to search.
+ */
 const OF_KEY =
-  /(?<=\b(?:password|passphrase|secret|token)"?\s*:\s+)("(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*'|(?!!|[|>"'])[^\s,}\]#][^\n,}\]#]*)/g;
+  /\b(?:password|passphrase|secret|token)(?:["']\s*:\s*|\s*:\s+)(?<value>"(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*'|(?!!|[|>"'])[^\s,}\]#][^\n,}\]#]*)/g;
+/** The same over lines of their own, all that are further in than their key. */
+const OF_BLOCK =
+  /^([ \t]*)["']?(?:password|passphrase|secret|token)["']?[ \t]*:[ \t]+(?<value>[|>][^\n]*(?:\n(?:\1[ \t]+[^\n]*|[ \t\r]*$))*)/gm;
 const REFERENCE = /^["']?\$\{/;
 
 /** Of this process alone: a mark tells nothing of its secret. */
@@ -41,12 +47,12 @@ export function unmasked(text: string, old: string): string | null {
 /** In the order of the text. */
 function placesOf(text: string): Place[] {
   const found = (pattern: RegExp, quote: string): Place[] =>
-    [...text.matchAll(pattern)].map(({ index: at, 0: value }) => ({
-      at,
-      value,
-      mask: `${quote}${maskOf(value)}${quote}`,
-    }));
-  return [...found(OF_KEY, '"'), ...found(IN_ADDRESS, '')]
+    [...text.matchAll(pattern)].map(({ index, 0: whole, groups }) => {
+      const { value = whole } = groups ?? {};
+      const at = index + whole.length - value.length;
+      return { at, value, mask: `${quote}${maskOf(value)}${quote}` };
+    });
+  return [...found(OF_KEY, '"'), ...found(OF_BLOCK, '"'), ...found(IN_ADDRESS, '')]
     .filter(({ value }) => !REFERENCE.test(value))
     .sort((a, b) => a.at - b.at)
     .filter(({ at }, index, all) => at >= endOf(all[index - 1]));

@@ -32,6 +32,36 @@ test('passwords are masked, references are not, and the masks come back as what 
   );
 });
 
+test('secrets are masked however their keys are written', () => {
+  const json = '{"uplinks":{"cloud":{"user":"gw","password":"in-json","nodes":["mqtts://b"]}}}';
+  const quoted = "uplinks: { cloud: { 'password': in-quotes, user: gw }, other: { 'password':'adjacent' } }";
+  const explicit = 'cloud:\n  ? password\n  : below\n';
+  const block = 'uplinks:\n  cloud:\n    password: |-\n      on-a-line\n\n      of-its-own\n    user: gw\n';
+  const files = {
+    'in-json': json,
+    'in-quotes': quoted,
+    adjacent: quoted,
+    below: explicit,
+    'on-a-line': block,
+    'of-its-own': block,
+  };
+  for (const [secret, file] of Object.entries(files)) {
+    const shown = masked(file);
+    assert.ok(!shown.includes(secret), shown);
+    assert.equal(unmasked(shown, file), file);
+  }
+  assert.match(masked(block), /\n {4}user: gw\n$/);
+});
+
+test('a text of blanks is searched as soon as any other', () => {
+  for (const blanks of [' '.repeat(60_000), '\n'.repeat(60_000), `password:${' '.repeat(60_000)}`]) {
+    const begunMs = performance.now();
+    assert.equal(unmasked(blanks, text), blanks);
+    // It took more than ten seconds.
+    assert.ok(performance.now() - begunMs < 2000);
+  }
+});
+
 test('a password in an address is changed without touching the others', () => {
   const shown = masked(text);
   assert.equal(
