@@ -207,6 +207,7 @@ export class Broker implements BrokerApi {
       arrived: (socket, host, ends) => this.#connections.arrived(socket, host, ends),
       opened: (connection) => this.#opened(connection),
       hostNames: () => this.#policy.hostNames ?? [],
+      undecided: (change) => this.#undecided(change),
       closed: (connection) => this.#connections.delete(connection),
       gone: (connection) => this.#connections.gone(connection),
       isAnonymousAllowed: (settings, host) => this.#isAnonymousAllowed(settings.anonymous, host),
@@ -270,6 +271,14 @@ export class Broker implements BrokerApi {
   #opened(connection: Connection): void {
     this.counters.connections.value++;
     this.#connections.add(connection);
+  }
+
+  /** Nobody needs much to come in: those with the most are cut, until little is left, so that this is seldom looked for. */
+  #undecided(change: number): void {
+    const mostBytes = this.#core.heldBytesMax;
+    if (this.#connections.countUndecided(change) <= mostBytes || change < 0) return;
+    for (const connection of this.#connections.undecidedBeyond(mostBytes / 2))
+      connection.cut('those who are not let in yet hold too much together');
   }
 
   #isAnonymousAllowed(ofListener: boolean | null, host: string): boolean {

@@ -45,6 +45,8 @@ export interface ConnectionHost {
   readonly publishing: Publishing;
   readonly admission: Admission;
   readonly wheel: Wheel;
+  /** What those together hold who are not let in yet has changed by so many bytes. */
+  undecided(change: number): void;
   /** The connection is over. */
   closed(connection: Connection): void;
   /** And its socket is closed. */
@@ -65,6 +67,8 @@ export interface Peer {
 }
 
 const KEEP_ALIVE_TIMEOUT = 0x8d;
+/** What may still be on its way from somebody who is to read why he was refused. */
+const FAREWELL_BYTES = 65_536;
 /** Topic aliases set towards one client. */
 const ALIASES_MAX = 256;
 
@@ -95,6 +99,10 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Reader, Wat
   #state: 'new' | 'pending' | 'asked' | 'open' | 'closed' = 'new';
   #wantsReasons = true;
   #isLost = false;
+  /** Of a CONNECT that is thought about. */
+  #connectBytes = 0;
+  /** What the host was told of undecidedBytes. */
+  #toldBytes = 0;
   /** Towards the client; null: it takes none. */
   #aliasesOut: Aliases | null = null;
 
@@ -159,6 +167,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Reader, Wat
     } catch (error) {
       this.#broken(error);
     }
+    if (this.#state !== 'open') this.tellUndecided();
   }
 
   #refuseFrame(reason: number): void {
@@ -207,7 +216,28 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Reader, Wat
 
   /** Memory for a packet that has begun and does not end; nothing when it is we who do not read on. */
   get unendedBytes(): number {
-    return this.#framer.isStopped ? 0 : this.#framer.partBytes + (this.#transport.partBytes ?? 0);
+    return this.#framer.isStopped ? 0 : this.#partBytes;
+  }
+
+  get #partBytes(): number {
+    return this.#framer.partBytes + (this.#transport.partBytes ?? 0);
+  }
+
+  /** Memory for somebody who is not in: nothing is known of him but that he sends. */
+  get undecidedBytes(): number {
+    const isDecided = this.#state === 'open' || this.#state === 'closed';
+    return isDecided ? 0 : this.#partBytes + this.#connectBytes;
+  }
+
+  /** To be called when more of a packet came, or what it waits for was decided. */
+  tellUndecided(): void {
+    // Who was turned away has nothing more to say that would be kept.
+    const isTurnedAway = this.#state === 'closed' && this.connectedAtMs === 0;
+    if (isTurnedAway && this.#partBytes > FAREWELL_BYTES) this.#transport.destroy();
+    const change = this.undecidedBytes - this.#toldBytes;
+    if (change === 0) return;
+    this.#toldBytes += change;
+    this.#host.undecided(change);
   }
 
   /** The kernel took everything that was pending, or what held the client back is over. */
@@ -281,6 +311,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Reader, Wat
   #connect(bytes: Uint8Array, start: number, body: number, end: number): boolean {
     if (this.#state !== 'new') return this.#failFrame(PROTOCOL_ERROR, 'a second CONNECT');
     this.#state = 'pending';
+    this.#connectBytes = end - start;
     this.#host.admission.receive(this, bytes, start, body, end);
     // What follows waits until the CONNECT is decided; most are decided at once.
     return this.#isReading;
@@ -331,6 +362,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Reader, Wat
     if (this.#state !== 'pending' || session === null) return;
     const { limits, clock } = this.#core;
     this.#state = 'open';
+    this.tellUndecided();
     this.connectedAtMs = clock.nowMs();
     this.#framer.firstBytes = CLIENT_PACKETS;
     this.#framer.maxBytes = limits.maxPacketBytes;
@@ -401,6 +433,15 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Reader, Wat
     );
   }
 
+  /** Ends it without a word, so that what it holds is free at once. */
+  cut(text: string): void {
+    if (this.#state === 'closed') return;
+    this.#core.counters.refused.value++;
+    this.#core.log.info('connection cut', { address: this.address, error: text });
+    this.#close(false);
+    this.#transport.destroy();
+  }
+
   expire(): void {
     const { isAwaitingDisk } = this.#backpressure;
     if (this.#state === 'open' ? this.#backpressure.isHolding() : isAwaitingDisk) {
@@ -437,9 +478,11 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Reader, Wat
     const { session } = this;
     const wasOpen = this.#state === 'open';
     this.#state = 'closed';
+    this.tellUndecided();
     this.#backpressure.end();
     this.#host.wheel.forget(this);
     this.#host.publishing.flush();
+    this.#framer.drop();
     if (isFlushed || wasOpen) this.outbox.flushLast();
     this.outbox.drop();
     this.#transport.end();

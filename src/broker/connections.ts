@@ -18,6 +18,8 @@ export class Connections implements Iterable<Connection> {
   readonly #descriptorRoom: number;
   #maximum = 0;
   #endedCount = 0;
+  /** Memory for those who are not let in yet. */
+  #undecidedBytes = 0;
 
   constructor(limits: BrokerLimits, descriptorsElsewhere: number) {
     this.#limits = limits;
@@ -88,17 +90,32 @@ export class Connections implements Iterable<Connection> {
     this.#count(host, -1);
   }
 
+  /** What those together hold who are not let in yet has changed; answers what it is now. */
+  countUndecided(change: number): number {
+    this.#undecidedBytes += change;
+    return this.#undecidedBytes;
+  }
+
   /** Those with the most of a packet that does not end: so many that the others have no more than this together. */
   unendedBeyond(mostBytes: number): Connection[] {
-    const unended = [...this.#all].filter(({ unendedBytes }) => unendedBytes > 0);
-    let bytes = unended.reduce((sum, { unendedBytes }) => sum + unendedBytes, 0);
-    unended.sort((one, other) => other.unendedBytes - one.unendedBytes);
-    const kept = unended.findIndex(({ unendedBytes }) => {
+    return this.#mostOf(({ unendedBytes }) => unendedBytes, mostBytes);
+  }
+
+  /** The same of those who are not let in yet. */
+  undecidedBeyond(mostBytes: number): Connection[] {
+    return this.#mostOf(({ undecidedBytes }) => undecidedBytes, mostBytes);
+  }
+
+  #mostOf(bytesOf: (connection: Connection) => number, mostBytes: number): Connection[] {
+    const holders = [...this.#all].filter((connection) => bytesOf(connection) > 0);
+    let bytes = holders.reduce((sum, connection) => sum + bytesOf(connection), 0);
+    holders.sort((one, other) => bytesOf(other) - bytesOf(one));
+    const kept = holders.findIndex((connection) => {
       if (bytes <= mostBytes) return true;
-      bytes -= unendedBytes;
+      bytes -= bytesOf(connection);
       return false;
     });
-    return kept < 0 ? unended : unended.slice(0, kept);
+    return kept < 0 ? holders : holders.slice(0, kept);
   }
 
   /** The one whose reader is furthest behind; null: none is. */

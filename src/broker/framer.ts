@@ -79,6 +79,12 @@ export class Framer {
     return this.#part?.length ?? 0;
   }
 
+  /** Nothing is read any more: what waits here is let go of. */
+  drop(): void {
+    this.#part = null;
+    this.#partLength = 0;
+  }
+
   /** Takes bytes[start..end); answers 0, or the reason code with which the peer is to be refused. */
   push(bytes: Uint8Array, start: number, end: number): number {
     if (this.#isStopped) return this.#keepRest(bytes, start, end);

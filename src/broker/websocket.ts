@@ -86,6 +86,8 @@ export function webSocketUpgrade(
           connection.receive(data, 0, data.length);
         }
       });
+      // A message is told when it has ended; what comes of one that does not is counted, too.
+      request.socket.on('data', () => connection.tellUndecided());
       webSocket.on('error', () => {});
       webSocket.on('close', () => connection.lost());
       // Both sides said that they close: it is over, though the other end may keep its socket open for a while.

@@ -19,6 +19,7 @@ function connected(clock: Clock, ...names: string[]) {
     publishing: new Publishing(core),
     admission,
     wheel: new Wheel(clock),
+    undecided: () => {},
     closed: () => {},
     gone: () => {},
   };

@@ -151,6 +151,52 @@ test('who holds memory by packets that do not end is known by it, those with the
   assert.deepEqual(beyond(0), ['large', 'web', 'small']);
 });
 
+for (const protocol of ['mqtt', 'ws'] as const) {
+  test(`${protocol}: those who are not let in yet are bounded together, and who says little comes in`, async (context) => {
+    const limits = { maxMemoryBytes: 256 * 2 ** 20 };
+    const mostBytes = 0.15 * limits.maxMemoryBytes;
+    const { broker, mqtt, webSocket } = await start(context, { limits, systemIntervalMs: 0 });
+    assert.ok(broker !== null);
+    const { port, host } = protocol === 'ws' ? webSocket : mqtt;
+    const part = Buffer.alloc(250_000);
+    const header = Buffer.from([0x10, 0xf0, 0xff, 0x0f]);
+    const open = (): Socket => {
+      const socket = connectSocket(port, host)
+        .resume()
+        .on('error', () => {});
+      context.after(() => socket.destroy());
+      if (protocol === 'ws') socket.write(upgradeRequest);
+      return socket;
+    };
+    const wrapped = (bytes: Buffer): Buffer =>
+      protocol === 'ws' ? encodeFrame(OPCODE.binary, bytes) : bytes;
+    const ours = wire.connect({ version: 4, clientId: 'modest' });
+    const modest = open();
+    const halves = wrapped(ours);
+    modest.write(halves.subarray(0, 10));
+    const mob = Array.from({ length: 250 }, () => {
+      const socket = open();
+      socket.write(wrapped(Buffer.concat([header, part])).subarray(0, part.length));
+      return socket;
+    });
+    const holdTogether = (): number =>
+      broker.connections.reduce((sum, { undecidedBytes }) => sum + undecidedBytes, 0);
+    await until('some of them to be cut', () => mob.some((socket) => socket.closed));
+    await until('all to have sent or to be gone', () =>
+      mob.every(
+        (socket) => socket.closed || (socket.bytesWritten >= part.length && socket.writableLength === 0),
+      ),
+    );
+    assert.ok(holdTogether() <= mostBytes, `${holdTogether()} bytes`);
+    assert.ok(
+      mob.some((socket) => !socket.closed),
+      'no more than needed',
+    );
+    modest.write(halves.subarray(10));
+    await until('the modest one', () => broker.connections.some(({ clientId }) => clientId === 'modest'));
+  });
+}
+
 test('topics of many levels cost what they take: retained by their levels, filters in all', async (context) => {
   const limits = { maxRetainedBytes: 1_000_000, maxRetainedMessages: 3 };
   const broker = await start(context, { limits });
