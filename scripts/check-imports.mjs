@@ -40,7 +40,7 @@ const ROOMS = {
   poller: ['modbus', 'config/plant.ts', 'config/leantag.ts', 'config/signature.ts'],
   broker: ['store/store.ts'],
   store: [],
-  config: ['modbus/values.ts', 'modbus/conversion.ts', 'modbus/protocol.ts'],
+  config: ['modbus/values.ts', 'modbus/conversion.ts', 'modbus/protocol.ts', 'broker/usersfile.ts'],
   modbus: [],
 };
 

@@ -28,7 +28,8 @@ import type { Session } from './session.js';
 import { SystemTopics } from './system.js';
 import { Scram } from './scram.js';
 import { matches } from './topic.js';
-import { parseUsers, Users } from './users.js';
+import { Users } from './users.js';
+import { parseUsers } from './usersfile.js';
 import type { Upgrade } from './websocket.js';
 
 /** What the rest of the gateway may ask of the broker; implemented by the Broker class of this file. */

@@ -1,7 +1,7 @@
 /** `holdfast passwd`: the users file. Passwords come from a terminal, a file or stdin, never from the command line. */
 import { existsSync, readFileSync } from 'node:fs';
-import { isUserName, PASSWORD_SHORT, replaceUser } from '../broker/usersfile.js';
-import { parseUsers, userLine } from '../broker/users.js';
+import { isUserName, parseUsers, PASSWORD_SHORT, replaceUser } from '../broker/usersfile.js';
+import { userLine } from '../broker/users.js';
 import { askHidden } from './ask.js';
 import { EXIT, textOption, UsageError, type Context, type Verb } from './verb.js';
 

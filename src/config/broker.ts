@@ -7,6 +7,8 @@ import { isIP } from 'node:net';
 import { totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
+import { parseUsers } from '../broker/usersfile.js';
+import { messageOf } from '../errors.js';
 import { isFilter } from './filter.js';
 import { wrongHost } from './host.js';
 import { isEndless, NOT_A_FILE, type Source } from './load.js';
@@ -65,7 +67,11 @@ export function brokerSettings(
 function usersFileOf(file: string, source: Source, hasPage: boolean): string {
   const at: Path = ['broker', 'users_file'];
   const path = resolve(source.folder, file);
-  if (!hasPage || existsSync(path)) return readable(file, source, at, 'made by `holdfast passwd`');
+  if (!hasPage || existsSync(path)) {
+    readable(file, source, at, 'made by `holdfast passwd`');
+    checkUsers(path, source, at);
+    return path;
+  }
   source.add(
     'warning',
     'HF2505',
@@ -73,6 +79,17 @@ function usersFileOf(file: string, source: Source, hasPage: boolean): string {
     `${path} is not there yet; the page makes it with the first user, who needs the code that the log tells`,
   );
   return path;
+}
+
+/** As the broker will read it, which refuses to start with a file that is not right. */
+function checkUsers(path: string, source: Source, at: Path): void {
+  const text = contentOf(path);
+  if (text === undefined) return;
+  try {
+    parseUsers(text.toString(), path);
+  } catch (thrown) {
+    source.add('error', 'HF1503', at, messageOf(thrown));
+  }
 }
 
 function listener(input: ListenerInput, source: Source, at: Path): ListenerSettings {

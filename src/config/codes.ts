@@ -55,6 +55,7 @@ export const CODES: Readonly<Record<string, string>> = {
   HF1405: 'Topics where what the gateway tells would be taken for a command or a request.',
   HF1501: 'Anonymous clients from the network without saying so twice.',
   HF1502: 'A file that is not there or cannot be read.',
+  HF1503: 'A users file with a line that is not right.',
   HF1504: 'TLS that is incomplete, or stands where there is none.',
   HF1505: 'A listener that is not complete.',
   HF1506: 'Two that listen on one port.',

@@ -5,7 +5,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { type Credentials, parseUsers, userLine, Users, type Verdict } from '../../src/broker/users.js';
+import { type Credentials, userLine, Users, type Verdict } from '../../src/broker/users.js';
+import { parseUsers } from '../../src/broker/usersfile.js';
 import { ManualClock } from '../support/clock.js';
 
 const with_ = (

@@ -16,6 +16,7 @@ const folder = join(packageFolder(), 'test/config/cases');
 for (const file of ['server.key', 'users.passwd']) chmodSync(join(folder, 'contract', file), 0o600);
 chmodSync(join(folder, 'privacy', 'open.key'), 0o644);
 chmodSync(join(folder, 'privacy', 'users.passwd'), 0o640);
+chmodSync(join(folder, 'users', 'users.passwd'), 0o600);
 
 for (const name of readdirSync(folder).sort()) {
   test(`case ${name} is answered with its expected problems`, async () => {

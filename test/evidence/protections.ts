@@ -107,7 +107,7 @@ export const REMOVALS: readonly Removal[] = [
   without('R13', 'broker/access', "name !== '' && !/[+#/\\p{Cc}]/u.test(name)", 'true'),
   without(
     'R14',
-    'broker/users',
+    'broker/usersfile',
     "if (user === '' || scheme === null || rest.length > 0)",
     'if (scheme === null) return;\n        if (false)',
   ),

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { connectAsync } from 'mqtt';
-import { parseUsers } from '../../src/broker/users.js';
+import { parseUsers } from '../../src/broker/usersfile.js';
 import { Setup } from '../../src/gateway/setup.js';
 import { silentLog, type Log } from '../../src/log.js';
 import { Daemon } from '../support/daemon.js';
