@@ -26,7 +26,7 @@ const ROOMS = {
     'config/template.ts',
     'config/filter.ts',
   ],
-  web: ['broker/door.ts'],
+  web: ['broker/door.ts', 'broker/greetings.ts'],
   'web/page': [
     'broker/framer.ts',
     'broker/codec.ts',

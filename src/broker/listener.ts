@@ -19,6 +19,7 @@ import {
   secureContext,
   type TlsSettings,
 } from './door.js';
+import { greetInTurns } from './greetings.js';
 import { Handshakes } from './handshakes.js';
 import { type HandlePeer, type HandleTransport, takeHandles } from './handle.js';
 import type { Transport } from './outbox.js';
@@ -143,6 +144,7 @@ export class Listener {
   async #createHttps(tls: TlsSettings): Promise<HttpServer> {
     const { createServer: createHttpsServer } = await import('node:https');
     const server = createHttpsServer({ ...this.#tlsOptions(tls), ...this.#requests });
+    greetInTurns(server, this.#handshakeMs);
     server.prependListener('tlsClientError', (error, socket) =>
       this.#handshakes.failed(this.url, error, socket),
     );
@@ -155,6 +157,7 @@ export class Listener {
     const server = createTlsServer({ ...this.#tlsOptions(tls), noDelay: true }, (socket) =>
       this.#accept(socket),
     );
+    greetInTurns(server, this.#handshakeMs);
     server.on('tlsClientError', (error, socket) => {
       this.#handshakes.failed(this.url, error, socket);
       // Nobody else ends one that took too long.

@@ -8,6 +8,7 @@ import { createServer as createTlsServer, type Server as TlsServer } from 'node:
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type CertificateFiles, isOwnName, refuseUpgrade, renewalOf, secureContext } from '../broker/door.js';
+import { greetInTurns } from '../broker/greetings.js';
 import { HoldfastError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Metrics } from '../metrics.js';
@@ -82,6 +83,7 @@ export class WebServer {
             ...secureContext(tls),
             handshakeTimeout: timeoutMs,
           });
+    if (tls !== null) greetInTurns(this.#server, timeoutMs);
     this.#page = new PageFiles(options.pageFolder);
     this.#server.maxConnections = options.connectionsMax;
     this.#server.timeout = timeoutMs;
