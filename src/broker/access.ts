@@ -122,13 +122,16 @@ function concerns(rule: AccessRule, identity: Identity): boolean {
 }
 
 /**
- * The rule's topic with names filled in. A name that is empty or would act as a pattern or a path gives no right:
- * such a rule is left out.
+ * The rule's topic with names filled in. A name that is empty, would act as a pattern or a path, or would lead to what the
+ * broker tells of itself, gives no right: such a rule is left out.
  */
 function fillIn(topic: string, identity: Identity): string | null {
   if (topic.includes('{user}') && !isPlain(identity.user)) return null;
   if (topic.includes('{client}') && !isPlain(identity.clientId)) return null;
-  return topic.replaceAll('{user}', () => identity.user).replaceAll('{client}', () => identity.clientId);
+  const filled = topic
+    .replaceAll('{user}', () => identity.user)
+    .replaceAll('{client}', () => identity.clientId);
+  return filled.startsWith('$') && !topic.startsWith('$') ? null : filled;
 }
 
 function isPlain(name: string): boolean {

@@ -71,6 +71,14 @@ describe('access rules', () => {
     assert.ok(new Rights(rules, who('$&')).mayRead('home/$&/x'));
   });
 
+  test('a name that begins with $ leads to nothing that the broker tells of itself', () => {
+    const own = new Rights([rule('{client}/#', ['read', 'write'])], who('', '$SYS'));
+    assert.ok(!own.maySubscribe('$SYS/#') && !own.mayRead('$SYS/broker/uptime'));
+    const deeper = [rule('dev/{client}/#', ['read']), rule('$SYS/clients/{client}', ['read'])];
+    const odd = new Rights(deeper, who('', '$1'));
+    assert.ok(odd.mayRead('dev/$1/a') && odd.mayRead('$SYS/clients/$1'));
+  });
+
   test('a granted filter without a denial below it yields only readable topics', () => {
     const level = fc.constantFrom('a', 'b', '+');
     const filter = fc.tuple(fc.array(level, { minLength: 1, maxLength: 3 }), fc.boolean()).map(([levels, isOpen]) => [...levels, ...(isOpen ? ['#'] : [])].join('/')); // prettier-ignore
