@@ -4,6 +4,7 @@
  */
 import { createHash, createHmac, pbkdf2, randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
 import type { Clock } from '../clock.js';
+import { Pauses } from './pauses.js';
 import type { SaltedPassword, SaltedPasswords } from './scram.js';
 import type { Scheme, User } from './usersfile.js';
 
@@ -32,12 +33,6 @@ const SERVER_BUSY = 0x89;
 const PAUSED: Verdict = { refused: SERVER_BUSY, text: 'too many failed logins; wait' };
 /** Logins that may wait for their hash. */
 const WAITING_MAX = 128;
-/** Failures of one address within the window that are free. */
-const FREE_FAILURES = 5;
-const WINDOW_MS = 60_000;
-const PAUSE_MAX_MS = 60_000;
-/** Addresses remembered at most. */
-const ADDRESSES_MAX = 10_000;
 const COST = 16384;
 
 /** A line of the users file; groups are names separated by commas. */
@@ -79,7 +74,6 @@ function derive(scheme: Scheme, password: Uint8Array): Promise<Buffer> {
 }
 
 export class Users implements Login, SaltedPasswords {
-  readonly #clock: Clock;
   #users: ReadonlyMap<string, User> = new Map();
   /** What an unknown user's password is checked against. */
   #decoy: Scheme = { kind: 'sha512', salt: randomBytes(12), hash: randomBytes(64) };
@@ -90,10 +84,10 @@ export class Users implements Login, SaltedPasswords {
   #isBusy = false;
   /** What is told of the salt of an unknown user, who must not be known by it. */
   #saltedDecoy: SaltedPassword | null = null;
-  readonly #failures = new Map<string, { count: number; sinceMs: number; untilMs: number }>();
+  readonly #pauses: Pauses;
 
   constructor(clock: Clock) {
-    this.#clock = clock;
+    this.#pauses = new Pauses(clock);
   }
 
   /** Takes over the users of a file. */
@@ -182,22 +176,10 @@ export class Users implements Login, SaltedPasswords {
   }
 
   isPaused(host: string): boolean {
-    return (this.#failures.get(host)?.untilMs ?? 0) > this.#clock.monotonicMs();
+    return this.#pauses.has(host);
   }
 
   failed(host: string): void {
-    const nowMs = this.#clock.monotonicMs();
-    let entry = this.#failures.get(host);
-    if (entry === undefined || nowMs - entry.sinceMs > WINDOW_MS + PAUSE_MAX_MS) {
-      entry = { count: 0, sinceMs: nowMs, untilMs: 0 };
-      // The address that failed first goes; forgetting all would end everybody's pause.
-      if (this.#failures.size >= ADDRESSES_MAX)
-        this.#failures.delete(this.#failures.keys().next().value ?? '');
-      this.#failures.set(host, entry);
-    }
-    entry.count++;
-    entry.sinceMs = nowMs;
-    if (entry.count < FREE_FAILURES) return;
-    entry.untilMs = nowMs + Math.min(PAUSE_MAX_MS, 1000 * 2 ** (entry.count - FREE_FAILURES));
+    this.#pauses.failed(host);
   }
 }

@@ -287,7 +287,9 @@ export class Gateway {
   #setup(): Setup | null {
     const { broker, web } = this.#plant;
     if (web === null || broker.usersFile === null || existsSync(broker.usersFile)) return null;
-    return new Setup(broker.usersFile, this.#machineLog, () => this.#broker.reload(policyOf(this.#plant)));
+    return new Setup(broker.usersFile, this.#machineLog, this.#options.clock, () =>
+      this.#broker.reload(policyOf(this.#plant)),
+    );
   }
 
   /** Closes what start() has opened, last first; each is tried, whatever happens to the others. */

@@ -5,8 +5,10 @@
  */
 import { randomInt, timingSafeEqual } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { Pauses } from '../broker/pauses.js';
 import { isUserName, PASSWORD_SHORT, replaceUser } from '../broker/usersfile.js';
 import { userLine } from '../broker/users.js';
+import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 
 /** Without letters and digits that look alike. */
@@ -26,15 +28,17 @@ export class Setup {
   readonly #usersFile: string;
   readonly #log: Log;
   readonly #made: () => void;
+  readonly #pauses: Pauses;
   #code = '';
   #tries = 0;
   #isBusy = false;
 
   /** made: called when the users file is there. */
-  constructor(usersFile: string, log: Log, made: () => void) {
+  constructor(usersFile: string, log: Log, clock: Clock, made: () => void) {
     this.#usersFile = usersFile;
     this.#log = log;
     this.#made = made;
+    this.#pauses = new Pauses(clock);
     this.#renew();
   }
 
@@ -42,10 +46,14 @@ export class Setup {
     return !existsSync(this.#usersFile);
   }
 
-  /** Writes the users file with its first user; null, or why not. */
-  async make({ code, user, password }: FirstUser): Promise<string | null> {
+  /**
+   * Writes the users file with its first user; null, or why not. An address that guesses has to wait, so that it can neither
+   * renew the code for ever, which would keep its owner out, nor fill the log with it.
+   */
+  async make({ code, user, password }: FirstUser, host: string): Promise<string | null> {
     if (this.#isBusy || !this.isNeeded) return 'there is a user already';
-    if (!this.#isRight(code)) return 'the code is not right; it is in the log of the gateway';
+    if (this.#pauses.has(host)) return 'there were too many wrong codes; wait a minute';
+    if (!this.#isRight(code, host)) return 'the code is not right; it is in the log of the gateway';
     if (!isUserName(user)) return 'a user name has no colon, no control characters, and no # in front';
     if (password.length < PASSWORD_SHORT) return `a password has at least ${PASSWORD_SHORT} characters`;
     if (password.length > PASSWORD_MAX) return `a password has at most ${PASSWORD_MAX} characters`;
@@ -60,9 +68,10 @@ export class Setup {
     return null;
   }
 
-  #isRight(code: string): boolean {
+  #isRight(code: string, host: string): boolean {
     const [given, own] = [Buffer.from(code.toUpperCase().replaceAll(/[\s-]/g, '')), Buffer.from(this.#code)];
     if (given.length === own.length && timingSafeEqual(given, own)) return true;
+    this.#pauses.failed(host);
     this.#tries += 1;
     if (this.#tries >= TRIES_MAX) this.#renew();
     return false;

@@ -7,7 +7,14 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { type CertificateFiles, isOwnName, refuseUpgrade, renewalOf, secureContext } from '../broker/door.js';
+import {
+  type CertificateFiles,
+  isOwnName,
+  plainAddress,
+  refuseUpgrade,
+  renewalOf,
+  secureContext,
+} from '../broker/door.js';
 import { greetInTurns } from '../broker/greetings.js';
 import { HoldfastError } from '../errors.js';
 import type { Log } from '../log.js';
@@ -17,7 +24,7 @@ import { PageFiles } from './pagefiles.js';
 export interface FirstRun {
   readonly isNeeded: boolean;
   /** Null, or why not. */
-  make(first: { code: string; user: string; password: string }): Promise<string | null>;
+  make(first: { code: string; user: string; password: string }, host: string): Promise<string | null>;
 }
 
 export interface WebOptions {
@@ -176,9 +183,16 @@ export class WebServer {
     if (request.method !== 'POST') return reply(response, 405, 'only POST\n');
     if (request.headers['content-type'] !== 'application/json' || !isSameOrigin(request))
       return reply(response, 403, 'only from the page\n');
+    const host = plainAddress(request.socket.remoteAddress);
     body(request)
-      .then((text) => setup.make(firstUserOf(text)))
-      .then((refused) => reply(response, refused === null ? 200 : 403, `${refused ?? 'made'}\n`))
+      .then(firstUserOf)
+      .catch(() => null)
+      .then((first) => {
+        if (first === null) return reply(response, 400, 'not what the page sends\n');
+        return setup
+          .make(first, host)
+          .then((refused) => reply(response, refused === null ? 200 : 403, `${refused ?? 'made'}\n`));
+      })
       .catch((error: unknown) => {
         log.error('the first user could not be made', { error: String(error) });
         reply(response, 500, 'the first user could not be made; see the log\n');

@@ -7,6 +7,7 @@ import { connectAsync } from 'mqtt';
 import { parseUsers } from '../../src/broker/usersfile.js';
 import { Setup } from '../../src/gateway/setup.js';
 import { silentLog, type Log } from '../../src/log.js';
+import { ManualClock } from '../support/clock.js';
 import { Daemon } from '../support/daemon.js';
 import { until } from '../support/wait.js';
 
@@ -14,12 +15,22 @@ const folder = mkdtempSync(join(tmpdir(), 'holdfast-setup-'));
 after(() => rmSync(folder, { recursive: true }));
 let count = 0;
 
-function begin(): { setup: Setup; file: string; codes: string[]; made: () => number } {
+interface Begun {
+  readonly setup: Setup;
+  readonly file: string;
+  readonly codes: string[];
+  readonly made: () => number;
+}
+
+const OWNER = '10.0.0.2';
+const STRANGER = '10.0.0.9';
+
+function begin(clock = new ManualClock()): Begun {
   const file = join(folder, `users-${(count += 1)}`);
   const codes: string[] = [];
   const log: Log = { ...silentLog, warn: (_text, fields) => codes.push(String(fields?.['code'])) };
   let made = 0;
-  const setup = new Setup(file, log, () => (made += 1));
+  const setup = new Setup(file, log, clock, () => (made += 1));
   return { setup, file, codes, made: () => made };
 }
 
@@ -31,11 +42,11 @@ test('the code from the log makes the first user, once, in a file that only its 
   assert.match(code, /^[A-Z2-9]{5}-[A-Z2-9]{5}$/);
   // As people type it.
   const typed = code.toLowerCase().replace('-', ' ');
-  assert.equal(await setup.make({ code: typed, user: 'ops', password: PASSWORD }), null);
+  assert.equal(await setup.make({ code: typed, user: 'ops', password: PASSWORD }, OWNER), null);
   assert.deepEqual([...parseUsers(readFileSync(file, 'utf8'), file).keys()], ['ops']);
   assert.equal(statSync(file).mode & 0o777, 0o600);
   assert.equal(made(), 1);
-  assert.match(String(await setup.make({ code, user: 'other', password: PASSWORD })), /already/);
+  assert.match(String(await setup.make({ code, user: 'other', password: PASSWORD }, OWNER)), /already/);
 });
 
 test('the code is told to no client, whatever it may read', async (context) => {
@@ -75,7 +86,9 @@ web: { host: 127.0.0.1, port: 0 }
 test('two gateways never have the same code, and two who hurry make one user', async () => {
   const { setup, file, codes } = begin();
   assert.notEqual(codes[0], begin().codes[0]);
-  const both = ['one', 'two'].map((user) => setup.make({ code: codes[0] ?? '', user, password: PASSWORD }));
+  const both = ['one', 'two'].map((user) =>
+    setup.make({ code: codes[0] ?? '', user, password: PASSWORD }, OWNER),
+  );
   assert.deepEqual(await Promise.all(both), [null, 'there is a user already']);
   assert.deepEqual([...parseUsers(readFileSync(file, 'utf8'), file).keys()], ['one']);
 });
@@ -83,19 +96,38 @@ test('two gateways never have the same code, and two who hurry make one user', a
 test('a code that was guessed at is worth nothing any more', async () => {
   const { setup, file, codes } = begin();
   for (let i = 0; i < 5; i += 1) {
-    assert.match(String(await setup.make({ code: 'AAAAA-AAAAA', user: 'ops', password: PASSWORD })), /code/);
+    assert.match(
+      String(await setup.make({ code: 'AAAAA-AAAAA', user: 'ops', password: PASSWORD }, STRANGER)),
+      /code/,
+    );
   }
   assert.equal(codes.length, 2);
-  assert.match(String(await setup.make({ code: codes[0] ?? '', user: 'ops', password: PASSWORD })), /code/);
+  assert.match(
+    String(await setup.make({ code: codes[0] ?? '', user: 'ops', password: PASSWORD }, OWNER)),
+    /code/,
+  );
   assert.equal(existsSync(file), false);
-  assert.equal(await setup.make({ code: codes[1] ?? '', user: 'ops', password: PASSWORD }), null);
+  assert.equal(await setup.make({ code: codes[1] ?? '', user: 'ops', password: PASSWORD }, OWNER), null);
+});
+
+test('who guesses has to wait, and keeps nobody else out', async () => {
+  const clock = new ManualClock();
+  const { setup, codes } = begin(clock);
+  const make = (code: string, host: string): Promise<string | null> =>
+    setup.make({ code, user: 'ops', password: PASSWORD }, host);
+  for (let i = 0; i < 1000; i += 1) await make('AAAAA-AAAAA', STRANGER);
+  assert.equal(codes.length, 2, 'a line of the log for five guesses that were looked at');
+  assert.match(String(await make(codes[1] ?? '', STRANGER)), /wait/);
+  clock.advance(60_000);
+  assert.match(String(await make('AAAAA-AAAAA', STRANGER)), /not right/);
+  assert.equal(await make(codes[1] ?? '', OWNER), null);
 });
 
 test('a short password and what cannot be a user name are refused', async () => {
   const { setup, file, codes } = begin();
   const code = codes[0] ?? '';
-  assert.match(String(await setup.make({ code, user: 'ops', password: 'short' })), /at least 8/);
-  assert.match(String(await setup.make({ code, user: 'a:b', password: PASSWORD })), /colon/);
-  assert.match(String(await setup.make({ code, user: '', password: PASSWORD })), /name/);
+  assert.match(String(await setup.make({ code, user: 'ops', password: 'short' }, OWNER)), /at least 8/);
+  assert.match(String(await setup.make({ code, user: 'a:b', password: PASSWORD }, OWNER)), /colon/);
+  assert.match(String(await setup.make({ code, user: '', password: PASSWORD }, OWNER)), /name/);
   assert.equal(existsSync(file), false);
 });

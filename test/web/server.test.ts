@@ -155,8 +155,8 @@ test('the first user is made by JSON from the page itself, and by nobody once th
   assert.equal((await post(first, { origin: 'http://evil.example' })).status, 403);
   assert.equal((await post(first, { 'content-type': 'text/plain' })).status, 403);
   assert.equal((await get('/setup')).status, 405);
-  assert.equal((await post('{"code":1')).status, 500);
-  assert.equal((await post(JSON.stringify({ code: 'x'.repeat(9000) }))).status, 500);
+  assert.equal((await post('{"code":1')).status, 400);
+  assert.equal((await post(JSON.stringify({ code: 'x'.repeat(9000) }))).status, 400);
   assert.deepEqual(made, []);
   const wrong = await post('{"code":["right"],"__proto__":{"user":"ops"}}');
   assert.deepEqual([wrong.status, await wrong.text()], [403, 'the code is not right\n']);
