@@ -399,7 +399,11 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Reader, Wat
     this.#core.counters.refused.value++;
     // The session that knows these two is not its own yet.
     const who = { client: request?.clientId ?? '', user: request?.username ?? undefined };
-    this.#core.log.info('connection refused', { ...who, address: this.address, error: text });
+    this.#core.farewells.tell(this.host, 'connection refused', {
+      ...who,
+      address: this.address,
+      error: text,
+    });
     if (connack !== null) this.send(connack);
     this.#close(true);
   }
@@ -410,7 +414,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Reader, Wat
     if (this.#state === 'closed') return;
     if (reason !== 0x8e && reason !== 0x8b && reason !== KEEP_ALIVE_TIMEOUT)
       this.#core.counters.protocolErrors.value++;
-    this.#core.log.info('connection closed', {
+    this.#core.farewells.tell(this.host, 'connection closed', {
       client: this.clientId,
       address: this.address,
       code: `0x${reason.toString(16)}`,
@@ -437,7 +441,7 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Reader, Wat
   cut(text: string): void {
     if (this.#state === 'closed') return;
     this.#core.counters.refused.value++;
-    this.#core.log.info('connection cut', { address: this.address, error: text });
+    this.#core.farewells.tell(this.host, 'connection cut', { address: this.address, error: text });
     this.#close(false);
     this.#transport.destroy();
   }

@@ -11,6 +11,7 @@ import type { Owed } from './commits.js';
 import type { BrokerCounters } from './counters.js';
 import { Crowding } from './crowding.js';
 import { Denials } from './denials.js';
+import { Farewells } from './farewells.js';
 import { Delivery } from './delivery.js';
 import { Lifecycle } from './lifecycle.js';
 import { held } from './held.js';
@@ -65,6 +66,7 @@ export class Core implements SessionHost, Executor {
   readonly #overflow: Overflow;
   readonly #crowding: Crowding;
   readonly denials: Denials;
+  readonly farewells: Farewells;
   isStopped = false;
 
   constructor({ clock, log, store, counters, limits, neverRetained, onOverflow }: CoreOptions) {
@@ -97,6 +99,7 @@ export class Core implements SessionHost, Executor {
       this.afterTurn(then),
     );
     this.denials = new Denials(clock, log);
+    this.farewells = new Farewells(clock, log);
   }
 
   /** Memory is short: nothing new is taken in (connections, subscriptions, retained topics), slow readers get less. */
@@ -200,6 +203,7 @@ export class Core implements SessionHost, Executor {
     this.#overflow.stop();
     this.#crowding.stop();
     this.denials.stop();
+    this.farewells.stop();
     this.retaining.stop();
     this.lifecycle.stop();
   }
