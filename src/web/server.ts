@@ -5,7 +5,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import {
   type CertificateFiles,
@@ -59,6 +59,9 @@ const SECURITY_HEADERS = {
   'cross-origin-opener-policy': 'same-origin',
 } as const;
 
+/** One address has half of the connections at most, and what a browser with its page wants anyway. */
+const ADDRESS_SHARE = 1 / 2;
+const ADDRESS_MIN = 16;
 const HEADER_BYTES_MAX = 16_384;
 const BODY_MAX = 4096;
 const TIMEOUT_MS = 10_000;
@@ -70,6 +73,8 @@ export class WebServer {
   readonly #page: PageFiles;
   /** Connections with a request that is not answered yet. */
   readonly #answering = new WeakSet<Duplex>();
+  /** Connections of each address. */
+  readonly #perAddress = new Map<string, number>();
   /** Who wants the metrics of now. */
   readonly #scrapers: ServerResponse[] = [];
 
@@ -94,6 +99,7 @@ export class WebServer {
     this.#page = new PageFiles(options.pageFolder);
     this.#server.maxConnections = options.connectionsMax;
     this.#server.timeout = timeoutMs;
+    this.#server.prependListener('connection', (socket: Socket) => this.#arrived(socket));
     this.#server.on('request', (request: IncomingMessage, response: ServerResponse) =>
       this.#take(request, response),
     );
@@ -137,6 +143,21 @@ export class WebServer {
     await new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
       this.#server.closeAllConnections();
+    });
+  }
+
+  #arrived(socket: Socket): void {
+    const address = plainAddress(socket.remoteAddress);
+    const count = this.#perAddress.get(address) ?? 0;
+    if (count >= Math.max(ADDRESS_MIN, this.#options.connectionsMax * ADDRESS_SHARE)) {
+      socket.on('error', () => {}).destroy();
+      return;
+    }
+    this.#perAddress.set(address, count + 1);
+    socket.once('close', () => {
+      const left = (this.#perAddress.get(address) ?? 1) - 1;
+      if (left > 0) this.#perAddress.set(address, left);
+      else this.#perAddress.delete(address);
     });
   }
 

@@ -74,6 +74,7 @@ export const REMOVALS: readonly Removal[] = [
   without('R25c', 'gateway/setup', 'if (this.#pauses.has(host))', 'if (false)'),
   without('R23d', 'broker/farewells', 'told < TOLD_MAX &&', 'true ||'),
   without('R24c', 'broker/greetings', '- sinceMs < TURN_MS', '- sinceMs < Infinity'),
+  without('R9g', 'web/server', 'this.#options.connectionsMax * ADDRESS_SHARE', 'Infinity'),
   without('R9f', 'broker/broker', '<= mostBytes || change < 0', '<= Infinity'),
   without('R19b', 'poller/share', 'if (!isTaken)', 'if (false)'),
   without('R9e', 'broker/descriptors', 'descriptorLimit() * VISITORS_SHARE', 'Infinity'),

@@ -11,6 +11,7 @@ import { silentLog } from '../../src/log.js';
 import { Metrics } from '../../src/metrics.js';
 import { WebServer, type WebOptions } from '../../src/web/server.js';
 import { Certificates } from '../support/certificates.js';
+import { until } from '../support/wait.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-web-'));
 writeFileSync(join(folder, 'index.html'), '<!doctype html><title>holdfast</title>');
@@ -165,6 +166,25 @@ test('the first user is made by JSON from the page itself, and by nobody once th
   isSetUp = true;
   assert.equal((await post(first)).status, 404);
   isSetUp = false;
+});
+
+test('one address takes no more than half of the connections, and gives them back', async (t) => {
+  const dial = (): Socket => {
+    const socket = connect({ port: Number(base.port), host: '127.0.0.1', localAddress: '127.0.0.2' });
+    socket.on('error', () => {});
+    t.after(() => socket.destroy());
+    return socket;
+  };
+  const mob = Array.from({ length: 100 }, dial);
+  await until('half of them to be turned away', () => mob.filter(({ closed }) => closed).length === 50);
+  assert.equal((await get('/healthz')).status, 200);
+  for (const socket of mob) socket.destroy();
+  await until('a place', async () => {
+    const late = dial();
+    late.write('GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n');
+    const [answer] = (await Promise.race([once(late, 'data'), once(late, 'close')])) as unknown[];
+    return Buffer.isBuffer(answer);
+  });
 });
 
 test('nothing but GET and HEAD, nothing outside the folder', async () => {
