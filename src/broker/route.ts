@@ -24,7 +24,7 @@ export interface Receiver {
   readonly session: Session;
   qos: 0 | 1 | 2;
   retainAsPublished: boolean;
-  identifiers: number[] | readonly number[];
+  identifiers: number[];
   /** What is left for the session's own publications once No Local is counted; undefined: the same, null: nothing. */
   own: Receiver | null | undefined;
 }

@@ -18,7 +18,7 @@ import type { Session } from './session.js';
 import { type Entry, entryOf, Subscriptions } from './subscriptions.js';
 import { isTopicName, levelCount } from './topic.js';
 
-const NONE: readonly number[] = [];
+const NONE: number[] = [];
 const NOBODY: readonly [] = [];
 const SLASH = 0x2f;
 const DOLLAR = 0x24;
@@ -227,13 +227,20 @@ function receiverOf(session: Session, entry: Entry<Owner>): Receiver {
   };
 }
 
+/** Into a list of the receiver's own: tens of thousands of its subscriptions may match, and each is told. */
+function tell(receiver: Receiver, identifier: number): void {
+  const { identifiers } = receiver;
+  if (identifiers.length === 0) receiver.identifiers = [identifier];
+  else identifiers.push(identifier);
+}
+
 /** One more subscription of the same session matches [MQTT-3.3.4-2]: the highest QoS counts, all identifiers are told. */
 function join(receiver: Receiver, entry: Entry<Owner>): void {
   if (entry.noLocal) {
-    if (receiver.own === undefined) receiver.own = { ...receiver };
+    if (receiver.own === undefined) receiver.own = { ...receiver, identifiers: [...receiver.identifiers] };
   } else if (receiver.own === null) receiver.own = receiverOf(receiver.session, entry);
   else if (receiver.own !== undefined) join(receiver.own, entry);
   receiver.qos = entry.qos > receiver.qos ? entry.qos : receiver.qos;
   receiver.retainAsPublished ||= entry.retainAsPublished;
-  if (entry.identifier !== 0) receiver.identifiers = [...receiver.identifiers, entry.identifier];
+  if (entry.identifier !== 0) tell(receiver, entry.identifier);
 }
