@@ -25,7 +25,7 @@ import type { Owner } from './route.js';
 import { Routing } from './routing.js';
 import type { Session, SessionHost } from './session.js';
 import type { QueueOwner } from './storedqueue.js';
-import { type Entry, Subscriptions } from './subscriptions.js';
+import { Subscriptions } from './subscriptions.js';
 import { Timekeeping } from './timekeeping.js';
 import { Turns } from './turns.js';
 
@@ -174,8 +174,8 @@ export class Core implements SessionHost, Executor {
     this.turns.schedule();
   }
 
-  redistribute(session: Session, entry: Entry<unknown>, message: Outgoing, qos: 1 | 2): void {
-    this.delivery.redistribute(session, entry, message, qos);
+  redistribute(session: Session, share: string, message: Outgoing, qos: 1 | 2): void {
+    this.delivery.redistribute(session, share, message, qos);
   }
 
   // ---------------------------------------------------------------- all parts together

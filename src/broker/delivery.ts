@@ -217,6 +217,7 @@ export class Delivery {
         qos: qos < entry.qos ? qos : entry.qos,
         retain: retain && entry.retainAsPublished,
         identifiers: identifiersOf(entry),
+        share: groupKey(entry),
       };
       if (!receivers.some((one) => one.session === session.number)) receivers.push(receiver);
       else (this.#copies ??= new Map()).set(chosen, { receiver, position: 0 });
@@ -243,9 +244,9 @@ export class Delivery {
   }
 
   /** Gives to another member of a shared subscription what a session that ended left behind. */
-  redistribute(session: Session, entry: Entry<unknown>, message: Outgoing, messageQos: 1 | 2): void {
+  redistribute(session: Session, share: string, message: Outgoing, messageQos: 1 | 2): void {
     const route = this.#routing.find(message.topic, message.topicStart, message.topicEnd);
-    const group = route?.groups.find((one) => one.key === groupKey(entry));
+    const group = route?.groups.find((one) => one.key === share);
     if (route === null || group === undefined) return;
     const others = { key: group.key, members: group.members.filter((member) => member.session !== session) };
     const heir = this.shares.choose(others, messageQos);
@@ -265,7 +266,7 @@ export class Delivery {
       return;
     }
     if (session.isKept)
-      keepFor(this.#store, this.#turns, session, message, { messageQos, publisher: '', qos, retain: false, identifiers }); // prettier-ignore
+      keepFor(this.#store, this.#turns, session, message, { messageQos, publisher: '', qos, retain: false, identifiers, share: groupKey(entry) }); // prettier-ignore
     session.deliver(message, qos, false, identifiers, entry);
   }
 }

@@ -5,7 +5,7 @@
 import { type Clock, CLOCK_SET_AFTER_MS } from '../clock.js';
 import type { Store, StoredState } from '../store/store.js';
 import { type AccessRule, type Identity, Rights } from './access.js';
-import { bequeath, type Executor, handOn, heritageOf } from './bequest.js';
+import { bequeath, type Executor, handOn, hasHeritage } from './bequest.js';
 import type { BrokerCounters } from './counters.js';
 import type { Delivery } from './delivery.js';
 import { incomingOf } from './incoming.js';
@@ -209,13 +209,13 @@ export class Lifecycle {
     if (this.sessions.get(session.clientId) === session) this.sessions.delete(session.clientId);
     session.link = null;
     cancelTimers(session);
-    const heritage = heritageOf(session);
+    const isLeaving = hasHeritage(session);
     this.#unsubscribeAll(session);
     if (session.will === null) this.#wills.clear(session);
     else this.#publishWill(session);
     handOn(this.#host, session, session.end());
-    if (heritage !== null) {
-      void bequeath(this.#host, session, heritage).then((isDone) => {
+    if (isLeaving) {
+      void bequeath(this.#host, session).then((isDone) => {
         if (isDone) this.#forget(session);
       });
     } else if (session.isKept) this.#forget(session);

@@ -242,6 +242,7 @@ interface Delivered {
   readonly qos: 1 | 2;
   readonly retain: boolean;
   readonly identifiers: readonly number[];
+  readonly share?: string;
 }
 
 /** Keeps a message for one kept session alone, and notes its position. */
@@ -250,14 +251,14 @@ export function keepFor(
   turns: Turns,
   session: Session,
   outgoing: Outgoing,
-  { messageQos, publisher, qos, retain, identifiers }: Delivered,
+  { messageQos, publisher, qos, retain, identifiers, share }: Delivered,
 ): void {
   outgoing.position = turns.takePosition();
   store.append({
     type: 'Published',
     position: outgoing.position,
     message: storedOf(outgoing, messageQos, publisher),
-    receivers: [{ session: session.number, qos, retain, identifiers }],
+    receivers: [{ session: session.number, qos, retain, identifiers, share }],
     retained: false,
   });
   turns.appended(outgoing.position);

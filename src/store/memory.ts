@@ -22,6 +22,8 @@ interface Waiting {
   readonly queue: Queue;
   /** Subscription identifiers by position, for those that have any. */
   identifiers: Map<Position, readonly number[]> | null;
+  /** And the shared subscriptions of those that came by one. */
+  shares: Map<Position, string> | null;
 }
 
 /** A block: expiry, lengths of topic and payload, how many queues name it; then the bytes, properties last. */
@@ -52,7 +54,7 @@ export class MemoryStore implements Store {
   append(record: StoreRecord): void {
     switch (record.type) {
       case 'SessionOpened':
-        this.#sessions.set(record.session, { queue: new Queue(), identifiers: null });
+        this.#sessions.set(record.session, { queue: new Queue(), identifiers: null, shares: null });
         return;
       case 'SessionEnded':
         this.#end(record.session);
@@ -94,8 +96,7 @@ export class MemoryStore implements Store {
       return entries.length < Math.min(limit, READ_MAX) && length < READ_BYTES_MAX;
     });
     const found: StoredMessage[] = [];
-    for (let from = 0; from < entries.length;)
-      from = this.#copyRun(entries, from, waiting.identifiers, found);
+    for (let from = 0; from < entries.length;) from = this.#copyRun(entries, from, waiting, found);
     return Promise.resolve(found);
   }
 
@@ -106,7 +107,7 @@ export class MemoryStore implements Store {
   #copyRun(
     entries: readonly QueueEntry[],
     from: number,
-    identifiers: Waiting['identifiers'],
+    { identifiers, shares }: Waiting,
     into: StoredMessage[],
   ): number {
     const first = entries[from] as QueueEntry; // the caller checked
@@ -125,6 +126,7 @@ export class MemoryStore implements Store {
       const entry = entries[index] as QueueEntry; // in range
       const message = this.#messageOf(entry, page, bytes, start);
       message.identifiers = identifiers?.get(entry.position) ?? NO_IDENTIFIERS;
+      message.share = shares?.get(entry.position) ?? '';
       into.push(message);
     }
     return to;
@@ -160,10 +162,11 @@ export class MemoryStore implements Store {
     bytes.set(partOf(payload, payloadStart, payloadEnd), start + HEADER_BYTES + topic.length);
     if (properties.length > 0) bytes.set(properties, start + HEADER_BYTES + topic.length + payloadLength);
     let named = 0;
-    for (const { session, qos, retain, identifiers } of receivers) {
+    for (const { session, qos, retain, identifiers, share } of receivers) {
       const waiting = this.#sessions.get(session);
       if (waiting?.queue.append(position, block, retain ? 1 : 0, size, qos) !== true) continue;
       if (identifiers.length > 0) (waiting.identifiers ??= new Map()).set(position, identifiers);
+      if (share !== undefined) (waiting.shares ??= new Map()).set(position, share);
       named++;
     }
     words[word + NAMED] = named;
@@ -198,6 +201,7 @@ export class MemoryStore implements Store {
       qos,
       retain: offset === 1,
       identifiers: NO_IDENTIFIERS,
+      share: '',
     };
   }
 
@@ -206,6 +210,7 @@ export class MemoryStore implements Store {
     const entry = waiting?.queue.remove(position);
     if (entry === undefined || entry === null) return;
     waiting?.identifiers?.delete(position);
+    waiting?.shares?.delete(position);
     this.#release(entry.segment);
   }
 

@@ -44,6 +44,8 @@ const FLAG_RETAINED = 4;
 const FLAG_FROM = 8;
 const FLAG_PUBLISHER = 16;
 const FLAG_EXPIRES = 32;
+/** Behind the receivers comes the share of each. */
+const FLAG_SHARED = 64;
 
 /** Writes varints, bytes and texts into a buffer that is large enough. */
 export class Writer {
@@ -164,7 +166,8 @@ export function payloadMaxOf(record: StoreRecord): number {
       return 64 + record.topic.length;
     case 'Published': {
       let receivers = 0;
-      for (const { identifiers } of record.receivers) receivers += 20 + 8 * identifiers.length;
+      for (const { identifiers, share = '' } of record.receivers)
+        receivers += 28 + 8 * identifiers.length + 3 * share.length;
       return 64 + messageMaxOf(record.message) + receivers;
     }
     case 'WillPending':
@@ -245,8 +248,13 @@ export function encodeRecord(writer: Writer, record: OtherRecord, qos: number): 
 /** `nowMs` is the time a retained message is stored. */
 export function encodePublished(writer: Writer, record: PublishedRecord, nowMs: number): void {
   const { receivers, from } = record;
+  const isShared = receivers.some(({ share }) => share !== undefined);
+  const flags =
+    (record.retained ? FLAG_RETAINED : 0) +
+    (from !== undefined ? FLAG_FROM : 0) +
+    (isShared ? FLAG_SHARED : 0);
   writer.number(record.position);
-  encodeMessage(writer, record.message, record.retained, from !== undefined);
+  encodeMessage(writer, record.message, flags);
   const { bytes } = writer;
   let { at } = writer;
   if (record.retained) at = putNumber(bytes, at, nowMs);
@@ -261,21 +269,14 @@ export function encodePublished(writer: Writer, record: PublishedRecord, nowMs: 
     for (const identifier of identifiers) at = putNumber(bytes, at, identifier);
   }
   writer.at = at;
+  if (isShared) for (const { share = '' } of receivers) writer.text(share);
 }
 
-export function encodeMessage(
-  writer: Writer,
-  message: PublishedMessage,
-  retained = false,
-  hasFrom = false,
-): void {
+/** `more`: flags of what follows the message. */
+export function encodeMessage(writer: Writer, message: PublishedMessage, more = 0): void {
   const { topic, payload, payloadStart, payloadEnd, properties, publisher, expiresAtMs } = message;
   const flags =
-    message.qos +
-    (retained ? FLAG_RETAINED : 0) +
-    (hasFrom ? FLAG_FROM : 0) +
-    (publisher !== '' ? FLAG_PUBLISHER : 0) +
-    (expiresAtMs !== 0 ? FLAG_EXPIRES : 0);
+    message.qos + more + (publisher !== '' ? FLAG_PUBLISHER : 0) + (expiresAtMs !== 0 ? FLAG_EXPIRES : 0);
   const { bytes } = writer;
   let at = putNumber(bytes, writer.at, flags);
   at = putBlob(bytes, at, topic, 0, topic.length);
@@ -307,6 +308,11 @@ export function decodePublished(bytes: Buffer, start: number, end: number): Publ
   const count = reader.number();
   const receivers: Receiver[] = [];
   for (let index = 0; index < count && reader.isSound; index++) receivers.push(decodeReceiver(reader));
+  if (flags & FLAG_SHARED)
+    for (const receiver of receivers) {
+      const share = reader.text();
+      if (share !== '') receiver.share = share;
+    }
   if (!reader.isSound) return null;
   return {
     type: 'Published',
@@ -342,13 +348,11 @@ export function decodeStored(
     reader.number();
     reader.number();
   }
-  for (let count = reader.number(); count > 0 && reader.isSound; count--) {
-    const receiver = reader.number();
-    const options = reader.number();
-    const identifiers: number[] = [];
-    for (let left = Math.floor(options / 8); left > 0 && reader.isSound; left--)
-      identifiers.push(reader.number());
-    if (receiver !== session || !reader.isSound) continue;
+  const count = reader.number();
+  for (let index = 0; index < count && reader.isSound; index++) {
+    const receiver = decodeReceiver(reader);
+    if (receiver.session !== session || !reader.isSound) continue;
+    const { qos, retain, identifiers } = receiver;
     return {
       position,
       topic: bytes,
@@ -361,12 +365,20 @@ export function decodeStored(
       propertiesStart,
       propertiesEnd,
       expiresAtMs,
-      qos: qosOf(options),
-      retain: (options & 4) !== 0,
+      qos,
+      retain,
       identifiers: identifiers.length === 0 ? NO_IDENTIFIERS : identifiers,
+      share: flags & FLAG_SHARED ? decodeShare(reader, index, count) : '',
     };
   }
   return null;
+}
+
+/** The share of one of so many receivers; the reader stands behind what else is said of it. */
+function decodeShare(reader: Reader, index: number, count: number): string {
+  for (let left = count - index - 1; left > 0 && reader.isSound; left--) decodeReceiver(reader);
+  for (let left = index; left > 0 && reader.isSound; left--) reader.skip();
+  return reader.text();
 }
 
 function decodeReceiver(reader: Reader): Receiver {

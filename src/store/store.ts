@@ -31,6 +31,8 @@ export interface StoredMessage {
   expiresAtMs: number;
   /** Subscription identifiers to deliver with it. */
   identifiers: readonly number[];
+  /** The shared subscription by which it came; empty: none. */
+  share: string;
 }
 
 /** A message in a queue, without what it says. */
@@ -46,6 +48,8 @@ export interface Receiver {
   qos: 0 | 1 | 2;
   retain: boolean;
   identifiers: readonly number[];
+  /** Name and filter of the shared subscription by which it gets it. */
+  share?: string | undefined;
 }
 
 export interface PublishedMessage {

@@ -288,6 +288,31 @@ describe('shared subscriptions', { concurrency: 8 }, () => {
 
   conforms(
     { v5: '4.5.0-1' },
+    'what waits for a kept member of several shares goes to the share by which it came',
+    async (scene) => {
+      const clientId = scene.clientId();
+      const { client } = await scene.connectKept(clientId);
+      for (const group of ['one', 'two']) await client.subscribe(shared(scene, 'a', group), 1);
+      await client.subscribe(scene.topic(), 1);
+      await client.disconnect();
+      // It takes all of the first share, so that only what came by the second waits, and a copy of the client's own.
+      const one = await scene.connect();
+      await one.subscribe(shared(scene, 'a', 'one'), 1);
+      const publisher = await scene.connect();
+      const all = ['on', 'on', 'off', 'on'];
+      for (const text of all) await publisher.publish(scene.topic(), text, { qos: 1 });
+      for (const text of all) assert.equal((await one.receive()).payload.toString(), text);
+      const two = await scene.connect();
+      await two.subscribe(shared(scene, 'a', 'two'), 1);
+      await scene.connect({ clientId, clean: true });
+      for (const text of all) assert.equal((await two.receive()).payload.toString(), text);
+      await two.quiet();
+      await one.quiet();
+    },
+  );
+
+  conforms(
+    { v5: '4.5.0-1' },
     'with every member away the share’s messages wait for one that returns',
     async (scene) => {
       const ids = [scene.clientId(), scene.clientId()];

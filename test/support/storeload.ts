@@ -80,6 +80,7 @@ export class StoreLoad {
           qos,
           retain: this.#below(4) === 0,
           identifiers: this.#below(3) === 0 ? [1, 300] : [],
+          share: this.#below(4) === 0 ? `g${this.#below(300)}/t/#` : undefined,
         };
       });
     const publisher = this.#pick(this.sessions);

@@ -71,12 +71,12 @@ export class StoreModel {
     from,
   }: Extract<StoreRecord, { type: 'Published' }>): void {
     if (from !== undefined) this.sessions.get(from.session)?.incoming.add(from.packetIdentifier);
-    for (const { session, qos, retain, identifiers } of receivers) {
+    for (const { session, qos, retain, identifiers, share = '' } of receivers) {
       const receiver = this.sessions.get(session);
       receiver?.qos.set(position, qos);
       receiver?.queue.set(
         position,
-        `${position} ${text(message.topic)} ${text(message.payload)} ${text(message.properties)} ${qos} ${String(retain)} ${message.expiresAtMs} ${identifiers.join()}`,
+        `${position} ${text(message.topic)} ${text(message.payload)} ${text(message.properties)} ${qos} ${String(retain)} ${message.expiresAtMs} ${identifiers.join()} ${share}`,
       );
     }
     if (!retained) return;
@@ -145,10 +145,10 @@ export async function canonicalOf(store: Store, state: StoredState): Promise<str
       const messages = await store.read(session.session, after, 7);
       if (messages.length === 0) break;
       for (const message of messages) {
-        const { position, qos, retain, expiresAtMs, identifiers } = message;
+        const { position, qos, retain, expiresAtMs, identifiers, share } = message;
         const { topic, payload, properties } = partsOf(message);
         queue.push(
-          `${position} ${text(topic)} ${text(payload)} ${text(properties)} ${qos} ${String(retain)} ${expiresAtMs} ${identifiers.join()}`,
+          `${position} ${text(topic)} ${text(payload)} ${text(properties)} ${qos} ${String(retain)} ${expiresAtMs} ${identifiers.join()} ${share}`,
         );
         after = position;
       }
