@@ -43,6 +43,9 @@ interface Copy {
 }
 
 const NONE: readonly number[] = [];
+/** So many further copies of a publication, or so many bytes of them, go to sessions that are in several of its shares. */
+const COPIES_MIN = 16;
+const COPIES_BYTES = 4 * 1024 * 1024;
 
 export class Delivery {
   readonly #log: Log;
@@ -56,6 +59,10 @@ export class Delivery {
   #position = 0;
   /** Further copies of it, by the member of a shared subscription that gets one: kept apart, for each is acknowledged. */
   #copies: Map<Member, Copy> | null = null;
+  /** Who has it by a shared subscription already, where there are several; and what further copies there are. */
+  readonly #holders = new Set<Session>();
+  #copyCount = 0;
+  #copyBytes = 0;
   /** Memory is short: no topic gets a retained message that has none. */
   isShort = false;
 
@@ -131,6 +138,8 @@ export class Delivery {
     for (const group of groups) if (this.#deliverShared(incoming, group, isUnkept)) count++;
     this.shares.forgetChosen();
     this.#copies = null;
+    this.#holders.clear();
+    this.#copyCount = this.#copyBytes = 0;
     return count + route.insiders.length;
   }
 
@@ -199,7 +208,8 @@ export class Delivery {
     return position;
   }
 
-  #keptReceivers({ from, retain }: Incoming, route: Route, qos: 1 | 2): readonly KeptReceiver[] {
+  #keptReceivers(incoming: Incoming, route: Route, qos: 1 | 2): readonly KeptReceiver[] {
+    const { from, retain } = incoming;
     const usual = retain || route.groups.length > 0 ? null : route.keptReceivers(qos);
     if (usual !== null) return usual;
     const receivers: KeptReceiver[] = [];
@@ -209,7 +219,8 @@ export class Delivery {
       receivers.push(keptReceiverOf(receiver, qos, retain));
     }
     if (route.groups.length === 0) return receivers;
-    for (const chosen of this.shares.chooseAll(route.groups, qos)) {
+    const named = new Set(receivers.map(({ session }) => session));
+    for (const [key, chosen] of this.shares.chooseAll(route.groups, qos)) {
       if (chosen === null || !chosen.session.isKept || chosen.entry.qos === 0) continue;
       const { session, entry } = chosen;
       const receiver = {
@@ -217,15 +228,42 @@ export class Delivery {
         qos: qos < entry.qos ? qos : entry.qos,
         retain: retain && entry.retainAsPublished,
         identifiers: identifiersOf(entry),
-        share: groupKey(entry),
+        share: key,
       };
-      if (!receivers.some((one) => one.session === session.number)) receivers.push(receiver);
-      else (this.#copies ??= new Map()).set(chosen, { receiver, position: 0 });
+      if (!named.has(session.number)) {
+        named.add(session.number);
+        receivers.push(receiver);
+      } else if (this.#mayCopy(incoming)) (this.#copies ??= new Map()).set(chosen, { receiver, position: 0 });
+      else {
+        this.shares.withdraw(key);
+        session.miss();
+      }
     }
     return receivers;
   }
 
   // ---------------------------------------------------------------- shared subscriptions
+
+  /** A session in thousands of shares that match would fill memory and disk with one large message. */
+  #mayCopy({
+    topicStart,
+    topicEnd,
+    payloadStart,
+    payloadEnd,
+    propertiesStart,
+    propertiesEnd,
+  }: Incoming): boolean {
+    this.#copyCount++;
+    this.#copyBytes += topicEnd - topicStart + payloadEnd - payloadStart + propertiesEnd - propertiesStart;
+    return this.#copyCount <= COPIES_MIN || this.#copyBytes <= COPIES_BYTES;
+  }
+
+  /** Whether a session that has its queue in memory may have the publication, once more perhaps. */
+  #mayHold(session: Session, incoming: Incoming): boolean {
+    if (!this.#holders.has(session)) this.#holders.add(session);
+    else if (!this.#mayCopy(incoming)) return false;
+    return true;
+  }
 
   #deliverShared(incoming: Incoming, group: Group, isUnkept: boolean): boolean {
     const member = this.shares.memberOf(group, incoming.qos);
@@ -236,6 +274,7 @@ export class Delivery {
     const identifiers = identifiersOf(entry);
     if (qos === 0) session.sendAtMostOnce(incoming, retain, identifiers);
     else if (isUnkept && session.isKept) this.#sendUnkept(session, incoming, retain, identifiers);
+    else if (!session.isKept && !this.#mayHold(session, incoming)) session.miss();
     else {
       incoming.position = session.isKept ? (this.#copies?.get(member)?.position ?? this.#position) : 0;
       session.deliver(incoming, qos, retain, identifiers, entry);

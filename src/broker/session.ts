@@ -405,6 +405,11 @@ export class Session implements QueueOwner {
     if (droppedCount > 0) this.#countDropped(droppedCount);
   }
 
+  /** There is no room for one that is for it. */
+  miss(): void {
+    this.#countDropped(1);
+  }
+
   #countDropped(count: number): void {
     this.droppedCount += count;
     this.#host.counters.dropped.value += count;

@@ -48,10 +48,15 @@ export class Shares {
     return busy ?? away ?? loser;
   }
 
-  /** Chooses for all groups of a publication, so that its record can name them. */
-  chooseAll(groups: readonly Group[], qos: QoS): Iterable<Member | null> {
+  /** Chooses for all groups of a publication, by their keys, so that its record can name them. */
+  chooseAll(groups: readonly Group[], qos: QoS): Iterable<[string, Member | null]> {
     this.#chosen = new Map(groups.map((group) => [group.key, this.choose(group, qos)]));
-    return this.#chosen.values();
+    return this.#chosen;
+  }
+
+  /** Nobody gets the publication for this group, though somebody was chosen. */
+  withdraw(key: string): void {
+    this.#chosen?.set(key, null);
   }
 
   /** Who was chosen for a group, or is now; null: nobody can take it. */

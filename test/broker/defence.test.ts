@@ -255,6 +255,29 @@ test('subscriptions by the thousand that end at one level of the filters go with
   assert.ok(user + system < 2_000_000, `${(user + system) / 1e6} s until they were gone`);
 });
 
+test('a session in many shares that match gets a small message by each, a large one by so many as memory allows', async (context) => {
+  const SHARES = 90;
+  const LARGE = 'l'.repeat(128 * 1024);
+  for (const expiryS of [0, 60]) {
+    const broker = await start(context, {});
+    const member = await MqttClient.open(broker.mqtt, 5);
+    context.after(() => member.socket.destroy());
+    await member.handshake({ clientId: 'member', properties: [[wire.PROPERTY.sessionExpiry, expiryS]] });
+    await member.subscribeAll(Array.from({ length: SHARES }, (_, share) => [`$share/${share}/x`, 1]));
+    const publisher = await enter(context, broker, 'publisher');
+    await publisher.publish('x', 'small', { qos: 1 });
+    assert.equal((await member.receiveTexts(SHARES)).length, SHARES);
+    await publisher.publish('x', LARGE, { qos: 1 });
+    // One, and further copies of 4 MiB with their topics.
+    assert.equal((await member.receiveTexts(32)).length, 32);
+    await member.quiet();
+    assert.equal(broker.broker?.counters.dropped.value, SHARES - 32);
+    await publisher.publish('x', 'after', { qos: 1 });
+    assert.equal((await member.receiveTexts(SHARES)).length, SHARES);
+    await broker.close();
+  }
+});
+
 /** A TLS certificate of nobody in particular. */
 function certify(context: TestContext): { cert: string; key: string } {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-tls-'));
