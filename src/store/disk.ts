@@ -4,7 +4,7 @@
  * records since. Room is made by housekeeping.ts.
  */
 import { systemClock, type Clock } from '../clock.js';
-import { StoreError } from '../errors.js';
+import { messageOf, StoreError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Counter, Metrics } from '../metrics.js';
 import { readAll, writeArchive, writeBackup, type Sink } from './backup.js';
@@ -13,7 +13,7 @@ import { FRAME_HEADER_BYTES } from './frame.js';
 import { Housekeeping } from './housekeeping.js';
 import { Journal } from './journal.js';
 import { lockFolder, type Lock } from './lock.js';
-import { readMessages, readRetained } from './messages.js';
+import { readMessages, readRetained, type Slice } from './messages.js';
 import {
   decodePublished,
   decodeRecord,
@@ -27,7 +27,7 @@ import type { QueueEntry } from './queue.js';
 import { refusalOf } from './refusal.js';
 import { nameOf as segmentName } from './segments.js';
 import { nameOf as snapshotName } from './snapshot.js';
-import { State, storedSession } from './state.js';
+import { type SessionState, State, storedSession } from './state.js';
 import type {
   Position,
   QueuedMessage,
@@ -57,6 +57,10 @@ export interface DiskContext {
 
 const SEGMENT_BYTES_MIN = 64 * 1024;
 const SEGMENT_BYTES_MAX = 8 << 20;
+/** What could not be read for so long, on a disk that takes writes, is lost. */
+const UNREAD_MAX_MS = 10_000;
+/** Tries that lie further apart have nothing to do with each other. */
+const UNREAD_GAP_MS = 5_000;
 
 export class DiskStore implements Store {
   readonly isLasting = true;
@@ -74,6 +78,8 @@ export class DiskStore implements Store {
   readonly #lockFolder: (folder: string, log: Log) => Promise<Lock>;
   #lock: Lock | null = null;
   #segmentBytes = SEGMENT_BYTES_MAX;
+  /** Since when a session waits for messages that cannot be read, and when it last tried. */
+  readonly #unread = new WeakMap<SessionState, { sinceMs: number; lastMs: number }>();
   /** A Published was not taken: the next commit must say so. */
   #hasRefused = false;
   #isClosed = false;
@@ -184,12 +190,46 @@ export class DiskStore implements Store {
   async read(session: SessionNumber, after: Position, limit: number): Promise<StoredMessage[]> {
     const state = this.#state.sessions.get(session);
     if (state === undefined) return [];
-    const { messages, damaged } = await readMessages(this.#journal, state, after, limit);
+    const { messages, damaged, unread } = await readMessages(
+      this.#journal,
+      state,
+      after,
+      limit,
+      this.#isUnreadForGood(state),
+    );
+    if (unread === null) this.#unread.delete(state);
+    else this.#noteUnread(state, unread);
     if (damaged.length > 0) this.#tellDamaged(damaged);
     for (const { position } of damaged) this.append({ type: 'Dropped', session, position });
     // An empty answer would say that nothing is left behind it.
     const last = damaged.at(-1);
+    if (messages.length === 0 && unread !== null) throw unread.cause;
     return messages.length === 0 && last !== undefined ? this.read(session, last.position, limit) : messages;
+  }
+
+  /** A disk that comes back gives what it did not give before; one that takes all else meanwhile has a bad place. */
+  #isUnreadForGood(state: SessionState): boolean {
+    const unread = this.#unread.get(state);
+    const nowMs = this.#clock.monotonicMs();
+    return (
+      unread !== undefined &&
+      this.isHealthy &&
+      nowMs - unread.sinceMs >= UNREAD_MAX_MS &&
+      nowMs - unread.lastMs < UNREAD_GAP_MS
+    );
+  }
+
+  #noteUnread(state: SessionState, { entry, cause }: NonNullable<Slice['unread']>): void {
+    const lastMs = this.#clock.monotonicMs();
+    const known = this.#unread.get(state);
+    const goesOn = known !== undefined && lastMs - known.lastMs < UNREAD_GAP_MS;
+    this.#unread.set(state, { sinceMs: goesOn ? known.sinceMs : lastMs, lastMs });
+    if (goesOn) return;
+    this.#log.warn('queued messages cannot be read from the disk; it is tried again', {
+      file: this.#journal.segments.pathOf(entry.segment),
+      client: state.clientId,
+      error: messageOf(cause),
+    });
   }
 
   /** One line for each segment, when damage is first met in it: more may be met as more of it is read. */

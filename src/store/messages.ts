@@ -1,4 +1,7 @@
-/** Reads messages back from where the state says they lie, as few reads as there are stretches. */
+/**
+ * Reads messages back from where the state says they lie, as few reads as there are stretches. What the disk does not give
+ * now it may give later: that is told apart from what it gives and is damaged.
+ */
 import { errnoOf } from './files.js';
 import { endOfFrame, FRAME_HEADER_BYTES, typeOf } from './frame.js';
 import type { Journal } from './journal.js';
@@ -22,12 +25,34 @@ interface Wanted {
   size: number;
 }
 
+/** What the system says of a place that cannot be read; all else, such as too many open files, says nothing of it. */
+const ERRNOS_OF_PLACES = new Set(['EIO', 'ENODATA', 'EILSEQ', 'EBADMSG', 'EUCLEAN', 'ENOENT']);
+
+/** The disk did not give it. */
+class Unreadable {
+  readonly cause: unknown;
+
+  constructor(cause: unknown) {
+    this.cause = cause;
+  }
+}
+
+/** Some of a queue, in its order. */
+export interface Slice {
+  messages: StoredMessage[];
+  damaged: QueueEntry[];
+  /** Not read, and nothing of what is behind it either; null: nothing is in the way. */
+  unread: { entry: QueueEntry; cause: unknown } | null;
+}
+
+/** With `isLost` what cannot be read counts as damaged. */
 export async function readMessages(
   journal: Journal,
   state: SessionState,
   after: number,
   limit: number,
-): Promise<{ messages: StoredMessage[]; damaged: QueueEntry[] }> {
+  isLost: boolean,
+): Promise<Slice> {
   const entries: QueueEntry[] = [];
   let bytes = 0;
   state.queue.visit(after, (position, segment, offset, size, qos) => {
@@ -41,11 +66,14 @@ export async function readMessages(
   const damaged: QueueEntry[] = [];
   for (const [index, entry] of entries.entries()) {
     const message = found[index] ?? null;
-    if (message?.position === entry.position) messages.push(message);
-    else if (hasMoved(state, entry)) return readMessages(journal, state, after, limit);
-    else if (state.queue.get(entry.position) !== null) damaged.push(entry);
+    const isUnread = message instanceof Unreadable;
+    if (!isUnread && message?.position === entry.position) messages.push(message);
+    else if (hasMoved(state, entry)) return readMessages(journal, state, after, limit, isLost);
+    else if (state.queue.get(entry.position) === null) continue;
+    else if (isUnread && !isLost) return { messages, damaged, unread: { entry, cause: message.cause } };
+    else damaged.push(entry);
   }
-  return { messages, damaged };
+  return { messages, damaged, unread: null };
 }
 
 /** Whether it was copied elsewhere while it was read. */
@@ -64,8 +92,9 @@ export async function readRetained(journal: Journal, state: State): Promise<Stor
     const slice = wanted.slice(at, at + SLICE);
     const found = await readRecords(journal, slice, decodePublished);
     slice.forEach(({ key, position }, index) => {
-      const publication = found[index];
-      if (publication?.position !== position) return state.clearRetained(key);
+      const publication = found[index] ?? null;
+      if (publication instanceof Unreadable || publication?.position !== position)
+        return state.clearRetained(key);
       retained.push({ message: publication.message, position, storedAtMs: publication.storedAtMs });
     });
   }
@@ -80,7 +109,7 @@ async function readRecords<Found>(
   journal: Journal,
   wanted: Wanted[],
   decode: Decode<Found>,
-): Promise<(Found | null)[]> {
+): Promise<(Found | Unreadable | null)[]> {
   const stretches: { from: number; to: number }[] = [];
   for (let from = 0; from < wanted.length;) {
     let to = from + 1;
@@ -109,58 +138,50 @@ async function readStretch<Found>(
   journal: Journal,
   wanted: Wanted[],
   decode: Decode<Found>,
-): Promise<(Found | null)[]> {
+): Promise<(Found | Unreadable | null)[]> {
   const [first, last] = [wanted[0], wanted.at(-1)];
   if (first === undefined || last === undefined) return [];
   const length = last.offset + last.size + MARGIN_BYTES - first.offset;
   let bytes: Buffer;
   try {
     bytes = await journal.read(first.segment, first.offset, length);
-  } catch (thrown) {
-    return readApart(journal, wanted, decode, thrown);
+  } catch {
+    // It may be one place of it that is bad.
+    return Promise.all(wanted.map((one) => readAlone(journal, one, decode)));
   }
-  const found: (Found | null)[] = [];
-  for (const { segment, offset } of wanted) {
-    const at = offset - first.offset;
-    found.push(
-      decodeAt(bytes, at, journal.salt, decode) ??
-        (await readOne(journal, segment, offset, bytes, at, decode)),
-    );
+  const found: (Found | Unreadable | null)[] = [];
+  for (const one of wanted) {
+    const at = one.offset - first.offset;
+    const isLonger = isCutOff(bytes, at);
+    found.push(isLonger ? await readAlone(journal, one, decode) : decodeAt(bytes, at, journal.salt, decode));
   }
   return found;
 }
 
-/**
- * A stretch that cannot be read is read message by message. What fails then is lost when others can be read, or when
- * the file is gone; when nothing can be read the disk may come back, so that is an error.
- */
-async function readApart<Found>(
-  journal: Journal,
-  wanted: Wanted[],
-  decode: Decode<Found>,
-  thrown: unknown,
-): Promise<(Found | null)[]> {
-  if (errnoOf(thrown) === 'ENOENT') return wanted.map(() => null);
-  if (wanted.length === 1) throw thrown;
-  const results = await Promise.allSettled(wanted.map((one) => readStretch(journal, [one], decode)));
-  if (results.every(({ status }) => status === 'rejected')) throw thrown;
-  return results.map((result) => (result.status === 'fulfilled' ? (result.value[0] ?? null) : null));
+/** Whether the record is longer than was guessed. */
+function isCutOff(bytes: Buffer, at: number): boolean {
+  return at + FRAME_HEADER_BYTES <= bytes.length && at + lengthAt(bytes, at) > bytes.length;
 }
 
-/** A record longer than was guessed. */
-async function readOne<Found>(
+function lengthAt(bytes: Buffer, at: number): number {
+  return FRAME_HEADER_BYTES + bytes.readUInt32LE(at);
+}
+
+/** One record, and nothing beside it. */
+async function readAlone<Found>(
   journal: Journal,
-  segment: number,
-  offset: number,
-  bytes: Buffer,
-  at: number,
+  { segment, offset }: Wanted,
   decode: Decode<Found>,
-): Promise<Found | null> {
-  if (at + FRAME_HEADER_BYTES > bytes.length) return null;
-  const length = FRAME_HEADER_BYTES + bytes.readUInt32LE(at);
-  if (at + length <= bytes.length || length > journal.segments.get(segment).bytes + journal.backlogBytes)
-    return null;
-  return decodeAt(await journal.read(segment, offset, length), 0, journal.salt, decode);
+): Promise<Found | Unreadable | null> {
+  try {
+    const header = await journal.read(segment, offset, FRAME_HEADER_BYTES);
+    const length = header.length < FRAME_HEADER_BYTES ? Infinity : lengthAt(header, 0);
+    if (length > journal.segments.get(segment).bytes + journal.backlogBytes) return null;
+    return decodeAt(await journal.read(segment, offset, length), 0, journal.salt, decode);
+  } catch (thrown) {
+    if (!ERRNOS_OF_PLACES.has(errnoOf(thrown))) throw thrown;
+    return new Unreadable(thrown);
+  }
 }
 
 function decodeAt<Found>(bytes: Buffer, at: number, salt: number, decode: Decode<Found>): Found | null {

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { StoreError } from '../../src/errors.js';
 import { Metrics } from '../../src/metrics.js';
+import type { DiskStore } from '../../src/store/disk.js';
 import type { StoredState, StoreRecord } from '../../src/store/store.js';
+import { ManualClock } from '../support/clock.js';
 import { MemoryDisk, seeded } from '../support/memorydisk.js';
 import { StoreLoad } from '../support/storeload.js';
 import { canonicalOf, StoreModel } from '../support/storemodel.js';
@@ -194,6 +196,63 @@ test('a message damaged after the start leaves the queue when it is read', async
   assert.equal(log.lines.filter(({ level }) => level === 'error').length, 1);
   assert.deepEqual(await queueOf(store, 1), [1, 2, 4, 5]);
   assert.equal(log.lines.filter(({ level }) => level === 'error').length, 1);
+});
+
+/** Five messages for a session, and where on the disk the third lies. */
+async function fiveOn(
+  disk: MemoryDisk,
+  clock: ManualClock,
+): Promise<{ store: DiskStore; badPlace: MemoryDisk['badPlace'] }> {
+  const store = storeOn(disk, { clock });
+  await store.open();
+  store.append(opened(1));
+  for (let position = 1; position <= 5; position++) store.append(published(position, [1]));
+  await store.commit();
+  const path = segmentsOf(disk).at(-1) ?? '';
+  const from = disk.contents(path).indexOf('message 3');
+  return { store, badPlace: { path, from, to: from + 1 } };
+}
+
+test('what the disk does not give for a while is waited for, and what is behind it keeps its order', async () => {
+  const disk = new MemoryDisk();
+  const clock = new ManualClock();
+  const { store, badPlace } = await fiveOn(disk, clock);
+  disk.badPlace = badPlace;
+  for (let second = 0; second < 5; second++, clock.advance(1_000)) {
+    assert.deepEqual(
+      (await store.read(1, 0, 100)).map(({ position }) => position),
+      [1, 2],
+    );
+    await assert.rejects(store.read(1, 2, 100), { code: 'EIO' });
+  }
+  // What fails once more after a long time has not failed all the while.
+  clock.advance(3_600_000);
+  await assert.rejects(store.read(1, 2, 100), { code: 'EIO' });
+  disk.badPlace = null;
+  assert.deepEqual(await queueOf(store, 1), [1, 2, 3, 4, 5]);
+});
+
+test('a place that cannot be read for good costs what lies there', async () => {
+  const disk = new MemoryDisk();
+  const clock = new ManualClock();
+  const { store, badPlace } = await fiveOn(disk, clock);
+  disk.badPlace = badPlace;
+  for (let second = 0; second < 10; second++, clock.advance(1_000))
+    await assert.rejects(store.read(1, 2, 100), { code: 'EIO' });
+  assert.deepEqual(await queueOf(store, 1), [1, 2, 4, 5]);
+  disk.badPlace = null;
+  assert.deepEqual(await queueOf(store, 1), [1, 2, 4, 5]);
+});
+
+test('that no file can be opened for want of descriptors costs nothing, however long it lasts', async () => {
+  const disk = new MemoryDisk();
+  const clock = new ManualClock();
+  const { store } = await fiveOn(disk, clock);
+  disk.failOpens = 'EMFILE';
+  for (let second = 0; second < 60; second++, clock.advance(1_000))
+    await assert.rejects(store.read(1, 0, 100), { code: 'EMFILE' });
+  disk.failOpens = null;
+  assert.deepEqual(await queueOf(store, 1), [1, 2, 3, 4, 5]);
 });
 
 test('a segment that turns out damaged when it is read is told of in one line, and put aside', async () => {

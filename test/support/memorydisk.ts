@@ -37,11 +37,15 @@ export class MemoryDisk implements Files {
   failWrites: string | null = null;
   failSyncs: string | null = null;
   failReads: string | null = null;
+  failOpens: string | null = null;
+  /** Bytes of a file that cannot be read. */
+  badPlace: { path: string; from: number; to: number } | null = null;
   syncCount = 0;
   writtenBytes = 0;
 
   async open(path: string, mode: 'read' | 'create'): Promise<OpenFile> {
     await tick();
+    this.#check(this.failOpens, 'open');
     let inode = this.names.get(path);
     if (mode === 'create') {
       this.#check(this.failWrites, 'open');
@@ -50,7 +54,7 @@ export class MemoryDisk implements Files {
       this.names.set(path, inode);
     }
     if (inode === undefined) throw errno('ENOENT', 'open');
-    return this.#file(inode);
+    return this.#file(inode, path);
   }
 
   async list(folder: string): Promise<string[]> {
@@ -132,7 +136,7 @@ export class MemoryDisk implements Files {
     return inode.bytes.subarray(0, inode.size);
   }
 
-  #file(inode: Inode): OpenFile {
+  #file(inode: Inode, path: string): OpenFile {
     return {
       write: async (bytes, position) => {
         const copy = Buffer.from(bytes);
@@ -150,6 +154,9 @@ export class MemoryDisk implements Files {
         await tick();
         this.#check(this.failReads, 'read');
         if (position >= inode.size) return 0;
+        const { badPlace } = this;
+        if (badPlace?.path === path && position < badPlace.to && position + into.length > badPlace.from)
+          throw errno('EIO', 'read');
         return inode.bytes.copy(into, 0, position, Math.min(inode.size, position + into.length));
       },
       sync: async () => {

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { systemClock, type Clock } from '../../src/clock.js';
 import { silentLog, type Log } from '../../src/log.js';
 import { Metrics } from '../../src/metrics.js';
 import { DiskStore } from '../../src/store/disk.js';
@@ -17,6 +18,7 @@ export interface StoreSettings {
   intervalMs?: number;
   log?: Log;
   metrics?: Metrics;
+  clock?: Clock;
 }
 
 export function storeOn(disk: MemoryDisk, settings: StoreSettings = {}): DiskStore {
@@ -26,11 +28,12 @@ export function storeOn(disk: MemoryDisk, settings: StoreSettings = {}): DiskSto
     intervalMs = 20,
     log = silentLog,
     metrics = new Metrics(),
+    clock = systemClock,
   } = settings;
   const lock = async (): Promise<{ release: () => void }> => ({ release: () => {} });
   return new DiskStore(
     { path: STORE_FOLDER, sync, intervalMs, maxBytes },
-    { log, metrics, files: disk, lock },
+    { log, metrics, clock, files: disk, lock },
   );
 }
 
