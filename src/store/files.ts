@@ -101,6 +101,44 @@ class SystemFile implements OpenFile {
   }
 }
 
+/** What the system says of a place that cannot be read; all else, such as too many open files, says nothing of it. */
+const ERRNOS_OF_PLACES = new Set(['EIO', 'ENODATA', 'EILSEQ', 'EBADMSG', 'EUCLEAN', 'ENOENT']);
+
+export function isOfPlace(thrown: unknown): boolean {
+  return ERRNOS_OF_PLACES.has(errnoOf(thrown));
+}
+
+/** So much is lost with each place that cannot be read. */
+const PIECE_BYTES = 4096;
+
+/**
+ * Fills `into` from the beginning of a file, with zeros where a place of it cannot be read; answers how much there was,
+ * and how much of it is zeros. Rejects where nothing can be read: that may be the whole disk, and for a while.
+ */
+export async function readAround(
+  file: OpenFile,
+  into: Buffer,
+): Promise<{ got: number; unreadBytes: number }> {
+  try {
+    return { got: await file.read(into, 0), unreadBytes: 0 };
+  } catch (thrown) {
+    if (!isOfPlace(thrown)) throw thrown;
+    const got = Math.min(into.length, await file.size());
+    let unreadBytes = 0;
+    for (let at = 0; at < got; at += PIECE_BYTES) {
+      const piece = into.subarray(at, Math.min(got, at + PIECE_BYTES));
+      try {
+        await file.read(piece, at);
+      } catch {
+        piece.fill(0);
+        unreadBytes += piece.length;
+      }
+    }
+    if (unreadBytes === got) throw thrown;
+    return { got, unreadBytes };
+  }
+}
+
 /** The errno name of a failed call, such as ENOSPC; empty when it has none. */
 export function errnoOf(thrown: unknown): string {
   return thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';

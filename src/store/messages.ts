@@ -2,7 +2,7 @@
  * Reads messages back from where the state says they lie, as few reads as there are stretches. What the disk does not give
  * now it may give later: that is told apart from what it gives and is damaged.
  */
-import { errnoOf } from './files.js';
+import { isOfPlace } from './files.js';
 import { endOfFrame, FRAME_HEADER_BYTES, typeOf } from './frame.js';
 import type { Journal } from './journal.js';
 import { decodePublished, decodeStored, RECORD_TYPE } from './records.js';
@@ -24,9 +24,6 @@ interface Wanted {
   /** At least so long. */
   size: number;
 }
-
-/** What the system says of a place that cannot be read; all else, such as too many open files, says nothing of it. */
-const ERRNOS_OF_PLACES = new Set(['EIO', 'ENODATA', 'EILSEQ', 'EBADMSG', 'EUCLEAN', 'ENOENT']);
 
 /** The disk did not give it. */
 class Unreadable {
@@ -179,7 +176,7 @@ async function readAlone<Found>(
     if (length > journal.segments.get(segment).bytes + journal.backlogBytes) return null;
     return decodeAt(await journal.read(segment, offset, length), 0, journal.salt, decode);
   } catch (thrown) {
-    if (!ERRNOS_OF_PLACES.has(errnoOf(thrown))) throw thrown;
+    if (!isOfPlace(thrown)) throw thrown;
     return new Unreadable(thrown);
   }
 }

@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { StoreError } from '../errors.js';
 import type { Log } from '../log.js';
-import type { Files, OpenFile } from './files.js';
+import { isOfPlace, readAround, type Files, type OpenFile } from './files.js';
+import { unreadable } from './refusal.js';
 import {
   FORMAT_VERSION,
   readSegmentHeader,
@@ -101,14 +102,21 @@ async function findSegments(files: Files, segments: Segments): Promise<Found[]> 
     const file = await files.open(segments.pathOf(number), 'read');
     try {
       const bytes = Buffer.alloc(SEGMENT_HEADER_BYTES);
-      const got = await file.read(bytes, 0);
-      const header = readSegmentHeader(bytes.subarray(0, got), number);
+      const header = readSegmentHeader(bytes.subarray(0, await readHead(file, bytes)), number);
       found.push({ number, size: await file.size(), header });
     } finally {
       await file.close();
     }
   }
   return found;
+}
+
+/** The beginning of a file; nothing where it cannot be read, as if it were damaged. */
+async function readHead(file: OpenFile, into: Buffer): Promise<number> {
+  return file.read(into, 0).catch((thrown: unknown) => {
+    if (isOfPlace(thrown)) return 0;
+    throw thrown;
+  });
 }
 
 /** Between a segment and the one it names as its previous there are only files whose sync had failed. */
@@ -136,12 +144,14 @@ async function replay(
   const path = segments.pathOf(number);
   const bytes = Buffer.allocUnsafe(limit);
   const file = await files.open(path, 'read');
-  const got = await readAndSettle(file, bytes, isLast).finally(() => file.close());
+  const { got, unreadBytes } = await readAndSettle(path, file, bytes, isLast).finally(() => file.close());
   const take: Visit = (type, buffer, start, end, offset, sequence) => {
     visit(type, buffer, start, end, number, offset, sequence);
     recovered.recordCount++;
   };
-  const scanned = scanSegment(bytes, got, salt, isLast, take, recovered.nextSequence);
+  // A hole that cannot be read is no write that was cut short.
+  const mayBeTorn = isLast && unreadBytes === 0;
+  const scanned = scanSegment(bytes, got, salt, mayBeTorn, take, recovered.nextSequence);
   recovered.segmentCount++;
   recovered.nextSequence = Math.max(recovered.nextSequence, scanned.nextSequence);
   recovered.lastEnd = scanned.end;
@@ -170,9 +180,18 @@ async function replay(
  * What is found in the last segment may be in the kernel's cache only, left there by a process that was killed before
  * its sync: it is made durable before anything is built on it. A disk that cannot be written is told of later.
  */
-async function readAndSettle(file: OpenFile, bytes: Buffer, isLast: boolean): Promise<number> {
+async function readAndSettle(
+  path: string,
+  file: OpenFile,
+  bytes: Buffer,
+  isLast: boolean,
+): Promise<{ got: number; unreadBytes: number }> {
   if (isLast) await file.sync().catch(() => {});
-  return file.read(bytes, 0);
+  try {
+    return await readAround(file, bytes);
+  } catch (thrown) {
+    throw unreadable(path, thrown);
+  }
 }
 
 /** From the format file, or else from any segment's header. */
@@ -181,7 +200,7 @@ async function findSalt(folder: string, files: Files, all: Found[]): Promise<num
   if ((await files.list(folder)).includes('format')) {
     const file = await files.open(path, 'read');
     const bytes = Buffer.alloc(128);
-    const text = bytes.toString('latin1', 0, await file.read(bytes, 0).finally(() => file.close()));
+    const text = bytes.toString('latin1', 0, await readHead(file, bytes).finally(() => file.close()));
     const match = /^(holdfast store, format (\d+), salt ([0-9a-f]{8})), check ([0-9a-f]{8})\n$/.exec(text);
     if (match !== null && hex(crc32(match[1] ?? '')) === match[4]) {
       refuseNewer(folder, Number(match[2]));

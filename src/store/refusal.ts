@@ -23,6 +23,12 @@ export function refusalOf(folder: string, thrown: unknown): StoreError {
   return new StoreError('STORE_OPEN', { file: folder }, text, thrown);
 }
 
+/** One of its files gives nothing. A start without it would go on as if what it holds had never been. */
+export function unreadable(path: string, thrown: unknown): StoreError {
+  const text = `cannot be read: ${messageOf(thrown)}; check the disk, or move the file away to start without what it holds`;
+  return new StoreError('STORE_IO', { file: path }, text, thrown);
+}
+
 /** Node says ENOENT of a folder that cannot be made, whatever the reason: its nearest ancestor tells. */
 function causeOf(folder: string, thrown: unknown): string {
   const code = errnoOf(thrown);

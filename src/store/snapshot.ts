@@ -4,11 +4,12 @@
  * The two newest are kept; one that is damaged gives way to the one before it, whose records are all still there.
  */
 import { join } from 'node:path';
-import { messageOf, StoreError } from '../errors.js';
+import { StoreError } from '../errors.js';
 import type { Log } from '../log.js';
-import type { Files, OpenFile } from './files.js';
+import { isOfPlace, readAround, type Files, type OpenFile } from './files.js';
 import { endOfFrame, findFrame, FRAME_HEADER_BYTES, sealFrame, typeOf } from './frame.js';
 import { decodeMessage, encodeMessage, messageMaxOf, Reader, Writer } from './records.js';
+import { unreadable } from './refusal.js';
 import { FORMAT_VERSION } from './segment.js';
 import { newSession, type SessionState, type State } from './state.js';
 
@@ -251,7 +252,11 @@ export async function readSnapshot(
   isLastChance: boolean,
 ): Promise<SnapshotFile | null> {
   const path = join(folder, nameOf(number));
-  const bytes = await readWhole(path, files);
+  const bytes = await readWhole(path, files).catch((thrown: unknown) => {
+    // The one before it may be readable.
+    if (isLastChance || !isOfPlace(thrown)) throw unreadable(path, thrown);
+    return Buffer.alloc(0);
+  });
   if (!isLastChance && !isWhole(bytes, salt)) {
     log.error('a snapshot of the store is damaged; the one before it is used, and nothing is lost', {
       file: path,
@@ -293,9 +298,7 @@ async function readWhole(path: string, files: Files): Promise<Buffer> {
   const file = await files.open(path, 'read');
   try {
     const bytes = Buffer.allocUnsafeSlow(await file.size());
-    return bytes.subarray(0, await file.read(bytes, 0));
-  } catch (thrown) {
-    throw new StoreError('STORE_IO', { file: path }, `cannot be read: ${messageOf(thrown)}`, thrown);
+    return bytes.subarray(0, (await readAround(file, bytes)).got);
   } finally {
     await file.close();
   }

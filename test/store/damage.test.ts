@@ -255,6 +255,64 @@ test('that no file can be opened for want of descriptors costs nothing, however 
   assert.deepEqual(await queueOf(store, 1), [1, 2, 3, 4, 5]);
 });
 
+test('a start on a disk with a bad place costs what lies there, and one line says so', async () => {
+  const { disk, records } = await sample(9, 400, 60);
+  const path = segmentsOf(disk)[0] ?? '';
+  const whole = await storeOn(copyOf(disk)).open();
+  assert.ok(disk.contents(path).length > 3 * 4096, 'the log has a beginning, a middle and an end');
+  disk.badPlace = { path, from: 5000, to: 5001 };
+  const log = rememberingLog();
+  const state = await storeOn(disk, { log }).open();
+  assert.equal(log.lines.filter(({ level }) => level === 'error').length, 1);
+  assert.equal(
+    state.nextPosition,
+    whole.nextPosition,
+    `what is behind it is there (${records.length} facts)`,
+  );
+});
+
+test('a last write that cannot be read is told of as damage, not as one that was cut short', async () => {
+  const { disk } = await sample(9, 400, 60);
+  const path = segmentsOf(disk).at(-1) ?? '';
+  const end = disk.contents(path).length;
+  disk.badPlace = { path, from: end - 1, to: end };
+  const log = rememberingLog();
+  await storeOn(disk, { log }).open();
+  assert.match(log.lines.find(({ level }) => level === 'error')?.message ?? '', /damaged/);
+});
+
+test('a snapshot that cannot be read gives way to the one before it', async () => {
+  const disk = new MemoryDisk();
+  const store = storeOn(disk);
+  await store.open();
+  store.append(opened(1));
+  for (let position = 1; position <= 3; position++) {
+    store.append(published(position, [1]));
+    await store.backup('/backup.tar');
+    disk.names.delete('/backup.tar');
+  }
+  const killed = disk.afterKill();
+  const newest =
+    [...killed.names.keys()]
+      .filter((name) => name.includes('snapshot-'))
+      .sort()
+      .at(-1) ?? '';
+  killed.badPlace = { path: newest, from: 0, to: Infinity };
+  const again = storeOn(killed);
+  await again.open();
+  assert.deepEqual(await queueOf(again, 1), [1, 2, 3]);
+});
+
+test('a log that gives nothing at all ends the start with its name: the disk may be away for a while only', async () => {
+  const { disk } = await sample(9, 40, 60);
+  const path = segmentsOf(disk)[0] ?? '';
+  disk.badPlace = { path, from: 40, to: Infinity };
+  await assert.rejects(storeOn(disk).open(), {
+    code: 'STORE_IO',
+    message: new RegExp(`${path}.*check the disk`),
+  });
+});
+
 test('a segment that turns out damaged when it is read is told of in one line, and put aside', async () => {
   const disk = new MemoryDisk();
   const log = rememberingLog();
