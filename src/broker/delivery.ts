@@ -103,6 +103,7 @@ export class Delivery {
       }
     }
     const isRetainedKept = isRetained && this.#retaining.take(incoming, route);
+    if (isRetainedKept && (isUnkept || !store.isHealthy)) this.#retaining.storeLater(incoming);
     const isKept = mustKeep && !isUnkept && this.#keep(incoming, route, isRetainedKept);
     const count = this.#handOut(incoming, route, isUnkept);
     const isTaken = route.insiders.length > 0 && this.#tellInsiders(incoming, route);

@@ -9,6 +9,7 @@ import type { Feed, Session } from './session.js';
 import type { Entry } from './subscriptions.js';
 import type { TopicSearch } from './topictree.js';
 import type { Turns } from './turns.js';
+import { Unstored } from './unstored.js';
 
 const NONE: readonly number[] = [];
 /** How often it is looked whether something expired, how long that takes of the loop, and pauses amid a round. */
@@ -31,6 +32,7 @@ export class Retaining {
   readonly #store: Store;
   readonly #turns: Turns;
   readonly #retained: RetainedMessages;
+  readonly #unstored: Unstored;
   /** Null while no message has an expiry. */
   #cancelSweep: Cancel | null = null;
   #isStopped = false;
@@ -40,6 +42,7 @@ export class Retaining {
     this.#store = store;
     this.#turns = turns;
     this.#retained = retained;
+    this.#unstored = new Unstored(clock, store, turns, (topic) => this.#storeAsItIs(topic));
   }
 
   /** Whether there is room for it. While memory is short clients replace what is there and bring nothing new. */
@@ -90,6 +93,7 @@ export class Retaining {
     this.#isStopped = true;
     this.#cancelSweep?.();
     this.#cancelSweep = null;
+    this.#unstored.stop();
   }
 
   // ---------------------------------------------------------------- what comes and goes
@@ -106,6 +110,25 @@ export class Retaining {
     if (wasStored && !isStored) this.#clearStored(topicOf(incoming));
     if (incoming.expiresAtMs > 0) this.#sweepLater();
     return isStored;
+  }
+
+  /** The store does not take the one that was just taken: it gets what there is then when it takes messages again. */
+  storeLater(incoming: Incoming): void {
+    this.#unstored.add(topicOf(incoming));
+  }
+
+  #storeAsItIs(topic: Uint8Array): void {
+    const message = this.#retained.get(topic);
+    if (message?.isStored !== true) return;
+    const position = this.#turns.takePosition();
+    this.#store.append({
+      type: 'Published',
+      position,
+      message: storedOf(message, message.qos, message.publisher),
+      receivers: [],
+      retained: true,
+    });
+    this.#turns.appended(position);
   }
 
   /** Where its topic's message is kept. A route of one topic remembers that. */
