@@ -37,6 +37,7 @@ import type {
   StoredState,
   StoreRecord,
 } from './store.js';
+import { Unread } from './unread.js';
 
 export interface DiskOptions {
   path: string;
@@ -57,10 +58,6 @@ export interface DiskContext {
 
 const SEGMENT_BYTES_MIN = 64 * 1024;
 const SEGMENT_BYTES_MAX = 8 << 20;
-/** What could not be read for so long, on a disk that takes writes, is lost. */
-const UNREAD_MAX_MS = 10_000;
-/** Tries that lie further apart have nothing to do with each other. */
-const UNREAD_GAP_MS = 5_000;
 
 export class DiskStore implements Store {
   readonly isLasting = true;
@@ -78,8 +75,8 @@ export class DiskStore implements Store {
   readonly #lockFolder: (folder: string, log: Log) => Promise<Lock>;
   #lock: Lock | null = null;
   #segmentBytes = SEGMENT_BYTES_MAX;
-  /** Since when a session waits for messages that cannot be read, and when it last tried. */
-  readonly #unread = new WeakMap<SessionState, { sinceMs: number; lastMs: number }>();
+  /** Of sessions that wait for messages which cannot be read. */
+  readonly #unread = new WeakMap<SessionState, Unread>();
   /** A Published was not taken: the next commit must say so. */
   #hasRefused = false;
   #isClosed = false;
@@ -207,24 +204,15 @@ export class DiskStore implements Store {
     return messages.length === 0 && last !== undefined ? this.read(session, last.position, limit) : messages;
   }
 
-  /** A disk that comes back gives what it did not give before; one that takes all else meanwhile has a bad place. */
+  /** On a disk that takes all else: one that takes nothing either may be away as a whole. */
   #isUnreadForGood(state: SessionState): boolean {
-    const unread = this.#unread.get(state);
-    const nowMs = this.#clock.monotonicMs();
-    return (
-      unread !== undefined &&
-      this.isHealthy &&
-      nowMs - unread.sinceMs >= UNREAD_MAX_MS &&
-      nowMs - unread.lastMs < UNREAD_GAP_MS
-    );
+    return this.isHealthy && this.#unread.get(state)?.isLost(this.#clock.monotonicMs()) === true;
   }
 
   #noteUnread(state: SessionState, { entry, cause }: NonNullable<Slice['unread']>): void {
-    const lastMs = this.#clock.monotonicMs();
-    const known = this.#unread.get(state);
-    const goesOn = known !== undefined && lastMs - known.lastMs < UNREAD_GAP_MS;
-    this.#unread.set(state, { sinceMs: goesOn ? known.sinceMs : lastMs, lastMs });
-    if (goesOn) return;
+    const unread = this.#unread.get(state) ?? new Unread();
+    this.#unread.set(state, unread);
+    if (!unread.failed(this.#clock.monotonicMs())) return;
     this.#log.warn('queued messages cannot be read from the disk; it is tried again', {
       file: this.#journal.segments.pathOf(entry.segment),
       client: state.clientId,

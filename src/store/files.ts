@@ -108,6 +108,14 @@ export function isOfPlace(thrown: unknown): boolean {
   return ERRNOS_OF_PLACES.has(errnoOf(thrown));
 }
 
+/** The beginning of a file; nothing where it cannot be read, as if it were damaged. */
+export async function readHead(file: OpenFile, into: Buffer): Promise<number> {
+  return file.read(into, 0).catch((thrown: unknown) => {
+    if (isOfPlace(thrown)) return 0;
+    throw thrown;
+  });
+}
+
 /** So much is lost with each place that cannot be read. */
 const PIECE_BYTES = 4096;
 

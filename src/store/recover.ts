@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { StoreError } from '../errors.js';
 import type { Log } from '../log.js';
-import { isOfPlace, readAround, type Files, type OpenFile } from './files.js';
+import { readAround, readHead, type Files, type OpenFile } from './files.js';
 import { unreadable } from './refusal.js';
 import {
   FORMAT_VERSION,
@@ -109,14 +109,6 @@ async function findSegments(files: Files, segments: Segments): Promise<Found[]> 
     }
   }
   return found;
-}
-
-/** The beginning of a file; nothing where it cannot be read, as if it were damaged. */
-async function readHead(file: OpenFile, into: Buffer): Promise<number> {
-  return file.read(into, 0).catch((thrown: unknown) => {
-    if (isOfPlace(thrown)) return 0;
-    throw thrown;
-  });
 }
 
 /** Between a segment and the one it names as its previous there are only files whose sync had failed. */

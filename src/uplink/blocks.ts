@@ -1,7 +1,9 @@
 /** The block files of a queue: written once, read through one kept in memory, removed when the far side has all of one. */
 import { join } from 'node:path';
+import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
-import type { Files } from '../store/files.js';
+import { type Files, isOfPlace, readHead } from '../store/files.js';
+import { Unread } from '../store/unread.js';
 import { BLOCK_ABOUT_BYTES, openBlock, type OpenBlock, packBlock, readBlockAbout } from './block.js';
 import type { Chunk } from './chunk.js';
 
@@ -20,12 +22,16 @@ export class Blocks {
   readonly #folder: string;
   readonly #files: Files;
   readonly #log: Log;
+  readonly #clock: Clock;
   #open: OpenBlock | null = null;
+  /** The block that cannot be read at the moment. */
+  #unread: { first: number; tries: Unread } | null = null;
 
-  constructor(folder: string, files: Files, log: Log) {
+  constructor(folder: string, files: Files, log: Log, clock: Clock) {
     this.#folder = folder;
     this.#files = files;
     this.#log = log;
+    this.#clock = clock;
   }
 
   get oldest(): Block | undefined {
@@ -50,7 +56,7 @@ export class Blocks {
       const file = await this.#files.open(path, 'read');
       try {
         const head = Buffer.alloc(BLOCK_ABOUT_BYTES);
-        await file.read(head, 0);
+        await readHead(file, head);
         const bytes = await file.size();
         const about = readBlockAbout(head, bytes);
         if (about === null)
@@ -91,14 +97,12 @@ export class Blocks {
     return this.#all.find(({ last }) => last >= sequence);
   }
 
-  /** Null when it is damaged. */
+  /** Null when it is damaged, or could not be read for long; rejects until then. */
   async read(block: Block): Promise<OpenBlock | null> {
     if (this.#open?.first === block.first) return this.#open;
     const path = this.#pathOf(block.first);
-    const file = await this.#files.open(path, 'read');
-    const bytes = Buffer.allocUnsafe(block.bytes);
-    const got = await file.read(bytes, 0).finally(() => file.close());
-    const open = await openBlock(bytes.subarray(0, got));
+    const bytes = await this.#contentsOf(path, block);
+    const open = bytes === null ? null : await openBlock(bytes);
     const messages = block.last - block.first + 1;
     if (open === null)
       this.#log.error('a block of the uplink queue is damaged; its messages are lost', {
@@ -107,6 +111,25 @@ export class Blocks {
       });
     else this.#open = open;
     return open;
+  }
+
+  /** Null: it is lost, or nothing behind it would ever be sent. */
+  async #contentsOf(path: string, { first, bytes }: Block): Promise<Buffer | null> {
+    try {
+      const file = await this.#files.open(path, 'read');
+      const contents = Buffer.allocUnsafe(bytes);
+      const got = await file.read(contents, 0).finally(() => file.close());
+      this.#unread = null;
+      return contents.subarray(0, got);
+    } catch (thrown) {
+      if (!isOfPlace(thrown)) throw thrown;
+      if (this.#unread?.first !== first) this.#unread = { first, tries: new Unread() };
+      const { tries } = this.#unread;
+      const nowMs = this.#clock.monotonicMs();
+      if (tries.isLost(nowMs)) return null;
+      tries.failed(nowMs);
+      throw thrown;
+    }
   }
 
   remove(block: Block): void {

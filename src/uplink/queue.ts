@@ -63,7 +63,7 @@ export class UplinkQueue {
     this.#options = options;
     const { folder, files, log, clock } = options;
     this.#age = new Age(clock);
-    this.#blocks = new Blocks(folder, files, log);
+    this.#blocks = new Blocks(folder, files, log, clock);
     this.#tail = new Tail({
       ...options,
       progress: this.#progress,

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, test } from 'node:test';
@@ -225,4 +225,31 @@ test('a damaged block is left out, counted, and hinders nothing behind it', asyn
   assert.deepEqual(kept, numbers(40_000 - kept.length, kept.length));
   assert.equal(again.figures().dropped, 40_000 - kept.length);
   await again.close();
+});
+
+test('a block that cannot be read is waited for, and given up when that lasts: what is behind it goes on', async () => {
+  const folder = newFolder();
+  const clock = new ShiftedClock();
+  const writer = await openQueue(folder);
+  await pushMany(writer, 0, 40_000);
+  await writer.close();
+  const queue = await openQueue(folder, { clock });
+  const [first = ''] = readdirSync(folder)
+    .filter((name) => name.endsWith('.block'))
+    .sort();
+  const path = join(folder, first);
+  renameSync(path, `${path}.away`);
+  for (let tries = 0; tries < 4; tries++, clock.pass(10_000))
+    await assert.rejects(queue.read(0, 1000), { code: 'ENOENT' });
+  renameSync(`${path}.away`, path);
+  assert.deepEqual(await readAll(queue), numbers(0, 40_000));
+  renameSync(path, `${path}.away`);
+  // The other blocks were read since.
+  for (let tries = 0; tries < 5; tries++) await assert.rejects(queue.read(0, 1000), { code: 'ENOENT' });
+  clock.pass(10_000);
+  const kept = await readAll(queue);
+  assert.ok(kept.length > 0 && kept.length < 40_000);
+  assert.deepEqual(kept, numbers(40_000 - kept.length, kept.length));
+  assert.equal(queue.figures().dropped, 40_000 - kept.length);
+  await queue.close();
 });
