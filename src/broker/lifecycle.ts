@@ -2,7 +2,7 @@
  * The lives of sessions: opened, resumed, left, ended, and brought back after a restart; with what is due at each of
  * these moments, the will above all.
  */
-import { type Clock, CLOCK_SET_AFTER_MS } from '../clock.js';
+import { type Cancel, type Clock, CLOCK_SET_AFTER_MS } from '../clock.js';
 import type { Store, StoredState } from '../store/store.js';
 import { type AccessRule, type Identity, Rights } from './access.js';
 import { bequeath, type Executor, handOn, hasHeritage } from './bequest.js';
@@ -34,6 +34,8 @@ const NEVER_EXPIRES_S = 0xffffffff;
 const IS_FED = 0x40;
 /** How many subscriptions of a session that ended are taken out in a turn. */
 const REMOVED_MAX = 512;
+/** How often it is looked whether the store takes wills again. */
+const LOOK_MS = 1000;
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 export class Lifecycle {
@@ -42,6 +44,9 @@ export class Lifecycle {
   readonly #parts: LifecycleParts;
   readonly #host: SessionHost & Executor;
   readonly #wills: KeptWills;
+  /** Those who came with a will while the store took nothing. */
+  readonly #unkept = new Set<Session>();
+  #cancelLook: Cancel | null = null;
   #access: readonly AccessRule[] | null = null;
   #nextSession = 1;
 
@@ -150,9 +155,30 @@ export class Lifecycle {
   /** What the client that is connected now leaves behind. */
   setWill(session: Session, will: Will | null): void {
     session.will = will;
+    if (will === null) return;
+    if (this.#parts.store.isHealthy) {
+      this.#wills.arm(session, will, session.isKept ? session.number : this.#openInStore(session));
+      return;
+    }
     // Without the store it is published all the same, as long as this process lives.
-    if (will === null || !this.#parts.store.isHealthy) return;
-    this.#wills.arm(session, will, session.isKept ? session.number : this.#openInStore(session));
+    this.#unkept.add(session);
+    this.#lookLater();
+  }
+
+  #lookLater(): void {
+    this.#cancelLook ??= this.#parts.clock.after(LOOK_MS, () => {
+      this.#cancelLook = null;
+      if (this.#parts.store.isHealthy) this.#keepWills();
+      else this.#lookLater();
+    });
+  }
+
+  /** Of those who are here still, with the connection that brought it. */
+  #keepWills(): void {
+    const sessions = [...this.#unkept];
+    this.#unkept.clear();
+    for (const session of sessions)
+      if (session.holder !== null && session.willNumber === 0) this.setWill(session, session.will);
   }
 
   /** The session goes on with a new connection: nothing of its end is pending any more. */
@@ -311,6 +337,8 @@ export class Lifecycle {
   /** Nothing happens of its own accord any more. */
   stop(): void {
     for (const session of this.sessions.values()) cancelTimers(session);
+    this.#cancelLook?.();
+    this.#cancelLook = null;
   }
 }
 

@@ -2,7 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MemoryStore } from '../../src/store/memory.js';
 import { startBroker } from '../support/broker.js';
+import { MemoryDisk } from '../support/memorydisk.js';
 import { MqttClient } from '../support/mqttclient.js';
+import { storeOn } from '../support/stores.js';
+import { until } from '../support/wait.js';
+import * as wire from '../support/wire.js';
 
 test('while the disk takes nothing a will goes to who is there', async (context) => {
   const store = new MemoryStore();
@@ -27,4 +31,30 @@ test('while the disk takes nothing a will goes to who is there', async (context)
     await leaver.cut();
     assert.equal((await watcher.next('PUBLISH')).payload.toString(), 'gone');
   }
+});
+
+test('a will that came while the disk was full is kept once there is room', async (context) => {
+  const disk = new MemoryDisk();
+  const store = storeOn(disk);
+  const { mqtt, close } = await startBroker({ store, systemIntervalMs: 0 });
+  context.after(close);
+  const enter = async (clientId: string, options: Partial<wire.ConnectOptions> = {}): Promise<MqttClient> => {
+    const client = await MqttClient.open(mqtt, 5);
+    context.after(() => client.socket.destroy());
+    assert.deepEqual((await client.handshake({ clientId, ...options })).codes, [0]);
+    return client;
+  };
+  const publisher = await enter('publisher');
+  disk.failWrites = 'ENOSPC';
+  publisher.send(wire.publish(5, { topic: 'any', payload: 'x', qos: 1, id: 1, retain: true }));
+  await until('a store that refuses', () => !store.isHealthy);
+  await enter('here', { will: { topic: 'will/here', payload: 'gone', qos: 1 } });
+  const left = await enter('left', { will: { topic: 'will/left', payload: 'gone', qos: 1 } });
+  await left.disconnect();
+  disk.failWrites = null;
+  await until('what a start after a kill finds', async () => {
+    const { sessions } = await storeOn(disk.afterKill()).open();
+    const wills = sessions.filter(({ will }) => will !== null).map(({ clientId }) => clientId);
+    return wills.join() === 'here';
+  });
 });
