@@ -150,6 +150,12 @@ export class Admission {
       refuse(client, request, QUOTA_EXCEEDED, 'the store takes nothing now, so no session can be kept');
       return;
     }
+    // Not while it takes nothing at all: what is noted of each attempt waits in memory.
+    const isChange = expiryS > 0 || (known !== undefined && known.expiryS > 0);
+    if (isChange && !core.store.isHealthy && core.turns.isBacklogged) {
+      refuse(client, request, QUOTA_EXCEEDED, 'the disk takes nothing now');
+      return;
+    }
     const { will } = request;
     if (will !== null && !this.#mayLeave(identity, decoder.decode(will.topic))) {
       core.counters.denied.value++;
@@ -163,7 +169,6 @@ export class Admission {
       return;
     }
     // Nothing was changed up to here: what a CONNECT replaces stays if it is refused (3.1.4).
-    const isChange = expiryS > 0 || (known !== undefined && known.expiryS > 0);
     known?.holder?.giveUp(TAKEN_OVER);
     if (known !== undefined && !isPresent) core.lifecycle.end(known);
     if (resumed !== null) core.lifecycle.resume(resumed, identity, version, expiryS);

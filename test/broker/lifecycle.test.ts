@@ -58,3 +58,21 @@ test('a will that came while the disk was full is kept once there is room', asyn
     return wills.join() === 'here';
   });
 });
+
+test('on a disk that takes nothing those who come again and again leave no more than so much in memory', async (context) => {
+  const store = new MemoryStore();
+  const { mqtt, close } = await startBroker({ store, systemIntervalMs: 0 });
+  context.after(close);
+  const enter = async (): Promise<readonly number[]> => {
+    const client = await MqttClient.open(mqtt, 5);
+    context.after(() => client.socket.destroy());
+    return (await client.handshake({ clientId: 'kept', clean: false, properties: [[0x11, 60]] })).codes;
+  };
+  assert.deepEqual(await enter(), [0]);
+  let backlogBytes = 5 << 20;
+  Object.defineProperty(store, 'isHealthy', { get: () => false });
+  Object.defineProperty(store, 'backlogBytes', { get: () => backlogBytes });
+  assert.deepEqual(await enter(), [0x97]);
+  backlogBytes = 0;
+  assert.deepEqual(await enter(), [0], 'fetching its queue makes room on a disk that is full');
+});
