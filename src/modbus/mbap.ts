@@ -22,8 +22,8 @@ export interface MbapSettings {
   readonly isDatagram: boolean;
 }
 
-/** More unanswered identifiers than this on one connection, and the connection is worth nothing. */
-const UNANSWERED_MAX = 4096;
+/** So many unanswered identifiers are known, those that were given up last: a silent unit adds more of them for ever. */
+const UNANSWERED_MAX = 512;
 /** For so long an answer to a request that was given up may still come. */
 const LATE_MS = 10_000;
 /** So many answered requests are remembered, because a peer may answer twice. */
@@ -31,6 +31,15 @@ const ANSWERED_COUNT = 8;
 /** Away from identifiers that the peer's data may happen to hold. */
 const IDENTIFIER_LEAP = 0x1357;
 const LAST_CALL_MS = 1;
+/** An answer that may have lost its end to a late one waits for so long for the rest of that. */
+const HOLD_MS = 10;
+
+/** A request whose answer may still come. */
+interface GivenUp {
+  /** Unit and function code, a byte each. */
+  readonly asked: number;
+  readonly atMs: number;
+}
 
 export class MbapTransport implements Transport, FrameListener {
   readonly owed = [];
@@ -40,8 +49,8 @@ export class MbapTransport implements Transport, FrameListener {
   readonly #host: TransportHost;
   readonly #window = new Map<number, Exchange>();
   readonly #queue: Exchange[] = [];
-  /** Identifiers whose answer may still come, and what they asked: they are not used again on this connection. */
-  readonly #unanswered = new Map<number, number>();
+  /** By identifier, the oldest first: these are not used again on this connection. */
+  readonly #unanswered = new Map<number, GivenUp>();
   #unansweredAtMs = -Infinity;
   /** Identifiers that were answered last, each with what it asked in its lower half. */
   readonly #answered = new Uint32Array(ANSWERED_COUNT);
@@ -56,6 +65,7 @@ export class MbapTransport implements Transport, FrameListener {
   #cancelDeadline: Cancel | null = null;
   #watchedMs = 0;
   #cancelPace: Cancel | null = null;
+  #cancelHold: Cancel | null = null;
 
   constructor(settings: MbapSettings, clock: Clock, host: TransportHost) {
     this.#settings = settings;
@@ -104,6 +114,8 @@ export class MbapTransport implements Transport, FrameListener {
     this.#unwatch();
     this.#cancelPace?.();
     this.#cancelPace = null;
+    this.#cancelHold?.();
+    this.#cancelHold = null;
     const atMs = this.#clock.monotonicMs();
     // Datagrams have no connection that could be hung up.
     this.#width.parted([...this.#window.values()].map(placeOf), isByPeer && !this.#settings.isDatagram, atMs);
@@ -123,6 +135,7 @@ export class MbapTransport implements Transport, FrameListener {
     else if (this.#isConnected) this.#broken(bytes.length);
     // A timer that is left to run wakes the thread for nothing, twice for each request of a fleet.
     if (this.#window.size === 0) this.#unwatch();
+    this.#watchHold();
   }
 
   // What the stream asks and tells.
@@ -143,7 +156,7 @@ export class MbapTransport implements Transport, FrameListener {
     const exchange = this.#window.get(identifier);
     if (exchange !== undefined) return askedBy(exchange);
     const givenUp = this.#unanswered.get(identifier);
-    if (givenUp !== undefined) return givenUp;
+    if (givenUp !== undefined && this.#mayStillCome(givenUp)) return givenUp.asked;
     for (const answered of this.#answered) if (answered >>> 16 === identifier) return answered & 0xffff || -1;
     return -1;
   }
@@ -152,8 +165,13 @@ export class MbapTransport implements Transport, FrameListener {
     for (const identifier of this.#window.keys())
       if (identifier >>> 8 === highByte && identifier !== own) return true;
     if (!this.#mayComeLate) return false;
-    for (const identifier of this.#unanswered.keys()) if (identifier >>> 8 === highByte) return true;
+    for (const [identifier, givenUp] of this.#unanswered)
+      if (identifier >>> 8 === highByte && this.#mayStillCome(givenUp)) return true;
     return false;
+  }
+
+  #mayStillCome({ atMs }: GivenUp): boolean {
+    return this.#nowMs - atMs < LATE_MS;
   }
 
   frame(bytes: Uint8Array, start: number, end: number, isJoined: boolean, atMs: number): boolean {
@@ -292,23 +310,44 @@ export class MbapTransport implements Transport, FrameListener {
     this.#cancelDeadline = null;
   }
 
+  /** Of what is under way alone nothing but a late answer can have taken the end. */
+  #watchHold(): void {
+    this.#cancelHold?.();
+    this.#cancelHold = null;
+    if (!this.#stream.isHolding || this.#window.size > 1) return;
+    this.#cancelHold = this.#clock.after(HOLD_MS, () => {
+      this.#cancelHold = null;
+      this.#stream.settle();
+      this.#pump();
+    });
+  }
+
+  #giveUp(identifier: number, exchange: Exchange, nowMs: number): void {
+    this.#unanswered.set(identifier, { asked: askedBy(exchange), atMs: nowMs });
+    this.#unansweredAtMs = nowMs;
+    if (this.#unanswered.size <= UNANSWERED_MAX) return;
+    for (const oldest of this.#unanswered.keys()) {
+      this.#unanswered.delete(oldest);
+      break;
+    }
+  }
+
   #expire(): void {
     const nowMs = this.#clock.monotonicMs();
+    if (this.#cancelHold !== null) this.#stream.settle();
     let hasExpired = false;
     for (const [identifier, exchange] of this.#window) {
       if (exchange.deadlineMs > nowMs) continue;
       hasExpired = true;
       this.#window.delete(identifier);
       this.#width.givenUp(identifier);
-      this.#unanswered.set(identifier, askedBy(exchange));
-      this.#unansweredAtMs = nowMs;
+      this.#giveUp(identifier, exchange, nowMs);
       this.#endedAtMs = nowMs;
       exchange.owner.failed(exchange, noAnswer(exchange), nowMs);
     }
     if (!this.#isConnected) return;
     // A frame that was begun and not ended by now would swallow the beginning of the next.
     if (hasExpired && this.#stream.isCutOff(nowMs)) return this.#fault('a frame was cut off');
-    if (this.#unanswered.size > UNANSWERED_MAX) return this.#fault('nothing is answered any more');
     this.#watch(nowMs);
     this.#pump();
   }

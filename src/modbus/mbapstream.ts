@@ -62,6 +62,14 @@ export class MbapStream {
     return this.#partialBytes > 0 && nowMs - this.#partialAtMs > PARTIAL_MS;
   }
 
+  /**
+   * Time has passed: a frame behind which nothing has come is whole. Had it lost its end to another answer, the rest of
+   * that one would have come right behind.
+   */
+  settle(): void {
+    if (this.isHolding && this.#partialBytes === this.#heldBytes) this.#release(this.#partialAtMs);
+  }
+
   /** False: the stream is out of step, and whatever follows could be anything. */
   take(bytes: Uint8Array, atMs: number): boolean {
     const listener = this.#listener;

@@ -328,6 +328,54 @@ test('where one request is under way and all others were answered no answer wait
   assert.deepEqual([first, second].map(kindOf), ['answer', 'answer']);
 });
 
+test('an answer that ends like a late one is told when nothing comes behind it, and nobody hangs up', () => {
+  for (const count of [1, 2, 7]) {
+    for (const waitMs of [0, TIMEOUT_MS - 1]) {
+      const rig = new Rig();
+      const silent = rig.read(0, 8, 2);
+      rig.clock.advance(TIMEOUT_MS + 5);
+      const outcomes = rig.read(1, 8);
+      rig.clock.advance(waitMs);
+      const answer = endingLike(rig, 1, 0, count);
+      rig.receive(answer);
+      assert.equal(kindOf(outcomes), 'pending');
+      rig.clock.advance(10);
+      assert.deepEqual([kindOf(silent), outcomes], ['timeout', [answer.subarray(7)]]);
+      assert.deepEqual(rig.faults, []);
+    }
+  }
+});
+
+test('an answer that lost its end to a late one is none', () => {
+  const rig = new Rig();
+  rig.read(0, 2, 2);
+  rig.clock.advance(TIMEOUT_MS + 5);
+  const outcomes = rig.read(1, 8);
+  const late = rig.answer(0);
+  rig.receive(endingLike(rig, 1, 0, 1));
+  rig.clock.advance(2);
+  rig.receive(late.subarray(1));
+  rig.clock.advance(TIMEOUT_MS + 5);
+  assert.notEqual(kindOf(outcomes), 'answer');
+  assert.equal(rig.faults.length, 1);
+});
+
+test('a unit that has been silent for hours costs those behind the same address neither connections nor time', () => {
+  const rig = new Rig();
+  for (let count = 0; count < 5000; count += 1) {
+    rig.read(0, 2, 2);
+    rig.clock.advance(TIMEOUT_MS + 5);
+  }
+  assert.deepEqual(rig.faults, []);
+  const silent = rig.sent.splice(0);
+  rig.clock.advance(10_000);
+  const first = rig.read(0);
+  rig.receive(rig.answer(0, (frame) => frame.with(-1, silent[0]?.[0] ?? 0)));
+  const second = rig.read(1);
+  rig.receive(rig.answer(1, (frame) => (frame.set(silent.at(-1)?.subarray(0, 2) ?? [], 11), frame)));
+  assert.deepEqual([first, second].map(kindOf), ['answer', 'answer']);
+});
+
 test('data that holds an identifier and zeros is no header', () => {
   const rig = new Rig({ window: 4 });
   const outcomes = [rig.read(0, 20), rig.read(1), rig.read(2), rig.read(3)];
