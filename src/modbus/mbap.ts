@@ -8,7 +8,7 @@ import type { Cancel, Clock } from '../clock.js';
 import { byteAt, wordAt } from './bytes.js';
 import { failure, noAnswer, notSent } from './exchange.js';
 import type { Exchange, ModbusError } from './exchange.js';
-import { HEADER_BYTES, MbapStream } from './mbapstream.js';
+import { frameSize, HEADER_BYTES, MbapStream } from './mbapstream.js';
 import type { FrameListener } from './mbapstream.js';
 import { Width } from './width.js';
 import type { Transport, TransportHost } from './wire.js';
@@ -181,7 +181,7 @@ export class MbapTransport implements Transport, FrameListener {
   }
 
   #datagram(bytes: Uint8Array, atMs: number): void {
-    if (isFrame(bytes)) this.#frame(bytes, 0, bytes.length, atMs, true);
+    if (frameSize(bytes, 0, bytes.length) === bytes.length) this.#frame(bytes, 0, bytes.length, atMs, true);
     else this.#host.discarded('protocol', bytes.length);
     this.#pump();
   }
@@ -361,10 +361,4 @@ function askedBy({ unitId, functionCode }: Exchange): number {
 /** Where it asks, and what: the same for the same request when it is asked again. */
 function placeOf(exchange: Exchange): number {
   return askedBy(exchange) * 0x10000 + wordAt(exchange.pdu, 1);
-}
-
-/** Whether these bytes are one frame, no less and no more. */
-function isFrame(bytes: Uint8Array): boolean {
-  if (bytes.length < HEADER_BYTES + 1 || wordAt(bytes, 2) !== 0) return false;
-  return wordAt(bytes, 4) === bytes.length - HEADER_BYTES + 1;
 }

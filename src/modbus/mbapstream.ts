@@ -13,8 +13,10 @@ const LENGTH_MAX = 254;
 const FRAME_MAX = HEADER_BYTES - 1 + LENGTH_MAX;
 /** Identifier, protocol and upper half of the length: the same in all answers to one request. */
 const TELLING_BYTES = 5;
-/** With unit and function code behind them no data looks like it by chance. */
+/** With unit and function code behind them no data looks like it by chance, and it is known how long the frame is. */
 const CERTAIN_BYTES = HEADER_BYTES + 1;
+/** Function code and exception code (Modbus 7). */
+const EXCEPTION_FRAME_BYTES = HEADER_BYTES + 2;
 /** Identifier, protocol and length, which show that a frame begins here and not a few bytes before. */
 const BEGINNING_BYTES = 6;
 /** A frame may pause for so long on its way. */
@@ -87,7 +89,7 @@ export class MbapStream {
       at = this.#complete(bytes, at);
       if (at < 0) return false;
       if (this.#partialBytes > 0) return true;
-      const size = frameSize(this.#partial, 0, HEADER_BYTES);
+      const size = frameSize(this.#partial, 0, CERTAIN_BYTES);
       const isJoined = at < bytes.length;
       if (this.#isEndOpen(this.#partial, 0, size)) {
         const verdict = this.#verdict(bytes, at, bytes.length);
@@ -156,7 +158,7 @@ export class MbapStream {
   /** Adds to the frame that was begun, from there: up to where that took the bytes, -1 when the stream is out of step. */
   #complete(bytes: Uint8Array, from: number): number {
     const partial = this.#partial;
-    let at = from + Math.min(bytes.length - from, Math.max(0, HEADER_BYTES - this.#partialBytes));
+    let at = from + Math.min(bytes.length - from, Math.max(0, CERTAIN_BYTES - this.#partialBytes));
     partial.set(bytes.subarray(from, at), this.#partialBytes);
     this.#partialBytes += at - from;
     const size = frameSize(partial, 0, this.#partialBytes);
@@ -225,12 +227,16 @@ export class MbapStream {
   }
 }
 
-/** Bytes of the frame that begins here; 0 when its header is not complete, -1 when it is no frame at all. */
-function frameSize(bytes: Uint8Array, start: number, end: number): number {
+/** Bytes of the frame that begins here; 0 when that cannot be told yet, -1 when it is no frame at all. */
+export function frameSize(bytes: Uint8Array, start: number, end: number): number {
   const have = end - start;
   if (have >= 4 && wordAt(bytes, start + 2) !== 0) return -1;
   if (have < 6) return 0;
   const length = wordAt(bytes, start + 4);
   if (length < LENGTH_MIN || length > LENGTH_MAX) return -1;
-  return have < HEADER_BYTES ? 0 : HEADER_BYTES - 1 + length;
+  if (have < CERTAIN_BYTES) return 0;
+  const size = HEADER_BYTES - 1 + length;
+  if (byteAt(bytes, start + HEADER_BYTES) < 0x80) return size;
+  // Some devices announce one byte less than the exception that they send, or one more.
+  return have >= size && size > EXCEPTION_FRAME_BYTES ? size : EXCEPTION_FRAME_BYTES;
 }

@@ -376,6 +376,25 @@ test('a unit that has been silent for hours costs those behind the same address 
   assert.deepEqual([first, second].map(kindOf), ['answer', 'answer']);
 });
 
+test('an exception is one, however its device counts its bytes', () => {
+  for (const isDatagram of [false, true]) {
+    for (const length of [2, 3, 4]) {
+      for (const size of [1, 2, 300]) {
+        if (isDatagram && size < 300) continue;
+        const rig = new Rig({ isDatagram });
+        const outcomes = rig.read(0);
+        const [high = 0, low = 0] = rig.sent[0] ?? [];
+        rig.receive(...piecesOf(Uint8Array.of(high, low, 0, 0, 0, length, 1, 0x83, 2), size));
+        assert.deepEqual(outcomes, [Uint8Array.of(0x83, 2)], `${length} bytes, ${size} at once`);
+        const next = rig.read(1);
+        rig.receive(...piecesOf(rig.answer(1), size));
+        assert.equal(kindOf(next), 'answer');
+        assert.deepEqual([rig.faults, rig.discards], [[], []]);
+      }
+    }
+  }
+});
+
 test('data that holds an identifier and zeros is no header', () => {
   const rig = new Rig({ window: 4 });
   const outcomes = [rig.read(0, 20), rig.read(1), rig.read(2), rig.read(3)];
