@@ -12,6 +12,12 @@ import type { Block, Unit } from './unit.js';
 const GATEWAY_PAUSE_MS = 100;
 const BUSY_PAUSE_MS = 50;
 const BUSY_PAUSE_MAX_MS = 800;
+/** So many times as long as its device the request rests to which it was busy: others of it are asked in between. */
+const BUSY_BEHIND = 1.25;
+/** Busy for so long with one request, though it is asked again and again: that has to do with the addresses ... */
+const BUSY_LASTING_MS = 5000;
+/** ... and the same of a part of such a request. */
+const BUSY_OF_PART_MS = 500;
 /** After a failure of the device itself. */
 const FAILURE_PAUSE_MS = 20;
 /** After a request that the link did not take, though it is up. */
@@ -178,15 +184,24 @@ export class Reader {
         return this.#parts.agenda.at(block, nowMs);
       case 5:
       case 6:
-        unit.busyPauseMs = Math.min(BUSY_PAUSE_MAX_MS, Math.max(BUSY_PAUSE_MS, unit.busyPauseMs * 2));
-        unit.holdUntilMs = nowMs + unit.busyPauseMs;
-        return this.#retry(block, unit.holdUntilMs, error);
+        return this.#busy(block, error, nowMs);
       case 10:
       case 11:
         return this.#unreached(block, answer, nowMs);
       default:
         return this.#deviceFailed(block, error, nowMs);
     }
+  }
+
+  /** The device is asked again soon, and what it is busy with each time ever later: that it perhaps does not have. */
+  #busy(block: Block, error: ModbusError, nowMs: number): void {
+    const { unit } = block;
+    unit.busyPauseMs = longerPause(unit.busyPauseMs);
+    unit.holdUntilMs = nowMs + unit.busyPauseMs;
+    block.busyPauseMs = longerPause(block.busyPauseMs);
+    block.busySinceMs = Math.min(block.busySinceMs, nowMs);
+    if (nowMs - block.busySinceMs >= busyMaxMs(block)) return this.#deviceFailed(block, error, nowMs);
+    this.#retry(block, nowMs + BUSY_BEHIND * block.busyPauseMs, error);
   }
 
   /** Exception 4 and its like: the value is bad, the device is there. */
@@ -305,6 +320,17 @@ export class Reader {
       return this.#parts.agenda.at(block, nowMs + SUSPECT_AGAIN_MS);
     this.#parts.agenda.again(block, nowMs, false);
   }
+}
+
+function longerPause(ms: number): number {
+  return Math.min(BUSY_PAUSE_MAX_MS, Math.max(BUSY_PAUSE_MS, 2 * ms));
+}
+
+/** For how long a device may be busy with a request before that counts as a failure. */
+function busyMaxMs({ split, isTransient, states, unit }: Block): number {
+  // It was left off before, and is asked whether that is over.
+  if (isTransient && states.some(({ tag }) => unit.knowledge.refusals.has(tag.name))) return 0;
+  return split === null ? BUSY_LASTING_MS : BUSY_OF_PART_MS;
 }
 
 function serverFailuresMaxOf({ split, states, wasGood }: Block): number {

@@ -82,6 +82,9 @@ export class Block implements Work {
   unanswered: ModbusError | null = null;
   /** How often its unit had given a value when it went on trial. */
   triedAtValue = 0;
+  /** Since when its unit has been busy with it each time, and its last pause for that; Infinity: it is not. */
+  busySinceMs = Infinity;
+  busyPauseMs = 0;
   /** Exceptions in a row that say nothing of the map. */
   serverFailures = 0;
   silences = 0;
@@ -173,6 +176,8 @@ export class Block implements Work {
     this.isRetry = false;
     this.refusals = 0;
     this.unanswered = null;
+    this.busySinceMs = Infinity;
+    this.busyPauseMs = 0;
     this.serverFailures = 0;
     this.silences = 0;
   }

@@ -297,6 +297,43 @@ test('a module of a device that fails for long costs its own tags, and is read a
   assert.equal(device.goodCount, 40);
 });
 
+test('an address with which a device is always busy costs its own tag, from the start and later', async () => {
+  const addresses = [...FORTY, ...FORTY.map((i) => 1000 + i)];
+  const isFree = without([17]);
+  for (const healthyMs of [0, 10_000]) {
+    const device = new OneDevice({ addresses, intervalMs: 500 });
+    await device.run(healthyMs);
+    device.refuse(6, isFree);
+    const isFar = ({ tag }: { tag: Tag }): boolean => tag.address >= 1000;
+    const sinceMs = device.field.nowMs;
+    await device.run(5000);
+    const far = device.field.told.filter((told) => isFar(told) && told.atMs > sinceMs);
+    assert.ok(far.length >= 9 * 40 && far.every(({ quality }) => quality === 'good'), `${far.length} told`);
+    await device.run(10_000);
+    assert.equal(device.goodCount, 79);
+    const laterMs = device.field.nowMs;
+    await device.run(200_000);
+    assert.equal(device.goodCount, 79);
+    assert.ok(device.refusals(laterMs) <= 30, `${device.refusals(laterMs)} exceptions in 200 s`);
+    device.refuse(6, ALL);
+    await device.run(80_000);
+    assert.equal(device.goodCount, 80);
+  }
+});
+
+test('a device that is busy with everything for a minute teaches nothing, and is right a second later', async () => {
+  for (const healthyMs of [0, 10_000]) {
+    const device = new OneDevice({ addresses: FORTY.map((i) => i * 3), intervalMs: 500 });
+    await device.run(healthyMs);
+    device.refuse(6, () => false);
+    await device.run(60_000);
+    device.refuse(6, ALL);
+    await device.run(1500);
+    assert.equal(device.goodCount, 40);
+    assert.deepEqual([device.learned?.limits, device.learned?.refused], [undefined, undefined]);
+  }
+});
+
 test('a value that is read rarely is asked for again within a minute when its device failed at that moment', async () => {
   const device = new OneDevice({ addresses: [0], intervalMs: 600_000 });
   await device.run(1000);
