@@ -136,7 +136,8 @@ export class Arbiter {
     return false;
   }
 
-  #startAskedRead(unit: Unit, { state, correlation }: Command, nowMs: number): boolean {
+  #startAskedRead(unit: Unit, command: Command, nowMs: number): boolean {
+    const { state, correlation } = command;
     if (state.tag.formula !== null) return this.#answerCalculated(unit, state, correlation, nowMs);
     const block = readOf(unit, state);
     if (block === undefined) {
@@ -148,7 +149,7 @@ export class Arbiter {
       );
       return false;
     }
-    block.asked.push({ state, correlation });
+    block.asked.push(command);
     const waitMs = this.#waitMs(block, nowMs);
     if (waitMs === 0) this.#exchanges.read(block, [], nowMs);
     else this.#agenda.enter(block, nowMs + waitMs);

@@ -92,10 +92,14 @@ export class Desk {
     this.#sink.result(tagIndex, number, correlation, Buffer.from(text));
   }
 
-  /** A read that commands asked for came to something. */
+  /** A read that commands asked for came to something; what was written meanwhile is read once more. */
   answerRead(block: Block): void {
-    for (const { state, correlation } of block.asked) this.answerValue(state, correlation);
+    const { asked, unit } = block;
     block.asked = [];
+    for (const command of asked) {
+      if (command.state.isOutdated) this.accept(unit, command);
+      else this.answerValue(command.state, command.correlation);
+    }
   }
 
   /** A command asked for this tag's value. */

@@ -6,7 +6,7 @@ import { fastestOf, type Batch, type Device, type WriteStep } from '../config/pl
 import type { Answer, ModbusError, Request } from '../modbus/client.js';
 import { isBitTable, type Table } from '../modbus/protocol.js';
 import { Breaker } from './breaker.js';
-import { CommandQueue } from './commands.js';
+import { type Command, CommandQueue } from './commands.js';
 import { Knowledge } from './knowledge.js';
 import { LatencyRing, Slope } from './latency.js';
 import { isLine, isSerial, readCost, type ReadCost, silenceMs } from './linecost.js';
@@ -100,7 +100,7 @@ export class Block implements Work {
   /** Read once and dropped: a read-back, a read that somebody asked for, a second try of a refused tag. */
   isTransient = false;
   /** Commands that asked for this read, each for one of its tags. */
-  asked: { readonly state: TagState; readonly correlation: number }[] = [];
+  asked: Command[] = [];
 
   constructor(unit: Unit, request: ReadRequest, states: readonly TagState[]) {
     this.unit = unit;

@@ -563,6 +563,21 @@ test('a value that is read at once, read back or written is scaled by the factor
   assert.deepEqual([field.results.at(-1)?.code, written.get(10)], ['EXC_4', 5]);
 });
 
+test('whoever asks for a value that is being written is told what the device holds afterwards', async () => {
+  const { field, devices, tags } = fieldOf(busOf(0, { inFlight: 2 }), 1, 1, { intervalMs: 60_000 });
+  const [tag = assert.fail()] = tags;
+  field.line.unit(devices[0]?.unitId ?? 0).turnaroundMs = 20;
+  field.poller.start();
+  await field.clock.run(1000);
+  const asked = field.read(tag);
+  await field.clock.run(5);
+  field.write(tag, 4711);
+  await field.clock.run(100);
+  const result = field.results.find(({ correlation }) => correlation === asked);
+  assert.deepEqual([result?.code, result?.text], ['OK', '4711']);
+  assert.equal(field.results.length, 2);
+});
+
 test('a device that is busy with what was written is asked again what it holds', async () => {
   const { field, devices, tags } = fieldOf(busOf(0), 1, 1, { intervalMs: 60_000 });
   const unit = field.line.unit(devices[0]?.unitId ?? 0);
