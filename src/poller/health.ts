@@ -33,6 +33,8 @@ export interface HealthParts {
     deviceChanged(deviceIndex: number, state: DeviceState, sinceMs: number, error: string): void;
     event(kind: string, fields: Record<string, unknown>): void;
   };
+  /** Told when a unit that had been silent is back: it may be another one now. */
+  readonly revived: (unit: Unit, nowMs: number) => void;
 }
 
 export class Health {
@@ -69,7 +71,10 @@ export class Health {
     this.#parts.patience.heard(nowMs);
     unit.answered();
     unit.isOnTrial = false;
-    if (unit.breaker.succeeded() || unit.state === 'offline') this.#revived(unit, nowMs);
+    const wasOffline = unit.state === 'offline';
+    const wasOpen = unit.breaker.succeeded();
+    if (wasOpen || wasOffline) this.#revived(unit, nowMs);
+    if (wasOpen && wasOffline) this.#parts.revived(unit, nowMs);
   }
 
   /** It answers again: everything of it is due now. */

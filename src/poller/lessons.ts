@@ -119,8 +119,8 @@ export class Lessons {
   }
 
   /**
-   * The device may be another one now: what it refused is asked soon. When its link was gone for a moment only, that is
-   * done now and then: to ask may be what ends the connection.
+   * The device may be another one now: what it refused is asked soon. When its link was gone for a moment only, or it was
+   * silent, that is done now and then: to ask may be what ends the connection, and devices come and go.
    */
   retestSoon(unit: Unit, nowMs: number, wasDown: boolean): void {
     unit.sounding.soon(nowMs);

@@ -142,6 +142,7 @@ export class Poller {
       client: this.#client,
       visitors: this.#visitors,
       credit: new ReadCredit(),
+      revived: (unit: Unit, nowMs: number) => this.#lessons.retestSoon(unit, nowMs, false),
     };
     this.#health = new Health(parts);
     this.#exchanges = new Exchanges(parts, this.#health, () => this.#arbiter.pump());

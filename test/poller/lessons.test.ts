@@ -5,7 +5,7 @@ import type { Tag } from '../../src/config/plant.js';
 import type { KnowledgeRecord } from '../../src/poller/knowledge.js';
 import { PollerField, randomOf } from '../support/pollerfield.js';
 import type { Verdict } from '../support/scriptedline.js';
-import { busOf, deviceOf, tagOf } from '../support/tags.js';
+import { busOf, deviceOf, rtuBusOf, tagOf } from '../support/tags.js';
 import { fieldOf } from '../support/virtualfield.js';
 
 type IsLegal = (address: number, quantity: number) => boolean;
@@ -283,6 +283,27 @@ test('an address that stays illegal is kept in mind once that has lasted, and as
   const sinceMs = device.field.nowMs;
   await device.run(200_000);
   assert.ok(device.refusals(sinceMs) <= 5, `${device.refusals(sinceMs)} exceptions in 200 s`);
+});
+
+test('what a device refused is asked soon when it is back on its line, for it may be another one', async () => {
+  const bus = rtuBusOf(0, 115_200);
+  const devices = [deviceOf(0, bus), deviceOf(1, bus)];
+  const tags = devices.flatMap((device, d) =>
+    FORTY.slice(0, 4).map((address) => tagOf(4 * d + address, device, address)),
+  );
+  const field = new PollerField({ bus, devices, tags });
+  const unit = field.line.unit(1);
+  unit.judge = ({ kind, ...read }) =>
+    kind === 'read' && 'quantity' in read && !without([2])(read.address, read.quantity) ? 2 : 0;
+  field.poller.start();
+  await field.clock.run(1_000_000);
+  unit.isAlive = false;
+  await field.clock.run(10_000);
+  assert.equal(field.stateOf(devices[0] ?? assert.fail()), 'offline');
+  unit.isAlive = true;
+  unit.judge = () => 0;
+  await field.clock.run(30_000);
+  assert.equal(field.newest(tags[2] ?? assert.fail())?.quality, 'good');
 });
 
 test('a module of a device that fails for long costs its own tags, and is read a minute after it is mended', async () => {
