@@ -192,7 +192,9 @@ export class MbapTransport implements Transport, FrameListener {
     const exchange = this.#window.get(identifier);
     if (exchange === undefined) {
       const wasAwaited = this.#unanswered.delete(identifier);
-      if (!wasAwaited) this.#width.narrow(atMs);
+      // A network may double a datagram, without its peer's doing.
+      const isDouble = this.#settings.isDatagram && this.asked(identifier) >= 0;
+      if (!wasAwaited && !isDouble) this.#width.narrow(atMs);
       const unitId = byteAt(bytes, start + HEADER_BYTES - 1);
       this.#host.discarded(wasAwaited ? 'late' : 'transaction', end - start, unitId);
       return;

@@ -464,6 +464,16 @@ test('whatever bytes come, nothing throws and no wrong value comes out', () => {
   );
 });
 
+test('a datagram that comes twice is no reason to ask one thing at a time', () => {
+  const rig = new Rig({ window: 2, isDatagram: true });
+  rig.read(0);
+  rig.receive(rig.answer(0), rig.answer(0));
+  rig.read(1);
+  rig.read(2);
+  assert.equal(rig.sent.length, 3);
+  assert.deepEqual(rig.discards, ['transaction']);
+});
+
 test('a peer that answers in disorder is asked one thing at a time for a while, longer if it goes on', () => {
   const rig = new Rig({ window: 4 });
   /** How many requests are under way when four want to go. */
