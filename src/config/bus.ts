@@ -22,10 +22,8 @@ export function resolveBuses(
 ): Map<string, Bus> {
   const buses = new Map<string, Bus>();
   for (const [key, input] of Object.entries(inputs ?? {})) {
-    const maps = devices
-      .filter((device) => keyOf(device.input.bus) === key)
-      .flatMap(({ maps: those }) => those);
-    buses.set(key, resolveBus(buses.size, nameOf(key), input, [...new Set(maps)], source, ['buses', key]));
+    const maps = devices.filter((device) => keyOf(device.input.bus) === key).map(({ maps: those }) => those);
+    buses.set(key, resolveBus(buses.size, nameOf(key), input, maps, source, ['buses', key]));
   }
   checkEnds(buses, source);
   return buses;
@@ -50,25 +48,24 @@ function checkEnds(buses: ReadonlyMap<string, Bus>, source: Source): void {
   }
 }
 
-/** maps: those of the devices on it, whose needs count where the bus says nothing itself. */
+/** maps: those of each device on it, whose needs count where the bus says nothing itself. */
 function resolveBus(
   index: number,
   name: string,
   input: BusInput,
-  maps: readonly LoadedMap[],
+  maps: readonly (readonly LoadedMap[])[],
   source: Source,
   at: Path,
 ): Bus {
   const link = resolveLink(input, source, at);
   const isSerial = link.kind === 'rtu' || link.kind === 'ascii';
-  const needs = maps.flatMap(({ value }) => (value?.bus === undefined ? [] : [value.bus]));
+  const needs = [...new Set(maps.flat())].flatMap(({ value }) => value?.bus ?? []);
   const most = (
     key: 'timeout' | 'pace' | 'after_connect' | 'turnaround' | 'after_switch',
     otherwise: number,
   ): number => input[key] ?? Math.max(otherwise, ...needs.map((need) => need[key] ?? 0));
-  const inFlight = input.in_flight ?? 1;
   const isWindow = link.kind === 'tcp' || link.kind === 'tls' || link.kind === 'udp';
-  if (inFlight > 1 && !isWindow)
+  if (input.in_flight !== undefined && input.in_flight > 1 && !isWindow)
     source.add(
       'error',
       'HF1602',
@@ -87,7 +84,7 @@ function resolveBus(
     name,
     link,
     timeoutMs: most('timeout', isSerial ? 500 : 1_000),
-    inFlight: isWindow ? inFlight : 1,
+    inFlight: isWindow ? (input.in_flight ?? togetherOf(maps)) : 1,
     paceMs: most('pace', 0),
     afterConnectMs: most('after_connect', 0),
     closeIdleMs: input.close_idle ?? 0,
@@ -98,6 +95,12 @@ function resolveBus(
   };
   checkPhysics(bus, source, at);
   return bus;
+}
+
+/** Requests under way at once that every device there takes. */
+function togetherOf(maps: readonly (readonly LoadedMap[])[]): number {
+  if (maps.length === 0) return 1;
+  return Math.min(...maps.map((own) => Math.max(1, ...own.map(({ value }) => value?.bus?.in_flight ?? 1))));
 }
 
 function resolveLink(input: BusInput, source: Source, at: Path): Link {

@@ -228,6 +228,29 @@ devices:
   );
 });
 
+test('a bus that does not say it itself has as many requests under way as all its devices take', () => {
+  const map = (needs: string): string =>
+    `version: 1\ntitle: T\nsources: [none]\nverified: none\n${needs}tags: { a: { holding: 0 } }\n`;
+  writeFileSync(join(folder, 'devices/four.yaml'), map('bus: { in_flight: 4 }\n'));
+  writeFileSync(join(folder, 'devices/eight.yaml'), map('bus: { in_flight: 8 }\n'));
+  writeFileSync(join(folder, 'devices/silent.yaml'), map(''));
+  const inFlight = (bus: string, ...maps: readonly string[]): number | undefined => {
+    const devices = maps.map((name, at) => `  d${at}: { bus: plc, unit_id: ${at + 1}, map: ${name} }\n`);
+    return plantOf(`${HEAD}buses: { plc: { ${bus} } }\ndevices:\n${devices.join('')}`).buses[0]?.inFlight;
+  };
+  const tcp = 'protocol: tcp, host: 127.0.0.1';
+  assert.deepEqual(
+    [
+      inFlight(tcp, 'four'),
+      inFlight(tcp, 'eight', 'four'),
+      inFlight(tcp, 'eight', 'silent'),
+      inFlight(`${tcp}, in_flight: 2`, 'four'),
+      inFlight('protocol: rtu, path: /dev/ttyS1', 'four'),
+    ],
+    [4, 4, 1, 2, 1],
+  );
+});
+
 test('an order above a device map does not reach into it, as a numbering does not', () => {
   writeFileSync(
     join(folder, 'devices/unsaid.yaml'),
