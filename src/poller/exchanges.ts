@@ -148,7 +148,7 @@ export class Exchanges {
     const queueMs = patience.queueMs(nowMs);
     const yieldMs = patience.probeYieldMs(unit);
     void this.#client.request(request, thinkMs + queueMs, yieldMs + queueMs).then((answer) => {
-      patience.probed(tookMs(answer), share, clock.monotonicMs());
+      patience.probed(unit, tookMs(answer), share, clock.monotonicMs());
       this.#underWayCount -= 1;
       this.#health.probed(unit, answer, transferMs(bus, read.table, read.quantity));
       this.#freed();

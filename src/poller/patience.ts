@@ -20,6 +20,8 @@ const PROBE_NETWORK_LAG_MS = 20;
 const PROBE_SHARE = 0.02;
 const PROBE_STORE_MS = 100;
 const PROBE_CHARGE_MAX_MS = 40;
+/** Of the usual probe at least this part counts: on a line of slow units they take no more than four times their share. */
+const PROBE_CHARGE_LEAST = 1 / 4;
 /** The same where a probe keeps the whole gateway waiting, whatever is asked meanwhile. */
 const QUEUED_CHARGE_MAX_MS = 200;
 /** For longer no gateway is taken to wait for a silent unit, its own retries included. */
@@ -155,10 +157,11 @@ export class Patience {
   }
 
   /** A probe took so long. */
-  probed(ms: number, share: number, nowMs: number): void {
+  probed(unit: Unit, ms: number, share: number, nowMs: number): void {
     // The rare patient probe must not keep others waiting for long: a unit that is back is to be noticed.
     const mostMs = this.#isQueue ? QUEUED_CHARGE_MAX_MS : PROBE_CHARGE_MAX_MS;
-    this.#probeBudget.spend(nowMs, share * Math.min(ms, mostMs));
+    const leastMs = PROBE_CHARGE_LEAST * this.#usualProbeMs(this.#usualMs(unit));
+    this.#probeBudget.spend(nowMs, share * Math.min(ms, Math.max(mostMs, leastMs)));
   }
 
   /** How long a unit that has just failed gives way; 0: it may go now. */

@@ -8,13 +8,13 @@ import { TagState } from '../../src/poller/report.js';
 import { Unit } from '../../src/poller/unit.js';
 import { busOf, deviceOf, rtuBusOf, tagOf } from '../support/tags.js';
 
-/** Two units that answered in 15 ms until now. */
-function unitsOf(bus: Bus): readonly [Unit, Unit] {
+/** Two units that answered in that time until now. */
+function unitsOf(bus: Bus, responseMs = 15): readonly [Unit, Unit] {
   const unit = (index: number): Unit => {
     const device = deviceOf(index, bus);
     const made = new Unit(device, [new TagState(tagOf(index, device, 0))], [], new Knowledge(), () => 0.5);
     for (let i = 0; i < 8; i += 1) {
-      made.latency.add(15);
+      made.latency.add(responseMs);
       made.answered();
     }
     return made;
@@ -75,6 +75,23 @@ test('what is asked behind a silent unit is given the time that its gateway goes
   assert.equal(patience.queueMs(7000), 0);
   patience.missed(silent, 8000);
   assert.equal(patience.queueMs(8000), 1000);
+});
+
+test('long probes of silent units take less than a tenth of a line whose units are slow', () => {
+  const bus = rtuBusOf(0, 9600);
+  const [silent, other] = unitsOf(bus, 300);
+  const patience = new Patience(bus, [silent, other], 0);
+  for (let count = 0; count < 3; count += 1) silent.breaker.failed(0);
+  let probedMs = 0;
+  for (let nowMs = 0; nowMs < 600_000; nowMs += 10) {
+    silent.breaker.probeNow(nowMs);
+    if (patience.probeReadyMs(silent, nowMs) > nowMs) continue;
+    nowMs += 400;
+    probedMs += 400;
+    patience.probed(silent, 400, 1, nowMs);
+  }
+  assert.ok(probedMs < 60_000, `${probedMs} of 600000 ms`);
+  assert.ok(probedMs > 24_000, 'and a unit that is back is noticed soon all the same');
 });
 
 test('a unit of which nothing is known is not given the whole time when its neighbours answer soon', () => {
