@@ -10,6 +10,7 @@ import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../clock.js';
 import { messageOf } from '../errors.js';
 import { failure } from './exchange.js';
+import { resolve } from './resolve.js';
 import type { Wire, WireListener } from './wire.js';
 
 export interface SocketSettings {
@@ -48,11 +49,14 @@ class SocketWire implements Wire {
   #socket: Socket | null = null;
   #isEnded = false;
   #isOpen = false;
+  /** The address is known. */
+  #isFound: boolean;
 
   constructor(settings: SocketSettings, clock: Clock, listener: WireListener) {
     this.#settings = settings;
     this.#listener = listener;
     this.#clock = clock;
+    this.#isFound = isIP(settings.host) !== 0;
     this.#giveUpAfter(settings.connectTimeoutMs);
     try {
       this.#socket = settings.tls === null ? this.#plain() : this.#encrypted(settings.tls);
@@ -84,9 +88,11 @@ class SocketWire implements Wire {
 
   #giveUpAfter(ms: number, what = ''): void {
     this.#cancelTimeout();
-    this.#cancelTimeout = this.#clock.after(ms, () =>
-      this.#fail('refused', `no connection in ${ms} ms${what}`),
-    );
+    this.#cancelTimeout = this.#clock.after(ms, () => {
+      const { host } = this.#settings;
+      const text = this.#isFound ? `no connection in ${ms} ms${what}` : `no address of ${host} in ${ms} ms`;
+      this.#fail('refused', text);
+    });
   }
 
   /** Received bytes come in a buffer that is used again: nothing is allocated for them. */
@@ -95,6 +101,7 @@ class SocketWire implements Wire {
     return connect({
       host,
       port,
+      lookup: resolve,
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: KEEP_ALIVE_MS,
@@ -115,6 +122,7 @@ class SocketWire implements Wire {
     const socket = connectTls({
       host,
       port,
+      lookup: resolve,
       minVersion: 'TLSv1.2',
       // A server name may not be an address (RFC 6066 3).
       ...(isIP(name) === 0 ? { servername: name } : {}),
@@ -134,6 +142,7 @@ class SocketWire implements Wire {
 
   #watch(socket: Socket): void {
     let cause = '';
+    socket.once('lookup', () => (this.#isFound = true));
     socket.on('error', (error) => {
       cause = reasonOf(error);
     });
