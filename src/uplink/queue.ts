@@ -103,7 +103,7 @@ export class UplinkQueue {
   /** Queues a message, whose bytes are copied; false when it was dropped because the queue is full. */
   push(message: Queued): boolean {
     if (!this.#makeRoomFor(entryBytes(message))) {
-      this.#dropped++;
+      this.#countDropped(1);
       return false;
     }
     const timeMs = this.#age.stamp(this.#next, this.#progress.cursor + 1);
@@ -230,6 +230,8 @@ export class UplinkQueue {
   /** Keeps the limits; false when the newest is to be dropped. */
   #makeRoomFor(bytes: number): boolean {
     const { maxBytes, maxAgeMs, drop } = this.#options;
+    // All that waits would make no room for one that has none even alone.
+    if (bytes > Math.min(maxBytes, TAIL_MAX_BYTES)) return false;
     for (let block = this.#blocks.oldest; block !== undefined; block = this.#blocks.oldest) {
       if (!this.#age.isOlder(block.last, block.newestMs, maxAgeMs)) break;
       this.#drop(block);
@@ -255,17 +257,20 @@ export class UplinkQueue {
 
   /** Counts what of a range the far side does not have, and will never get. */
   #giveUp(first: number, last: number): void {
-    const open = this.#progress.openIn(first, last);
-    if (open > 0 && this.#dropped === 0) {
-      const { log, folder } = this.#options;
-      log.warn('the uplink queue drops messages: it is full, or they are too old or damaged', {
-        file: folder,
-        messages: open,
-      });
-    }
-    this.#dropped += open;
+    this.#countDropped(this.#progress.openIn(first, last));
     this.#progress.doneRange(first, last);
     this.#isProgressDirty = true;
+  }
+
+  #countDropped(messages: number): void {
+    if (messages > 0 && this.#dropped === 0) {
+      const { log, folder } = this.#options;
+      log.warn('the uplink queue drops messages: it is full, or they are too large, too old or damaged', {
+        file: folder,
+        messages,
+      });
+    }
+    this.#dropped += messages;
   }
 
   async #removeDone(): Promise<void> {

@@ -142,6 +142,21 @@ test('past its limit the oldest are dropped and counted, or the newest', async (
 
 const DAY_MS = 86_400_000;
 
+test('a message that is larger than the queue is dropped, and nothing for it', async () => {
+  const queue = await openQueue(newFolder(), { maxBytes: 4 << 20 });
+  await pushMany(queue, 0, 20_000);
+  const large = {
+    topic: 'plant/image',
+    qos: 1,
+    retain: false,
+    properties: new Uint8Array(0),
+    expiresAtMs: 0,
+  } as const;
+  assert.equal(queue.push({ ...large, payload: Buffer.alloc(4 << 20) }), false);
+  const { messages, dropped } = queue.figures();
+  assert.deepEqual([messages, dropped], [20_000, 1]);
+});
+
 test('what is older than its limit is dropped and counted, from blocks and tail', async () => {
   const clock = new ShiftedClock();
   const queue = await openQueue(newFolder(), { clock, maxAgeMs: DAY_MS });
