@@ -90,11 +90,13 @@ export class Uplinks {
   }: Plant): Promise<(settings: UplinkSettings, queue: UplinkQueue) => Uplink> {
     keepOldGeneration();
     const { Uplink } = await import('../uplink/uplink.js');
+    const { Subscribed } = await import('../uplink/subscribed.js');
     const { broker, clock, log, isActive, changed } = this.#options;
     return (settings, queue) =>
       new Uplink(optionsOf(settings, gateway.id, limits.maxPacketBytes), {
         local: broker,
         queue,
+        subscribed: new Subscribed(settings.queue.path),
         clock,
         log,
         placeOf: (topic) => this.#places.get(topic) ?? null,

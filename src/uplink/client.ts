@@ -182,6 +182,11 @@ export class Remote {
     if (refused !== undefined) throw new SubscriptionRefused(filter, `reason ${refused.qos}`);
   }
 
+  /** Resolves when answered, whatever the answer; rejects when the connection ends before. */
+  async unsubscribe(filter: string): Promise<void> {
+    await this.#client.unsubscribeAsync(filter);
+  }
+
   /** Resolves when what is under way is acknowledged, by us too, and within a second. */
   async settled(acknowledged = Promise.resolve()): Promise<void> {
     await within(END_MS, Promise.all([acknowledged, this.#publications.settled()]));

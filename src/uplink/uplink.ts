@@ -25,6 +25,7 @@ import { plain } from './publications.js';
 import type { UplinkQueue } from './queue.js';
 import { type Routed, Router } from './rule.js';
 import { Sender } from './sender.js';
+import type { Subscribed } from './subscribed.js';
 import { Subscriptions } from './subscriptions.js';
 import { Taken } from './taken.js';
 
@@ -76,6 +77,7 @@ export interface UplinkAbout {
 interface Parts {
   readonly local: LocalBroker;
   readonly queue: UplinkQueue;
+  readonly subscribed: Subscribed;
   readonly clock: Clock;
   readonly log: Log;
   /** What a local topic speaks of; null when it is none of the gateway's own. */
@@ -138,7 +140,7 @@ export class Uplink {
     this.#will =
       statusTopic === null ? null : { topic: statusTopic, payload: 'offline', qos: 1, retain: true };
     this.#taken = new Taken(options.remote.keepAliveS);
-    const { clock, log, queue, placeOf } = parts;
+    const { clock, log, queue, subscribed, placeOf } = parts;
     const variables = new Map(
       Object.entries(options.variables).map(([name, text]) => [name, JSON.stringify(text)]),
     );
@@ -149,6 +151,7 @@ export class Uplink {
     this.#subscriptions = new Subscriptions({
       uplink: options.name,
       rules: options.in,
+      subscribed,
       clock,
       log,
       changed: (why) => this.#subscribed(why),

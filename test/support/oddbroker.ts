@@ -14,12 +14,14 @@ export interface OddOptions {
   readonly take: (packet: wire.Packet, socket: Socket, connection: number) => void;
   /** It does not answer subscriptions. */
   readonly isDeafToSubscriptions?: boolean;
-  /** The reason code that a subscription is answered with. */
-  readonly grant?: () => number;
+  /** The reason code that a subscription with this filter and these options is answered with. */
+  readonly grant?: (filter: string, options: number) => number;
   /** It says that it has the session of before. */
   readonly hasSession?: boolean;
   /** Each subscription is granted, and then told. */
   readonly subscribed?: (socket: Socket, connection: number) => void;
+  /** A subscription is ended; without it that is not answered. */
+  readonly unsubscribed?: (filter: string) => void;
   /** What the other end says of what the test has sent it. */
   readonly acknowledged?: (packet: wire.Packet, socket: Socket, connection: number) => void;
 }
@@ -89,11 +91,26 @@ export class OddBroker {
     } else if (type === 'PINGREQ') socket.write(wire.frame(0xd0));
     else if (type === 'PUBLISH') this.#options.take(wire.decode(5, bytes, header), socket, connection);
     else if (type === 'SUBSCRIBE') {
-      const id = bytes.subarray(header, header + 2);
-      if (this.#options.isDeafToSubscriptions !== true)
-        socket.write(wire.frame(0x90, id, wire.encodeProperties([]), wire.u8(this.#options.grant?.() ?? 2)));
+      const { isDeafToSubscriptions = false, grant = () => 2 } = this.#options;
+      const { filter, options } = filterIn(bytes, header);
+      if (!isDeafToSubscriptions) socket.write(answerTo(bytes, header, 0x90, grant(filter, options)));
       this.#options.subscribed?.(socket, connection);
+    } else if (type === 'UNSUBSCRIBE' && this.#options.unsubscribed !== undefined) {
+      this.#options.unsubscribed(filterIn(bytes, header).filter);
+      socket.write(answerTo(bytes, header, 0xb0, 0));
     } else if (ACKNOWLEDGEMENTS.has(type ?? ''))
       this.#options.acknowledged?.(wire.decode(5, bytes, header), socket, connection);
   }
+}
+
+/** The one filter of a SUBSCRIBE or UNSUBSCRIBE without properties, and the byte behind it. */
+function filterIn(bytes: Buffer, header: number): { filter: string; options: number } {
+  const start = header + 5;
+  const end = start + bytes.readUInt16BE(header + 3);
+  return { filter: bytes.toString('utf8', start, end), options: bytes[end] ?? 0 };
+}
+
+/** SUBACK or UNSUBACK with one reason code. */
+function answerTo(bytes: Buffer, header: number, first: number, code: number): Buffer {
+  return wire.frame(first, bytes.subarray(header, header + 2), wire.encodeProperties([]), wire.u8(code));
 }

@@ -9,6 +9,7 @@ import { systemFiles } from '../../src/store/files.js';
 import { MemoryStore } from '../../src/store/memory.js';
 import type { Store } from '../../src/store/store.js';
 import { type QueueOptions, UplinkQueue } from '../../src/uplink/queue.js';
+import { Subscribed } from '../../src/uplink/subscribed.js';
 import { Uplink, type UplinkOptions } from '../../src/uplink/uplink.js';
 
 /** A rule as the config makes it of these two sides. */
@@ -24,12 +25,18 @@ export interface Gateway {
   readonly queue: UplinkQueue;
 }
 
+/** What a test wants otherwise. */
+type UplinkChanges = Partial<Omit<UplinkOptions, 'remote'>> & {
+  readonly nodes: readonly string[];
+  readonly remote?: Partial<UplinkOptions['remote']>;
+};
+
 let clients = 0;
 
 /** Everything is closed by the list of cleanups, last first. Between broker and uplink `opened` is called. */
 export async function startUplink(
   queueFolder: string,
-  options: Partial<UplinkOptions> & { nodes: readonly string[] },
+  options: UplinkChanges,
   cleanups: (() => unknown)[],
   {
     log = silentLog,
@@ -90,6 +97,7 @@ export async function startUplink(
     {
       local: broker,
       queue,
+      subscribed: new Subscribed(queueFolder),
       clock,
       log,
       placeOf: () => null,
