@@ -1,4 +1,4 @@
-/** Topic filters as a config writes them: their grammar, their literal beginning, and whether two can mean one topic. */
+/** Topic filters as a config writes them: their grammar, their literal beginning, and whether two can mean one topic, or each some of its own beside. */
 
 export function isFilter(filter: string): boolean {
   const levels = filter.split('/');
@@ -31,4 +31,18 @@ export function mayMeet(one: string, other: string): boolean {
     if (x === undefined || y === undefined) return x === y;
     if (x !== '+' && y !== '+' && x !== y) return false;
   }
+}
+
+/** Whether one topic could match both filters, and others each of them alone. */
+export function mayCross(one: string, other: string): boolean {
+  return mayMeet(one, other) && isWider(one, other) && isWider(other, one);
+}
+
+/** Whether a filter has a wildcard where the other one, which it may meet, takes less. */
+function isWider(filter: string, other: string): boolean {
+  const levels = other.split('/');
+  const rest = levels.indexOf('#');
+  return filter
+    .split('/')
+    .some((level, i) => (rest < 0 || i < rest) && (level === '#' || (level === '+' && levels[i] !== '+')));
 }

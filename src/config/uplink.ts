@@ -1,17 +1,28 @@
 /** The uplinks' part of the Plant: nodes, TLS, queue; rules and messages are in uplinkrules.ts. */
 import { resolve } from 'node:path';
 import { readable } from './broker.js';
+import { isFilter } from './filter.js';
 import type { Source } from './load.js';
 import type { UplinkSettings, UplinkTls } from './plant.js';
 import type { Path } from './problems.js';
 import type { GatewayInput } from './schema/gateway.js';
 import type { UplinkInput } from './schema/uplink.js';
 import { fillKnown } from './template.js';
-import { inRule, noticeOf, outRule, refuseCircles } from './uplinkrules.js';
+import {
+  fixedTopic,
+  inRule,
+  noticeOf,
+  outRule,
+  refuseCircles,
+  type Variables,
+  warnOfTwins,
+} from './uplinkrules.js';
 
 const NODE = /^(mqtts?|wss?):\/\/[^\s/:@]+(:\d+)?(\/\S*)?$/;
 /** The least that a queue is given. */
 const QUEUE_MIN_BYTES = 4 * 2 ** 20;
+/** What MQTT can say, rounded down. */
+const KEEP_ALIVE_MAX_MS = 18 * 3600 * 1000;
 const DAY_MS = 24 * 3600 * 1000;
 
 export function uplinkSettings(
@@ -67,6 +78,8 @@ function uplink(
     source.add('warning', 'HF1509', [...at, 'queue', 'max_bytes'], 'is taken as 4MiB, the least for a queue');
   const version = String(input.version ?? '5') as '3.1.1' | '5';
   if (version === '3.1.1') refuseCircles(out, incoming, source, at);
+  warnOfTwins(incoming, source, at);
+  refuseUnsayable(input, version, source, at);
   return {
     name,
     nodes: input.nodes,
@@ -76,12 +89,10 @@ function uplink(
     password: input.password ?? null,
     keepAliveS: Math.max(1, Math.round((input.keep_alive ?? 30_000) / 1000)),
     tls: tlsOf(input, source, at),
-    statusTopic: input.status_topic === undefined ? null : fillKnown(input.status_topic, variables),
+    statusTopic: fixedTopic(input.status_topic, source, [...at, 'status_topic'], variables),
     out,
     in: incoming,
-    announce: (input.announce ?? [`${home}/status`, `${home}/device/#`]).map((filter) =>
-      fillKnown(filter, variables),
-    ),
+    announce: announced(input.announce, source, at, variables) ?? [`${home}/status`, `${home}/device/#`],
     notices,
     variables: texts,
     queue: {
@@ -95,6 +106,34 @@ function uplink(
       perTopic: input.queue?.per_topic ?? 1,
     },
   };
+}
+
+function announced(
+  input: UplinkInput['announce'],
+  source: Source,
+  at: Path,
+  variables: Variables,
+): string[] | undefined {
+  return input?.map((written, index) => {
+    const filter = fillKnown(written, variables);
+    const text = `${JSON.stringify(filter)} is not a topic filter; + stands for a whole level, # for the rest at the end`;
+    if (!isFilter(filter)) source.add('error', 'HF1511', [...at, 'announce', index], text);
+    return filter;
+  });
+}
+
+/** What no CONNECT can say, or no far side would take. */
+function refuseUnsayable(
+  { keep_alive: keepAliveMs = 30_000, user, password, client_id: clientId }: UplinkInput,
+  version: '3.1.1' | '5',
+  source: Source,
+  at: Path,
+): void {
+  const refuse = (key: string, text: string): void => source.add('error', 'HF1517', [...at, key], text);
+  if (keepAliveMs < 1000 || keepAliveMs > KEEP_ALIVE_MAX_MS) refuse('keep_alive', 'is not within 1s and 18h');
+  if (version === '3.1.1' && password !== undefined && user === undefined)
+    refuse('password', 'cannot go without user: in MQTT 3.1.1');
+  if (clientId === '') refuse('client_id', 'is empty; leave it out for one of gateway and uplink');
 }
 
 function tlsOf(input: UplinkInput, source: Source, at: Path): UplinkTls | null {

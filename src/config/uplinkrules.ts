@@ -3,7 +3,7 @@
  * would send messages in a circle is refused where the far side cannot be told to leave our own messages out (MQTT
  * 3.1.1 knows no No Local).
  */
-import { isFilter, mayMeet, wildcardPart } from './filter.js';
+import { isFilter, mayCross, mayMeet, wildcardPart } from './filter.js';
 import type { Source } from './load.js';
 import type { UplinkNotice, UplinkRule } from './plant.js';
 import { type Path, suggestion } from './problems.js';
@@ -68,6 +68,11 @@ function sidesOf(
     ['from', from],
     ['to', to],
   ] as const) {
+    if (key === 'from' && filter.startsWith('$share/')) {
+      const text =
+        'is a shared subscription, under which nothing comes in; write the filter behind the group alone';
+      source.add('error', 'HF1511', [...at, key], text);
+    }
     if (isFilter(filter)) continue;
     const text = `${JSON.stringify(filter)} is not a topic filter; + stands for a whole level, # for the rest at the end`;
     source.add('error', 'HF1511', [...at, key], text);
@@ -107,8 +112,7 @@ export function noticeOf(
   const to = fillKnown(input.to, variables);
   const topic = textTemplate(to);
   checkNames(namesIn(topic), isOfDevice ? ['device'] : [], variables, source, [...at, 'to']);
-  if (!isFilter(to) || wildcardPart(to) !== '')
-    source.add('error', 'HF1511', [...at, 'to'], `${JSON.stringify(to)} is not a topic`);
+  refuseUnlessTopic(to, source, [...at, 'to']);
   const payload = formOf(input.payload, source, [...at, 'payload'], names, variables);
   if (payload === null || Object.values(FORMS).includes(payload)) {
     source.add(
@@ -127,6 +131,25 @@ export function noticeOf(
     qos: input.qos ?? 1,
     retain: input.retain ?? false,
   };
+}
+
+function refuseUnlessTopic(topic: string, source: Source, at: Path): void {
+  if (isFilter(topic) && wildcardPart(topic) === '') return;
+  source.add('error', 'HF1511', at, `${JSON.stringify(topic)} is not a topic`);
+}
+
+/** A topic that only the texts of the uplink fill in; null: none is given. */
+export function fixedTopic(
+  input: string | undefined,
+  source: Source,
+  at: Path,
+  variables: Variables,
+): string | null {
+  if (input === undefined) return null;
+  const topic = fillKnown(input, variables);
+  checkNames(namesIn(textTemplate(topic)), [], variables, source, at);
+  refuseUnlessTopic(topic, source, at);
+  return topic;
 }
 
 /** names: those that the template may hold; null: any. */
@@ -197,6 +220,16 @@ export function refuseCircles(
     const text = `brings in what out rule ${other} sends (${out[other]?.to ?? ''}); with version 3.1.1 that is a circle: use other topics, or version: 5`;
     source.add('error', 'HF1512', [...at, 'in', index], text);
   });
+}
+
+/** A far side may send a message once for each subscription; of two that meet, one is enough only if it takes all of the other. */
+export function warnOfTwins(incoming: readonly UplinkRule[], source: Source, at: Path): void {
+  for (const [index, { from }] of incoming.entries()) {
+    const twin = incoming.slice(0, index).findIndex((rule) => mayCross(rule.from, from));
+    if (twin < 0) continue;
+    const text = `and that of in rule ${twin} (${incoming[twin]?.from ?? ''}) share topics, and neither takes all of the other's: a far side may send such a message twice; let one of them take all that both do`;
+    source.add('warning', 'HF1518', [...at, 'in', index, 'from'], text);
+  }
 }
 
 /** All topics that a topic with names may become; a name fills one level. */
