@@ -227,13 +227,15 @@ export async function connectRemote(options: RemoteOptions, events: RemoteEvents
       if (state === 'connected') events.closed(lastError.message, codeOf(lastError));
       state = 'closed';
     };
-    client.on('error', (error) => {
-      lastError = error;
-      if (state === 'connecting') client.end(true, {}, over);
-    });
-    client.on('disconnect', ({ reasonCode: code = 0 }) => {
-      lastError = Object.assign(new Error(`the far side disconnected with reason ${code}`), { code });
-    });
+    // What is no MQTT, or its last word: a far side that does not hang up after it is not waited for.
+    const hangUp = (why: Error): void => {
+      lastError = why;
+      client.end(true, {}, over);
+    };
+    client.on('error', hangUp);
+    client.on('disconnect', ({ reasonCode: code = 0 }) =>
+      hangUp(Object.assign(new Error(`the far side disconnected with reason ${code}`), { code })),
+    );
     client.on('close', () => {
       client.end(true);
       over();

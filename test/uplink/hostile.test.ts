@@ -115,6 +115,29 @@ describe('a far side that', () => {
     assert.ok(uplink.about().queuedMessages <= 5, `${uplink.about().queuedMessages} queued`);
   });
 
+  for (const [what, bytes] of [
+    ['says that it disconnects, and does not', wire.disconnect(5, 0x9d)],
+    ['says what is no MQTT', Buffer.from([0xf7, 0xff, 0xff, 0xff, 0xff, 0x7f])],
+  ] as const)
+    test(`${what}, is left at once`, async () => {
+      const clock = new ManualClock();
+      const { far, uplink } = await setUp(
+        {
+          take: ({ id }, socket, connection) =>
+            socket.write(connection === 1 ? bytes : wire.acknowledge('PUBACK', id)),
+        },
+        { clock },
+        1,
+      );
+      await until('the end of the connection', () => uplink.about().error !== '');
+      await until('an empty queue', () => {
+        // Far less than an acknowledgement is waited for.
+        if (far.connections === 1) clock.advance(100);
+        return uplink.about().queuedMessages === 0;
+      });
+      assert.equal(far.connections, 2);
+    });
+
   test('is on a line so slow that acknowledgements come one by one is waited for', async () => {
     const clock = new ShiftedClock();
     let looks = 0;
