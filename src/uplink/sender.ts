@@ -77,6 +77,8 @@ export class Sender {
   #backlogEnd = 0;
   #isDrained = false;
   #liveAt = 1;
+  /** Live first: the newest of each topic that went ahead of a backlog, this one or that of a connection before. */
+  readonly #ahead = new Map<string, number>();
   /** When what is sent and not answered was sent: by sequence, and below zero what the uplink itself said. */
   readonly #inFlight = new Map<number, number>();
   /** Since when the oldest of them is the oldest: acknowledgements come one after the other, on a slow line slowly. */
@@ -197,6 +199,7 @@ export class Sender {
     const { queue, drained } = this.#options;
     if (this.#isDrained || !queue.isDoneTo(this.#backlogEnd)) return;
     this.#isDrained = true;
+    this.#ahead.clear();
     drained();
   }
 
@@ -342,10 +345,18 @@ export class Sender {
     const properties =
       entry.properties.length === 0 ? this.#via : Buffer.concat([entry.properties, this.#via]);
     const expiryS = leftMs === Infinity ? -1 : Math.min(0xffffffff, Math.ceil(leftMs / 1000));
-    const { topic, payload, qos, retain } = entry;
+    const { topic, payload, qos } = entry;
+    const retain = this.#mayBeRetained(entry);
     remote.publish({ topic, payload, qos, retain, properties, expiryS }, (outcome) => {
       if (generation === this.#generation) this.#answered(entry, outcome);
     });
+  }
+
+  /** Not where a newer one of its topic has gone ahead, which would give way to it over there. */
+  #mayBeRetained({ topic, sequence, retain }: Entry): boolean {
+    if (!retain || this.#isDrained || this.#options.order === 'oldest-first') return retain;
+    if (sequence > this.#backlogEnd) this.#ahead.set(topic, sequence);
+    return sequence >= (this.#ahead.get(topic) ?? 0);
   }
 
   #answered(entry: Entry, outcome: number): void {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, test } from 'node:test';
 import { OddBroker } from '../support/oddbroker.js';
-import { startUplink } from '../support/uplink.js';
+import { ruleOf, startUplink } from '../support/uplink.js';
 import { until } from '../support/wait.js';
 import * as wire from '../support/wire.js';
 
@@ -84,4 +84,40 @@ test('oldest first: what comes meanwhile follows the backlog, and is not held to
   assert.ok(backlogMs > (1000 * (BACKLOG - RATE / 5)) / RATE, `${backlogMs} ms`);
   assert.equal(lastBacklog, BACKLOG - 1);
   assert.equal(lastLive, BACKLOG + LIVE - 1);
+});
+
+test('live first: what the far side retains is the newest, over connections that end before the backlog is through', async () => {
+  const retained: string[] = [];
+  const plain: string[] = [];
+  const connections = new Set<number>();
+  const far = await OddBroker.start(
+    {
+      take: ({ payload, retain, id }, socket, connection) => {
+        connections.add(connection);
+        (retain ? retained : plain).push(payload.toString());
+        socket.write(wire.acknowledge('PUBACK', id));
+      },
+    },
+    cleanups,
+  );
+  const { broker, uplink } = await startUplink(
+    mkdtempSync(join(root, 'queue-')),
+    { nodes: [far.url], order: 'live-first', drainPerS: 20, out: [ruleOf('p7/data/#', 'plants/p7/data/#')] },
+    cleanups,
+  );
+  const say = (text: string): void => {
+    const payload = Buffer.from(text);
+    broker.publish({ topic: 'p7/data/meter/power', payload, qos: 1, retain: true, sender: null });
+  };
+  for (let i = 0; i < 20; i++) say(`old ${i}`);
+  await until('the first of the backlog', () => retained.length > 0);
+  say('new');
+  await until('the new one', () => retained.includes('new'));
+  far.hangUp();
+  await until('an empty queue', () => uplink.about().queuedMessages === 0);
+  assert.equal(connections.size, 2);
+  assert.equal(retained.at(-1), 'new');
+  assert.equal(new Set([...retained, ...plain]).size, 21);
+  say('newer');
+  await until('what comes later', () => retained.at(-1) === 'newer');
 });
