@@ -66,7 +66,9 @@ export class Arrivals implements Keeper {
 
   opened(remote: Remote, isSessionPresent: boolean): void {
     this.#remote = remote;
-    if (!isSessionPresent) this.#parts.taken.clear();
+    const { taken, clock } = this.#parts;
+    if (!isSessionPresent) taken.clear();
+    taken.opened(clock.monotonicMs());
   }
 
   released(packetIdentifier: number): void {

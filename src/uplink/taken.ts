@@ -16,6 +16,7 @@ interface Remembered {
 export class Taken {
   /** The far side knows what it was told so long before a connection ended, or that would have ended before. */
   readonly #knownAfterMs: number;
+  #openedAtMs = 0;
   /** At QoS 2, by packet identifier, until it is released. */
   readonly #identifiers = new Set<number>();
   /**
@@ -51,10 +52,17 @@ export class Taken {
     this.#identifiers.delete(packetIdentifier);
   }
 
-  /** A connection has ended. */
+  /** A connection is there. */
+  opened(nowMs: number): void {
+    this.#openedAtMs = nowMs;
+  }
+
+  /** It has ended. One that was shorter than that may have had no time to bring again what was lost with those before. */
   lost(nowMs: number): void {
-    forget(this.#ofIdentifier, nowMs - this.#knownAfterMs);
-    forget(this.#ofTopic, nowMs - this.#knownAfterMs);
+    const knownMs = nowMs - this.#knownAfterMs;
+    if (knownMs < this.#openedAtMs) return;
+    forget(this.#ofIdentifier, knownMs);
+    forget(this.#ofTopic, knownMs);
   }
 
   /** The far side has a new session. */

@@ -5,10 +5,12 @@ import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, test } from 'node:test';
+import { type Clock, systemClock } from '../../src/clock.js';
 import { silentLog } from '../../src/log.js';
 import type { OpenFile } from '../../src/store/files.js';
 import { MemoryDisk } from '../support/memorydisk.js';
 import { OddBroker } from '../support/oddbroker.js';
+import { ShiftedClock } from '../support/shiftedclock.js';
 import { storeOn } from '../support/stores.js';
 import { ruleOf, startUplink } from '../support/uplink.js';
 import { until } from '../support/wait.js';
@@ -53,6 +55,7 @@ async function setUp(
   disk: MemoryDisk,
   subscribed: (socket: Socket, connection: number) => void,
   hasSession = true,
+  { clock = systemClock, lost = () => {} }: { clock?: Clock; lost?: () => void } = {},
 ) {
   const told: string[] = [];
   const here: string[] = [];
@@ -71,12 +74,16 @@ async function setUp(
   );
   const store = storeOn(disk);
   const warned: string[] = [];
-  const log = { ...silentLog, warn: (text: string): void => void warned.push(text) };
+  const warn = (text: string): void => {
+    warned.push(text);
+    if (text.startsWith('uplink not connected')) lost();
+  };
+  const log = { ...silentLog, warn };
   const { broker, uplink } = await startUplink(
     mkdtempSync(join(root, 'queue-')),
     { nodes: [far.url], out: [], in: [ruleOf('orders/#', 'orders/#', { qos: 2 })] },
     cleanups,
-    { store, log, opened: () => (disk instanceof HeldDisk ? disk.hold() : undefined) },
+    { store, log, clock, opened: () => (disk instanceof HeldDisk ? disk.hold() : undefined) },
   );
   // Before the broker is closed, which needs the disk.
   cleanups.push(() => {
@@ -188,6 +195,25 @@ test('at QoS 1 all that come again in a row come here once', async () => {
   socket().destroy();
   await until('both again', () => told.length === 4);
   assert.deepEqual(here, ['on', 'off']);
+});
+
+test('at QoS 1 what comes again only after a long outage and a short connection comes here once', async () => {
+  const clock = new ShiftedClock();
+  const { told, here, far, socket } = await setUp(
+    new MemoryDisk(),
+    (one, connection) => {
+      if (connection === 2) one.destroy();
+      else order(one, 1, 'first', connection > 1);
+    },
+    true,
+    // Between the connections, longer than the far side would need to hear of an acknowledgement.
+    { clock, lost: () => clock.pass(60_000) },
+  );
+  await until('PUBACK', () => told.length === 1);
+  socket().destroy();
+  await until('PUBACK again', () => told.length === 2, 20_000);
+  assert.equal(far.connections, 3);
+  assert.deepEqual(here, ['first']);
 });
 
 test('an order that is retained over there is one here, whatever its rule says of RETAIN', async () => {
