@@ -4,7 +4,7 @@
  */
 import { setDefaultAutoSelectFamilyAttemptTimeout } from 'node:net';
 import mqtt, { type IClientOptions, type IConnackPacket, type IPublishPacket, type MqttClient } from 'mqtt';
-import { PUBACK, PUBREC } from '../broker/codec.js';
+import { PUBACK, PUBREC, PUBREL } from '../broker/codec.js';
 import { decodeProperties, type MessageProperties } from './properties.js';
 import {
   ForeignIdentifiers,
@@ -31,6 +31,8 @@ export interface RemoteOptions {
   readonly connackTimeoutMs?: number;
   readonly tls: RemoteTls | null;
   readonly will: RemoteWill | null;
+  /** Where connections follow one another in one session. */
+  readonly identifiers?: ForeignIdentifiers;
 }
 
 export interface RemoteWill {
@@ -141,6 +143,11 @@ export class Remote {
     this.#publications.acknowledge(ticket >>> 24, ticket & 0xffff);
   }
 
+  /** Of what was sent at QoS 2 on connections before: it is sent anew, as another message. */
+  release(packetIdentifiers: readonly number[]): void {
+    for (const identifier of packetIdentifiers) this.#publications.acknowledge(PUBREL, identifier);
+  }
+
   /** At QoS 2, which takes two round trips: MQTT.js goes through them. */
   #publishTwice(
     { topic, payload, retain, properties, expiryS }: Outgoing,
@@ -217,8 +224,12 @@ async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined
 /** Connects once; rejects with why not within little more than the CONNACK timeout. */
 export async function connectRemote(options: RemoteOptions, events: RemoteEvents): Promise<Remote> {
   const isV5 = options.version === '5';
+  const { identifiers = new ForeignIdentifiers() } = options;
   // Throws when a certificate or key cannot be read as one.
-  const client = mqtt.connect(options.url, clientOptions(options, isV5));
+  const client = mqtt.connect(options.url, {
+    ...clientOptions(options, isV5),
+    messageIdProvider: identifiers,
+  });
   return new Promise((resolve, reject) => {
     let state: 'connecting' | 'connected' | 'closed' = 'connecting';
     let lastError = new Error('the connection was closed');
@@ -258,6 +269,8 @@ export async function connectRemote(options: RemoteOptions, events: RemoteEvents
     client.on('connect', (connack) => {
       state = 'connected';
       const remote = new Remote(client, isV5, limitsOf(connack.properties));
+      const left = identifiers.takeOpen();
+      if (connack.sessionPresent) remote.release(left);
       keeper?.opened(remote, connack.sessionPresent);
       resolve(remote);
     });
@@ -330,7 +343,6 @@ function clientOptions(options: RemoteOptions, isV5: boolean): IClientOptions {
     reconnectPeriod: 0,
     queueQoSZero: false,
     resubscribe: false,
-    messageIdProvider: new ForeignIdentifiers(),
     ...(options.user === null ? {} : { username: options.user }),
     ...(options.password === null ? {} : { password: options.password }),
     ...(isV5 ? { properties: options.cleanStart ? { sessionExpiryInterval: 0 } : lasting(options) } : {}),

@@ -47,13 +47,19 @@ const ACKNOWLEDGEMENT_BYTES = acknowledgementLength(5, 0);
 /** A matching subscriber is no condition: the far side has it. */
 const NO_MATCHING_SUBSCRIBERS = 0x10;
 
-/** Hands out the library's packet identifiers, which keep clear of ours. */
+/**
+ * Hands out the library's packet identifiers, which keep clear of ours. It outlives connections: what was sent at QoS 2
+ * and not completed still has its identifier in the far side's session, where another message under it would pass for
+ * the same one.
+ */
 export class ForeignIdentifiers {
   #next = 1;
+  readonly #open = new Set<number>();
 
   allocate(): number {
     const identifier = this.#next;
     this.#next = (identifier % LAST_FOREIGN) + 1;
+    this.#open.add(identifier);
     return identifier;
   }
 
@@ -65,9 +71,18 @@ export class ForeignIdentifiers {
     return true;
   }
 
-  deallocate(): void {}
+  deallocate(identifier: number): void {
+    this.#open.delete(identifier);
+  }
 
   clear(): void {}
+
+  /** Those that connections before have left; they are nobody's any more. */
+  takeOpen(): number[] {
+    const open = [...this.#open];
+    this.#open.clear();
+    return open;
+  }
 }
 
 export class Publications {
@@ -108,7 +123,7 @@ export class Publications {
     return true;
   }
 
-  /** The far side is told that we have what it sent: PUBACK or PUBREC. */
+  /** The far side is told that we have what it sent, PUBACK or PUBREC; or what it need not keep apart any more: PUBREL. */
   acknowledge(first: number, packetIdentifier: number): void {
     if (this.#isOver) return;
     this.#makeRoom(ACKNOWLEDGEMENT_BYTES);

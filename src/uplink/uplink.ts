@@ -21,7 +21,7 @@ import type { Queued } from './entry.js';
 import { type DeviceNews, Notices } from './notices.js';
 import type { Place } from './payload.js';
 import { viaOf } from './properties.js';
-import { plain } from './publications.js';
+import { ForeignIdentifiers, plain } from './publications.js';
 import type { UplinkQueue } from './queue.js';
 import { type Routed, Router } from './rule.js';
 import { Sender } from './sender.js';
@@ -129,6 +129,7 @@ export class Uplink {
   #isTurnDue = false;
   #arrivals: Arrivals | null = null;
   readonly #taken: Taken;
+  readonly #identifiers = new ForeignIdentifiers();
   #will: RemoteWill | null;
   #cancelRetry: Cancel | null = null;
 
@@ -316,6 +317,7 @@ export class Uplink {
         connackTimeoutMs: Math.max(this.#connackMs, this.#retryMs),
         tls: tls(),
         will: this.#will,
+        identifiers: this.#identifiers,
       },
       {
         message: (message, ticket) => arrivals.take(message, ticket),

@@ -138,6 +138,49 @@ describe('a far side that', () => {
       assert.equal(far.connections, 2);
     });
 
+  test('keeps a session takes no message at QoS 2 for one that was cut off', async () => {
+    /** What its session has under an identifier that is not released. */
+    const held = new Map<number, number>();
+    const got: number[] = [];
+    let completed = 0;
+    const far = await OddBroker.start(
+      {
+        hasSession: true,
+        take: (packet, socket, connection) => {
+          if (!held.has(packet.id)) got.push(valueOf(packet));
+          held.set(packet.id, valueOf(packet));
+          // On the first connection three are completed, and the others under way when it ends.
+          if (connection > 1 || valueOf(packet) < 3) socket.write(wire.acknowledge('PUBREC', packet.id));
+        },
+        acknowledged: ({ type, id }, socket, connection) => {
+          if (type !== 'PUBREL') return;
+          held.delete(id);
+          socket.write(wire.acknowledge('PUBCOMP', id));
+          if (connection === 1 && ++completed === 3) socket.end();
+        },
+      },
+      cleanups,
+    );
+    const { broker, uplink } = await startUplink(
+      mkdtempSync(join(root, 'queue-')),
+      {
+        nodes: [far.url],
+        in: [ruleOf('orders/#', 'orders/#')],
+        out: [ruleOf('p7/data/#', 'plants/p7/data/#', { qos: 2 })],
+      },
+      cleanups,
+    );
+    for (const i of numbers(40)) {
+      const payload = Buffer.from(String(i));
+      broker.publish({ topic: `p7/data/m${i % 20}`, payload, qos: 2, retain: false, sender: null });
+    }
+    await until('an empty queue', () => uplink.about().queuedMessages === 0, 20_000);
+    assert.deepEqual(
+      [...new Set(got)].toSorted((a, b) => a - b),
+      numbers(40),
+    );
+  });
+
   test('is on a line so slow that acknowledgements come one by one is waited for', async () => {
     const clock = new ShiftedClock();
     let looks = 0;
