@@ -13,6 +13,8 @@ test('nobody enters before there is a user; who has the code makes the first and
     /[Nn]ot authorized|Bad/,
   );
   const [line] = site.daemon.logged(/no user yet/);
+  const late = await site.open('tags');
+  await late.getByLabel('One-time code').waitFor();
   const page = await site.open('tags');
   const fill = (name: string | RegExp, text: string): Promise<void> =>
     page.getByLabel(name, { exact: true }).fill(text);
@@ -28,6 +30,12 @@ test('nobody enters before there is a user; who has the code makes the first and
   await fill('One-time code', String(line?.['code']));
   await page.getByRole('button').click();
   await isLive(page);
+  // Who comes too late with the code is asked who he is.
+  for (const name of ['One-time code', 'User', 'Password', 'Password again'])
+    await late.getByLabel(name, { exact: true }).fill('another one');
+  await late.getByRole('button').click();
+  await late.getByRole('button', { name: 'Sign in' }).waitFor();
+  await late.close();
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.getByRole('button', { name: 'Sign in' }).waitFor();
   const client = await connectAsync(mqtt, { username: 'ops', password: 'correct horse' });

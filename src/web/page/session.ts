@@ -81,13 +81,18 @@ function identityOf(about: About | null): string {
   return JSON.stringify([about?.gateway, about?.topics]);
 }
 
-/** Makes the first user and signs in as that; resolves with null, or why not. */
+/** Makes the first user and signs in as that; resolves with null, or why not, when there is still none. */
 export async function makeFirstUser(code: string, user: string, password: string): Promise<string | null> {
   const answer = await fetch('/setup', {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ code, user, password }),
   });
+  if (answer.status === 404) {
+    // Somebody else has made one meanwhile.
+    await start();
+    return null;
+  }
   if (!answer.ok) return answer.text();
   signIn(user, password);
   return null;
