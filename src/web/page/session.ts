@@ -42,6 +42,8 @@ const KEPT_AS = 'credentials';
 
 export const link = signal<LinkState>({ state: 'connecting', sinceMs: 0, isSignedIn: false });
 export const gatewayName = signal('');
+/** Whether the rights of whoever signed in let him know what tags there are. */
+export const isPlantDenied = signal(false);
 
 const encoder = new TextEncoder();
 const subscriptions = new Map<string, Set<Handler>>();
@@ -199,12 +201,14 @@ function askPlant(): void {
     .then((answer) => {
       // This page is one of an old version.
       if (plant.peek() !== null && plant.peek()?.version !== answer.version) return location.reload();
+      isPlantDenied.value = false;
       setPlant(answer);
       for (const filter of answer.filters) client?.subscribe(filter);
     })
     .catch((error: unknown) => {
+      isPlantDenied.value = error instanceof Denied;
       // A slow link may bring a large plant later than an answer is waited for.
-      if (!(error instanceof Denied) && link.value.state === 'live') setTimeout(askPlant, ANSWER_TIMEOUT_MS);
+      if (!isPlantDenied.value && link.value.state === 'live') setTimeout(askPlant, ANSWER_TIMEOUT_MS);
     });
 }
 

@@ -4,7 +4,7 @@ import type { FunctionComponent } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { nowMs } from './clock.js';
 import { say } from './language.js';
-import { Quality, Search, Sparkline, Table } from './parts.js';
+import { Failure, Quality, Search, Sparkline, Table } from './parts.js';
 import {
   deviceStates,
   isFound,
@@ -14,7 +14,7 @@ import {
   type LiveTag,
   type QualityWord,
 } from './plant.js';
-import { link } from './session.js';
+import { isPlantDenied, link } from './session.js';
 import { ageText, valueText } from './texts.js';
 import { WriteDialog } from './write.js';
 
@@ -66,6 +66,7 @@ export const TagsView: FunctionComponent = () => (
         {say('only_bad')}
       </label>
     </div>
+    <Failure text={isPlantDenied.value ? say('denied') : null} />
     <Table
       caption={say('tags')}
       heads={[say('name'), say('value'), say('quality'), say('age'), say('recent'), say('write')]}
