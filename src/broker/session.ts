@@ -395,7 +395,7 @@ export class Session implements QueueOwner {
       if (this.#send(link, publication, qos, retain, identifiers) === 0) stored.drop(position);
       return;
     }
-    const droppedCount = stored.add(publication, position);
+    const droppedCount = stored.add(publication, position, identifiers);
     if (droppedCount > 0) this.#countDropped(droppedCount);
     link?.outbox.touch();
   }

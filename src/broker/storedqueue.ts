@@ -4,7 +4,7 @@
  * message may go when is the session's business.
  */
 import type { Clock } from '../clock.js';
-import type { Store, StoredMessage } from '../store/store.js';
+import { IDENTIFIER_BYTES, type Store, type StoredMessage } from '../store/store.js';
 import type { Publication } from './codec.js';
 import { held } from './held.js';
 import { AWAITS_PUBCOMP, type InFlightEntry } from './inflight.js';
@@ -144,10 +144,10 @@ export class StoredQueue {
   }
 
   /** A message waits from now on. Answers how many of the oldest were dropped for it, to stay within the limits. */
-  add(publication: Publication, position: number): number {
+  add(publication: Publication, position: number, identifiers: readonly number[]): number {
     this.#last = position;
     this.#waitingMessages++;
-    this.#waitingBytes += sizeOf(publication);
+    this.#waitingBytes += sizeOf(publication, identifiers);
     return this.#trim();
   }
 
@@ -212,7 +212,7 @@ export class StoredQueue {
       return sentAs;
     }
     this.#waitingMessages = Math.max(0, this.#waitingMessages - 1);
-    this.#waitingBytes = Math.max(0, this.#waitingBytes - sizeOf(message));
+    this.#waitingBytes = Math.max(0, this.#waitingBytes - sizeOf(message, message.identifiers));
     return 0;
   }
 
@@ -299,7 +299,7 @@ export class StoredQueue {
     held.bytes -= this.#sliceBytes;
     this.#slice = slice;
     this.#sliceIndex = 0;
-    this.#sliceBytes = slice.reduce((sum, message) => sum + sizeOf(message), 0);
+    this.#sliceBytes = slice.reduce((sum, message) => sum + sizeOf(message, message.identifiers), 0);
     held.bytes += this.#sliceBytes;
   }
 
@@ -311,13 +311,8 @@ export class StoredQueue {
 }
 
 /** What a message counts against the limit of a queue. */
-function sizeOf({
-  topicStart,
-  topicEnd,
-  payloadStart,
-  payloadEnd,
-  propertiesStart,
-  propertiesEnd,
-}: Publication): number {
-  return topicEnd - topicStart + (payloadEnd - payloadStart) + (propertiesEnd - propertiesStart);
+function sizeOf(publication: Publication, identifiers: readonly number[]): number {
+  const { topicStart, topicEnd, payloadStart, payloadEnd, propertiesStart, propertiesEnd } = publication;
+  const bytes = topicEnd - topicStart + (payloadEnd - payloadStart) + (propertiesEnd - propertiesStart);
+  return bytes + IDENTIFIER_BYTES * identifiers.length;
 }

@@ -5,16 +5,17 @@
  */
 import { type Page, Slab } from '../slab.js';
 import { Queue, type QueueEntry } from './queue.js';
-import type {
-  Position,
-  PublishedMessage,
-  QueuedMessage,
-  Receiver,
-  SessionNumber,
-  Store,
-  StoredMessage,
-  StoredState,
-  StoreRecord,
+import {
+  IDENTIFIER_BYTES,
+  type Position,
+  type PublishedMessage,
+  type QueuedMessage,
+  type Receiver,
+  type SessionNumber,
+  type Store,
+  type StoredMessage,
+  type StoredState,
+  type StoreRecord,
 } from './store.js';
 
 interface Waiting {
@@ -133,7 +134,11 @@ export class MemoryStore implements Store {
   }
 
   oldest(session: SessionNumber, after: Position): QueuedMessage | null {
-    return this.#sessions.get(session)?.queue.next(after) ?? null;
+    const waiting = this.#sessions.get(session);
+    const next = waiting?.queue.next(after) ?? null;
+    const identifiers = next === null ? undefined : waiting?.identifiers?.get(next.position);
+    if (next === null || identifiers === undefined) return next;
+    return { position: next.position, size: next.size + IDENTIFIER_BYTES * identifiers.length };
   }
 
   close(): Promise<void> {

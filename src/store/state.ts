@@ -7,7 +7,13 @@ import { Queue } from './queue.js';
 import { sizeOf, type OtherRecord, type PublishedRecord } from './records.js';
 import { Retained } from './retained.js';
 import type { Segments } from './segments.js';
-import type { PublishedMessage, StoreRecord, StoredSession, StoredWill } from './store.js';
+import {
+  IDENTIFIER_BYTES,
+  type PublishedMessage,
+  type StoreRecord,
+  type StoredSession,
+  type StoredWill,
+} from './store.js';
 
 /** Where a record lies. */
 export interface Place {
@@ -144,10 +150,11 @@ export class State {
     }
     const size = sizeOf(message);
     const share = place.bytes / Math.max(1, receivers.length + (retained ? 1 : 0));
-    for (const { session: number, qos } of receivers) {
+    for (const { session: number, qos, identifiers } of receivers) {
       const session = this.sessions.get(number);
       if (session === undefined || sequence < session.asOf) continue;
-      if (session.queue.append(position, place.segment, place.offset, size, qos)) {
+      const weight = size + IDENTIFIER_BYTES * identifiers.length;
+      if (session.queue.append(position, place.segment, place.offset, weight, qos)) {
         this.#segments.hold(place.segment, share);
       }
     }

@@ -11,6 +11,9 @@ import type { ClockReading } from '../clock.js';
 export type SessionNumber = number;
 export type Position = number;
 
+/** What each subscription identifier of a queued message counts in its size. */
+export const IDENTIFIER_BYTES = 4;
+
 /** A message as it is kept: everything a later delivery needs. Its parts are where the offsets say. */
 export interface StoredMessage {
   position: Position;
@@ -38,7 +41,7 @@ export interface StoredMessage {
 /** A message in a queue, without what it says. */
 export interface QueuedMessage {
   position: Position;
-  /** Bytes of topic, payload and properties. */
+  /** Bytes of topic, payload, properties and subscription identifiers. */
   size: number;
 }
 

@@ -28,7 +28,7 @@ class Field implements StoredQueueHost, QueueOwner {
   readonly clock = new ManualClock();
   readonly store = new Disk();
   readonly maxQueuedMessages: number;
-  readonly maxQueuedBytes = Infinity;
+  readonly maxQueuedBytes: number;
   isTight = false;
   keptPosition = Infinity;
   touchedCount = 0;
@@ -37,8 +37,9 @@ class Field implements StoredQueueHost, QueueOwner {
   readonly queue: StoredQueue;
   #position = 0;
 
-  constructor(maxQueuedMessages = Infinity) {
+  constructor(maxQueuedMessages = Infinity, maxQueuedBytes = Infinity) {
     this.maxQueuedMessages = maxQueuedMessages;
+    this.maxQueuedBytes = maxQueuedBytes;
     this.store.append({
       type: 'SessionOpened',
       session: SESSION,
@@ -63,14 +64,14 @@ class Field implements StoredQueueHost, QueueOwner {
   }
 
   /** Publishes what waits from then on; answers how many were dropped for it. */
-  add(text: string): number {
+  add(text: string, identifiers: readonly number[] = []): number {
     const topic = encoder.encode('t');
     const payload = encoder.encode(text);
     const position = ++this.#position;
     const message = { topic, payload, properties: NOTHING, qos: 1, expiresAtMs: 0, publisher: '' } as const;
-    const receivers = [{ session: SESSION, qos: 1, retain: false, identifiers: [] }] as const;
+    const receivers = [{ session: SESSION, qos: 1, retain: false, identifiers }] as const;
     this.store.append({ type: 'Published', position, message, receivers, retained: false });
-    return this.queue.add(incomingOf(topic, payload, NOTHING, {}), position);
+    return this.queue.add(incomingOf(topic, payload, NOTHING, {}), position, identifiers);
   }
 
   /** Hands out all that can be had: texts, with the identifier of those that were sent before. */
@@ -244,4 +245,13 @@ test('a disk that refuses is asked again after a second, and nothing is lost', a
   field.clock.advance(1);
   assert.equal(field.touchedCount, 1);
   assert.deepEqual(await field.drain(), ['1']);
+});
+
+test('subscription identifiers, of which a message may have thousands, count in how long a queue is', async () => {
+  const identifiers = Array.from({ length: 1000 }, (_, index) => index + 1);
+  const field = new Field(Infinity, 20_000);
+  const dropped = Array.from({ length: 6 }, (_, index) => field.add(`${index}`, identifiers));
+  assert.deepEqual(dropped, [0, 0, 0, 0, 1, 1]);
+  assert.deepEqual(await field.drain(), ['2', '3', '4', '5']);
+  assert.equal(field.queue.waitingBytes, 0);
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { PublishedMessage, StoreRecord } from '../../src/store/store.js';
+import { IDENTIFIER_BYTES, type PublishedMessage, type StoreRecord } from '../../src/store/store.js';
 import { Metrics } from '../../src/metrics.js';
 import { MemoryDisk, seeded } from '../support/memorydisk.js';
 import { StoreLoad } from '../support/storeload.js';
@@ -159,7 +159,7 @@ test('a payload handed over amid what was read is stored without what lies aroun
     publisher: length % 2 === 0 ? 'even' : 'öd',
   });
   for (const [index, length] of lengths.entries()) {
-    const receivers = [{ session: 1, qos: 1, retain: false, identifiers: [] }] as const;
+    const receivers = [{ session: 1, qos: 1, retain: false, identifiers: [1, 300] }] as const;
     store.append({ type: 'Published', position: index + 1, message: messageOf(length), receivers, retained: true }); // prettier-ignore
     const will = { retain: false, delayS: 0, dueAtMs: 0 };
     store.append({ type: 'WillPending', session: 1, message: messageOf(length), ...will });
@@ -176,7 +176,7 @@ test('a payload handed over amid what was read is stored without what lies aroun
     assert.equal(Buffer.from(sessions[0]?.will?.message.payload ?? []).toString(), 'x'.repeat(length));
     assert.equal(
       sessions[0]?.queuedBytes,
-      lengths.slice(0, index + 1).reduce((sum, one) => sum + 11 + one, 0),
+      lengths.slice(0, index + 1).reduce((sum, one) => sum + 11 + one + 2 * IDENTIFIER_BYTES, 0),
     );
     await next.close();
   }
