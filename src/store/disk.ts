@@ -304,7 +304,9 @@ export class DiskStore implements Store {
     this.#segmentBytes = Math.max(SEGMENT_BYTES_MIN, Math.min(SEGMENT_BYTES_MAX, Math.floor(capacity / 64)));
     this.#housekeeping.begin(capacity, maxBytes, recovered.segmentCount);
     this.#endDoubles();
+    const known = this.#state.retained.size;
     const retained = await readRetained(this.#journal, this.#state);
+    if (retained.length < known) this.#tellRetainedDamaged(known - retained.length);
     this.#dropMissing();
     this.#log.info('the store is open', {
       file: path,
@@ -350,6 +352,12 @@ export class DiskStore implements Store {
       at: offset,
       type,
     });
+  }
+
+  #tellRetainedDamaged(messages: number): void {
+    this.#damaged.value += messages;
+    const text = 'retained messages are damaged on the disk and are lost';
+    this.#log.error(text, { file: this.#options.path, messages });
   }
 
   /** Damage may have hidden the end of a session whose client came back with a new one. */

@@ -303,6 +303,32 @@ test('a snapshot that cannot be read gives way to the one before it', async () =
   assert.deepEqual(await queueOf(again, 1), [1, 2, 3]);
 });
 
+test('retained messages that a start cannot read are told of', async () => {
+  const disk = new MemoryDisk();
+  const first = storeOn(disk);
+  await first.open();
+  first.append({ ...published(1, []), retained: true } as StoreRecord);
+  await first.commit();
+  const path = segmentsOf(disk).at(-1) ?? '';
+  const after = disk.afterKill();
+  const store = storeOn(after);
+  await store.open();
+  // Snapshots name it from now on: its segment is not gone through again.
+  for (let position = 2; position <= 3; position++) {
+    store.append(published(position, []));
+    await store.backup('/backup.tar');
+    after.names.delete('/backup.tar');
+  }
+  const killed = after.afterKill();
+  killed.badPlace = { path, from: 0, to: Infinity };
+  const log = rememberingLog();
+  const metrics = new Metrics();
+  const { retained } = await storeOn(killed, { log, metrics }).open();
+  assert.equal(retained.length, 0);
+  assert.match(log.lines.find(({ level }) => level === 'error')?.message ?? '', /retained/);
+  assert.equal(metrics.counter('store_damaged_total', '').value, 1);
+});
+
 test('a log that gives nothing at all ends the start with its name: the disk may be away for a while only', async () => {
   const { disk } = await sample(9, 40, 60);
   const path = segmentsOf(disk)[0] ?? '';
