@@ -37,6 +37,8 @@ export class Batch {
   bytes: Buffer;
   length: number;
   recordCount = 0;
+  /** It was as durable as the mode promises. */
+  isPromised = false;
   /** Somebody wants it written now. */
   isWanted = false;
   resolve!: () => void; // set by the promise's executor, which runs at once

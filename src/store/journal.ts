@@ -79,6 +79,8 @@ export class Journal {
   #flight: Batch | null = null;
   /** Written and not yet synced, oldest first. */
   #unsynced: Batch[] = [];
+  /** Files that hold what was promised after its write, and is to be written again elsewhere: until then a kill needs them. */
+  #superseded: string[] = [];
   #spare: Buffer | null = null;
   /** A write or sync is under way, or a wait before it: one at a time. */
   #isBusy = false;
@@ -418,12 +420,16 @@ export class Journal {
       this.#retryMs = RETRY_MIN_MS;
       this.#options.log.info('the disk takes the store again', { file: this.#options.folder });
     }
+    batch.isPromised = true;
+    this.#removeSuperseded();
     batch.resolve();
   }
 
   /** Everything unsynced, and what was appended since, becomes one batch of a new segment that is tried again. */
   #failed(thrown: unknown, batch: Batch): void {
     const error = this.#report(thrown);
+    // They take the room that what they hold needs elsewhere.
+    if (isFullDisk(thrown)) this.#removeSuperseded();
     batch.reject(error);
     const late = this.#pending;
     late?.reject(error);
@@ -457,11 +463,17 @@ export class Journal {
   #giveUp(lost: Batch[]): void {
     this.#file?.close().catch(() => {});
     this.#file = null;
-    for (const { place } of lost) {
+    for (const { place, isPromised } of lost) {
       if (place.offset > 0) continue;
       this.segments.forget(place.segment);
-      this.#options.files.remove(this.segments.pathOf(place.segment)).catch(() => {});
+      const path = this.segments.pathOf(place.segment);
+      if (isPromised) this.#superseded.push(path);
+      else this.#options.files.remove(path).catch(() => {});
     }
+  }
+
+  #removeSuperseded(): void {
+    for (const path of this.#superseded.splice(0)) this.#options.files.remove(path).catch(() => {});
   }
 
   #report(thrown: unknown): StoreError {

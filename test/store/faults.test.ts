@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { StoreError } from '../../src/errors.js';
 import { Metrics } from '../../src/metrics.js';
 import { Segments } from '../../src/store/segments.js';
+import { ManualClock } from '../support/clock.js';
 import { MemoryDisk, seeded } from '../support/memorydisk.js';
 import { opened, published, queueOf, rememberingLog, storeOn } from '../support/stores.js';
 import { until } from '../support/wait.js';
@@ -452,4 +453,48 @@ test('a folder that may not be written is named, with what to do', async () => {
     disk.failWrites = code;
     await assert.rejects(storeOn(disk).open(), { name: 'StoreError', code: 'STORE_OPEN', message: text });
   }
+});
+
+for (const failure of ['ENOSPC', 'EIO'] as const) {
+  test(`sync: interval: what was promised before the disk refuses with ${failure} outlives a kill`, async () => {
+    const disk = new MemoryDisk();
+    const store = storeOn(disk, { sync: 'interval', intervalMs: 60_000, clock: new ManualClock() });
+    await store.open();
+    store.append(opened(1));
+    store.append(published(1, [1]));
+    await store.commit();
+    // Files may be removed all the while, as on a disk that is full.
+    const remove = disk.remove.bind(disk);
+    disk.remove = async (path) => {
+      disk.failWrites = null;
+      await remove(path).finally(() => (disk.failWrites = failure));
+    };
+    disk.failWrites = failure;
+    store.append(published(2, [1]));
+    await assert.rejects(store.commit());
+    for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
+    disk.failWrites = null;
+    const again = storeOn(disk.afterKill());
+    await again.open();
+    assert.deepEqual(await queueOf(again, 1), [1]);
+  });
+}
+
+test('sync: interval: what a disk refused is written to another file, and the old one goes', async () => {
+  const disk = new MemoryDisk();
+  const store = storeOn(disk, { sync: 'interval' });
+  await store.open();
+  store.append(opened(1));
+  store.append(published(1, [1]));
+  await store.commit();
+  disk.failWrites = 'EIO';
+  store.append(published(2, [1]));
+  await assert.rejects(store.commit());
+  disk.failWrites = null;
+  await store.commit();
+  await until('one log', () => [...disk.names.keys()].filter((path) => path.endsWith('.log')).length === 1);
+  const again = storeOn(disk.afterKill());
+  await again.open();
+  assert.deepEqual(await queueOf(again, 1), [1, 2]);
+  await store.close();
 });
