@@ -22,6 +22,7 @@ const ROOMS = {
     'broker/properties.ts',
     'store/journal.ts',
     'store/files.ts',
+    'store/unread.ts',
     'config/plant.ts',
     'config/template.ts',
     'config/filter.ts',
