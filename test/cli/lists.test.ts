@@ -206,13 +206,14 @@ connection cloud
 address broker.example:1883
 topic data/# out 1 plant/ p7/
 topic cmd/# in 1
+remote_username gw
 remote_password secret
 bridge_psk x
 `);
   const { code, stdout, stderr } = await holdfast(['import', conf]);
   assert.equal(code, 0, stderr);
-  assert.match(stderr, /bridge\.conf:6: .*BRIDGE_PASSWORD/);
-  assert.match(stderr, /bridge\.conf:7: bridge_psk/);
+  assert.match(stderr, /bridge\.conf:7: .*BRIDGE_PASSWORD/);
+  assert.match(stderr, /bridge\.conf:8: bridge_psk/);
   assert.doesNotMatch(stdout, /secret/);
   const gateway = join(folder, 'gateway.yaml');
   writeFileSync(gateway, `version: 1\nbroker: { anonymous: true }\n${stdout}`);

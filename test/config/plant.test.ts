@@ -569,10 +569,10 @@ test('the files in config/ are right', () => {
   for (const file of examples) assert.deepEqual(loadHere(file, {}).problems, [], file);
   const secured = join(folder, 'secured-broker.yaml');
   copyFileSync(join(packageFolder(), 'config/examples/secured-broker.yaml'), secured);
-  writeFileSync(join(folder, 'users.passwd'), 'stands for it', { mode: 0o600 });
   const ready = join(packageFolder(), 'test/config/cases/contract');
-  for (const file of ['server.crt', 'server.key']) copyFileSync(join(ready, file), join(folder, file));
-  chmodSync(join(folder, 'server.key'), 0o600);
+  for (const file of ['server.crt', 'server.key', 'users.passwd'])
+    copyFileSync(join(ready, file), join(folder, file));
+  for (const file of ['server.key', 'users.passwd']) chmodSync(join(folder, file), 0o600);
   assert.deepEqual(loadHere(secured, {}).problems, []);
 });
 
