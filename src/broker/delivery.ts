@@ -139,7 +139,8 @@ export class Delivery {
     for (const group of groups) if (this.#deliverShared(incoming, group, isUnkept)) count++;
     this.shares.forgetChosen();
     this.#copies = null;
-    this.#holders.clear();
+    // To clear one that is empty makes it anew, for each publication.
+    if (this.#holders.size > 0) this.#holders.clear();
     this.#copyCount = this.#copyBytes = 0;
     return count + route.insiders.length;
   }
