@@ -44,8 +44,6 @@ export class Lifecycle {
   readonly #parts: LifecycleParts;
   readonly #host: SessionHost & Executor;
   readonly #wills: KeptWills;
-  /** Those who came with a will while the store took nothing. */
-  readonly #unkept = new Set<Session>();
   #cancelLook: Cancel | null = null;
   #access: readonly AccessRule[] | null = null;
   #nextSession = 1;
@@ -161,7 +159,6 @@ export class Lifecycle {
       return;
     }
     // Without the store it is published all the same, as long as this process lives.
-    this.#unkept.add(session);
     this.#lookLater();
   }
 
@@ -173,12 +170,12 @@ export class Lifecycle {
     });
   }
 
-  /** Of those who are here still, with the connection that brought it. */
+  /** Of those who came while the store took nothing, and are here still with the connection that brought it. */
   #keepWills(): void {
-    const sessions = [...this.#unkept];
-    this.#unkept.clear();
-    for (const session of sessions)
-      if (session.holder !== null && session.willNumber === 0) this.setWill(session, session.will);
+    for (const session of this.sessions.values()) {
+      const { will, willNumber, holder } = session;
+      if (will !== null && willNumber === 0 && holder !== null) this.setWill(session, will);
+    }
   }
 
   /** The session goes on with a new connection: nothing of its end is pending any more. */

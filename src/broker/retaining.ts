@@ -152,6 +152,7 @@ export class Retaining {
 
   #drop(topic: Uint8Array): boolean {
     const old = this.#retained.delete(topic);
+    this.#unstored.forget(topic);
     if (old?.isStored === true) this.#clearStored(topic);
     return old !== null;
   }

@@ -33,6 +33,11 @@ export class Unstored {
     this.#lookLater();
   }
 
+  /** It retains nothing any more. */
+  forget(topic: Uint8Array): void {
+    if (this.#topics.size > 0) this.#topics.delete(decoder.decode(topic));
+  }
+
   #lookLater(): void {
     this.#cancelLook ??= this.#clock.after(LOOK_MS, () => {
       this.#cancelLook = null;

@@ -1,5 +1,10 @@
+import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Turns } from '../../src/broker/turns.js';
+import { Unstored } from '../../src/broker/unstored.js';
+import type { Store } from '../../src/store/store.js';
 import { startBroker } from '../support/broker.js';
+import { ManualClock } from '../support/clock.js';
 import { MemoryDisk } from '../support/memorydisk.js';
 import { MqttClient } from '../support/mqttclient.js';
 import { storeOn } from '../support/stores.js';
@@ -44,4 +49,18 @@ test('what was retained while the disk was full is what a restart brings back, o
       '{"any":"x","changed":"newest","new":"first","same":"old"}'
     );
   });
+});
+
+test('a topic that retains nothing any more is not waited with', () => {
+  const clock = new ManualClock();
+  const store = { isHealthy: false } as Store;
+  const kept: string[] = [];
+  const unstored = new Unstored(clock, store, { isBacklogged: false } as Turns, (topic) =>
+    kept.push(String(Buffer.from(topic))),
+  );
+  for (const topic of ['a', 'b', 'c']) unstored.add(Buffer.from(topic));
+  unstored.forget(Buffer.from('b'));
+  Object.assign(store, { isHealthy: true });
+  unstored.stop();
+  assert.deepEqual(kept, ['a', 'c']);
 });
