@@ -2,7 +2,7 @@
  * What the page asks the gateway for, as plain objects: the plant with its tags and limits, figures of buses and
  * devices, the last hour. Names only; indexes stay inside.
  */
-import type { Batch, Bus, Link, Plant, Tag } from '../config/plant.js';
+import type { Bus, Link, Plant, Tag } from '../config/plant.js';
 import { filtersOfValues } from '../config/topics.js';
 import { isNumber } from '../config/types.js';
 import type { History } from './history.js';
@@ -18,6 +18,7 @@ export function aboutView({ gateway, broker }: Plant): Record<string, unknown> {
 }
 
 export function plantView(plant: Plant, version: string): Record<string, unknown> {
+  const topicOfBatch = batchTopics(plant);
   return {
     gateway: plant.gateway.id,
     version,
@@ -28,22 +29,27 @@ export function plantView(plant: Plant, version: string): Record<string, unknown
       topic: device.topic,
       bus: device.bus.name,
       unitId: device.unitId,
-      tags: plant.tags.filter((tag) => tag.device === device).map((tag) => tagView(tag, batchOf(tag, plant))),
+      tags: plant.tags
+        .filter((tag) => tag.device === device)
+        .map((tag) => tagView(tag, topicOfBatch.get(tag) ?? null)),
     })),
   };
 }
 
-/** What tells the values of a tag that has no topic of its own. */
-function batchOf(tag: Tag, { batches }: Plant): Batch | undefined {
-  return tag.payload === 'batch' ? batches.find(({ tags }) => tags.includes(tag)) : undefined;
+/** Where the values of tags are told that have no topic of their own; those of a plant may be tens of thousands. */
+function batchTopics({ batches }: Plant): Map<Tag, string> {
+  const topics = new Map<Tag, string>();
+  for (const { tags, topic } of batches)
+    for (const tag of tags) if (tag.payload === 'batch') topics.set(tag, topics.get(tag) ?? topic);
+  return topics;
 }
 
-function tagView(tag: Tag, batch: Batch | undefined): Record<string, unknown> {
+function tagView(tag: Tag, batchTopic: string | null): Record<string, unknown> {
   const { write } = tag;
   return {
     name: tag.name,
     topic: tag.topic,
-    batchTopic: batch?.topic ?? null,
+    batchTopic,
     setTopic: tag.setTopic,
     unit: tag.unit,
     type: tag.type,
