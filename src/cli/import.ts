@@ -8,7 +8,7 @@ import { ConfigError } from '../errors.js';
 import { isMosquittoConf, uplinksOf } from './importbridges.js';
 import { columns } from './paint.js';
 import { type ListRow, readList, type RegisterList } from './registerlist.js';
-import { plainTables, type Reading, tagOfRow } from './registerrow.js';
+import { lengthOfRegister, plainTables, type Reading, tagOfRow } from './registerrow.js';
 import { flowText, keyText, type TagSettings } from './taginput.js';
 import { EXIT, numberOption, textOption, UsageError, type Context, type Verb } from './verb.js';
 
@@ -97,9 +97,10 @@ function tagsOf(list: RegisterList, file: string, reading: Reading, unit: number
   const lines = new Map<string, number>();
   const units = new Set<number>();
   let openOrder = '';
-  const plain = plainTables(list.rows.map(({ cells }) => cells), reading);
+  const all = list.rows.map(({ cells }) => cells);
+  const whole = { ...reading, plain: plainTables(all, reading), perRegister: lengthOfRegister(all) };
   for (const { line, cells } of list.rows) {
-    const outcome = tagOfRow(cells, { ...reading, plain });
+    const outcome = tagOfRow(cells, whole);
     if (outcome.kind === 'problem') {
       problems.push(`${file}:${line}  ${cells.get('name') ?? ''} ${outcome.text}`);
       continue;
@@ -137,7 +138,7 @@ function check(file: string, tags: readonly Imported[]): void {
 
 export function understood(
   file: string,
-  { origin, encoding, ignored }: RegisterList,
+  { origin, encoding, ignored, headings }: RegisterList,
   tags: readonly Imported[],
 ): string[] {
   const from = origin === 'other' ? '' : `, as ${origin} writes it`;
@@ -145,7 +146,9 @@ export function understood(
     .slice(0, SHOWN_ROWS)
     .map(({ name, settings, cells }) => [
       '  ',
-      [cells.get('name'), cells.get('address'), cells.get('type')].filter(Boolean).join(' '),
+      [cells.get('name'), cells.get('address') || cells.get('hex_address'), cells.get('type')]
+        .filter(Boolean)
+        .join(' '),
       '->',
       `${name} ${flowText(settings)}`,
     ]);
@@ -153,6 +156,9 @@ export function understood(
     `${file}: ${tags.length} rows in ${encoding}${from}; addresses below count from 0`,
     ...columns(rows),
     ...(tags.length > SHOWN_ROWS ? [`  and ${tags.length - SHOWN_ROWS} more`] : []),
+    ...(headings === 0
+      ? []
+      : [`left out: ${headings} ${headings === 1 ? 'line' : 'lines'} with a heading only`]),
     ...(ignored.length === 0 ? [] : [`not used: the columns ${ignored.join(', ')}`]),
   ];
 }

@@ -7,8 +7,8 @@ import { UsageError } from './verb.js';
 
 /** What a column can be. */
 export type ColumnName =
-  | 'name' | 'group' | 'address' | 'table' | 'unit_id' | 'type' | 'order' | 'bit' | 'count' | 'access' | 'rate' | 'scale'
-  | 'offset' | 'raw_low' | 'raw_high' | 'scaled_low' | 'scaled_high' | 'scaling' | 'negate' | 'unit' | 'description' | 'settings' | 'ignored'; // prettier-ignore
+  | 'name' | 'group' | 'address' | 'hex_address' | 'table' | 'unit_id' | 'type' | 'order' | 'bit' | 'count' | 'byte_count'
+  | 'access' | 'writable' | 'rate' | 'scale' | 'gain' | 'divisor' | 'decimal' | 'decimals' | 'resolution' | 'offset' | 'raw_low' | 'raw_high' | 'scaled_low' | 'scaled_high' | 'scaling' | 'negate' | 'unit' | 'description' | 'settings' | 'ignored'; // prettier-ignore
 
 /** One line of the list. */
 export type ListRow = ReadonlyMap<ColumnName, string>;
@@ -20,22 +20,32 @@ export interface RegisterList {
   readonly encoding: string;
   /** Headers that nothing is made of. */
   readonly ignored: readonly string[];
+  /** Lines between the rows that are none. */
+  readonly headings: number;
 }
 
 /** Without case, spaces, underscores and what stands in brackets. */
 const ALIASES: Readonly<Record<ColumnName, readonly string[]>> = {
-  name: ['name', 'tagname', 'tag', 'varname', 'variable', 'signal', 'parameter', 'symbol', '点位', '点位名称', '名称', '字段', '变量名', '变量名称', '标签', '点名', '参数', '参数名称', '标识符'],
+  name: ['name', 'tagname', 'tag', 'varname', 'variable', 'signal', 'parameter', 'symbol', 'variablename', 'signalname', 'parametername', 'pointname', 'registername', 'datapoint', 'item', '点位', '点位名称', '名称', '字段', '变量名', '变量名称', '标签', '点名', '参数', '参数名称', '标识符', '信号名称', '测点名称', '寄存器名称'],
   group: ['group', 'groupname', 'device', 'devicename', 'node', 'folder', 'path', '设备', '设备名称', '分组', '组', '组名'],
-  address: ['address', 'addr', 'register', 'registeraddress', 'modbusaddress', 'offsetaddress', 'reference', '寄存器地址', '地址', '寄存器', '点位地址', '起始地址', '偏移地址', 'modbus地址'],
+  address: ['address', 'addr', 'register', 'registeraddress', 'modbusaddress', 'offsetaddress', 'reference', 'registerno', 'registernumber', 'regno', 'reg', 'regaddress', 'startaddress', 'startregister', 'startreg', 'modbusregister', 'decaddress', '寄存器地址', '地址', '寄存器', '点位地址', '起始地址', '偏移地址', 'modbus地址'],
+  hex_address: ['hexaddress', 'addresshex', 'registerhex', 'hex'],
   table: ['table', 'area', 'registertype', 'function', 'functioncode', 'fc', 'objecttype', '寄存器类型', '功能码', '区域', '寄存器区'],
   unit_id: ['unitid', 'slave', 'slaveid', 'station', 'deviceid', '从站', '从机地址', '站号', '从站地址'],
   type: ['type', 'datatype', 'format', 'dataformat', '数据类型', '类型', '解析方式', '数据格式'],
   order: ['order', 'wordorder', 'byteorder', 'endian', 'endianness', '字节序', '字节顺序', '大小端'],
   bit: ['bit', 'bits', 'bitnumber', 'bitoffset', '位', '位偏移'],
-  count: ['count', 'length', 'quantity', 'size', 'registers', 'numberofregisters', '长度', '数量', '寄存器数量', '寄存器个数'],
+  count: ['count', 'length', 'quantity', 'size', 'registers', 'numberofregisters', 'registercount', 'regcount', '长度', '数量', '寄存器数量', '寄存器个数'],
+  byte_count: ['bytes', 'bytecount', 'numberofbytes', '字节数'],
   access: ['access', 'clientaccess', 'attribute', 'accessrights', 'rw', 'readwrite', 'mode', '读写', '读写属性', '读写权限', '权限', '属性'],
+  writable: ['writable', 'writeable', '可写'],
   rate: ['rate', 'scanrate', 'interval', 'scanclass', 'pollinterval', 'period', '采集周期', '周期', '采集间隔', '轮询间隔'],
-  scale: ['scale', 'factor', 'multiplier', 'decimal', 'gain', 'ratio', 'coefficient', '倍率', '系数', '缩放', '缩放系数', '比例', '乘系数'],
+  scale: ['scale', 'factor', 'multiplier', 'ratio', 'coefficient', '倍率', '系数', '缩放', '缩放系数', '比例', '乘系数'],
+  gain: ['gain', 'scalefactor', '增益'],
+  divisor: ['divisor', 'divider', '除数'],
+  decimal: ['decimal'],
+  decimals: ['decimals', 'decimalplaces', 'decimaldigits', '小数位', '小数位数'],
+  resolution: ['resolution', 'res', 'precision', '分辨率', '精度'],
   offset: ['offset', 'bias', '偏移', '偏移量', '偏置'],
   scaling: ['scaling', 'scalemode'],
   raw_low: ['rawlow', 'rawmin'],
@@ -46,7 +56,7 @@ const ALIASES: Readonly<Record<ColumnName, readonly string[]>> = {
   unit: ['unit', 'units', 'engunits', 'engunit', 'engineeringunits', 'uom', '单位'],
   description: ['description', 'desc', 'comment', 'documentation', 'remark', 'note', '描述', '说明', '备注', '注释'],
   settings: ['settings'],
-  ignored: ['respectdatatype', 'scaleddatatype', 'clamplow', 'clamphigh', 'precision', '精度', 'value', 'default', '序号', 'no', 'id', 'index'],
+  ignored: ['respectdatatype', 'scaleddatatype', 'clamplow', 'clamphigh', 'value', 'default', '序号', 'no', 'id', 'index'],
 }; // prettier-ignore
 
 const NAME_OF = new Map(
@@ -56,30 +66,92 @@ const NAME_OF = new Map(
 );
 
 const DELIMITERS = [',', ';', '\t'] as const;
+/** Lines among which the names of the columns are looked for. */
+const HEADER_WITHIN = 20;
 const ENCODINGS = ['utf-8', 'utf-16le', 'gbk', 'windows-1252'];
 
 export function readList(bytes: Uint8Array, file: string, encoding: string | undefined): RegisterList {
   if (Buffer.from(bytes.subarray(0, 2)).toString('latin1') === 'PK')
     throw new UsageError(`${file} is a workbook (XLSX); save it as CSV UTF-8 and import that`);
   const { text, name } = decode(bytes, file, encoding);
-  const [first = ''] = text.split(/\r?\n/, 1);
-  const delimiter = DELIMITERS.toSorted((a, b) => count(first, b) - count(first, a))[0] ?? ',';
-  const table = parseTable(text, delimiter, file);
-  const [header, ...body] = table;
-  if (header === undefined) throw new UsageError(`${file} is empty; its first line names the columns`);
-  const columns = header.cells.map((cell) => NAME_OF.get(plain(cell)) ?? null);
-  for (const needed of ['name', 'address'] as const)
-    if (!columns.includes(needed))
-      throw new UsageError(`${file}:${header.line} has no column for the ${needed} among ${header.cells.join(', ')}; call one "${needed}"`);
+  const tables = delimitersOf(text).map((delimiter) => headedTable(text, delimiter, file));
+  const { header, body } = tables.find((table) => table.isHeaded) ?? refuseUnheaded(tables[0], text, file);
+  const origin = originOf(header.map(plain));
+  const columns = header.map((cell) => columnOf(cell, origin));
+  const rows = body.filter(({ cells }) => !isHeading(cells, columns) && cells.join('\0') !== header.join('\0'));
   return {
-    rows: body.map(({ line, cells }) => ({
-      line,
-      cells: new Map(columns.flatMap((column, at) => (column === null ? [] : [[column, (cells[at] ?? '').trim()] as const]))),
-    })),
-    origin: originOf(header.cells.map(plain)),
+    rows: rows.map(({ line, cells }) => ({ line, cells: rowOf(cells, columns) })),
+    origin,
     encoding: name,
-    ignored: header.cells.filter((cell, at) => columns[at] === null && cell !== ''),
+    ignored: header.filter((cell, at) => columns[at] === null && cell !== ''),
+    headings: body.length - rows.length,
   };
+} // prettier-ignore
+
+interface Line {
+  readonly line: number;
+  readonly cells: readonly string[];
+}
+
+interface HeadedTable {
+  readonly header: readonly string[];
+  readonly body: readonly Line[];
+  readonly isHeaded: boolean;
+}
+
+/** The likeliest first, by what stands in the first lines. */
+function delimitersOf(text: string): readonly string[] {
+  const first = text.split(/\r?\n/, HEADER_WITHIN).join('\n');
+  return DELIMITERS.toSorted((a, b) => count(first, b) - count(first, a));
+}
+
+/** A title and a version may stand above the names of the columns. */
+function headedTable(text: string, delimiter: string, file: string): HeadedTable {
+  const table = parseTable(text, delimiter, file);
+  const at = table.slice(0, HEADER_WITHIN).findIndex(({ cells }) => isHeader(cells));
+  return { header: table[Math.max(at, 0)]?.cells ?? [], body: table.slice(at + 1), isHeaded: at >= 0 };
+} // prettier-ignore
+
+function isHeader(cells: readonly string[]): boolean {
+  const columns = cells.map((cell) => columnOf(cell, 'other'));
+  const has = (name: ColumnName): boolean => columns.includes(name);
+  return (has('name') || has('description')) && (has('address') || has('hex_address'));
+}
+
+function refuseUnheaded(table: HeadedTable | undefined, text: string, file: string): never {
+  const header = table?.header ?? [];
+  if (header.length === 0) throw new UsageError(`${file} is empty; its first line names the columns`);
+  if (header.length === 1 || /^\s*[[{<]/.test(text))
+    throw new UsageError(`${file} is no list of columns; import reads CSV and mosquitto.conf, what other gateways are configured with is written anew: docs/configuration.md`);
+  const columns = header.map((cell) => columnOf(cell, 'other'));
+  const missing = columns.includes('address') || columns.includes('hex_address') ? 'name' : 'address';
+  throw new UsageError(`${file}:1 has no column for the ${missing} among ${header.filter((cell) => cell !== '').join(', ')}; call one "${missing}"`);
+} // prettier-ignore
+
+/** A line between the rows that only says what comes next. */
+function isHeading(cells: readonly string[], columns: readonly (ColumnName | null)[]): boolean {
+  const [only, ...more] = cells.flatMap((cell, at) => (cell.trim() === '' ? [] : [{ cell, column: columns[at] }]));
+  if (only === undefined || more.length > 0) return false;
+  return !/^(hex_)?address$/.test(only.column ?? '') || !/\d/.test(only.cell);
+} // prettier-ignore
+
+/** Of several columns for one thing the first that says something counts; without a name the description is one. */
+function rowOf(cells: readonly string[], columns: readonly (ColumnName | null)[]): ListRow {
+  const row = new Map<ColumnName, string>();
+  columns.forEach((column, at) => {
+    if (column !== null) row.set(column, row.get(column) || (cells[at] ?? '').trim());
+  });
+  if (!columns.includes('name')) row.set('name', row.get('description') ?? '');
+  return row;
+}
+
+function columnOf(header: string, origin: RegisterList['origin']): ColumnName | null {
+  const word = plain(header);
+  // Neuron calls the factor so.
+  if (word === 'decimal' && origin === 'Neuron') return 'scale';
+  const column = NAME_OF.get(word) ?? NAME_OF.get(word.replace(/hex|dec$|^dec|十六进制|16进制|十进制|10进制/g, '')) ?? null;
+  if (column === 'address' && /hex|十六进制|16进制/i.test(header)) return 'hex_address';
+  return column === 'count' && /byte|字节/i.test(header) ? 'byte_count' : column;
 } // prettier-ignore
 
 function originOf(headers: readonly string[]): RegisterList['origin'] {
@@ -96,7 +168,7 @@ function parseTable(text: string, delimiter: string, file: string): { line: numb
   try {
     // With `info` each record comes with its place, which the package's types do not tell.
     const records = parse(text, {
-      delimiter, info: true, relax_column_count: true, skip_empty_lines: true, bom: true,
+      delimiter, info: true, relax_column_count: true, relax_quotes: true, skip_empty_lines: true, bom: true,
     }) as unknown as { info: { lines: number }; record: string[] }[]; // prettier-ignore
     return records
       .map(({ info, record }) => ({ line: info.lines, cells: record }))

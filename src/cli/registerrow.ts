@@ -1,7 +1,8 @@
 /** One row of a register list -> the settings of a tag; what a row leaves open is asked for, never guessed. */
 import { SLUG } from '../config/schema/words.js';
-import { VALUE_TYPES, ORDER_NAMES } from '../modbus/values.js';
-import type { ListRow } from './registerlist.js';
+import { VALUE_TYPES, type ValueType } from '../modbus/values.js';
+import type { ColumnName, ListRow } from './registerlist.js';
+import { factorOf, functionsOf, hexText, inverseOf, isExactType, orderOf, tableOf, typeWord } from './registerwords.js'; // prettier-ignore
 import type { TagSettings } from './taginput.js';
 
 /** How plain numbers are to be read; null: it was not said. */
@@ -13,6 +14,8 @@ export interface Reading {
   readonly table: string | null;
   /** Tables whose addresses are plain numbers, even those that look like references; see `plainTables`. */
   readonly plain?: ReadonlySet<string>;
+  /** What a column for the length counts for each register: 1, or 2 for bytes, 16 for bits. */
+  readonly perRegister?: number;
 }
 
 export type RowOutcome =
@@ -25,25 +28,6 @@ const TABLE_OF_DIGIT: Readonly<Record<string, string>> = {
   3: 'input',
   4: 'holding',
 };
-/** Function codes, prefixes and words for a table. */
-const TABLE_WORDS: readonly (readonly [RegExp, string])[] = [
-  [/^(coils?|c|co|do|0x|线圈|0?1|fc0?1|0x01)$/i, 'coil'],
-  [/^(discrete( ?inputs?)?|di|1x|离散量?输入|离散量?|0?2|fc0?2|0x02)$/i, 'discrete'],
-  [/^(holding( ?registers?)?|hr|hreg|4x|保持寄存器|0?3|fc0?3|0x03)$/i, 'holding'],
-  [/^(input( ?registers?)?|ir|ireg|3x|输入寄存器|0?4|fc0?4|0x04)$/i, 'input'],
-];
-const TYPE_WORDS: Readonly<Record<string, string>> = {
-  boolean: 'bool', bool: 'bool', bit: 'bool', 布尔: 'bool', 开关量: 'bool',
-  short: 'int16', int: 'int16', integer: 'int16', int16: 'int16', s16: 'int16', i16: 'int16', 有符号16位: 'int16', 有符号整数: 'int16', 短整型: 'int16',
-  word: 'uint16', uint: 'uint16', uint16: 'uint16', u16: 'uint16', ushort: 'uint16', 无符号16位: 'uint16', 无符号整数: 'uint16', 字: 'uint16',
-  long: 'int32', dint: 'int32', int32: 'int32', s32: 'int32', i32: 'int32', 有符号32位: 'int32', 长整型: 'int32',
-  dword: 'uint32', udint: 'uint32', uint32: 'uint32', u32: 'uint32', ulong: 'uint32', 无符号32位: 'uint32', 双字: 'uint32',
-  llong: 'int64', lint: 'int64', int64: 'int64', s64: 'int64', i64: 'int64',
-  qword: 'uint64', ulint: 'uint64', uint64: 'uint64', u64: 'uint64',
-  float: 'float32', real: 'float32', float32: 'float32', f32: 'float32', single: 'float32', float4: 'float32', 浮点: 'float32', 浮点数: 'float32', 浮点型: 'float32', 单精度: 'float32', 单精度浮点: 'float32', 单精度浮点数: 'float32',
-  double: 'float64', lreal: 'float64', float64: 'float64', f64: 'float64', float8: 'float64', 双精度: 'float64', 双精度浮点: 'float64', 双精度浮点数: 'float64',
-  bcd: 'bcd16', lbcd: 'bcd32', string: 'string', 字符串: 'string',
-}; // prettier-ignore
 /** Ignition's letters behind HR and IR. */
 const IGNITION_TYPES: Readonly<Record<string, string>> = {
   '': 'int16', us: 'uint16', i: 'int32', ui: 'uint32', l: 'int64', ul: 'uint64', f: 'float32', d: 'float64', bcd: 'bcd16', bcd32: 'bcd32',
@@ -81,14 +65,14 @@ export function tagOfRow(cells: ListRow, reading: Reading): RowOutcome {
   if (name === '') return problem('has no name');
   const place = placeOf(cells, reading);
   if (typeof place === 'string') return problem(place);
-  const typed = typeOf(cells, place);
+  const typed = typeOf(cells, place, reading.perRegister ?? 1);
   if (typeof typed === 'string') return problem(typed);
   const isBitTable = place.table === 'coil' || place.table === 'discrete';
   const extra = extraOf(cells.get('settings') ?? '');
   if (extra === null) return problem('its column settings is no JSON object');
-  const scale = scaleOf(cells);
+  const scale = scaleOf(cells, typed.type);
   if (typeof scale === 'string') return problem(scale);
-  const isLong = !isBitTable && (VALUE_TYPES[typed.type as keyof typeof VALUE_TYPES].registers > 1);
+  const isLong = !isBitTable && registersOf(typed.type) > 1;
   const order = typed.order ?? place.order;
   const settings: TagSettings = {
     [place.table]: place.address,
@@ -98,8 +82,8 @@ export function tagOfRow(cells: ListRow, reading: Reading): RowOutcome {
     ...orderSetting(order ?? (isLong ? reading.order : null)),
     ...bitSetting(cells.get('bit') || place.bit, typed.type),
     ...scale,
-    ...textSetting('unit', cells),
-    ...textSetting('description', cells),
+    ...textSetting('unit', unitText(cells, typed.type)),
+    ...textSetting('description', cells.get('description') ?? ''),
     ...rateSetting(cells.get('rate') ?? ''),
     ...(isWritable(cells, place) && !('write' in extra) ? { write: true } : {}),
     ...extra,
@@ -140,7 +124,9 @@ function nameOf(text: string): string {
 
 function placeOf(cells: ListRow, reading: Reading): Place | string {
   const { base } = reading;
-  const text = (cells.get('address') ?? '').trim();
+  const said = (cells.get('address') ?? '').trim();
+  const isSaidHex = said === '' || /^[\da-f]+h$/i.test(said);
+  const text = isSaidHex ? hexText(said || (cells.get('hex_address') ?? '').trim()) : said;
   if (text === '') return 'has no address';
   const own = /^(coil|discrete|input|holding):(\d+)$/.exec(text);
   if (own !== null) return { table: own[1] ?? '', address: Number(own[2]) };
@@ -152,11 +138,11 @@ function placeOf(cells: ListRow, reading: Reading): Place | string {
   const named = namedTable(cells, reading);
   const reference = referenceOf(rest, named);
   // What is no bit is no coil: there 0x begins a number.
-  const isHex = /^0x/i.test(rest) && typeWord(cells.get('type') ?? '') !== 'bool';
+  const isHex = isSaidHex || (/^0x/i.test(rest) && typeWord(cells.get('type') ?? '') !== 'bool');
   if (reference === null || isHex || (named !== null && reading.plain?.has(named) === true)) return plainPlace(rest, named, base, unit);
   const [, digit = '', number = '', last, tail = ''] = reference;
   const address = Number(number) - 1;
-  if (address < 0) return `${text} is no reference; they count from 1`;
+  if (address < 0) return `${text} is no reference; they count from 1. Say which table it is in with a column "table" or --table`;
   if (!isTail(tail)) return `${tail} behind the address is not understood; a bit is .3, a text of 20 bytes .20H`;
   const count = last === undefined ? {} : { count: Number(last) - Number(number) + 1 };
   return { table: TABLE_OF_DIGIT[digit] ?? '', address, ...count, ...unit, ...tailOf(tail) };
@@ -164,7 +150,7 @@ function placeOf(cells: ListRow, reading: Reading): Place | string {
 
 /** 40001 and its like, when the table that is named beside it does not say otherwise. */
 function referenceOf(text: string, named: string | null): RegExpExecArray | null {
-  const match = /^([0134])(\d{4,5})(?:\s*[~-]\s*[0134]?(\d{4,5}))?(.*)$/.exec(text.replace(/^4x|^3x|^1x|^0x/i, (mark) => mark[0] ?? ''));
+  const match = /^([0134])(\d{4,5})(?:\s*(?:[~/,–—…-]|\.{2,3})\s*[0134]?(\d{4,5}))?(.*)$/.exec(text.replace(/^4x|^3x|^1x|^0x/i, (mark) => mark[0] ?? ''));
   if (match === null || isPlain(text, named)) return null;
   return named === null || named === TABLE_OF_DIGIT[match[1] ?? ''] ? match : null;
 } // prettier-ignore
@@ -175,7 +161,8 @@ function isPlain(text: string, table: string | null): boolean {
 }
 
 function plainPlace(text: string, table: string | null, base: Reading['base'], unit: object): Place | string {
-  const match = /^(0x[\da-f]+|\d+)(?:\s*[~-]\s*(0x[\da-f]+|\d+))?(.*)$/i.exec(text);
+  const match = /^(0x[\da-f]+|\d+)(?:\s*(?:[~–—…-]|\.{2,3})\s*(0x[\da-f]+|\d+))?(.*)$/i.exec(text);
+  if (/^(?=.*[a-f])[\da-f]{2,4}$/i.test(text)) return `address "${text}" looks hexadecimal; write 0x${text}, or call the column "address (hex)"`;
   if (match === null) return `address "${text}" is not understood; write holding:0 or 40001`;
   const [, first = '', last, tail = ''] = match;
   if (!isTail(tail)) return `${tail} behind the address is not understood; a bit is .3, a text of 20 bytes .20H`;
@@ -225,57 +212,65 @@ function tailOf(tail: string): Partial<Place> {
   };
 } // prettier-ignore
 
-function tableOf(text: string): string | null {
-  return TABLE_WORDS.find(([words]) => words.test(text.trim()))?.[1] ?? null;
-}
-
 interface Typed {
   readonly type: string;
   readonly order?: string;
   readonly count: number;
 }
 
-/** A type may come with its order, as in "float32 ABCD"; without any, the number of registers says little. */
-function typeOf(cells: ListRow, place: Place): Typed | string {
-  const words = (cells.get('type') ?? '').trim().split(/[\s,/]+/).filter((word) => word !== ''); // prettier-ignore
-  const order = [cells.get('order') ?? '', ...words].find((word) => word !== '' && orderOf(word) !== null);
+/** A type may come with its order, as in "float32 ABCD"; how many registers there are counts where it says no width. */
+function typeOf(cells: ListRow, place: Place, perRegister: number): Typed | string {
+  const words = (cells.get('type') ?? '').trim().split(/[\s,/()（）]+/).filter((word) => word !== ''); // prettier-ignore
+  const ordered = cells.get('order') ?? '';
+  const order = [ordered, ...words].find((word) => word !== '' && orderOf(word) !== null);
   const named = words.filter((word) => orderOf(word) === null).join('');
   const isBitTable = place.table === 'coil' || place.table === 'discrete';
-  const found = typeWord(named) ?? (place.isIgnition === true ? IGNITION_WORDS[named.toLowerCase()] : undefined);
+  const count = place.count ?? countOf(cells, perRegister);
+  const found = typeWord(named, count || 1) ?? (place.isIgnition === true ? IGNITION_WORDS[named.toLowerCase()] : undefined);
   if (named !== '' && found === undefined) return `type "${named}" is not known; write one of ${Object.keys(VALUE_TYPES).slice(0, 9).join(', ')} ...`;
   const type = place.type === 'string' || place.bit !== undefined && found === undefined ? (place.type ?? 'bool') : (found ?? place.type ?? (isBitTable ? 'bool' : undefined));
   if (type === undefined)
     return (place.count ?? 1) > 1 ? `${place.count} registers, but no type; add a column "type"` : 'has no type; add a column "type"';
-  const count = place.count ?? Number(cells.get('count') || 0);
-  const registers = VALUE_TYPES[type as keyof typeof VALUE_TYPES].registers;
-  if (!isBitTable && type !== 'string' && place.count !== undefined && place.bit === undefined && place.count !== registers)
-    return `its address has ${place.count} registers, ${type} takes ${registers}; correct one of them`;
+  const registers = registersOf(type);
+  if (!isBitTable && type !== 'string' && type !== 'bool' && count > 0 && place.bit === undefined && count !== registers)
+    return `its ${place.count === undefined ? 'length' : 'address'} has ${count} registers, ${type} takes ${registers}; correct one of them`;
   if (type === 'string' && !(count > 0) && !(cells.get('settings') ?? '').includes('"count"')) return 'a string needs a column "count", in registers';
+  if (ordered !== '' && orderOf(ordered) === null && registers > 1) return `order "${ordered}" may mean several; write ABCD (high word first), CDAB (low word first), BADC or DCBA`;
   return { type, count, ...(order === undefined ? {} : { order: orderOf(order) ?? order }) };
 } // prettier-ignore
 
-function typeWord(word: string): string | undefined {
-  return word in VALUE_TYPES ? word : TYPE_WORDS[word.trim().toLowerCase()];
+/** Registers, as a column for them says; 0: it says none. */
+function countOf(cells: ListRow, perRegister: number): number {
+  const bytes = Number(cells.get('byte_count') || 0);
+  const count = bytes > 0 ? bytes / 2 : Number(cells.get('count') || 0) / perRegister;
+  return Number.isFinite(count) ? Math.ceil(count) : 0;
 }
 
-function orderOf(word: string): string | null {
-  const known = Object.keys(ORDER_NAMES).find(
-    (name) => name.toLowerCase() === word.replace('_', '-').toLowerCase(),
-  );
-  return known === undefined ? null : ORDER_NAMES[known as keyof typeof ORDER_NAMES]; // it is one of the keys
+function registersOf(type: string): number {
+  return VALUE_TYPES[type as ValueType].registers; // it was found among them
 }
+
+/** A list that gives every int16 a length of 2, and every int32 one of 4, counts bytes, and one with 16 and 32 bits. */
+export function lengthOfRegister(rows: readonly ListRow[]): number {
+  const exact = rows.flatMap((cells) => {
+    const [word, count] = [cells.get('type') ?? '', Number(cells.get('count') || 0)];
+    const type = isExactType(word) ? typeWord(word) : undefined;
+    return type === undefined || type === 'bool' || type === 'string' || !(count > 0) ? [] : [count / registersOf(type)];
+  });
+  return [2, 16].find((each) => exact.length > 0 && exact.every((one) => one === each)) ?? 1;
+} // prettier-ignore
 
 function orderSetting(order: string | null): TagSettings {
   return order === null || order === 'ABCD' ? {} : { order };
 }
 
 function bitSetting(bit: string | undefined, type: string): TagSettings {
-  if (bit === undefined || bit === '') return {};
-  return type === 'bool' || (/^\d+$/.test(bit) && type === 'bool') ? { bit: Number(bit) } : { bits: bit };
+  const text = (bit ?? '').replace(/^bits?\s*/i, '').replace(/\s*(\.{2,3}|~|–)\s*/, '-');
+  if (text === '') return {};
+  return type === 'bool' && /^\d+$/.test(text) ? { bit: Number(text) } : { bits: text };
 }
 
-function textSetting(key: 'unit' | 'description', cells: ListRow): TagSettings {
-  const text = cells.get(key) ?? '';
+function textSetting(key: 'unit' | 'description', text: string): TagSettings {
   return text === '' ? {} : { [key]: text };
 }
 
@@ -286,7 +281,7 @@ function rateSetting(text: string): TagSettings {
 }
 
 /** A factor and an addition, or the two ends of a line as Kepware has them. */
-function scaleOf(cells: ListRow): TagSettings | string {
+function scaleOf(cells: ListRow, type: string): TagSettings | string {
   const ends = (['raw_low', 'raw_high', 'scaled_low', 'scaled_high'] as const).map((name) => cells.get(name) ?? '');
   if (/^linear$/i.test(cells.get('scaling') ?? '') && ends.every((end) => end !== '')) {
     const sign = /^(1|true|yes)$/i.test(cells.get('negate') ?? '') ? -1 : 1;
@@ -297,10 +292,59 @@ function scaleOf(cells: ListRow): TagSettings | string {
     return { ...factor(Number(scale.toPrecision(12))), ...addition(Number((low - rawLow * scale).toPrecision(12))) };
   }
   if (/^square/i.test(cells.get('scaling') ?? '')) return 'square root scaling is not known here; scale it where it is shown';
-  const [scale, offset] = [cells.get('scale') ?? '', cells.get('offset') ?? ''];
-  for (const text of [scale, offset]) if (text !== '' && !Number.isFinite(numberOf(text))) return `"${text}" is no number`;
-  return { ...(scale === '' ? {} : factor(numberOf(scale))), ...(offset === '' ? {} : addition(numberOf(offset))) };
+  const offset = cells.get('offset') ?? '';
+  if (offset !== '' && !Number.isFinite(numberOf(offset))) return `"${offset}" is no number`;
+  const scale = factorIn(cells, type);
+  return typeof scale === 'string' ? scale : { ...factor(scale), ...(offset === '' ? {} : addition(numberOf(offset))) };
 } // prettier-ignore
+
+/** The factor, in whichever column and form the list has it. */
+function factorIn(cells: ListRow, type: string): number | string {
+  const told = (name: ColumnName): string => cells.get(name) ?? '';
+  const scaling = /^(linear|none)$/i.test(told('scaling')) ? '' : told('scaling');
+  const written = told('scale') || scaling;
+  if (written !== '') return factorOf(written) ?? `"${written}" is no number`;
+  const [divisor, decimals] = [told('divisor'), told('decimals')];
+  if (divisor !== '') return inverseOf(numberOf(divisor)) ?? `"${divisor}" is no divisor`;
+  if (decimals !== '' && isWhole(type)) return /^\d$/.test(decimals) ? Number(`1e-${decimals}`) : `"${decimals}" is no number of decimals`;
+  for (const name of ['gain', 'decimal'] as const) {
+    const [text, value] = [told(name), factorOf(told(name))];
+    if (value === null) return `"${text}" is no number`;
+    if (text === '') continue;
+    if (value > 0 && value <= 1 && !(name === 'decimal' && text === '1')) return value === 1 ? stepOf(cells, type) : value;
+    if (value !== 0) return OPEN_FACTOR[name](text);
+  }
+  return stepOf(cells, type);
+} // prettier-ignore
+
+/** What a number under these headers does to the raw value is not the same for all makers. */
+const OPEN_FACTOR = {
+  gain: (text: string) => `gain ${text} may multiply or divide; call the column "scale" (value = raw x ${text}) or "divisor" (raw / ${text})`,
+  decimal: (text: string) => `decimal ${text} may be places or a factor; call the column "decimals" (${text} behind the point) or "scale" (raw x ${text})`,
+}; // prettier-ignore
+
+/** What one step of a whole number is worth, as a column or the unit says it: 0.1 V. Other types hold the value itself. */
+function stepOf(cells: ListRow, type: string): number {
+  if (!isWhole(type)) return 1;
+  const step = (cells.get('resolution') ?? '').split(/\s/)[0] ?? '';
+  return STEP.test(step) ? numberOf(step) : (stepUnit(cells)?.step ?? 1);
+}
+
+function isWhole(type: string): boolean {
+  return /^u?int/.test(type);
+}
+
+const STEP = /^0?[.,]\d+$/;
+
+/** null: the unit is a unit, or another column has the factor. */
+function stepUnit(cells: ListRow): { step: number; unit: string } | null {
+  const match = /^(0?[.,]\d+)\s*([^\d\s].*)$/.exec(cells.get('unit') ?? '');
+  return match === null || cells.has('scale') ? null : { step: numberOf(match[1] ?? ''), unit: match[2] ?? '' };
+} // prettier-ignore
+
+function unitText(cells: ListRow, type: string): string {
+  return (isWhole(type) ? stepUnit(cells)?.unit : undefined) ?? cells.get('unit') ?? '';
+}
 
 function factor(scale: number): TagSettings {
   return scale === 1 || scale === 0 ? {} : { scale };
@@ -318,7 +362,12 @@ function numberOf(text: string): number {
 /** Only what says so is writable, and only where writing is possible. */
 function isWritable(cells: ListRow, { table }: Place): boolean {
   const access = (cells.get('access') ?? '').toLowerCase();
-  const says = /w|写/.test(access) || (/^\d+$/.test(access) && (Number(access) & 2) !== 0);
+  const functions = access === '' ? functionsOf(cells.get('table') ?? '') : null;
+  const says =
+    /w|写/.test(access) ||
+    (/^\d+$/.test(access) && (Number(access) & 2) !== 0) ||
+    /^(y|yes|true|1|x|是)$/i.test(cells.get('writable') ?? '') ||
+    functions?.isWritable === true;
   return says && (table === 'coil' || table === 'holding');
 }
 

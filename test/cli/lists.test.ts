@@ -180,6 +180,69 @@ test('plain addresses are never read one way or the other without being told', a
   assert.match((await holdfast(['import', workbook])).stderr, /save it as CSV UTF-8/);
 });
 
+test('a factor is taken in every form that makers write it in, and none is lost', async () => {
+  const scales = async (list: string): Promise<(number | undefined)[]> =>
+    Object.values(await imported(list)).map(({ scale }) => scale);
+  const rows = (column: string, cells: string[]): string =>
+    `Name;Address;Type;${column}\n${cells.map((cell, at) => `t${at};${40001 + at};INT16;${cell}`).join('\n')}\n`;
+  const forms = ['x0.1', '/10', '1/10', '10^-1', '0,1', '*10', '÷100', '-', 'n/a', ''];
+  assert.deepEqual(await scales(rows('Scale', forms)), [0.1, 0.1, 0.1, 0.1, 0.1, 10, 0.01, 1, 1, 1]);
+  assert.deepEqual(await scales(rows('Scaling', ['0.1', '/10', 'None'])), [0.1, 0.1, 1]);
+  assert.deepEqual(await scales(rows('Divisor', ['10', '1000'])), [0.1, 0.001]);
+  assert.deepEqual(await scales(rows('Decimals', ['0', '2'])), [1, 0.01]);
+  const steps = await imported('Name;Address;Type;Unit\na;40001;UINT16;0.1V\nb;40002;FLOAT;0.1V\n', '--order', 'ABCD');
+  assert.deepEqual(Object.values(steps).map(({ scale, unit }) => [scale, unit]), [[0.1, 'V'], [1, '0.1V']]);
+  const places = await imported('Name;Address;Type;Decimals;Resolution\na;40001;FLOAT;2;0.01\n', '--order', 'ABCD');
+  assert.equal(places['a']?.scale, 1, 'a float is the value itself');
+  assert.match(await refusal(rows('Gain', ['0.1', '10'])), /:3 {2}t1 gain 10 may multiply or divide.*"divisor"/);
+  assert.match(await refusal(rows('Decimal', ['2'])), /:2 {2}t0 decimal 2 may be places or a factor.*"decimals"/);
+  assert.match(await refusal(rows('Scaling', ['florp'])), /"florp" is no number/);
+}); // prettier-ignore
+
+test('a title, headings between the rows, several columns for one thing, and a description in place of a name', async () => {
+  const list = `Register map of the FX-200,,,,,
+Register,Address (hex),Description,Type,Notes,Comment
+Measured values,,,,,
+40001,0000,"Phase 1, volts",UINT16,,to neutral
+40002,0001,5" pipe,UINT16,hot,
+Register,Address (hex),Description,Type,Notes,Comment
+40003,0002,Flow,UINT16,,
+`;
+  const tags = await imported(list);
+  assert.deepEqual(Object.values(tags).map(({ name, address, description }) => [name, address, description]), [
+    ['Phase_1_volts', 0, 'Phase 1, volts'], ['5_pipe', 1, '5" pipe'], ['Flow', 2, 'Flow'],
+  ]);
+  const { code, stderr } = await holdfast(['import', join(folder, `list-${count}.csv`)]);
+  assert.equal(code, 0);
+  assert.match(stderr, /left out: 2 lines with a heading only/);
+  const json = join(folder, 'other.json');
+  writeFileSync(json, '{ "device": { "channels": [{ "name": "Temp", "address": 1 }] } }');
+  assert.match((await holdfast(['import', json])).stderr, /is no list of columns.*docs\/configuration\.md/);
+}); // prettier-ignore
+
+test('hexadecimal is known by its header or its H, and asked for where only its letters show it', async () => {
+  const hex = await imported('Name,Start reg (Hex),FC,Type\na,1000,3,uint16\nb,5B00,03/06,uint16\n', '--base', '0');
+  assert.deepEqual(Object.values(hex).map(({ address, write }) => [address, write !== null]), [[0x1000, false], [0x5b00, true]]);
+  const marked = await imported('Name,Address,Table,Type\na,0010H,holding,uint16\nb,10H,coil,bool\n', '--base', '0');
+  assert.deepEqual(Object.values(marked).map(place), ['holding-register 16 uint16 ABCD', 'coil 16 bool ABCD']);
+  assert.match(await refusal('Name,Address,Table,Type\na,5B00,holding,uint16\n', '--base', '0'), /"5B00" looks hexadecimal; write 0x5B00/);
+}); // prettier-ignore
+
+test('types and orders are known by what makers call them; what says no width takes the length that is given', async () => {
+  const words = ['Unsigned 16 bit', '16-bit signed integer', 'INT32U', 'FLOAT32 (IEEE 754)', 'U_WORD', 'S_DWORD', 'uint16_t', 'Bitfield16', '4Q_FP_PF'];
+  const rows = words.map((word, at) => `v${at};${40001 + 10 * at};${word};Big-endian\n`).join('');
+  assert.deepEqual(Object.values(await imported(`Name;Register;Type;Byte order\n${rows}`)).map(({ type }) => type),
+    ['uint16', 'int16', 'uint32', 'float32', 'uint16', 'int32', 'uint16', 'uint16', 'pf4q']);
+  const swapped = await imported('Name;Register;Type;Order\na;40001;u32;word swapped\n');
+  assert.equal(swapped['a']?.order, 'CDAB');
+  assert.match(await refusal('Name;Register;Type;Order\na;40001;u32;Little Endian\n', '--order', 'ABCD'), /order "Little Endian" may mean several/);
+  const lengths = await imported('Name;Register;Type;Size\na;40001;Unsigned;4\nb;40005;Signed;2\nc;40007;Unsigned;1\n', '--order', 'ABCD');
+  assert.deepEqual(Object.values(lengths).map(({ type }) => type), ['uint64', 'int32', 'uint16']);
+  const bytes = await imported('Name;Register;Type;Size\na;40001;UINT16;2\nb;40002;UINT32;4\nc;40004;String;20\n', '--order', 'ABCD');
+  assert.equal(bytes['c']?.quantity, 10, 'the sizes are bytes');
+  assert.match(await refusal('Name;Register;Type;Registers\na;40001;INT;2\nb;40003;INT;1\n'), /:2 {2}a its length has 2 registers, int16 takes 1/);
+}); // prettier-ignore
+
 test('what is exported is imported the same, for every device map that is shipped', async () => {
   const maps = join(packageFolder(), 'devices');
   const own = (tag: Tag): object => ({ ...tag, index: 0, device: null, group: null, topic: '', setTopic: '', getTopic: '', ackTopic: '', scaleFrom: tag.scaleFrom?.kind ?? null }); // prettier-ignore
