@@ -136,7 +136,7 @@ function everyText(intervalMs: number): string {
 }
 
 /** Settings of the Tag, by the key that sets them. */
-const SHOWN: readonly (readonly [string, (tag: Tag) => unknown])[] = [
+const SHOWN: readonly (readonly [string, (tag: Tag, plant: Plant) => unknown])[] = [
   [
     'address',
     (tag) => (tag.formula === null ? addressText(tag.table, tag.address) : `calculated: ${tag.formula.text}`),
@@ -144,7 +144,7 @@ const SHOWN: readonly (readonly [string, (tag: Tag) => unknown])[] = [
   ['type', (tag) => `${tag.type}, ${tag.quantity} register${tag.quantity === 1 ? '' : 's'}`],
   ['order', (tag) => tag.order],
   ['bits', (tag) => (tag.bits === null ? null : `${tag.bits.first}-${tag.bits.last}`)],
-  ['scale', (tag) => (tag.scaleFrom === null ? tag.scale : tag.scaleFrom.kind)],
+  ['scale', (tag, { tags }) => scaleText(tag, tags)],
   ['offset', (tag) => tag.offset],
   ['unit', (tag) => tag.unit],
   ['enum', (tag) => tag.enum?.map(({ raw, text }) => `${raw}=${text}`).join(' ') ?? null],
@@ -175,6 +175,13 @@ const SHOWN: readonly (readonly [string, (tag: Tag) => unknown])[] = [
   ['topic', (tag) => tag.topic],
 ];
 
+/** A factor, or the tag that holds it, as the file names them. */
+function scaleText({ scale, scaleFrom }: Tag, tags: readonly Tag[]): number | string {
+  const name = tags.find(({ index }) => index === scaleFrom?.tag)?.name;
+  if (scaleFrom === null || name === undefined) return scale;
+  return `${scaleFrom.kind === 'pow10' ? 'pow10_of' : 'value_of'} ${name}`;
+}
+
 const ADDRESS_KEYS = new Set(['coil', 'discrete', 'input', 'holding', 'at', 'value']);
 /** Settings that mean nothing where there are no registers. */
 const OF_REGISTERS = new Set(['type', 'order', 'scale', 'offset', 'write']);
@@ -193,7 +200,7 @@ function tagAnswer({ plant, origins }: Built, tag: Tag): Answer {
   const byKey = new Map((origins[tag.index] ?? []).map((origin) => [settingOf(origin.key), origin]));
   const rows = SHOWN.flatMap(([key, value]) => {
     if (tag.formula !== null && OF_REGISTERS.has(key)) return [];
-    const shown = value(tag);
+    const shown = value(tag, plant);
     return shown === null ? [] : [{ key, value: shown, from: originText(byKey.get(key)) }];
   });
   const width = Math.max(...rows.map(({ value }) => String(value).length));

@@ -66,6 +66,8 @@ async function run(context: Context): Promise<number> {
 function importConf({ options, stdout, stderr }: Context, conf: string, file: string): number {
   const { names, text, notes } = uplinksOf(conf, file === '-' ? 'stdin' : file);
   for (const note of notes) stderr.write(`${note}\n`);
+  if (names.length === 0)
+    throw new UsageError(`${file} has no bridge (connection NAME); listeners, users and access are written under broker: in the gateway file, and users_file: takes its password file as it is`);
   const output = textOption(options, 'output');
   if (output === undefined) stdout.write(text);
   else writeFileSync(output, text);

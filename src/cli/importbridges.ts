@@ -2,11 +2,15 @@
 import { importBridges } from '../config/mosquittobridge.js';
 import { flowText } from './taginput.js';
 
-/** A line that only a bridge of mosquitto has. */
-const CONNECTION = /^\s*connection\s+\S/m;
+/** Lines that mosquitto.conf has: of a bridge, and what nearly each of them says. */
+const SAYINGS =
+  /^(connection|listener|allow_anonymous|password_file|acl_file|persistence|include_dir|per_listener_settings|log_dest) +\S/m;
+/** How each of its lines is: a word, and what belongs to it. The first line of a list names columns. */
+const LINE = /^\s*[a-z][a-z0-9_]*( .*)?$/;
 
 export function isMosquittoConf(text: string): boolean {
-  return CONNECTION.test(text);
+  const first = text.split(/\r?\n/).find((line) => /^\s*[^#\s]/.test(line)) ?? '';
+  return LINE.test(first) && SAYINGS.test(text);
 }
 
 export interface ImportedUplinks {

@@ -114,8 +114,14 @@ function listener(input: ListenerInput, source: Source, at: Path): ListenerSetti
     (protocol === 'unix') !== (input.unix !== undefined) &&
     !(protocol === 'unix' && input.path !== undefined)
   ) {
-    source.add('error', 'HF1505', at, 'a Unix socket is written as unix: /path/to/socket');
+    source.add(
+      'error',
+      'HF1505',
+      at,
+      'a Unix socket is written as unix: /path/to/socket, and is a listener of its own',
+    );
   }
+  warnOfUnused(protocol, input, source, at);
   const path =
     protocol === 'unix' ? resolve(source.folder, input.unix ?? input.path ?? '') : (input.path ?? '/mqtt');
   const host = checkedHost(input.host, source, [...at, 'host']);
@@ -129,6 +135,31 @@ function listener(input: ListenerInput, source: Source, at: Path): ListenerSetti
     tls: input.tls === undefined ? null : tlsSettings(input.tls, source, [...at, 'tls']),
     anonymous: input.anonymous ?? null,
   };
+}
+
+/** What a listener of this protocol has no use for; who writes it means another one. */
+function warnOfUnused(
+  protocol: ListenerSettings['protocol'],
+  input: ListenerInput,
+  source: Source,
+  at: Path,
+): void {
+  const isWeb = protocol === 'ws' || protocol === 'wss';
+  const unused = protocol === 'unix' ? (['host', 'port'] as const) : isWeb ? [] : (['path'] as const);
+  for (const key of unused) {
+    if (input[key] === undefined) continue;
+    const meant =
+      key === 'path'
+        ? `; for WebSocket write protocol: ${protocol === 'mqtts' ? 'wss' : 'ws'}`
+        : '; for both write two listeners';
+    source.add(
+      'warning',
+      'HF2506',
+      [...at, key],
+      `${protocol} has no ${key}, so it does nothing${meant}`,
+      'key',
+    );
+  }
 }
 
 /** An address to listen on that cannot be one would end the start; what it would mean for others is not asked then. */
@@ -292,6 +323,14 @@ function accessRule(input: NonNullable<BrokerInput['access']>[number], source: S
       'HF1508',
       [...at, 'topic'],
       `{${unknown}} is not filled in here; known are {user} {client}`,
+    );
+  const literal = /(?:^|\/)%([uc])(?=\/|$)/.exec(input.topic)?.[1];
+  if (literal !== undefined)
+    source.add(
+      'error',
+      'HF1508',
+      [...at, 'topic'],
+      `%${literal} would be taken as it stands; write ${literal === 'u' ? '{user}' : '{client}'}`,
     );
   return {
     user: input.user ?? null,

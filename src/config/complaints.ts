@@ -268,7 +268,14 @@ const KIND_TEXT: Readonly<Record<string, string>> = {
 function wrongKind(issue: Issue & { code: 'invalid_type' }, known: readonly string[]): string {
   if (issue.message !== 'Invalid input') return issue.message;
   const isMap = issue.expected === 'object' || issue.expected === 'record';
-  const hint = isMap ? hintOfMap(issue.input, known) : issue.expected === 'array' ? '; put it in [ ]' : '';
+  const isOfNumbers = /^(enum|flags)$/.test(String(issue.path?.at(-1)));
+  const hint = isOfNumbers
+    ? '; write { 0: "off", 1: "on" }'
+    : isMap
+      ? hintOfMap(issue.input, known)
+      : issue.expected === 'array'
+        ? '; put it in [ ]'
+        : '';
   return `${kindOf(issue.input)} is not ${KIND_TEXT[issue.expected] ?? issue.expected}${hint}`;
 }
 

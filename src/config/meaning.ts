@@ -86,8 +86,19 @@ export function flagsOf(layers: Layers, { type, width }: Kind): Tag['flags'] {
   const picked = layers.pick('flags');
   if (picked === null) return null;
   if (!isBinary(type)) say(picked, 'error', 'HF1311', `${type} has no flags; use uint16, uint32 or uint64`);
-  return Object.entries(picked.value).map(([bit, text]) => {
+  const entries = Object.entries(picked.value);
+  const isWritten = (layers.pick('write')?.value ?? false) !== false;
+  return entries.map(([bit, text], index) => {
     if (Number(bit) >= width) say(picked, 'error', 'HF1311', `bit ${bit} is not in ${width} bits`);
+    const twin = entries.slice(0, index).find(([, earlier]) => earlier === text)?.[0];
+    if (twin !== undefined && isWritten)
+      say(
+        picked,
+        'warning',
+        'HF2311',
+        `${text} stands for bit ${twin} already, which is what a command of it sets; give each bit a name of its own`,
+        [bit],
+      );
     return { bit: Number(bit), text };
   });
 }

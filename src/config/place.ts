@@ -120,6 +120,12 @@ export function orderOf(layers: Layers, { type, width }: Kind, place: Place): Wo
       `${picked.value} orders 64 bits, and ${type} has ${width}; write ${meant}, or the type that has 64`,
     );
   }
+  const isTooShort = /^(AB|BA)$/.test(picked.value) && width > 16 && type !== 'string';
+  if (picked.layer.name === 'tag' && isTooShort) {
+    const [taken, swapped] = picked.value === 'AB' ? ['ABCD', 'CDAB'] : ['BADC', 'DCBA'];
+    const text = `${picked.value} orders one register, and ${type} has ${width / 16}; write ${taken}, as it is taken, or ${swapped} for the low word first`;
+    say(picked, 'warning', 'HF2313', text);
+  }
   return ORDER_NAMES[picked.value];
 }
 

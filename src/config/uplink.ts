@@ -79,6 +79,14 @@ function uplink(
   const version = String(input.version ?? '5') as '3.1.1' | '5';
   if (version === '3.1.1') refuseCircles(out, incoming, source, at);
   warnOfTwins(incoming, source, at);
+  if (out.length + incoming.length + notices.length === 0 && input.status_topic === undefined)
+    source.add(
+      'warning',
+      'HF2507',
+      at,
+      'forwards nothing and brings in nothing; add out: [{ from: "FILTER" }]',
+      'key',
+    );
   refuseUnsayable(input, version, source, at);
   return {
     name,

@@ -156,6 +156,13 @@ test('explain shows where each setting of a tag stands', async () => {
   assert.match(out, new RegExp(`scale +0.1 +tag, config/demo.yaml:${lineOf('temperature:')}`));
   assert.match(out, /qos +1 +default/);
   assert.match(out, /Read every 1s: input register 0 \(30001\) x \d+, [\d.]+ ms.*: .*\btemperature\b/);
+  const tags = '{ f: { holding: 0 }, p: { holding: 1, scale: { pow10_of: f } } }';
+  const device = `devices: { d: { bus: b, unit_id: 1, tags: ${tags} } }`;
+  const file = write(
+    'scaled.yaml',
+    `version: 1\nbuses: { b: { protocol: tcp, host: 127.0.0.1 } }\n${device}\n`,
+  );
+  assert.match((await call('explain', 'd/p', '-c', file)).out, /scale +pow10_of f +tag/);
   const unknown = await call('explain', 'press2', '-c', 'config/demo.yaml');
   assert.equal(unknown.code, 2);
   assert.match(unknown.err, /there is no device press2; did you mean press1\?/);

@@ -278,6 +278,10 @@ bridge_psk x
   assert.match(stderr, /bridge\.conf:7: .*BRIDGE_PASSWORD/);
   assert.match(stderr, /bridge\.conf:8: bridge_psk/);
   assert.doesNotMatch(stdout, /secret/);
+  writeFileSync(conf, '# no bridge\nlistener 1883\npassword_file passwd\n');
+  assert.match((await holdfast(['import', conf])).stderr, /has no bridge.*users_file:/);
+  const rows = await imported('name,address,type\nconnection state,40001,uint16\n');
+  assert.deepEqual(Object.keys(rows), ['connection_state'], 'a row that begins as a bridge does');
   const gateway = join(folder, 'gateway.yaml');
   writeFileSync(gateway, `version: 1\nbroker: { anonymous: true }\n${stdout}`);
   const checked = await holdfast(['check', gateway], { env: { BRIDGE_PASSWORD: 'x' } });
