@@ -8,10 +8,12 @@ import type { Answer, ModbusError, Request } from '../modbus/client.js';
 import { isBitTable } from '../modbus/protocol.js';
 import { NOBODY, type Command } from './commands.js';
 import { encodeCommand, type Encoded } from './encode.js';
-import { encodeRecipe } from './recipe.js';
+import { isLeftBy } from './imprint.js';
 import type { ResultCode } from './parcel.js';
+import { encodeRecipe } from './recipe.js';
 import type { TagState } from './report.js';
 import type { Unit } from './unit.js';
+import { writtenSpan } from './visitors.js';
 
 export interface WriteOutcome {
   readonly code: ResultCode | number;
@@ -172,7 +174,7 @@ export class Writer {
       if (answer.ok) return await this.#confirmed(job);
       // Busy (6) means that it was not carried out: the only failure after which a write is sent again.
       if (!isBusy(answer) || clock.monotonicMs() + pauseMs > deadlineMs)
-        return failed(answer, answer.error, job.isBegun);
+        return job.isOtherwise ? otherwise(answer) : failed(answer, answer.error, job.isBegun);
       await pause(job.unit, pauseMs);
     }
   }
@@ -244,14 +246,37 @@ export function refusalOf(
 }
 
 function isBusy(answer: Answer): boolean {
-  return !answer.ok && answer.error.kind === 'exception' && answer.error.exception === 6;
+  return isException(answer, 6);
+}
+
+/** The device has taken the write, and is at work on it (Modbus 7). */
+function isAcknowledged(answer: Answer): boolean {
+  return isException(answer, 5);
+}
+
+function isException(answer: Answer, code: number): boolean {
+  return !answer.ok && answer.error.kind === 'exception' && answer.error.exception === code;
+}
+
+/** An answer by which a write may have been carried out or not, though the device is there. */
+function saysLittle(answer: Answer): boolean {
+  return isAcknowledged(answer) || (!answer.ok && answer.error.kind === 'mismatch');
 }
 
 function refused({ code, text }: Encoded & { kind: 'refused' }): WriteOutcome {
   return { code, text, sent: false, answer: null };
 }
 
+function otherwise(answer: Answer): WriteOutcome {
+  const text = 'the device confirmed something else, and holds another value';
+  return { code: 'VERIFY', text, sent: true, answer };
+}
+
 function failed(answer: Answer, error: ModbusError, isBegun = true): WriteOutcome {
+  if (isAcknowledged(answer)) {
+    const text = `${error.text}: the device has taken the write, and is perhaps still at work on it`;
+    return { code: error.exception, text, sent: true, answer };
+  }
   if (error.kind === 'exception') return { code: error.exception, text: error.text, sent: true, answer };
   if (error.kind === 'refused' || error.kind === 'closed') {
     const text = isBegun ? `${error.text}; the write may have been carried out` : error.text;
@@ -273,6 +298,8 @@ class Job {
   isExpired = false;
   /** Something of it went on the line. */
   isBegun = false;
+  /** What the device confirmed is not what was written, nor is what it holds. */
+  isOtherwise = false;
   readonly #timeoutMs: number;
   readonly #functions: readonly number[];
   /** What has begun is brought to its end: then it has none. */
@@ -438,6 +465,27 @@ class Job {
     const answer = await send(request, timeoutMs, deadlineMs);
     if (answer.sentAtMs > 0) this.isBegun = true;
     else if (clock.monotonicMs() > deadlineMs) this.isExpired = true;
+    return request.kind !== 'read' && saysLittle(answer) ? this.#settled(request, answer) : answer;
+  }
+
+  /**
+   * Some devices confirm a write in words of their own (the value as it was before, or none), others only say that they
+   * are at work on it: whether it was carried out is seen from what they hold.
+   */
+  async #settled(request: Request, answer: Answer): Promise<Answer> {
+    const { bus, pause } = this.#options;
+    const { unitId } = request;
+    const written = writtenSpan(request);
+    const span = written && this.unit.terrain(written.table).fit(written.address, written.end);
+    if (written === null || span === null) return answer;
+    const read: Request = { kind: 'read', unitId, table: written.table, ...span };
+    for (let pauseMs = BUSY_PAUSE_MS; pauseMs <= BUSY_PAUSE_MAX_MS; pauseMs *= 2) {
+      await pause(this.unit, pauseMs);
+      const held = await this.#request(read, bus.timeoutMs);
+      if (held.ok && isLeftBy(request, held.data, span.address)) return held;
+      if (!held.ok && !isBusy(held) && !isAcknowledged(held)) return answer;
+      this.isOtherwise = held.ok && !isAcknowledged(answer);
+    }
     return answer;
   }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { limitsOf } from '../../src/config/device.js';
-import type { Bus, Tag } from '../../src/config/plant.js';
+import type { Bus, Device, Tag } from '../../src/config/plant.js';
 import { costOf, readCost } from '../../src/poller/linecost.js';
 import { planReads } from '../../src/poller/readplan.js';
 import { busOf, deviceOf, rtuBusOf, tagOf, writeOf } from '../support/tags.js';
@@ -594,6 +594,58 @@ test('a device that is busy with what was written is asked again what it holds',
     field.results.map(({ code }) => code),
     ['OK'],
   );
+});
+
+/** One tag that is written, and what its register holds some time after each write of it. */
+async function outcomeOf(
+  verdict: Verdict,
+  held: { afterMs: number; value: number } | null,
+  device: Partial<Device> = {},
+) {
+  const bus = busOf(0);
+  const unit = deviceOf(0, bus, device);
+  const write = writeOf({ table: 'holding-register', address: 7 });
+  const tag = tagOf(0, unit, 0, { intervalMs: 600_000, write });
+  const field = new PollerField({ bus, devices: [unit], tags: [tag] });
+  field.poller.start();
+  await field.clock.run(2000);
+  const line = field.line.unit(unit.unitId);
+  line.judge = ({ kind }) => {
+    if (kind === 'read') return 0;
+    if (held !== null) field.clock.after(held.afterMs, () => line.written.set(7, held.value));
+    return verdict;
+  };
+  field.write(tag, 40);
+  await field.clock.run(10_000);
+  assert.equal(field.results.length, 1);
+  const { code, text } = field.results[0] ?? assert.fail();
+  return {
+    code,
+    text,
+    writes: field.line.asked.filter(({ request }) => request.kind !== 'read').length,
+    field,
+  };
+}
+
+test('a write that is confirmed in other words is judged by what the device holds, and sent once', async () => {
+  for (const afterMs of [0, 700]) {
+    const { code, text, writes } = await outcomeOf('mismatch', { afterMs, value: 40 });
+    assert.deepEqual({ code, text, writes }, { code: 'OK', text: '40', writes: 1 }, `${afterMs} ms`);
+  }
+  const limited = await outcomeOf('mismatch', { afterMs: 0, value: 30 });
+  assert.deepEqual([limited.code, limited.writes], ['VERIFY', 1]);
+  // What must not be read is not read for this either.
+  const forbidden = [{ table: 'holding-register', address: 7, quantity: 1 }] as const;
+  const untold = await outcomeOf('mismatch', { afterMs: 0, value: 40 }, { forbidden });
+  assert.deepEqual([untold.code, untold.writes], ['TIMEOUT', 1]);
+  assert.ok(untold.field.line.asked.every(({ request }) => request.kind !== 'read' || request.address !== 7));
+});
+
+test('a write that the device acknowledges and works on is done once the device holds it', async () => {
+  const done = await outcomeOf(5, { afterMs: 700, value: 40 });
+  assert.deepEqual([done.code, done.text, done.writes], ['OK', '40', 1]);
+  const undone = await outcomeOf(5, null);
+  assert.deepEqual([undone.code, undone.writes], ['EXC_5', 1]);
 });
 
 test('commands to a silent unit are answered: one is tried on it, the rest learn from that', async () => {

@@ -9,8 +9,8 @@ import type { Answer, Client, LinkListener, ModbusError, Request } from '../../s
 import { isBitTable } from '../../src/modbus/protocol.js';
 import { characterMs, isLine, silenceMs, transferMs } from '../../src/poller/linecost.js';
 
-/** What becomes of one request: an exception code, silence, a broken answer, or (0) a good one. */
-export type Verdict = number | 'silent' | 'crc';
+/** What becomes of one request: an exception code, silence, an answer that is broken or to something else, or (0) a good one. */
+export type Verdict = number | 'silent' | 'crc' | 'mismatch';
 
 export interface ScriptedUnit {
   turnaroundMs: number;
@@ -166,7 +166,7 @@ export class ScriptedLine implements Client {
         this.#suspects.push({ key: shapeOf(request), untilMs: receivedAtMs + this.#bus.timeoutMs });
       return failed('timeout');
     }
-    if (verdict === 'crc') return failed('crc');
+    if (verdict === 'crc' || verdict === 'mismatch') return failed(verdict);
     if (typeof verdict === 'number' && verdict > 0) return failed('exception', verdict);
     return { ok: true, data: this.#carryOut(request, unit), sentAtMs, receivedAtMs };
   }

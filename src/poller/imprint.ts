@@ -1,0 +1,31 @@
+/** Whether a device holds what a write would have left in it: for writes whose answer does not say how they went. */
+import type { Request } from '../modbus/client.js';
+
+/** data: as a read answers it, its first register or coil being the one at `from`. */
+export function isLeftBy(request: Request, data: Uint8Array, from: number): boolean {
+  switch (request.kind) {
+    case 'write-bits': {
+      const { address, bits } = request;
+      return bits.every((bit, at) => isSet(data, address - from + at) === bit);
+    }
+    case 'write-registers': {
+      const { address, registers } = request;
+      const start = 2 * (address - from);
+      return Buffer.compare(data.subarray(start, start + registers.length), registers) === 0;
+    }
+    case 'mask-write': {
+      const { address, andMask, orMask } = request;
+      const at = 2 * (address - from);
+      const word = ((data[at] ?? 0) << 8) | (data[at + 1] ?? 0);
+      return ((word ^ orMask) & ~andMask & 0xffff) === 0;
+    }
+    case 'read':
+    case 'read-write':
+    case 'raw':
+      return false;
+  }
+}
+
+function isSet(data: Uint8Array, bit: number): boolean {
+  return (((data[bit >> 3] ?? 0) >> (bit & 7)) & 1) === 1;
+}
