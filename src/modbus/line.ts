@@ -69,6 +69,8 @@ const LAST_CALL_MS = 1;
 const WRONG_GRACE_MS = 25;
 /** Serial adapters collect up to so many bytes before they hand them on, and a little for their way. */
 const ADAPTER_BYTES = 20;
+/** Behind a converter the line may be as slow as 1200 baud. */
+const SLOWEST_CHARACTER_MS = 9.2;
 /** A single request that comes back may be a reflection, or a unit that sends back what it was sent. */
 const ECHOES_MIN = 3;
 /** So many bytes that begin no answer do not belong to one. */
@@ -534,9 +536,20 @@ export class Line implements Transport {
     const { graceMs } = this.#framing;
     const isBegun = this.#seen === 'begun' || this.#seen === 'broken' || this.#seen === 'mismatch';
     if (!isBegun) return Math.min(exchange.deadlineMs, this.#surrenderMs(exchange));
-    const longestMs = exchange.deadlineMs + BUFFER_BYTES * characterMs + 4 * graceMs;
+    const longestMs = exchange.deadlineMs + this.#transferMs(exchange) + 4 * graceMs;
     const pauseMs = this.#seen === 'begun' ? graceMs : Math.min(graceMs, WRONG_GRACE_MS);
-    return Math.min(this.#quietSinceMs + silenceMs + pauseMs, longestMs);
+    const pausedMs = this.#quietSinceMs + silenceMs + pauseMs;
+    // A network between lets an answer pause for as long as it may take to come.
+    const isAnswer = this.#seen === 'begun' && this.#isSurely && characterMs === 0;
+    return Math.min(isAnswer ? Math.max(pausedMs, exchange.deadlineMs) : pausedMs, longestMs);
+  }
+
+  /** The longest that what has begun may take to come, if it does not pause. */
+  #transferMs({ answerBytes }: Exchange): number {
+    const { characterMs } = this.#settings;
+    return characterMs === 0
+      ? this.#framing.wireBytes(answerBytes) * SLOWEST_CHARACTER_MS
+      : BUFFER_BYTES * characterMs;
   }
 
   /** When there is no more to be expected, though it is not too late yet: what came was perhaps it, or has garbled it. */

@@ -250,6 +250,31 @@ test('an answer that has begun is waited for beyond the timeout', () => {
   assert.deepEqual(data?.subarray(2), rig.units.answers.get(1));
 });
 
+test('behind a converter an answer may pause while it has time, and come as slowly as a slow line brings it; on a line of its own not', () => {
+  const registers = Array.from({ length: 100 }, (_, index) => index);
+  const answer = adu(1, [3, 200, ...registers.flatMap((word) => [0, word])]);
+  /** Pieces of the answer, each so long after the one before it. */
+  const ask = (characterMs: number, pieceBytes: number, pauseMs: number): Outcome => {
+    const rig = new Rig(17, { characterMs, silenceMs: 4.1 });
+    rig.units.nextFault = once('silent');
+    for (let at = 0, ms = 20; at < answer.length; at += pieceBytes, ms += pauseMs) {
+      const piece = answer.slice(at, at + pieceBytes);
+      rig.clock.after(ms, () => {
+        const nowMs = rig.clock.monotonicMs();
+        rig.line.received(piece, nowMs, nowMs);
+      });
+    }
+    return rig.ask(1, [3, 0, 0, 0, 100], 1000);
+  };
+  assert.deepEqual(ask(0, 120, 700).data, answer.subarray(1, -2));
+  assert.deepEqual(ask(0, 8, 72).data, answer.subarray(1, -2));
+  assert.equal(ask(CHARACTER_MS, 120, 700).error?.kind, 'framing');
+  // What is cut off costs no more than its time.
+  const cut = ask(0, 120, 5000);
+  assert.equal(cut.error?.kind, 'framing');
+  assert.ok(cut.atMs - cut.sentAtMs < 1003);
+});
+
 test('an echo is removed when it is configured, and noticed when it is not', () => {
   for (const hasEcho of [true, false]) {
     const rig = new Rig(9, { hasEcho }, { isEchoing: () => true });
