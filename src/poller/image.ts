@@ -3,7 +3,8 @@
  * is answered from one answer or not at all, so that no value is put together from two readings. Bounded: each unit
  * keeps as many answers as reads of it are usual.
  */
-import { isBitTable, type Table } from '../modbus/protocol.js';
+import { partOf } from '../modbus/bytes.js';
+import type { Table } from '../modbus/protocol.js';
 
 interface Reading {
   readonly table: Table;
@@ -55,17 +56,6 @@ export class Image {
       if (reading.table !== table || reading.address > address || reading.end < address + quantity) continue;
       if (reading.sentAtMs >= (newest?.sentAtMs ?? sinceMs)) newest = reading;
     }
-    return newest === null ? null : cut(newest, address, quantity);
+    return newest === null ? null : partOf(table, newest.data, address - newest.address, quantity);
   }
-}
-
-function cut({ table, address, data }: Reading, from: number, quantity: number): Uint8Array {
-  const skip = from - address;
-  if (!isBitTable(table)) return data.slice(2 * skip, 2 * (skip + quantity));
-  const bits = new Uint8Array(Math.ceil(quantity / 8));
-  for (let at = 0; at < quantity; at += 1) {
-    const bit = skip + at;
-    if (((data[bit >> 3] ?? 0) >> (bit & 7)) & 1) bits[at >> 3] = (bits[at >> 3] ?? 0) | (1 << (at & 7));
-  }
-  return bits;
 }

@@ -5,13 +5,15 @@
 import type { Clock } from '../clock.js';
 import type { Bus, Tag, WriteStep } from '../config/plant.js';
 import type { Answer, ModbusError, Request } from '../modbus/client.js';
-import { isBitTable } from '../modbus/protocol.js';
+import { partOf } from '../modbus/bytes.js';
+import { isBitTable, type Table } from '../modbus/protocol.js';
 import { NOBODY, type Command } from './commands.js';
 import { encodeCommand, type Encoded } from './encode.js';
 import { isLeftBy } from './imprint.js';
 import type { ResultCode } from './parcel.js';
 import { encodeRecipe } from './recipe.js';
 import type { TagState } from './report.js';
+import type { Span } from './terrain.js';
 import type { Unit } from './unit.js';
 import { writtenSpan } from './visitors.js';
 
@@ -131,7 +133,7 @@ export class Writer {
     const { clock, isHeld, send, whenFree } = this.#options;
     const { table, address, quantity, select } = scale.tag;
     const { unitId } = unit.device;
-    const span = unit.terrain(table).fit(address, address + quantity) ?? { address, quantity };
+    const span = spanOf(unit, table, address, quantity);
     const read: Request = { kind: 'read', unitId, table, ...span };
     for (const request of select === null ? [read] : [stepRequest(unitId, select), read]) {
       if (isHeld(request) && !(await whenFree(unit, request, deadlineMs))) return EXPIRED;
@@ -446,10 +448,15 @@ class Job {
     return this.#writeRegisters(registers.map((byte, at) => ((data[at] ?? 0) & ~(mask[at] ?? 0)) | byte));
   }
 
-  #read(register: number, quantity: number, timeoutMs: number): Promise<Answer> {
+  /** As the device lets it be read, which may be with more around it. */
+  async #read(register: number, quantity: number, timeoutMs: number): Promise<Answer> {
     const { table, address } = this.tag.write ?? this.tag;
+    const from = address + register;
+    const span = spanOf(this.unit, table, from, quantity);
     const { unitId } = this.unit.device;
-    return this.#request({ kind: 'read', unitId, table, address: address + register, quantity }, timeoutMs);
+    const answer = await this.#request({ kind: 'read', unitId, table, ...span }, timeoutMs);
+    if (!answer.ok) return answer;
+    return { ...answer, data: partOf(table, answer.data, from - span.address, quantity) };
   }
 
   /** At once where it may go at once: the next write of a burst must not wait for what is told of the last. */
@@ -514,6 +521,11 @@ class Job {
   #prefers16(): boolean {
     return this.#functions.find((code) => code === 6 || code === 16) === 16;
   }
+}
+
+/** What is read for these registers or bits, within the limits of the device. */
+function spanOf(unit: Unit, table: Table, address: number, quantity: number): Span {
+  return unit.terrain(table).fit(address, address + quantity) ?? { address, quantity };
 }
 
 function wordOf(data: Uint8Array): number {

@@ -164,8 +164,10 @@ const QUIRKS: readonly Quirk[] = [
   {
     name: '11 even addresses, and four registers at least',
     unit: { values: [at(0, '0001 0002 0003 0004 0005 0006')], registersMin: 4, limitException: 3 },
-    device: '{ limits: { registers_min: 4, align: 2 }, tags: { a: { holding: 3 }, b: { holding: 5 } } }',
+    device: '{ limits: { registers_min: 4, align: 2 }, tags: { a: { holding: 3, write: true }, b: { holding: 5 }, c: { holding: 4, bit: 1, write: { with: read-modify-write } } } }', // prettier-ignore
     values: { a: '4', b: '6' },
+    writes: [['a', '9'], ['c', 'true']], // prettier-ignore
+    registers: [[0, '0001 0002 0003 0009 0007 0006']],
   },
   {
     name: '11 exactly two registers in each request',
@@ -178,8 +180,9 @@ const QUIRKS: readonly Quirk[] = [
     name: '11 coils are read from address 0 on',
     unit: { values: [bits('coil', 0, 40, '0000000102')], bitsFromZero: true },
     device:
-      '{ limits: { bits_from_zero: true }, tags: { a: { coil: 24 }, b: { coil: 33 }, c: { coil: 32 } } }',
+      '{ limits: { bits_from_zero: true }, tags: { a: { coil: 24 }, b: { coil: 33, write: true }, c: { coil: 32, write: true } } }',
     values: { a: 'true', b: 'true', c: 'false' },
+    writes: [['b', 'false'], ['c', 'true']], // prettier-ignore
   },
   {
     name: '12 addresses that must not be read, said or found out',
