@@ -20,7 +20,8 @@ export function halve(block: Block, inTheMiddle: boolean, isSilent: boolean): Bl
   const isPair = left.length === 1 && right.length === 1;
   const parts = [...left, ...right];
   const halfQuantity = Math.max(0, ...parts.map(({ quantity }) => quantity));
-  const split: Split = { whole: block, ...cut, isPair, halfQuantity, isSilent, goodCount: 0 };
+  const gap = gapOf(block, cut);
+  const split: Split = { whole: block, at: cut.at, ...gap, isPair, halfQuantity, isSilent, goodCount: 0 };
   for (const part of parts) part.split = split;
   return parts;
 }
@@ -41,6 +42,12 @@ function cutOf(block: Block, inTheMiddle: boolean, isSilent: boolean): Cut {
   if (!isSilent) return nearest;
   // Where no transaction identifier tells answers apart, the silence of one part holds back all that are as long.
   return widest.slice(0, Math.ceil(widest.length / 2)).find(unlikeOthers(block)) ?? nearest;
+}
+
+/** The gap, if there is anything in it that no tag asks for. */
+function gapOf({ unit, table }: Block, { gapFrom, gapTo }: Cut): Pick<Split, 'gapFrom' | 'gapTo'> {
+  const gap = { table, address: gapFrom, quantity: gapTo - gapFrom };
+  return unit.unasked(gap).length > 0 ? { gapFrom, gapTo } : { gapFrom: 0, gapTo: 0 };
 }
 
 function widthOf({ gapFrom, gapTo }: Cut): number {
@@ -168,8 +175,11 @@ function learnFrom(split: Split, about: 'gap' | 'whole', nowMs: number): void {
   const { whole, at, gapFrom, gapTo } = split;
   const { unit, table } = whole;
   const { knowledge } = unit;
-  if (about === 'gap')
-    return knowledge.learnHole({ table, address: gapFrom, quantity: gapTo - gapFrom }, nowMs);
+  if (about === 'gap') {
+    const gap = { table, address: gapFrom, quantity: gapTo - gapFrom };
+    for (const hole of unit.unasked(gap)) knowledge.learnHole(hole, nowMs);
+    return;
+  }
   const isBits = isBitTable(table);
   const longest = longestRead(unit, isBits);
   const address = whole.states[at]?.tag.address ?? 0;

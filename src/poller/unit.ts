@@ -2,7 +2,7 @@
  * One device as its bus's poller sees it: its tags, the blocks that read them, what it taught, whether it answers and
  * how fast. Decides nothing about time on the line; that is the poller's.
  */
-import { fastestOf, type Batch, type Device, type WriteStep } from '../config/plant.js';
+import { fastestOf, type Batch, type Device, type Range, type Tag, type WriteStep } from '../config/plant.js';
 import type { Answer, ModbusError, Request } from '../modbus/client.js';
 import { isBitTable, type Table } from '../modbus/protocol.js';
 import { Breaker } from './breaker.js';
@@ -553,10 +553,28 @@ export class Unit {
     this.doubt = Math.max(0, this.doubt - DOUBT_DECAY);
   }
 
-  /** Refused tags are out of bounds for every joined read. */
+  /**
+   * What of these addresses no tag asks for. Between two tags of one request there may be others, that are read at other
+   * times: whether those are legal their own requests tell.
+   */
+  unasked(range: Range, except: readonly TagState[] = []): Range[] {
+    const { refusals } = this.knowledge;
+    let parts = [range];
+    for (const state of this.statesWithin(range.table, range.address, range.address + range.quantity))
+      if (!refusals.has(state.tag.name) || except.includes(state))
+        parts = parts.flatMap((part) => without(part, state.tag));
+    return parts;
+  }
+
+  /** Refused tags are out of bounds for every joined read; what keeps others from being joined keeps no tag from being read. */
   #learned(except: readonly TagState[] = []): Learned {
     const { registersMax, bitsMax, holes, refusals } = this.knowledge;
-    if (refusals.size === 0) return { registersMax, bitsMax, holes };
+    const limits = {
+      registersMax: registersMax === Infinity ? Infinity : Math.max(registersMax, this.#longest(except)),
+      bitsMax,
+      holes: holes.flatMap((hole) => this.unasked(hole, except)),
+    };
+    if (refusals.size === 0) return limits;
     const refused = this.states
       .filter((state) => refusals.has(state.tag.name) && !except.includes(state))
       .map(({ tag }) => tag);
@@ -571,7 +589,17 @@ export class Unit {
             other.address + other.quantity > tag.address,
         ),
     );
-    return { registersMax, bitsMax, holes: [...holes, ...outOfBounds] };
+    return { ...limits, holes: [...limits.holes, ...outOfBounds] };
+  }
+
+  /** Registers of the longest tag that is read. */
+  #longest(except: readonly TagState[]): number {
+    const { refusals } = this.knowledge;
+    let longest = 0;
+    for (const state of this.states)
+      if (!refusals.has(state.tag.name) || except.includes(state))
+        longest = Math.max(longest, state.tag.quantity);
+    return longest;
   }
 
   /** Each batch waits for the blocks that hold its fastest tags. */
@@ -591,6 +619,16 @@ export class Unit {
       }
     }
   }
+}
+
+/** A range without what a tag takes of it. */
+function without(range: Range, { address, quantity }: Tag): Range[] {
+  const [end, from] = [range.address + range.quantity, address + quantity];
+  if (address >= end || from <= range.address) return [range];
+  return [
+    { ...range, quantity: address - range.address },
+    { ...range, address: from, quantity: end - from },
+  ].filter((part) => part.quantity > 0);
 }
 
 /** What is calculated from these, directly or by way of others, in an order in which it can be. */

@@ -12,7 +12,9 @@ type IsLegal = (address: number, quantity: number) => boolean;
 
 interface Shape {
   readonly addresses: readonly number[];
-  readonly intervalMs?: number;
+  /** Of all tags, or of one after the other over and over. */
+  readonly intervalMs?: number | readonly number[];
+  readonly type?: 'uint16' | 'uint32';
   readonly knowledge?: unknown;
 }
 
@@ -22,11 +24,17 @@ class OneDevice {
   readonly tags: readonly Tag[];
   readonly #unit;
 
-  constructor({ addresses, intervalMs = 1000, knowledge }: Shape) {
+  constructor({ addresses, intervalMs = 1000, type = 'uint16', knowledge }: Shape) {
     const bus = busOf(0);
     const device = deviceOf(0, bus);
+    const intervalsMs = [intervalMs].flat();
     this.tags = addresses.map((address, index) =>
-      tagOf(index, device, address, { intervalMs, report: 'always' }),
+      tagOf(index, device, address, {
+        intervalMs: intervalsMs[index % intervalsMs.length] ?? 0,
+        report: 'always',
+        type,
+        quantity: type === 'uint16' ? 1 : 2,
+      }),
     );
     this.field = new PollerField({
       bus,
@@ -237,6 +245,36 @@ test('a device that takes few registers at once teaches its limit, whatever it a
       assert.ok(perPoll <= (150 * step) / 25 + 2, `step ${step}: ${perPoll} requests a poll`);
     }
   }
+});
+
+test('what lies between the tags of one request, and is read at other times, is never left out for what is learned of that', async () => {
+  const addresses = Array.from({ length: 90 }, (_, i) => i + Math.floor(i / 9));
+  const judges: readonly (readonly [Verdict, IsLegal])[] = [
+    [2, (_address, quantity) => quantity <= 8],
+    [3, (_address, quantity) => quantity <= 8],
+    ['silent', (_address, quantity) => quantity <= 8],
+    [2, (address, quantity) => !addresses.some((at) => address < at && address + quantity > at)],
+  ];
+  for (const [verdict, isLegal] of judges) {
+    const device = new OneDevice({ addresses, intervalMs: [1000, 2000, 5000] });
+    if (verdict === 'silent') device.ignore(isLegal);
+    else device.refuse(verdict, isLegal);
+    await device.run(120_000);
+    assert.equal(device.goodCount, addresses.length, `${verdict}`);
+    const sinceMs = device.field.nowMs;
+    await device.run(30_000);
+    assert.equal(device.refusals(sinceMs), 0, `${verdict}`);
+  }
+});
+
+test('a tag that is new where nothing was read, or longer than what was ever answered at once, is asked for', async () => {
+  const nowMs = 1_800_000_000_000;
+  const holes = { 'holding:3-9': nowMs, 'holding:20': nowMs };
+  const limits = { registers: 1, found_at: nowMs };
+  const knowledge = { unit_id: 1, bus: 'bus0', map: null, holes, limits };
+  const device = new OneDevice({ addresses: [0, 5, 12, 20], type: 'uint32', knowledge });
+  await device.run(3000);
+  assert.equal(device.goodCount, 4);
 });
 
 test('a place that no read may cross is no limit of length', async () => {
