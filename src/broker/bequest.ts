@@ -39,9 +39,7 @@ export function handOn(executor: Executor, session: Session, left: Iterator<Left
 
 /** Whether a session has something in the store at its end that may have come by a share. */
 export function hasHeritage(session: Session): boolean {
-  if (!session.isKept || session.queuedMessages + session.inFlight.count === 0) return false;
-  for (const { share } of session.subscriptions?.values() ?? []) if (share !== '') return true;
-  return false;
+  return session.isKept && session.wasMember && session.queuedMessages + session.inFlight.count > 0;
 }
 
 /** Resolves with whether the session may go from the store. Never rejects. */

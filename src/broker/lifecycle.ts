@@ -71,6 +71,7 @@ export class Lifecycle {
   subscribe(session: Session, text: string, entry: Entry<Session>, known?: Entry<Session>): void {
     this.#parts.subscriptions.add(entry, known ?? null);
     (session.subscriptions ??= new Map()).set(text, entry);
+    if (entry.share !== '') session.wasMember = true;
     if (known === undefined) session.deepLevels += deepLevelsOf(entry.filter);
     this.#parts.routing.changed();
   }

@@ -84,6 +84,8 @@ export class Session implements QueueOwner {
   holder: Holder | null = null;
   /** By filter as the client wrote it, share name included. */
   subscriptions: Map<string, Entry<Session>> | null = null;
+  /** It has, or had, shared subscriptions: what waits for it may have come by one that it left since. */
+  wasMember = false;
   /** Levels of its deep filters: to count them anew for each SUBSCRIBE would take its time from everybody. */
   deepLevels = 0;
   will: Will | null = null;

@@ -368,6 +368,28 @@ describe('shared subscriptions', { concurrency: 8 }, () => {
 
   conforms(
     { v5: '4.5.0-1' },
+    'what waits for a kept member goes to the others when its session ends, though it unsubscribed before',
+    async (scene) => {
+      const clientId = scene.clientId();
+      const { client: leaving } = await scene.connectKept(clientId);
+      await leaving.subscribe(shared(scene), 1);
+      const publisher = await scene.connect();
+      await leaving.disconnect();
+      for (let index = 0; index < 10; index++) await publisher.publish(scene.topic(), `${index}`, { qos: 1 });
+      const staying = await scene.connect();
+      await staying.subscribe(shared(scene), 1);
+      // It takes its leave as workers do, without a word about what has come meanwhile.
+      const { client: back } = await scene.connectKept(clientId);
+      await back.unsubscribe(shared(scene));
+      await back.disconnect(0, [[PROPERTY.sessionExpiry, 0]]);
+      const texts: string[] = [];
+      for (let index = 0; index < 10; index++) texts.push((await staying.receive()).payload.toString());
+      assert.deepEqual(texts, Array.from({ length: 10 }, (_, index) => `${index}`)); // prettier-ignore
+    },
+  );
+
+  conforms(
+    { v5: '4.5.0-1' },
     'what came to a kept member by a subscription of its own ends with its session',
     async (scene) => {
       const clientId = scene.clientId();
