@@ -36,6 +36,9 @@ const RETURN_CODES = new Map([
   [TOPIC_NAME_INVALID, 5],
 ]);
 
+/** A client that keeps nothing here but a will waits so long for a disk that hangs. */
+const WILL_KEPT_MS = 1000;
+
 export class Admission {
   readonly #core: Core;
   readonly #login: Login;
@@ -175,7 +178,7 @@ export class Admission {
     const session = resumed ?? core.lifecycle.open(clientId, identity, version, expiryS);
     core.lifecycle.setWill(session, will);
     client.hold(session, request, keepAliveS);
-    if (!isChange) client.open(connack);
+    if (!isChange) this.#openSoon(client, session, connack);
     else {
       core.owe(client, (isKept) => {
         if (isKept) client.open(connack);
@@ -187,6 +190,20 @@ export class Admission {
         }
       });
     }
+  }
+
+  /** At once, or when its will is kept: who has the CONNACK counts on it, but needs a disk that hangs for nothing else. */
+  #openSoon(client: Newcomer, { willNumber }: Session, connack: Uint8Array): void {
+    const { store, clock } = this.#core;
+    if (willNumber === 0 || !store.isLasting) {
+      client.open(connack);
+      return;
+    }
+    const cancel = clock.after(WILL_KEPT_MS, () => client.open(connack));
+    this.#core.owe(client, () => {
+      cancel();
+      client.open(connack);
+    });
   }
 
   #mayLeave(identity: Identity, topic: string): boolean {

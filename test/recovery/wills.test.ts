@@ -116,3 +116,31 @@ test('a connection that is refused because its session cannot be kept leaves nei
   await until('what came after', () => witness.payloads.has('will/marker'));
   assert.equal(witness.payloads.has('will/refused'), false);
 });
+
+test('a will is kept when its CONNACK comes, of a clean session too', async (context) => {
+  const folder = join(temporaryFolder(context), 'store');
+  mkdirSync(folder);
+  let host = await startHost(folder, 'product');
+  context.after(() => host.kill());
+  const witness = new Subscriber('witness', 5, ['will/#']);
+  await witness.connect(host.port);
+  await until('the subscription', () => witness.isSubscribed);
+  const clean = new Mortal('clean', 5, true);
+  assert.ok(await clean.connect(host.port));
+  await host.kill();
+  witness.cut();
+  host = await startHost(folder, 'product');
+  await witness.connect(host.port);
+  await until('the will', () => witness.payloads.has('will/clean'));
+});
+
+test('a client that keeps nothing but a will is let in though the disk hangs', async (context) => {
+  const folder = join(temporaryFolder(context), 'store');
+  mkdirSync(folder);
+  const host = await startHost(folder, 'troubled');
+  context.after(() => host.kill());
+  writeFileSync(troubleFileOf(join(folder, 'data')), 'hold');
+  const clean = new Mortal('clean', 5, true);
+  assert.ok(await clean.connect(host.port));
+  writeFileSync(troubleFileOf(join(folder, 'data')), 'none');
+});
