@@ -9,6 +9,8 @@ interface Lane {
   readonly urgent: Entry[];
   readonly waiting: Entry[];
   underWay: number;
+  /** Nothing of it goes until then. */
+  heldUntilMs: number;
 }
 
 export class Lanes {
@@ -20,6 +22,8 @@ export class Lanes {
   /** Topics of which one may go, in the order in which they came to it; those with an urgent one apart. */
   readonly #urgent = new Set<string>();
   readonly #ready = new Set<string>();
+  /** Those of which nothing goes for a while. */
+  readonly #held = new Set<string>();
 
   constructor(perTopic: number) {
     this.#perTopic = perTopic;
@@ -27,7 +31,7 @@ export class Lanes {
 
   /** isUrgent: ahead of what is not. */
   add(entry: Entry, isUrgent: boolean): void {
-    const lane = this.#lanes.get(entry.topic) ?? { urgent: [], waiting: [], underWay: 0 };
+    const lane = this.#lanes.get(entry.topic) ?? { urgent: [], waiting: [], underWay: 0, heldUntilMs: 0 };
     (isUrgent ? lane.urgent : lane.waiting).push(entry);
     this.#lanes.set(entry.topic, lane);
     this.count++;
@@ -60,16 +64,43 @@ export class Lanes {
     else this.#look(topic, lane);
   }
 
+  /** One of this topic has not arrived, and is the next again, from this time on. */
+  again(entry: Entry, fromMs: number): void {
+    const { topic, sequence, payload } = entry;
+    const lane = this.#lanes.get(topic);
+    if (lane === undefined) return;
+    lane.underWay--;
+    const behind = lane.urgent.findIndex((other) => other.sequence > sequence);
+    lane.urgent.splice(behind < 0 ? lane.urgent.length : behind, 0, entry);
+    this.count++;
+    this.bytes += payload.length;
+    lane.heldUntilMs = fromMs;
+    this.#held.add(topic);
+    this.#urgent.delete(topic);
+    this.#ready.delete(topic);
+  }
+
+  /** Topics that were held until now may go on. */
+  release(nowMs: number): void {
+    for (const topic of this.#held) {
+      const lane = this.#lanes.get(topic);
+      if (lane !== undefined && lane.heldUntilMs > nowMs) continue;
+      this.#held.delete(topic);
+      if (lane !== undefined) this.#look(topic, lane);
+    }
+  }
+
   clear(): void {
     this.#lanes.clear();
     this.#urgent.clear();
     this.#ready.clear();
+    this.#held.clear();
     this.count = 0;
     this.bytes = 0;
   }
 
   #look(topic: string, { urgent, waiting, underWay }: Lane): void {
-    if (underWay >= this.#perTopic) return;
+    if (underWay >= this.#perTopic || this.#held.has(topic)) return;
     if (urgent.length > 0) this.#urgent.add(topic);
     else if (waiting.length > 0) this.#ready.add(topic);
   }

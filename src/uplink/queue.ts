@@ -12,6 +12,7 @@ import { Age } from './age.js';
 import { type Block, Blocks } from './blocks.js';
 import { type Entry, entryBytes, type Queued } from './entry.js';
 import { Progress } from './progress.js';
+import { Recurrence } from './recurrence.js';
 import { Tail } from './tail.js';
 
 /** What may change while the queue is open. */
@@ -53,6 +54,7 @@ export class UplinkQueue {
   readonly #age: Age;
   #next = 1;
   #dropped = 0;
+  readonly #drops: Recurrence;
   #sealing: Promise<void> | null = null;
   #sealAgainMs = 0;
   #isProgressDirty = false;
@@ -63,6 +65,7 @@ export class UplinkQueue {
     this.#options = options;
     const { folder, files, log, clock } = options;
     this.#age = new Age(clock);
+    this.#drops = new Recurrence(clock);
     this.#blocks = new Blocks(folder, files, log, clock);
     this.#tail = new Tail({
       ...options,
@@ -263,14 +266,14 @@ export class UplinkQueue {
   }
 
   #countDropped(messages: number): void {
-    if (messages > 0 && this.#dropped === 0) {
-      const { log, folder } = this.#options;
-      log.warn('the uplink queue drops messages: it is full, or they are too large, too old or damaged', {
-        file: folder,
-        messages,
-      });
-    }
     this.#dropped += messages;
+    const untold = this.#drops.add(messages);
+    if (untold === 0) return;
+    const { log, folder } = this.#options;
+    log.warn('the uplink queue drops messages: it is full, or they are too large, too old or damaged', {
+      file: folder,
+      messages: untold,
+    });
   }
 
   async #removeDone(): Promise<void> {

@@ -11,6 +11,8 @@ import { Lanes } from './lanes.js';
 import { viaBytes } from './properties.js';
 import type { Outgoing } from './publications.js';
 import type { UplinkQueue } from './queue.js';
+import { Recurrence } from './recurrence.js';
+import { Unwanted } from './unwanted.js';
 
 export interface SenderOptions {
   readonly name: string;
@@ -41,12 +43,15 @@ const TICK_MS = 100;
 /** An acknowledgement is overdue so long after the one before it, or its message; twice as long after each connection on which none came. */
 const PATIENCE_MIN_MS = 10_000;
 const PATIENCE_MAX_MS = 160_000;
+const QUOTA_EXCEEDED = 0x97;
 /** Reason codes that another try may cure: unspecified, implementation specific, quota exceeded. */
-const PASSING = new Set([0x80, 0x83, 0x97]);
+const PASSING = new Set([0x80, 0x83, QUOTA_EXCEEDED]);
+/** Nothing of the queue is sent for so long once a quota is exceeded; twice as long while nothing is acknowledged in between. */
+const HELD_MIN_MS = 1000;
+/** So long everything is refused, and another connection is tried. */
+const REFUSED_MAX_MS = 10_000;
 /** So many connections in a row on which nothing was acknowledged, and messages go one at a time. */
 const CAREFUL_AFTER = 3;
-/** So many connections that took another message and ended with the suspect, and it is given up. */
-const CONVICTED_AFTER = 3;
 /** How far behind the suspect one of another topic is looked for. */
 const PROBE_REACH = 200;
 
@@ -85,6 +90,15 @@ export class Sender {
   #oldestSinceMs = 0;
   #bytesInFlight = 0;
   readonly #lanes: Lanes;
+  readonly #unwanted = new Unwanted();
+  readonly #refusals: Recurrence;
+  /** Sent and not acknowledged, at most: less for a far side that could not take as many. */
+  #window = WINDOW;
+  /** Nothing of the queue is sent until then, because the far side could not take it; and how long that is, 0 once it takes. */
+  #heldUntilMs = -Infinity;
+  #heldMs = 0;
+  /** Since when all answers are such codes. */
+  #refusedSinceMs = Infinity;
   #isPumping = false;
   #wantsPump = false;
   #isPumpDue = false;
@@ -95,6 +109,7 @@ export class Sender {
     this.#options = options;
     this.#via = viaBytes(options.gatewayId);
     this.#lanes = new Lanes(options.perTopic);
+    this.#refusals = new Recurrence(options.clock);
   }
 
   /** Something was acknowledged on this connection. */
@@ -114,6 +129,9 @@ export class Sender {
     this.#liveAt = queue.nextSequence;
     this.#backlogEnd = queue.nextSequence - 1;
     this.#isDrained = false;
+    this.#heldUntilMs = -Infinity;
+    this.#heldMs = 0;
+    this.#refusedSinceMs = Infinity;
     this.#allowance = drainPerS / 10;
     this.#sayMore();
     this.#tick(this.#generation);
@@ -153,7 +171,7 @@ export class Sender {
 
   /** Sends as much as window and allowance permit. One at a time; a call meanwhile makes it look once more. */
   pump(): void {
-    if (this.#remote === null) return;
+    if (this.#remote === null || this.#isHeld) return;
     this.#wantsPump = true;
     if (this.#isPumping) return;
     this.#isPumping = true;
@@ -175,6 +193,11 @@ export class Sender {
     });
   }
 
+  /** The far side could not take what it was sent a moment ago. */
+  get #isHeld(): boolean {
+    return this.#options.clock.monotonicMs() < this.#heldUntilMs;
+  }
+
   get #isCareful(): boolean {
     return this.#failures >= CAREFUL_AFTER;
   }
@@ -191,6 +214,7 @@ export class Sender {
       return this.#fail(generation, `an acknowledgement did not come within ${waitedMs / 1000} s`);
     }
     this.#cancelTick = clock.after(TICK_MS, () => this.#tick(generation));
+    this.#lanes.release(clock.monotonicMs());
     this.#lookWhetherDrained();
     this.pump();
   }
@@ -269,7 +293,7 @@ export class Sender {
   }
 
   #mayTake(remote: Remote): boolean {
-    return this.#inFlight.size < Math.min(WINDOW, remote.receiveMaximum);
+    return this.#inFlight.size < Math.min(this.#window, remote.receiveMaximum);
   }
 
   #sayMore(): void {
@@ -296,7 +320,7 @@ export class Sender {
 
   /** Whatever its topic's turn and the window permit. */
   #sendReady(remote: Remote): void {
-    while (this.#mayTake(remote) && this.#bytesInFlight < IN_FLIGHT_BYTES) {
+    while (this.#mayTake(remote) && !this.#isHeld && this.#bytesInFlight < IN_FLIGHT_BYTES) {
       const entry = this.#lanes.next();
       if (entry === undefined) return;
       this.#send(remote, entry);
@@ -311,16 +335,20 @@ export class Sender {
     if (this.#suspect?.entry.sequence !== oldest.sequence) this.#suspect = { entry: oldest, convictions: 0 };
     const probe = behind.find(({ topic }) => topic !== oldest.topic) ?? behind[0];
     this.#send(remote, this.#acknowledged === 0 && probe !== undefined ? probe : oldest);
+    // It may have been one that is not even sent.
+    if (this.#inFlight.size === 0) this.#wantsPump = true;
   }
 
   /** The connection has ended: was it the suspect that ended it, and not for the first time? */
   #convict(): void {
     const suspect = this.#suspect;
     if (suspect === null || this.#acknowledged === 0 || !this.#inFlight.has(suspect.entry.sequence)) return;
+    const { topic, sequence } = suspect.entry;
     suspect.convictions++;
-    if (suspect.convictions < CONVICTED_AFTER) return;
+    if (suspect.convictions < this.#unwanted.endingsOf(topic)) return;
     this.#acquit();
-    this.#options.queue.done(suspect.entry.sequence);
+    this.#unwanted.ended(topic, this.#options.clock.monotonicMs());
+    this.#options.queue.done(sequence);
     this.#refuse(suspect.entry, 'it ends the connection whenever this one comes');
   }
 
@@ -333,10 +361,12 @@ export class Sender {
   #send(remote: Remote, entry: Entry): void {
     const { clock, queue } = this.#options;
     const leftMs = queue.leftMs(entry);
-    if (leftMs <= 0) {
-      this.expired++;
+    const isExpired = leftMs <= 0;
+    if (isExpired || this.#unwanted.isBarred(entry.topic, clock.monotonicMs())) {
       queue.done(entry.sequence);
       this.#lanes.done(entry.topic);
+      if (isExpired) this.expired++;
+      else this.#refuse(entry, 'others of its topic ended the connection');
       return;
     }
     const generation = this.#generation;
@@ -360,27 +390,65 @@ export class Sender {
   }
 
   #answered(entry: Entry, outcome: number): void {
-    const generation = this.#generation;
-    if (outcome < 0) return this.#fail(generation, 'a message could not be sent');
-    if (PASSING.has(outcome))
-      return this.#fail(generation, `the far side cannot take messages now (reason ${outcome})`);
+    if (outcome < 0) return this.#fail(this.#generation, 'a message could not be sent');
+    const { clock, queue } = this.#options;
+    const nowMs = clock.monotonicMs();
     const sentMs = this.#inFlight.get(entry.sequence) ?? 0;
-    if (this.#options.clock.monotonicMs() - sentMs < PATIENCE_MIN_MS / 2) this.#patienceMs = PATIENCE_MIN_MS;
+    if (nowMs - sentMs < PATIENCE_MIN_MS / 2) this.#patienceMs = PATIENCE_MIN_MS;
     this.#settle(entry.sequence);
     this.#bytesInFlight -= entry.payload.length;
+    // What is answered ends no connection.
+    if (this.#suspect === null || entry.sequence === this.#suspect.entry.sequence) this.#acquit();
+    if (PASSING.has(outcome) && this.#isPostponed(entry, outcome)) return this.#lookWhetherUseless(outcome);
     this.#lanes.done(entry.topic);
     this.#acknowledged++;
-    if (this.#suspect === null || entry.sequence === this.#suspect.entry.sequence) this.#acquit();
-    this.#options.queue.done(entry.sequence);
-    if (outcome === 0) this.sent++;
-    else this.#refuse(entry, `it answers reason ${outcome}`);
+    queue.done(entry.sequence);
+    if (outcome !== 0) return this.#refuse(entry, `it answers reason ${outcome}`);
+    this.sent++;
+    this.#unwanted.took(entry.topic, nowMs);
+    this.#window = Math.min(WINDOW, this.#window + 1);
+    this.#heldMs = 0;
+    this.#refusedSinceMs = Infinity;
+  }
+
+  /**
+   * It goes again in a while, ahead of what follows in its topic. All else waits with it when a quota is exceeded, which is
+   * never the fault of one message, and fewer are under way then. False: the far side does not want it.
+   */
+  #isPostponed(entry: Entry, outcome: number): boolean {
+    const nowMs = this.#options.clock.monotonicMs();
+    const isQuota = outcome === QUOTA_EXCEEDED;
+    const pauseMs = isQuota ? 0 : this.#unwanted.refused(entry.topic, nowMs);
+    if (!isQuota && pauseMs === 0) return false;
+    this.#lanes.again(entry, nowMs + pauseMs);
+    if (isQuota && !this.#isHeld) {
+      this.#heldMs = Math.max(HELD_MIN_MS, 2 * this.#heldMs);
+      this.#heldUntilMs = nowMs + this.#heldMs;
+      this.#window = Math.max(1, Math.floor(this.#window / 2));
+    }
+    return true;
+  }
+
+  /** A far side that takes nothing else either is left for the next node. */
+  #lookWhetherUseless(outcome: number): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    this.#refusedSinceMs = Math.min(this.#refusedSinceMs, nowMs);
+    if (this.#inFlight.size > 0) return;
+    if (this.#acknowledged === 0 || nowMs - this.#refusedSinceMs > REFUSED_MAX_MS)
+      this.#fail(this.#generation, `the far side cannot take messages now (reason ${outcome})`);
   }
 
   /** Refused for good: it would be refused again and hold up all behind it. */
   #refuse({ topic }: Entry, reason: string): void {
     this.refused++;
-    if (this.refused > 1) return;
-    const { log, name } = this.#options;
-    log.error('the far side refuses messages; they are dropped and counted', { uplink: name, topic, reason });
+    const messages = this.#refusals.add(1);
+    if (messages === 0) return;
+    const { log, name: uplink } = this.#options;
+    log.error('the far side refuses messages; they are dropped and counted', {
+      uplink,
+      topic,
+      reason,
+      messages,
+    });
   }
 }

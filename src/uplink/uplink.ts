@@ -94,6 +94,9 @@ const RETRY_MAX_MS = 60_000;
 const RETRY_SOON_MS = 100;
 /** A connection that lived so long was of use, though nothing was acknowledged on it. */
 const LIVED_MS = 5_000;
+/** So many that lived shorter follow one another at once; after that each pause is twice as long as the one before, up to this. */
+const SHORT_COUNT_MAX = 20;
+const SHORT_PAUSE_MAX_MS = 10_000;
 const NOTHING = new Uint8Array(0);
 
 export class Uplink {
@@ -121,6 +124,8 @@ export class Uplink {
   #triedCount = 0;
   #roundBeganMs = 0;
   #retryMs = RETRY_MIN_MS;
+  /** Connections of use in a row that did not live long. */
+  #shortCount = 0;
   #dialedAtMs = 0;
   /** What a connection is given until CONNACK: twice what the last one took, so that a slow line has it at once again. */
   #connackMs = CONNACK_TIMEOUT_MS;
@@ -419,15 +424,17 @@ export class Uplink {
         error: reason,
       });
     this.#nodeIndex++;
-    const pauseMs = wasOfUse ? this.#afterUse() : this.#afterTry();
+    const pauseMs = wasOfUse ? this.#afterUse(livedMs) : this.#afterTry();
     changed(this.about());
     this.#cancelRetry = clock.after(pauseMs, () => this.#connect());
   }
 
-  #afterUse(): number {
+  /** Who is cut off again and again, as by another client with the same name, does not come at once for ever. */
+  #afterUse(livedMs: number): number {
     this.#triedCount = 0;
     this.#retryMs = RETRY_MIN_MS;
-    return RETRY_SOON_MS;
+    this.#shortCount = livedMs > LIVED_MS ? 0 : this.#shortCount + 1;
+    return Math.min(SHORT_PAUSE_MAX_MS, RETRY_SOON_MS * 2 ** Math.max(0, this.#shortCount - SHORT_COUNT_MAX));
   }
 
   /** The time that a round took is part of its pause: nodes that were waited for have had theirs. */

@@ -35,7 +35,7 @@ async function setUp(options: OddOptions, queueOptions: Parameters<typeof startU
     const topic = `p7/data/meter${i % 4}/power`;
     broker.publish({ topic, payload: Buffer.from(String(i)), qos: 1, retain: false, sender: null });
   }
-  return { far, uplink };
+  return { far, uplink, broker };
 }
 
 const numbers = (count: number): number[] => Array.from({ length: count }, (_none, i) => i);
@@ -532,6 +532,114 @@ describe('a far side that', () => {
     );
     assert.equal(uplink.about().refused, 0);
     assert.equal(far.connections, 2);
+  });
+
+  test('exceeds a quota now and then gets everything on one connection, more slowly', async () => {
+    const clock = new ManualClock();
+    const got: number[] = [];
+    let left = 5;
+    const { far, uplink } = await setUp(
+      {
+        take: (packet, socket) => {
+          const isTaken = left-- > 0;
+          if (isTaken) got.push(valueOf(packet));
+          socket.write(wire.acknowledge('PUBACK', packet.id, isTaken ? 0 : 0x97));
+        },
+      },
+      { clock },
+      60,
+    );
+    await until('an empty queue', () => {
+      left = 5;
+      clock.advance(200);
+      return uplink.about().queuedMessages === 0;
+    });
+    assert.deepEqual([far.connections, uplink.about().refused], [1, 0]);
+    for (let topic = 0; topic < 4; topic++) {
+      const values = got.filter((value) => value % 4 === topic);
+      assert.deepEqual(
+        values,
+        numbers(60).filter((value) => value % 4 === topic),
+      );
+    }
+  });
+
+  test('refuses one topic for no known reason gets all others, and it in the end, or not', async () => {
+    for (const isCured of [true, false]) {
+      const clock = new ManualClock();
+      const got: number[] = [];
+      let refusals = 0;
+      const { far, uplink, broker } = await setUp(
+        {
+          take: (packet, socket) => {
+            const isRefused = packet.topic.includes('meter1') && (!isCured || refusals < 3);
+            if (isRefused) refusals++;
+            else got.push(valueOf(packet));
+            socket.write(wire.acknowledge('PUBACK', packet.id, isRefused ? 0x83 : 0));
+          },
+        },
+        { clock },
+      );
+      const ofTopic = (remainder: number): number[] => got.filter((value) => value % 4 === remainder);
+      await until('all others', () => [0, 2, 3].every((remainder) => ofTopic(remainder).length === 5));
+      await until('an empty queue', () => {
+        const payload = Buffer.from('20');
+        broker.publish({ topic: 'p7/data/meter0/power', payload, qos: 1, retain: false, sender: null });
+        clock.advance(200);
+        return uplink.about().refused === 5 || ofTopic(1).length === 5;
+      });
+      assert.deepEqual([far.connections, uplink.about().refused], [1, isCured ? 0 : 5]);
+      assert.deepEqual(ofTopic(1), isCured ? [1, 5, 9, 13, 17] : []);
+    }
+  });
+
+  test('ends the connection at each message of a topic is soon not sent any of them', async () => {
+    const clock = new ManualClock();
+    let ended = 0;
+    const { uplink } = await setUp(
+      {
+        take: (packet, socket) => {
+          if (packet.topic.includes('meter1')) {
+            ended++;
+            return void socket.destroy();
+          }
+          socket.write(wire.acknowledge('PUBACK', packet.id));
+        },
+      },
+      { clock },
+      400,
+    );
+    await until(
+      'an empty queue',
+      () => {
+        clock.advance(100);
+        return uplink.about().queuedMessages === 0;
+      },
+      60_000,
+    );
+    assert.equal(uplink.about().refused, 100);
+    assert.ok(ended < 30, `${ended} connections ended`);
+  });
+
+  test('cuts us off again and again, whatever it takes before, is not asked for more at once for ever', async () => {
+    const clock = new ManualClock();
+    const take = ({ id }: wire.Packet, socket: Socket): void => {
+      if (!socket.writableEnded) socket.end(wire.acknowledge('PUBACK', id));
+    };
+    const { far } = await setUp({ take }, { clock }, 400);
+    const takes = async (count: number): Promise<number> => {
+      let passedMs = 0;
+      const before = far.connections;
+      await until(`${count} connections`, () => {
+        clock.advance(50);
+        passedMs += 50;
+        return far.connections >= before + count;
+      });
+      return passedMs;
+    };
+    await takes(24);
+    const passedMs = await takes(4);
+    assert.ok(passedMs >= 10_000, `${passedMs} ms`);
   });
 
   test('ends the connection at one message gets all others, and that one is given up', async () => {
