@@ -54,7 +54,13 @@ const NO_MATCHING_SUBSCRIBERS = 0x10;
  */
 export class ForeignIdentifiers {
   #next = 1;
-  readonly #open = new Set<number>();
+  readonly #open: Set<number>;
+
+  /** With false the session may be one of an earlier life, of which nobody knows what it has left: any of them. */
+  constructor(isNew = true) {
+    const all = Array.from({ length: LAST_FOREIGN }, (_none, index) => index + 1);
+    this.#open = new Set(isNew ? [] : all);
+  }
 
   allocate(): number {
     const identifier = this.#next;

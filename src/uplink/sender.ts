@@ -26,6 +26,8 @@ export interface SenderOptions {
   readonly perTopic: number;
   /** Named in what is forwarded, so that a loop is seen. */
   readonly gatewayId: string;
+  /** Not while another gateway is the active one, whose newer values the far side is to retain. */
+  readonly isActive: () => boolean;
   /** What waited when the connection began is over there. */
   readonly drained: () => void;
   /** The connection is no good. */
@@ -384,7 +386,9 @@ export class Sender {
 
   /** Not where a newer one of its topic has gone ahead, which would give way to it over there. */
   #mayBeRetained({ topic, sequence, retain }: Entry): boolean {
-    if (!retain || this.#isDrained || this.#options.order === 'oldest-first') return retain;
+    const { isActive, order } = this.#options;
+    if (!retain || !isActive()) return false;
+    if (this.#isDrained || order === 'oldest-first') return true;
     if (sequence > this.#backlogEnd) this.#ahead.set(topic, sequence);
     return sequence >= (this.#ahead.get(topic) ?? 0);
   }

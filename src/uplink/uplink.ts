@@ -134,7 +134,7 @@ export class Uplink {
   #isTurnDue = false;
   #arrivals: Arrivals | null = null;
   readonly #taken: Taken;
-  readonly #identifiers = new ForeignIdentifiers();
+  readonly #identifiers: ForeignIdentifiers;
   #will: RemoteWill | null;
   #cancelRetry: Cancel | null = null;
 
@@ -146,6 +146,8 @@ export class Uplink {
     this.#will =
       statusTopic === null ? null : { topic: statusTopic, payload: 'offline', qos: 1, retain: true };
     this.#taken = new Taken(options.remote.keepAliveS);
+    const sendsTwice = [...options.out, ...options.notices].some(({ qos }) => qos === 2);
+    this.#identifiers = new ForeignIdentifiers(options.remote.cleanStart || !sendsTwice);
     const { clock, log, queue, subscribed, placeOf } = parts;
     const variables = new Map(
       Object.entries(options.variables).map(([name, text]) => [name, JSON.stringify(text)]),
@@ -168,6 +170,7 @@ export class Uplink {
       queue,
       clock,
       log,
+      isActive: parts.isActive,
       drained: () => this.#announce(),
       failed: (reason) => this.#lost(this.#generation, reason),
     });

@@ -44,12 +44,14 @@ export async function startUplink(
     opened = () => {},
     store = new MemoryStore(),
     neverRetained = [],
+    isActive = () => true,
     ...queueOptions
   }: Partial<QueueOptions> & {
     log?: Log;
     opened?: () => void;
     store?: Store;
     neverRetained?: readonly string[];
+    isActive?: () => boolean;
   } = {},
 ): Promise<Gateway> {
   const broker = new Broker({ store, systemIntervalMs: 0, clock, anonymous: true, neverRetained });
@@ -101,7 +103,7 @@ export async function startUplink(
       clock,
       log,
       placeOf: () => null,
-      isActive: () => true,
+      isActive,
       changed: () => {},
     },
   );

@@ -123,3 +123,35 @@ test('live first: what the far side retains is the newest, over connections that
   say('newer');
   await until('what comes later', () => retained.at(-1) === 'newer');
 });
+
+test('what is owed while another gateway is the active one is no longer what the far side retains', async () => {
+  let isActive = true;
+  const got: [string, boolean][] = [];
+  const far = await OddBroker.start(
+    {
+      take: ({ payload, retain, id }, socket) => {
+        got.push([payload.toString(), retain]);
+        // The other one has taken over meanwhile.
+        isActive = false;
+        socket.write(wire.acknowledge('PUBACK', id));
+      },
+    },
+    cleanups,
+  );
+  const { broker, uplink } = await startUplink(
+    mkdtempSync(join(root, 'queue-')),
+    { nodes: [far.url], out: [ruleOf('p7/data/#', 'plants/p7/data/#')] },
+    cleanups,
+    { isActive: () => isActive },
+  );
+  for (const text of ['first', 'second', 'third']) {
+    const payload = Buffer.from(text);
+    broker.publish({ topic: 'p7/data/meter/power', payload, qos: 1, retain: true, sender: null });
+  }
+  await until('an empty queue', () => uplink.about().queuedMessages === 0);
+  assert.deepEqual(got, [
+    ['first', true],
+    ['second', false],
+    ['third', false],
+  ]);
+});

@@ -154,9 +154,9 @@ describe('a far side that', () => {
         },
         acknowledged: ({ type, id }, socket, connection) => {
           if (type !== 'PUBREL') return;
-          held.delete(id);
+          const isOpen = held.delete(id);
           socket.write(wire.acknowledge('PUBCOMP', id));
-          if (connection === 1 && ++completed === 3) socket.end();
+          if (isOpen && connection === 1 && ++completed === 3) socket.end();
         },
       },
       cleanups,
@@ -179,6 +179,40 @@ describe('a far side that', () => {
       [...new Set(got)].toSorted((a, b) => a - b),
       numbers(40),
     );
+  });
+
+  test('keeps the session of a gateway that was killed takes no message at QoS 2 for one of before', async () => {
+    const held = new Set(numbers(1024));
+    const got: number[] = [];
+    const far = await OddBroker.start(
+      {
+        hasSession: true,
+        take: (packet, socket) => {
+          if (!held.has(packet.id)) got.push(valueOf(packet));
+          held.add(packet.id);
+          socket.write(wire.acknowledge('PUBREC', packet.id));
+        },
+        acknowledged: ({ type, id }, socket) => {
+          if (type === 'PUBREL' && held.delete(id)) socket.write(wire.acknowledge('PUBCOMP', id));
+        },
+      },
+      cleanups,
+    );
+    const { broker, uplink } = await startUplink(
+      mkdtempSync(join(root, 'queue-')),
+      {
+        nodes: [far.url],
+        in: [ruleOf('orders/#', 'orders/#')],
+        out: [ruleOf('p7/data/#', 'plants/p7/data/#', { qos: 2 })],
+      },
+      cleanups,
+    );
+    for (const i of numbers(5)) {
+      const payload = Buffer.from(String(i));
+      broker.publish({ topic: 'p7/data/a', payload, qos: 2, retain: false, sender: null });
+    }
+    await until('an empty queue', () => uplink.about().queuedMessages === 0);
+    assert.deepEqual(got, numbers(5));
   });
 
   test('is on a line so slow that acknowledgements come one by one is waited for', async () => {
