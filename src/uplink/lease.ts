@@ -30,6 +30,8 @@ export const BUCKET = 'holdfast-lease';
 const CONNECT_MS = 2000;
 /** Renewed so often within its time. */
 const RENEWALS = 4;
+/** An entry that is gone though it was renewed later than that counts as held still: a server whose clock jumps forgets too soon. */
+const HELD_SHARE = 0.95;
 /** Before it expires over there we have stopped: for clocks that run apart, and for what is under way. */
 const FENCE_SHARE = 0.75;
 
@@ -43,6 +45,8 @@ export class Lease {
   #revision: number | null = null;
   #deadlineMs = 0;
   #epoch = 0;
+  /** The last entry of the other gateway, and since when it was known. */
+  #seen = { revision: 0, sinceMs: -Infinity };
   #isStopped = false;
   #cancelTurn: Cancel | null = null;
   #cancelFence: Cancel | null = null;
@@ -113,13 +117,24 @@ export class Lease {
     const isHeld = found !== null && found.operation === 'PUT';
     if (isHeld && this.#isOurs(found.string())) return bucket.update(group, this.#value(), found.revision);
     if (this.#revision !== null) this.#lost(isHeld ? `it is held by ${found.string()}` : 'it expired');
-    if (isHeld) return null;
+    if (isHeld) this.#see(found.revision);
+    if (isHeld || (found === null && this.#isHeldStill())) return null;
     try {
       return await bucket.create(group, this.#value());
     } catch {
       // The other was faster, or nobody could agree on anything.
       return null;
     }
+  }
+
+  #see(revision: number): void {
+    if (revision !== this.#seen.revision)
+      this.#seen = { revision, sinceMs: this.#options.clock.monotonicMs() };
+  }
+
+  #isHeldStill(): boolean {
+    const { clock, ttlMs } = this.#options;
+    return clock.monotonicMs() < this.#seen.sinceMs + HELD_SHARE * ttlMs;
   }
 
   #value(): Uint8Array {
