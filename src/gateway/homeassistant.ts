@@ -80,9 +80,12 @@ export class HomeAssistant implements Subscriber {
     for (const [topic, discovery] of wanted) this.#publish(topic, JSON.stringify(discovery));
   }
 
-  /** Entities that are gone are named once more, with nothing but their platform, which removes them. */
+  /**
+   * Entities that are gone are named once more, with nothing but their platform, which removes them; so are those that are of
+   * another platform now, which would be left beside what follows under their name.
+   */
   #takeBack(topic: string, old: Discovery, fresh: Discovery): void {
-    const gone = Object.entries(old.cmps).filter(([name]) => !Object.hasOwn(fresh.cmps, name));
+    const gone = Object.entries(old.cmps).filter(([name, { p }]) => fresh.cmps[name]?.['p'] !== p);
     if (gone.length === 0) return;
     const removals = Object.fromEntries(gone.map(([name, { p }]) => [name, { p }]));
     this.#publish(topic, JSON.stringify({ ...fresh, cmps: { ...fresh.cmps, ...removals } }));

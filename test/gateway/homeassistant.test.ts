@@ -214,6 +214,18 @@ test('what leaves the config is taken back, also what an earlier life has told; 
   );
 });
 
+test('a tag that becomes another kind of entity is taken back as what it was', async () => {
+  const { broker, published, retained } = await startBroker();
+  const assistant = new HomeAssistant(broker, '1');
+  assistant.take(await plantOf('      power: { holding: 0, type: int16 }'));
+  published.length = 0;
+  assistant.take(await plantOf('      power: { holding: 0, type: int16, write: true }'));
+  const [removal, told] = published.map((text) => JSON.parse(text.slice(text.indexOf(' '))) as Discovery);
+  assert.deepEqual(removal?.cmps['power'], { p: 'sensor' });
+  assert.equal(told?.cmps['power']?.['p'], 'number');
+  assert.equal(retained()[0]?.[1].cmps['power']?.['p'], 'number');
+});
+
 test('without the key nothing is told', async () => {
   const { broker, published } = await startBroker();
   new HomeAssistant(broker, '1').take(await plantOf(TAGS, ''));
