@@ -7,7 +7,7 @@ import type { Message, MessageInflow, Sender } from '../broker/message.js';
 import type { Cancel, Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { Keeper, Remote, RemoteMessage } from './client.js';
-import { encodeProperties, VIA, viaBytes } from './properties.js';
+import { encodeProperties, isSound, VIA, viaBytes } from './properties.js';
 import type { Router } from './rule.js';
 import type { Taken } from './taken.js';
 
@@ -112,7 +112,7 @@ export class Arrivals implements Keeper {
   /** As it is published here; null: it is not. */
   #localOf({ topic, payload, qos, retain, properties }: RemoteMessage): Message | null {
     const { gatewayId, router, local, isActive } = this.#parts;
-    if (!isActive()) return null;
+    if (!isActive() || !isSound(properties)) return null;
     if ([properties.userProperties?.[VIA] ?? []].flat().includes(gatewayId)) return null;
     const routed = router.route(topic, payload);
     if (routed === null || routed === 'waits') return null;

@@ -3,8 +3,17 @@
  * our disk queue is the session, and a lost connection is replaced by a new one.
  */
 import { setDefaultAutoSelectFamilyAttemptTimeout } from 'node:net';
-import mqtt, { type IClientOptions, type IConnackPacket, type IPublishPacket, type MqttClient } from 'mqtt';
+import type { Writable } from 'node:stream';
+import mqtt, {
+  type IClientOptions,
+  type IConnackPacket,
+  type IPublishPacket,
+  type MqttClient,
+  type Packet,
+  type StreamBuilder,
+} from 'mqtt';
 import { PUBACK, PUBREC, PUBREL } from '../broker/codec.js';
+import { Intake } from './intake.js';
 import { decodeProperties, type MessageProperties } from './properties.js';
 import {
   ForeignIdentifiers,
@@ -25,7 +34,7 @@ export interface RemoteOptions {
   /** False only where something is subscribed: then the far side keeps what comes while we are away. */
   readonly cleanStart: boolean;
   readonly sessionExpiryS: number;
-  /** The far side is asked for no larger packet, where it knows such limits. */
+  /** The far side is asked for no larger packet, where it knows such limits; without it any is taken. */
   readonly maximumPacketBytes?: number;
   /** How long it may take until CONNACK has come. */
   readonly connackTimeoutMs?: number;
@@ -76,6 +85,8 @@ const ADDRESS_MS = 1_500;
 setDefaultAutoSelectFamilyAttemptTimeout(ADDRESS_MS);
 /** Publications that are received and not acknowledged, at most. */
 const RECEIVE_MAXIMUM = 1000;
+/** With MQTT 3.1.1 a far side cannot be asked for smaller packets: a larger one than this is taken from none. */
+const UNASKED_PACKET_BYTES = 16 << 20;
 
 export interface RemoteEvents {
   message(message: RemoteMessage, ticket: number): void;
@@ -229,6 +240,7 @@ export async function connectRemote(options: RemoteOptions, events: RemoteEvents
   const client = mqtt.connect(options.url, {
     ...clientOptions(options, isV5),
     messageIdProvider: identifiers,
+    manualConnect: true,
   });
   return new Promise((resolve, reject) => {
     let state: 'connecting' | 'connected' | 'closed' = 'connecting';
@@ -238,12 +250,15 @@ export async function connectRemote(options: RemoteOptions, events: RemoteEvents
       if (state === 'connected') events.closed(lastError.message, codeOf(lastError));
       state = 'closed';
     };
+    let isLeft = false;
     // What is no MQTT, or its last word: a far side that does not hang up after it is not waited for.
     const hangUp = (why: Error): void => {
+      isLeft = true;
       lastError = why;
       client.end(true, {}, over);
     };
     client.on('error', hangUp);
+    takeInTurns(client, takenPacketBytes(options), hangUp);
     client.on('disconnect', ({ reasonCode: code = 0 }) =>
       hangUp(Object.assign(new Error(`the far side disconnected with reason ${code}`), { code })),
     );
@@ -262,11 +277,24 @@ export async function connectRemote(options: RemoteOptions, events: RemoteEvents
         // The library acknowledges one message before it looks at the next; at QoS 0 it leaves that to us.
         packet.qos = 0;
       });
+    client.on('packetreceive', (packet) => {
+      if (!hasTwice(packet)) return;
+      // The library would go on with it, and break.
+      packet.properties = {};
+      hangUp(new Error('it sends a property twice that may be there once'));
+    });
     client.on('message', (topic, payload, { qos, retain, properties }) => {
+      if (isLeft) return;
       const { ticket, ...own } = keeper === undefined ? { ...FLEETING, qos } : received;
-      events.message({ topic, payload, ...own, retain, properties: messageProperties(properties) }, ticket);
+      try {
+        events.message({ topic, payload, ...own, retain, properties: messageProperties(properties) }, ticket);
+      } catch (thrown) {
+        // A message nobody thought of costs this connection, not the process.
+        hangUp(thrown instanceof Error ? thrown : new Error(String(thrown)));
+      }
     });
     client.on('connect', (connack) => {
+      if (isLeft) return;
       state = 'connected';
       const remote = new Remote(client, isV5, limitsOf(connack.properties));
       const left = identifiers.takeOpen();
@@ -274,7 +302,41 @@ export async function connectRemote(options: RemoteOptions, events: RemoteEvents
       keeper?.opened(remote, connack.sessionPresent);
       resolve(remote);
     });
+    client.connect();
   });
+}
+
+/** The library pipes the stream that it makes to its parser: what it is given instead goes there by our Intake. */
+function takeInTurns(client: MqttClient, maximumBytes: number, hangUp: (why: Error) => void): void {
+  const refuse = (length: number): void =>
+    hangUp(
+      new Error(
+        `it sends a packet of ${length} bytes, and ${maximumBytes} are taken; see broker.limits.max_packet_size`,
+      ),
+    );
+  // Private, so its type is not told.
+  const make = client['streamBuilder'] as StreamBuilder;
+  const build: StreamBuilder = (own, options) => {
+    const stream = make(own, options);
+    stream.pipe = (sink) => {
+      // Its own parser is a Writable.
+      new Intake(stream, sink as unknown as Writable, maximumBytes, refuse);
+      return sink;
+    };
+    return stream;
+  };
+  Object.assign(client, { streamBuilder: build });
+}
+
+/** Of a property that is there twice, but may be there once, the library makes a list. */
+function hasTwice(packet: Packet): packet is Packet & { properties: object } {
+  if (!('properties' in packet) || packet.properties === undefined) return false;
+  const {
+    subscriptionIdentifier: _,
+    userProperties: __,
+    ...once
+  } = packet.properties as Record<string, unknown>;
+  return Object.values(once).some(Array.isArray);
 }
 
 /** What is known of a publication beside what it says. */
@@ -318,6 +380,11 @@ function limitsOf(properties: IConnackPacket['properties']): RemoteLimits {
   };
 }
 
+/** The largest packet that is taken: a far side that knows what is asked of it keeps to that. */
+function takenPacketBytes({ version, maximumPacketBytes = Infinity }: RemoteOptions): number {
+  return version === '5' ? maximumPacketBytes : Math.max(maximumPacketBytes, UNASKED_PACKET_BYTES);
+}
+
 function messageProperties(properties: IPublishPacket['properties']): MessageProperties {
   if (properties === undefined) return {};
   const { payloadFormatIndicator, contentType, responseTopic, correlationData, userProperties } = properties;
@@ -343,9 +410,17 @@ function clientOptions(options: RemoteOptions, isV5: boolean): IClientOptions {
     reconnectPeriod: 0,
     queueQoSZero: false,
     resubscribe: false,
+    // Those that it makes itself break when a packet follows what has ended the connection.
+    incomingStore: new mqtt.Store({ clean: false }),
+    outgoingStore: new mqtt.Store({ clean: false }),
+    // Of WebSocket messages, which are kept until they are whole, too, and may hold several packets.
+    wsOptions: {
+      maxPayload: Math.max(takenPacketBytes(options), UNASKED_PACKET_BYTES),
+      perMessageDeflate: false,
+    },
     ...(options.user === null ? {} : { username: options.user }),
     ...(options.password === null ? {} : { password: options.password }),
-    ...(isV5 ? { properties: options.cleanStart ? { sessionExpiryInterval: 0 } : lasting(options) } : {}),
+    ...(isV5 ? { properties: connectProperties(options) } : {}),
     ...(will === null ? {} : { will: { ...will, payload: Buffer.from(will.payload) } }),
     ...(tls === null
       ? {}
@@ -361,10 +436,12 @@ function clientOptions(options: RemoteOptions, isV5: boolean): IClientOptions {
   };
 }
 
-function lasting({ sessionExpiryS, maximumPacketBytes }: RemoteOptions): IClientOptions['properties'] {
+function connectProperties(options: RemoteOptions): NonNullable<IClientOptions['properties']> {
+  const { cleanStart, sessionExpiryS, maximumPacketBytes } = options;
   return {
-    sessionExpiryInterval: sessionExpiryS,
-    receiveMaximum: RECEIVE_MAXIMUM,
+    ...(cleanStart
+      ? { sessionExpiryInterval: 0 }
+      : { sessionExpiryInterval: sessionExpiryS, receiveMaximum: RECEIVE_MAXIMUM }),
     ...(maximumPacketBytes === undefined ? {} : { maximumPacketSize: maximumPacketBytes }),
   };
 }

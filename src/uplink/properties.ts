@@ -3,6 +3,7 @@
  * back. One user property names the gateways that a message came through, so that a loop is seen.
  */
 import { PROPERTY, readVarint } from '../broker/properties.js';
+import { isTopicName, TOPIC_BYTES_MAX as TEXT_BYTES_MAX } from '../broker/topic.js';
 
 /** User property that names the gateways a message came through. */
 export const VIA = 'holdfast-via';
@@ -63,6 +64,28 @@ export function decodeProperties(bytes: Uint8Array): MessageProperties {
     }
   }
   return found;
+}
+
+/**
+ * Whether clients here may be sent what came from the far side: its texts are some, and its response topic is a topic. The
+ * library takes any bytes for a text, and one that is none grows by that.
+ */
+export function isSound({
+  contentType = '',
+  responseTopic,
+  userProperties = {},
+}: MessageProperties): boolean {
+  if (responseTopic !== undefined) {
+    const bytes = Buffer.from(responseTopic);
+    if (!isTopicName(bytes, 0, bytes.length)) return false;
+  }
+  return isSoundText(contentType) && Object.entries(userProperties).flat(2).every(isSoundText);
+}
+
+function isSoundText(text: string): boolean {
+  return (
+    !text.includes('\0') && (text.length * 3 <= TEXT_BYTES_MAX || Buffer.byteLength(text) <= TEXT_BYTES_MAX)
+  );
 }
 
 /** What came from the far side, as our broker keeps it; subscription identifiers and the expiry stay behind. */

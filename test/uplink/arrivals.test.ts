@@ -117,6 +117,31 @@ for (const [qos, word] of [
     assert.ok(disk.syncCount - syncs < COUNT / 10, `${disk.syncCount - syncs} syncs`);
   });
 
+test('what has texts that are none, or a response topic that is none, does not come in and costs nothing else', async () => {
+  const { PROPERTY } = wire;
+  const noText = Buffer.alloc(60_000, 0xff);
+  const unsound: wire.Property[] = [
+    [PROPERTY.contentType, noText],
+    [PROPERTY.contentType, 'a\0b'],
+    [PROPERTY.user, ['name', noText]],
+    [PROPERTY.user, ['a\0b', '']],
+    [PROPERTY.responseTopic, 'orders/#'],
+    [PROPERTY.responseTopic, 'a\0b'],
+    [PROPERTY.responseTopic, ''],
+  ];
+  const { told, here, far } = await setUp(new MemoryDisk(), (socket) => {
+    unsound.forEach((property, i) =>
+      socket.write(
+        wire.publish(5, { topic: 'orders/1', payload: 'no', qos: 1, id: i + 1, properties: [property] }),
+      ),
+    );
+    say(socket, 99, 1);
+  });
+  await until('all to be told', () => told.length === unsound.length + 1);
+  assert.deepEqual(here, ['99']);
+  assert.equal(far.connections, 1);
+});
+
 test('what the store refuses is not told, and is asked for again when there is room', async () => {
   const disk = new MemoryDisk();
   const { told, here, far, store, warned, socket } = await setUp(disk, (one, connection) => {

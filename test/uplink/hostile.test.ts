@@ -38,6 +38,8 @@ async function setUp(options: OddOptions, queueOptions: Parameters<typeof startU
   return { far, uplink, broker };
 }
 
+const REASON: wire.Property = [wire.PROPERTY.reasonString, 'because'];
+
 const numbers = (count: number): number[] => Array.from({ length: count }, (_none, i) => i);
 const valueOf = ({ payload }: wire.Packet): number => Number(payload.toString());
 
@@ -118,6 +120,18 @@ describe('a far side that', () => {
   for (const [what, bytes] of [
     ['says that it disconnects, and does not', wire.disconnect(5, 0x9d)],
     ['says what is no MQTT', Buffer.from([0xf7, 0xff, 0xff, 0xff, 0xff, 0x7f])],
+    [
+      'goes on after it said that it disconnects',
+      Buffer.concat([
+        wire.frame(0xe0, wire.u8(0x8b), wire.encodeProperties()),
+        wire.acknowledge('PUBREL', 7),
+        wire.acknowledge('PUBREC', 7),
+      ]),
+    ],
+    [
+      'says twice what is said once',
+      wire.frame(0x40, wire.u16(1), wire.u8(0), wire.encodeProperties([REASON, REASON])),
+    ],
   ] as const)
     test(`${what}, is left at once`, async () => {
       const clock = new ManualClock();
@@ -137,6 +151,28 @@ describe('a far side that', () => {
       });
       assert.equal(far.connections, 2);
     });
+
+  test('says twice how long it keeps a connection is not connected with', async () => {
+    const keepAlive: wire.Property = [wire.PROPERTY.serverKeepAlive, 30];
+    const { uplink } = await setUp({ connack: [keepAlive, keepAlive], take: () => {} });
+    await until('why not', () => uplink.about().error.includes('a property twice'));
+    assert.equal(uplink.about().isConnected, false);
+  });
+
+  test('says that a packet is larger than is taken is left before it has come', async () => {
+    const far = await OddBroker.start(
+      { take: (_packet, socket) => socket.write(wire.u8(0x30, 0xff, 0xff, 0x7f)) },
+      cleanups,
+    );
+    const nodes = [far.url];
+    const remote = { maximumPacketBytes: 1000 };
+    const { uplink } = await startUplink(
+      mkdtempSync(join(root, 'queue-')),
+      { nodes, remote, statusTopic: 'status' },
+      cleanups,
+    );
+    await until('why', () => uplink.about().error.includes('a packet of 2097151 bytes, and 1000 are taken'));
+  });
 
   test('keeps a session takes no message at QoS 2 for one that was cut off', async () => {
     /** What its session has under an identifier that is not released. */
