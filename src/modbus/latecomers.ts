@@ -44,7 +44,6 @@ interface Known {
   readonly quantity: number;
   /** As an answer carries it, without its byte count. */
   readonly data: Uint8Array;
-  readonly atMs: number;
 }
 
 /** How late answers of a unit have been, and until when that is to be reckoned with. */
@@ -238,13 +237,8 @@ export class Latecomers {
 
   /** Whether what was learnt last of the stretch that this one reads says the same. */
   #isKnownAnswer(exchange: Exchange, frame: Frame): boolean {
-    let newest: Known | null = null;
     let part: Uint8Array | null = null;
-    for (const known of this.#known.values()) {
-      if (newest !== null && known.atMs < newest.atMs) continue;
-      const covered = partOf(known, exchange);
-      if (covered !== null) [newest, part] = [known, covered];
-    }
+    for (const known of this.#known.values()) part = partOf(known, exchange) ?? part;
     return part !== null && Buffer.compare(part, frame.pdu.subarray(frame.pduStart + 2, frame.pduEnd)) === 0;
   }
 }
@@ -273,7 +267,7 @@ function keyOf({ unitId, pdu }: Exchange): string {
   return `${unitId}:${Buffer.from(pdu.buffer, pdu.byteOffset, pdu.length).toString('latin1')}`;
 }
 
-function knownBy({ exchange, pdu: answer, atMs }: Given): Known | null {
+function knownBy({ exchange, pdu: answer }: Given): Known | null {
   const { unitId, functionCode, pdu } = exchange;
   const address = wordAt(pdu, 1);
   switch (functionCode) {
@@ -281,12 +275,12 @@ function knownBy({ exchange, pdu: answer, atMs }: Given): Known | null {
     case FUNCTION.readDiscreteInputs:
     case FUNCTION.readHoldingRegisters:
     case FUNCTION.readInputRegisters:
-      return { unitId, functionCode, address, quantity: wordAt(pdu, 3), data: answer.subarray(2), atMs };
+      return { unitId, functionCode, address, quantity: wordAt(pdu, 3), data: answer.subarray(2) };
     case FUNCTION.writeRegister:
     case FUNCTION.writeRegisters: {
       const isOne = functionCode === FUNCTION.writeRegister;
       const [quantity, data] = isOne ? [1, pdu.slice(3)] : [wordAt(pdu, 3), pdu.slice(6)];
-      return { unitId, functionCode: FUNCTION.readHoldingRegisters, address, quantity, data, atMs };
+      return { unitId, functionCode: FUNCTION.readHoldingRegisters, address, quantity, data };
     }
     case FUNCTION.writeCoil:
     case FUNCTION.writeCoils: {
@@ -294,7 +288,7 @@ function knownBy({ exchange, pdu: answer, atMs }: Given): Known | null {
       const [quantity, data] = isOne
         ? [1, Uint8Array.of(pdu[3] === 0 ? 0 : 1)]
         : [wordAt(pdu, 3), pdu.slice(6)];
-      return { unitId, functionCode: FUNCTION.readCoils, address, quantity, data, atMs };
+      return { unitId, functionCode: FUNCTION.readCoils, address, quantity, data };
     }
     default:
       return null;

@@ -155,6 +155,21 @@ test('many requests under way keep apart, and slots are used again', () => {
   );
 });
 
+test('requests of different kinds under way at once are answered in any order', () => {
+  const codec = new PduCodec();
+  const underWay = EXAMPLES.map(([request, , answer, data]) => ({
+    request,
+    answer,
+    data,
+    ...codec.encode(request),
+  }));
+  for (const { request, slot, answer, data } of underWay.toReversed()) {
+    const bytes = Buffer.from(answer, 'hex');
+    const decoded = codec.decode(request, slot, bytes, 0, bytes.length);
+    assert.equal(decoded instanceof Uint8Array ? hex(decoded) : decoded, data);
+  }
+});
+
 test('an answer of every length that is not the right one is a mismatch', () => {
   const codec = new PduCodec();
   for (const [request, , answer] of EXAMPLES) {

@@ -24,6 +24,7 @@ test('what was given up is held against its likes until its answer came', () => 
   assert.ok(suspect !== null);
   latecomers.clear(suspect);
   assert.equal(latecomers.heldUntilMs(read(50, 2)), 0);
+  assert.ok(latecomers.isBelated(answer(0, 1, 0, 2), 200), 'perhaps what came was the answer to another');
 });
 
 test('an answer that comes once more does not clear what is still to come', () => {
@@ -55,10 +56,55 @@ test('bits known from a longer read are compared bit by bit', () => {
     pduStart: 0,
     pduEnd: 3,
   });
-  latecomers.given(read(0, 3, 1), bits(0b101), 0);
-  assert.ok(latecomers.isTwin(read(20, 3, 1), bits(0b101), 10));
-  latecomers.given(read(18, 8, 1), bits(0b10100), 20);
-  assert.equal(latecomers.isTwin(read(20, 3, 1), bits(0b101), 30), false);
+  latecomers.given(read(0, 3, 1), bits(0b011), 0);
+  assert.ok(latecomers.isTwin(read(20, 3, 1), bits(0b011), 10));
+  latecomers.given(read(18, 8, 1), bits(0b11001100), 20);
+  assert.equal(latecomers.isTwin(read(20, 3, 1), bits(0b011), 30), false);
+  assert.ok(latecomers.isTwin(read(24, 3, 1), bits(0b011), 40), 'its last bit is not known');
+  const twoBytes = { unitId: 1, pdu: Uint8Array.of(1, 2, 0, 0b011), pduStart: 0, pduEnd: 4 };
+  latecomers.given(read(16, 16, 1), twoBytes, 50);
+  assert.equal(latecomers.isTwin(read(24, 3, 1), bits(0b011), 60), false);
+});
+
+test('of two longer reads the later one says what is known', () => {
+  const latecomers = new Latecomers();
+  latecomers.given(read(0, 2), answer(0, 1, 0, 2), 0);
+  latecomers.given(read(50, 3), answer(0, 1, 0, 2, 0, 0), 10);
+  latecomers.given(read(49, 3), answer(0, 0, 0, 1, 0, 9), 20);
+  assert.ok(latecomers.isTwin(read(50, 2), answer(0, 1, 0, 2), 30));
+  latecomers.given(read(50, 3), answer(0, 1, 0, 2, 0, 0), 40);
+  assert.equal(latecomers.isTwin(read(50, 2), answer(0, 1, 0, 2), 50), false);
+});
+
+test('a damaged answer holds nothing up on a line where answers come once', () => {
+  const latecomers = new Latecomers();
+  latecomers.spoiled(read(0, 2), 300);
+  assert.equal(latecomers.heldUntilMs(read(50, 2)), 0);
+});
+
+test('an answer to what was given up for good is believed once, and its unit waited for that long for ten minutes', () => {
+  const latecomers = new Latecomers();
+  const slow = read(0, 2);
+  slow.sentAtMs = 100;
+  latecomers.suspect(slow, 500);
+  assert.equal(latecomers.isBelated(answer(0, 1, 0, 2), 400), false, 'it is still held against its likes');
+  latecomers.expire(501);
+  assert.equal(latecomers.isBelated(answer(0, 1), 900), false, 'of another length');
+  assert.ok(latecomers.isBelated(answer(0, 1, 0, 2), 900));
+  assert.equal(latecomers.isBelated(answer(0, 1, 0, 2), 910), false);
+  assert.equal(latecomers.latenessMs(1, 600_900), 1000);
+  assert.equal(latecomers.latenessMs(1, 600_901), 0);
+  assert.equal(latecomers.latenessMs(2, 1000), 0);
+});
+
+test('what answers nothing for six seconds after a request was sent has nothing to do with it', () => {
+  const latecomers = new Latecomers();
+  const slow = read(0, 2);
+  slow.sentAtMs = 100;
+  latecomers.suspect(slow, 500);
+  latecomers.expire(501);
+  assert.equal(latecomers.isBelated(answer(0, 1, 0, 2), 6101), false);
+  assert.ok(latecomers.isBelated(answer(0, 1, 0, 2), 6100));
 });
 
 test('once answers have come twice, one that says the same again holds up the likes of its request, not itself', () => {
@@ -75,6 +121,12 @@ test('once answers have come twice, one that says the same again holds up the li
   latecomers.spoiled(other, 300);
   assert.ok(latecomers.heldUntilMs(read(120, 5)) > 300, 'what was damaged may come whole');
   assert.equal(latecomers.heldUntilMs(other), 0);
+});
+
+test('a frame that nobody was given before makes no unit one that answers twice', () => {
+  const latecomers = new Latecomers();
+  assert.equal(latecomers.isRepeated(answer(0, 1, 0, 2), 110), false);
+  assert.equal(latecomers.isRepeater(1, 111), false);
 });
 
 test('what was just written is known: reading it back is believed though another tag was written the same', () => {
