@@ -49,6 +49,33 @@ test('every order puts every byte at a place of its own', () => {
   }
 });
 
+test('an integer reaches as far as its bits or digits do', () => {
+  const bounds: Readonly<Partial<Record<ValueType, readonly [bigint, bigint]>>> = {
+    int16: [-32_768n, 32_767n],
+    uint16: [0n, 65_535n],
+    int32: [-2_147_483_648n, 2_147_483_647n],
+    uint32: [0n, 4_294_967_295n],
+    int64: [-9_223_372_036_854_775_808n, 9_223_372_036_854_775_807n],
+    uint64: [0n, 18_446_744_073_709_551_615n],
+    int8_high: [-128n, 127n],
+    int8_low: [-128n, 127n],
+    uint8_high: [0n, 255n],
+    uint8_low: [0n, 255n],
+    bcd16: [0n, 9999n],
+    bcd32: [0n, 99_999_999n],
+    bcd64: [0n, 9_999_999_999_999_999n],
+    sign_magnitude16: [-32_767n, 32_767n],
+    sign_magnitude32: [-2_147_483_647n, 2_147_483_647n],
+    mod10k32: [0n, 99_999_999n],
+    mod10k48: [0n, 999_999_999_999n],
+    mod10k64: [0n, 9_999_999_999_999_999n],
+  };
+  for (const type of INTEGERS) {
+    const { least, most } = VALUE_TYPES[type];
+    assert.deepEqual([least, most], bounds[type], type);
+  }
+});
+
 test('integers of every type and order come back as they were written, at any offset', () => {
   const input = anyType(INTEGERS).chain((type) => {
     const { least, most } = VALUE_TYPES[type];
