@@ -104,6 +104,15 @@ function inFlight(...entries: [number, number, InFlightEntry['state']][]): InFli
   return entries.map(([position, packetIdentifier, state]) => ({ position, packetIdentifier, state }));
 }
 
+/** Reads what waits, and hands out the first of it. */
+async function takeFirst({ queue }: Field): Promise<void> {
+  queue.readOn();
+  await new Promise((resolve) => setImmediate(resolve));
+  const first = queue.peek();
+  assert.ok(first !== undefined);
+  assert.equal(queue.take(first), 0);
+}
+
 test('what waits is handed out once, in order, and nothing is left', async () => {
   const field = new Field();
   for (let i = 0; i < 300; i++) field.add(String(i));
@@ -207,6 +216,35 @@ test('a client that goes before all was sent again gets it the next time, and no
   field.queue.begin(inFlight([1, 1, AWAITS_PUBACK], [2, 2, AWAITS_PUBACK]));
   assert.deepEqual(await field.drain(), ['1 as 1', '2 as 2', '3']);
   assert.equal(field.queue.waitingMessages, 0);
+});
+
+test('a client that goes amid what was read, or while more is read, gets what was in flight first the next time', async () => {
+  for (const isReading of [false, true]) {
+    const field = new Field();
+    for (let i = 1; i <= 3; i++) field.add(String(i));
+    field.queue.begin([]);
+    await takeFirst(field);
+    if (isReading) {
+      field.queue.forgetSlice();
+      field.queue.readOn();
+    }
+    field.queue.end();
+    assert.equal(field.queue.peek(), undefined, 'nothing is held for one who is away');
+    field.queue.begin(inFlight([1, 7, AWAITS_PUBACK]));
+    assert.deepEqual(await field.drain(), ['1 as 7', '2', '3']);
+  }
+});
+
+test('what is handed out makes room within the limit of bytes, and no more than that', async () => {
+  const field = new Field(Infinity, 6);
+  assert.deepEqual(['1', '2', '3'].map((text) => field.add(text)), [0, 0, 0]); // prettier-ignore
+  field.queue.begin([]);
+  await takeFirst(field);
+  assert.equal(field.queue.waitingBytes, 4);
+  assert.deepEqual(
+    ['4', '5'].map((text) => field.add(text)),
+    [0, 1],
+  );
 });
 
 test('beyond the limit the oldest that wait are dropped, and nothing that is in flight', async () => {
