@@ -220,6 +220,10 @@ test('topics of many levels cost what they take: retained by their levels, filte
     codes.push(...(await client.next('SUBACK')).codes);
   }
   assert.deepEqual(codes, [0, 0, 0, 0, QUOTA_EXCEEDED, 0]);
+  client.send(wire.unsubscribe(5, 1, [`a${'/'.repeat(60_000)}`]));
+  await client.next('UNSUBACK');
+  client.send(wire.subscribe(5, 1, [[`c${'/'.repeat(60_000)}`, 0]]));
+  assert.deepEqual((await client.next('SUBACK')).codes, [0], 'there is room again');
 });
 
 test('a filter of many levels is refused as quickly as it is taken, whatever else the client subscribed to', async (context) => {

@@ -59,6 +59,57 @@ test('a will that came while the disk was full is kept once there is room', asyn
   });
 });
 
+/** Whose sessions a start after a kill would find. */
+async function keptOn(disk: MemoryDisk): Promise<string> {
+  const { sessions } = await storeOn(disk.afterKill()).open();
+  return sessions
+    .map(({ clientId }) => clientId)
+    .toSorted()
+    .join();
+}
+
+test('a clean session is in the store for its will alone, and no longer than that', async (context) => {
+  const disk = new MemoryDisk();
+  const { mqtt, close } = await startBroker({ store: storeOn(disk), systemIntervalMs: 0 });
+  context.after(close);
+  const enter = async (clientId: string): Promise<MqttClient> => {
+    const client = await MqttClient.open(mqtt, 5);
+    context.after(() => client.socket.destroy());
+    await client.handshake({ clientId, will: { topic: 'will', payload: 'gone', qos: 1 } });
+    return client;
+  };
+  const polite = await enter('polite');
+  const rude = await enter('rude');
+  await until('two wills', async () => (await keptOn(disk)) === 'polite,rude');
+  await polite.disconnect();
+  await until('one that is not due any more', async () => (await keptOn(disk)) === 'rude');
+  await rude.cut();
+  await until('one that was published', async () => (await keptOn(disk)) === '');
+});
+
+test('a session whose shared messages went to others is forgotten by the store', async (context) => {
+  const disk = new MemoryDisk();
+  const { mqtt, close } = await startBroker({ store: storeOn(disk), systemIntervalMs: 0 });
+  context.after(close);
+  const enter = async (clientId: string, options: Partial<wire.ConnectOptions> = {}): Promise<MqttClient> => {
+    const client = await MqttClient.open(mqtt, 5);
+    context.after(() => client.socket.destroy());
+    await client.handshake({ clientId, ...options });
+    return client;
+  };
+  const leaver = await enter('leaver', { clean: false, properties: [[0x11, 60]] });
+  await leaver.subscribe('$share/group/work', 1);
+  await leaver.disconnect();
+  const heir = await enter('heir');
+  heir.send(wire.publish(5, { topic: 'work', payload: 'x', qos: 1, id: 1 }));
+  await heir.next('PUBACK');
+  await heir.subscribe('$share/group/work', 1);
+  assert.equal(await keptOn(disk), 'leaver');
+  await enter('leaver', { clean: true });
+  assert.equal((await heir.next('PUBLISH')).payload.toString(), 'x');
+  await until('a store without it', async () => (await keptOn(disk)) === '');
+});
+
 test('on a disk that takes nothing those who come again and again leave no more than so much in memory', async (context) => {
   const store = new MemoryStore();
   const { mqtt, close } = await startBroker({ store, systemIntervalMs: 0 });
