@@ -182,9 +182,9 @@ function isBeyond(now: Value | null, before: Value | null, deadband: Tag['deadba
   if (typeof now === 'bigint' || typeof before === 'bigint') {
     if (typeof now === 'boolean' || typeof now === 'string') return true;
     if (typeof before === 'boolean' || typeof before === 'string') return true;
-    // 64-bit integers differ exactly; only a deadband makes their distance an ordinary number.
-    if (deadband.value === 0) return BigInt(now) !== BigInt(before);
-    return Number(now) - Number(before) !== 0 && isApart(Number(now), Number(before), deadband);
+    // 64-bit integers differ exactly, even from a fraction; only a deadband makes their distance an ordinary number.
+    if (deadband.value === 0) return now < before || now > before;
+    return isApart(Number(now), Number(before), deadband);
   }
   if (typeof now === 'number' && typeof before === 'number') return isApart(now, before, deadband);
   return now !== before;

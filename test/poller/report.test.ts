@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { parseFormula } from '../../src/config/formula.js';
 import type { Tag } from '../../src/config/plant.js';
 import { qualityOf, reasonOf } from '../../src/poller/parcel.js';
 import { TagState } from '../../src/poller/report.js';
@@ -56,6 +57,52 @@ test('between two reports a value never moves beyond its deadband, and every rep
 test('a value that equals its deadband but for rounding is not beyond it', () => {
   const state = stateOf({ scale: 0.1, deadband: { kind: 'absolute', value: 0.2 } });
   assert.deepEqual(published(state, [214, 216, 217]), [21.4, 21.7]);
+});
+
+test('64-bit integers are told apart to their last digit, or by their deadband', () => {
+  const big = 2n ** 60n;
+  const readings = [big, big + 1n, big + 1n, big + 1000n, 7n, 7n, big].map((value) => {
+    const bytes = new Uint8Array(8);
+    new DataView(bytes.buffer).setBigUint64(0, value);
+    return { bytes, value: value === 7n ? 7 : value };
+  });
+  const told = (value: number): unknown[] => {
+    const state = stateOf({ type: 'uint64', quantity: 4, deadband: { kind: 'absolute', value } });
+    return readings.flatMap(({ bytes }, second) => {
+      state.take(bytes, 0, WALL, second * 1000);
+      if (!state.isDue(second * 1000)) return [];
+      state.reported(second * 1000);
+      return [state.value];
+    });
+  };
+  assert.deepEqual(told(0), [big, big + 1n, big + 1000n, 7, big]);
+  assert.deepEqual(told(500), [big, big + 1000n, 7, big]);
+});
+
+test('what is calculated may be a 64-bit integer now and a fraction next', () => {
+  const formula = parseFormula('run ? energy : 0.5', (name) => ['run', 'energy'].indexOf(name), () => []); // prettier-ignore
+  assert.ok(typeof formula !== 'string');
+  const [run, energy, state] = [stateOf(), stateOf({ type: 'uint64', quantity: 4 }), stateOf({ formula })];
+  state.inputs = [run, energy];
+  energy.take(new Uint8Array(8).fill(0x10), 0, WALL, 0);
+  const told: unknown[] = [];
+  for (const [second, register] of [1, 0, 0, 1].entries()) {
+    take(run, register, second * 1000);
+    assert.ok(state.calculate());
+    if (!state.isDue(second * 1000)) continue;
+    state.reported(second * 1000);
+    told.push(state.value);
+  }
+  assert.deepEqual(told, [0x1010_1010_1010_1010n, 0.5, 0x1010_1010_1010_1010n]);
+});
+
+test('a deadband says nothing of names', () => {
+  const names = [
+    { raw: 1, text: 'on' },
+    { raw: 2, text: 'off' },
+  ];
+  const state = stateOf({ enum: names, deadband: { kind: 'absolute', value: 10 } });
+  assert.deepEqual(published(state, [1, 1, 2, 1]), ['on', 'off', 'on']);
 });
 
 test('a heartbeat reports a value that stands still, as often as it asks', () => {
