@@ -140,6 +140,19 @@ test('past its limit the oldest are dropped and counted, or the newest', async (
   await newest.close();
 });
 
+test('a limit that is lowered holds from the next message on', async () => {
+  const queue = await openQueue(newFolder());
+  await pushMany(queue, 0, 10_000);
+  const maxBytes = queue.figures().bytes >> 1;
+  queue.limit({ maxBytes, maxAgeMs: 0, drop: 'newest', sync: 'commit' });
+  await pushMany(queue, 10_000, 1);
+  assert.deepEqual([queue.figures().messages, queue.figures().dropped], [10_000, 1]);
+  queue.limit({ maxBytes, maxAgeMs: 0, drop: 'oldest', sync: 'commit' });
+  await pushMany(queue, 10_000, 1);
+  assert.ok(queue.figures().bytes <= maxBytes);
+  assert.equal((await readAll(queue)).at(-1), 10_000);
+});
+
 const DAY_MS = 86_400_000;
 
 test('a message that is larger than the queue is dropped, and nothing for it', async () => {
