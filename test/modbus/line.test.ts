@@ -507,6 +507,38 @@ test('after an answer that may have come once more the line is kept free until i
   assert.deepEqual(given.at(-1), [0, 7, 0, 7, 0, 7]);
 });
 
+test('what another request was given a moment ago is not taken for the answer to its like: that follows, or none came', () => {
+  const rig = new Rig(20, { characterMs: 0, silenceMs: 0 });
+  rig.units.nextFault = () => 'silent';
+  const outcomes: (readonly number[] | string)[] = [];
+  const owner = {
+    answered: (_exchange: Exchange, bytes: Uint8Array, start: number, end: number) =>
+      void outcomes.push([...bytes.subarray(start + 2, end)]),
+    failed: (_exchange: Exchange, error: ModbusError) => void outcomes.push(error.kind),
+  };
+  const ask = (address: number): void =>
+    rig.line.submit(new Exchange(owner, 1, Uint8Array.of(3, 0, address, 0, 2), TIMEOUT_MS, false));
+  const answer = (...data: number[]): void => {
+    rig.clock.advance(5);
+    const nowMs = rig.clock.monotonicMs();
+    rig.line.received(adu(1, [3, data.length, ...data]), nowMs, nowMs);
+  };
+  ask(0);
+  answer(0, 1, 0, 2);
+  ask(50);
+  answer(0, 1, 0, 2);
+  assert.equal(outcomes.length, 1);
+  answer(0, 7, 0, 8);
+  rig.clock.advance(2000);
+  ask(50);
+  answer(0, 7, 0, 9);
+  ask(100);
+  answer(0, 7, 0, 9);
+  rig.clock.advance(TIMEOUT_MS + 1);
+  assert.deepEqual(outcomes, [[0, 1, 0, 2], [0, 7, 0, 8], [0, 7, 0, 9], 'mismatch']); // prettier-ignore
+  assert.equal(rig.units.discardedReasons.get('late'), 2 * adu(1, [3, 4, 0, 0, 0, 0]).length);
+});
+
 test('after a unit that answers twice the line is left alone until a second answer would have been heard of', () => {
   const rig = new Rig(19);
   const pauseAfter = (unitId: number): number => {
