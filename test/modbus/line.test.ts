@@ -348,6 +348,28 @@ test('who wants the line cuts short what waits longer than usual, and nothing el
   }
 });
 
+test('what waited for the line until it was too late is not sent, and does not hold up what is behind it', () => {
+  const rig = new Rig(21);
+  rig.units.nextFault = once('silent');
+  const outcomes: string[] = [];
+  const submit = (name: string, unitId: number, sendByMs: number): void => {
+    const owner = {
+      answered: () => void outcomes.push(name),
+      failed: (_exchange: Exchange, error: ModbusError) => void outcomes.push(`${name}: ${error.kind}`),
+    };
+    const exchange = new Exchange(owner, unitId, Uint8Array.of(6, 0, 5, 0, 9), TIMEOUT_MS, false);
+    exchange.sendByMs = sendByMs;
+    rig.line.submit(exchange);
+  };
+  submit('first', 1, Infinity);
+  submit('in time', 2, rig.clock.monotonicMs() + TIMEOUT_MS + 50);
+  submit('too late', 2, rig.clock.monotonicMs() + TIMEOUT_MS - 50);
+  submit('behind', 3, Infinity);
+  rig.clock.advance(TIMEOUT_MS + 100);
+  assert.deepEqual(outcomes, ['first: timeout', 'in time', 'too late: closed', 'behind']);
+  assert.equal(rig.units.requestCount, 3);
+});
+
 test('a broadcast takes its turnaround and no answer', () => {
   const rig = new Rig(11);
   rig.units.nextFault = () => 'silent';
