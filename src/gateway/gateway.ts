@@ -16,6 +16,7 @@ import { messageOf } from '../errors.js';
 import { type Log, silentLog } from '../log.js';
 import { addressText } from '../config/address.js';
 import { adviceOn } from '../poller/advice.js';
+import { isLine } from '../poller/linecost.js';
 import { Metrics } from '../metrics.js';
 import { ParcelReader } from '../poller/parcel.js';
 import { offlineParcels } from '../poller/payload.js';
@@ -462,11 +463,13 @@ export class Gateway {
 function advised(
   what: string,
   fields: Readonly<Record<string, unknown>>,
-  { tags }: Plant,
+  { tags, buses }: Plant,
 ): Readonly<Record<string, unknown>> {
   const { error } = fields;
   if (typeof error !== 'string' || (what !== 'device-offline' && what !== 'tag-refused')) return fields;
-  const told = { ...fields, error: `${error}; ${adviceOn(error)}` };
+  const bus = buses.find(({ name }) => name === fields['bus']);
+  const isNetwork = bus !== undefined && !isLine(bus);
+  const told = { ...fields, error: `${error}; ${adviceOn(error, isNetwork)}` };
   const tag = tags.find(({ name, device }) => name === fields['tag'] && device.name === fields['device']);
   return tag === undefined ? told : { ...told, register: addressText(tag.table, tag.address) };
 }

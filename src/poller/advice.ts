@@ -45,7 +45,12 @@ const ADVICE: readonly (readonly [saying: RegExp, advice: string])[] = [
 
 /** Of a unit that does not answer, too. */
 const OF_SILENCE = 'check wiring, address, unit, baud and parity; holdfast scan finds them';
+/** Where there is a connection. */
+const OF_SILENCE_ON_NETWORK =
+  'check unit_id: what stands there alone often has 1 or 255, what is behind a gateway its own, and the line there its baud and parity; holdfast scan finds units';
 
-export function adviceOn(error: string): string {
-  return ADVICE.find(([saying]) => saying.test(error))?.[1] ?? OF_SILENCE;
+/** isNetwork: it speaks Modbus/TCP or UDP, so that there is no line of ours to look at. */
+export function adviceOn(error: string, isNetwork = false): string {
+  const found = ADVICE.find(([saying]) => saying.test(error))?.[1];
+  return found ?? (isNetwork ? OF_SILENCE_ON_NETWORK : OF_SILENCE);
 }

@@ -52,6 +52,7 @@ export class Health {
     if (!answer.ok) {
       this.#parts.statistics.failed(answer.error);
       unit.statistics.failed(answer.error);
+      unit.lastError = answer.error.text;
       if (answer.error.kind !== 'exception') return false;
       if (isFromGateway(answer.error)) {
         this.#parts.link.heard(this.#parts.clock.monotonicMs());
@@ -151,8 +152,10 @@ export class Health {
   review(unit: Unit): void {
     if (unit.breaker.isOpen || this.#parts.link.isDown || unit.goodCount === 0) return;
     const badCount = unit.countBad();
-    if (badCount === 0) this.setState(unit, 'online', '');
-    else this.setState(unit, 'degraded', `${badCount} of ${unit.states.length} tags are not answered`);
+    if (badCount === 0) return this.setState(unit, 'online', '');
+    if (unit.state === 'degraded' && badCount === unit.toldBadCount) return;
+    unit.toldBadCount = badCount;
+    this.setState(unit, 'degraded', unit.badText());
   }
 
   setState(unit: Unit, state: DeviceState, error: string): void {

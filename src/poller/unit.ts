@@ -246,6 +246,9 @@ const BREAK_DECAY = 0.25;
 const DOUBT_DECAY = 0.2;
 /** Answers known before learned times are trusted. */
 const KNOWN_AFTER = 4;
+/** Tags that are told by name when they have no value. */
+const NAMES_SHOWN = 3;
+
 /** After so many further answers it is asked whether the plan still fits; it is made anew beyond this difference. */
 const REVIEW_EVERY = 32;
 const OUTDATED_SHARE = 0.15;
@@ -328,6 +331,10 @@ export class Unit {
   state: DeviceState = 'offline';
   /** The last one that was news. */
   toldState: DeviceState | null = null;
+  /** Tags without a value when its state was told last. */
+  toldBadCount = 0;
+  /** What its last request came to that brought no value. */
+  lastError = '';
   error = '';
   sinceMs = 0;
 
@@ -417,13 +424,22 @@ export class Unit {
   /** Tags that the device does not give a value for; a sentinel is a value that it gave. */
   countBad(): number {
     let count = 0;
-    for (const { code, timeMs, tag } of this.states) {
-      if (tag.formula !== null) continue;
-      if (code !== CODE_EXCEPTION && code !== CODE_TIMEOUT) continue;
-      // What failed before it came back has not been asked yet.
-      if (timeMs > this.revivedAtMs || this.knowledge.refusals.has(tag.name)) count += 1;
-    }
+    for (const state of this.states) if (this.#isBad(state)) count += 1;
     return count;
+  }
+
+  /** How many have no value, which, and what the device said last instead of one. */
+  badText(): string {
+    const names = this.states.filter((state) => this.#isBad(state)).map(({ tag }) => tag.name);
+    const shown = `${names.slice(0, NAMES_SHOWN).join(', ')}${names.length > NAMES_SHOWN ? ', ...' : ''}`;
+    const reason = this.lastError === '' ? '' : `: ${this.lastError}`;
+    return `${names.length} of ${this.states.length} tags without an answer (${shown})${reason}`;
+  }
+
+  #isBad({ code, timeMs, tag }: TagState): boolean {
+    if (tag.formula !== null || (code !== CODE_EXCEPTION && code !== CODE_TIMEOUT)) return false;
+    // What failed before it came back has not been asked yet.
+    return timeMs > this.revivedAtMs || this.knowledge.refusals.has(tag.name);
   }
 
   /** Makes the blocks anew from tags and knowledge; blocks that stay the same keep what they went through. */

@@ -108,4 +108,6 @@ devices:
   assert.match(String(refused['error']), /^illegal data address; .*numbering: modicon/);
   const gone = await until('the silence', () => daemon.logged('device-offline')[0]);
   assert.match(String(gone['error']), /^\w.*; .*unit/);
+  const degraded = await until('what is missing', () => daemon.logged('device-degraded')[0]);
+  assert.match(String(degraded['error']), /^1 of 3 tags without an answer \(torque\): illegal data address/);
 });
