@@ -4,11 +4,14 @@
  */
 import type { Clock } from '../clock.js';
 import type { Sink } from './outbox.js';
-import { SAMPLE_CODE } from './parcel.js';
+import { SAMPLE_CODE, sampleCode } from './parcel.js';
 import { CODE_UNREAD, type TagState } from './report.js';
 import type { Reason } from './sample.js';
 import type { Statistics } from './statistics.js';
 import { dependentsOf, type BatchState, type Block, type Unit } from './unit.js';
+
+/** A value that the device gave. */
+const CODE_INVALID = sampleCode('bad', 'invalid');
 
 export class Publisher {
   readonly #clock: Clock;
@@ -41,7 +44,7 @@ export class Publisher {
   /** A block of a batch was read; the last one it waits for completes it. */
   arrived(joined: BatchState, block: Block, timeMs: number, nowMs: number): void {
     joined.arrived.add(block);
-    if (joined.arrived.size < joined.awaited.size) return;
+    for (const other of joined.awaited) if (!joined.arrived.has(other) && !isFailed(other)) return;
     joined.arrived.clear();
     const { hasNews } = joined;
     joined.hasNews = false;
@@ -122,6 +125,11 @@ export class Publisher {
     this.#statistics.samples += states.length;
     this.#sink.batch(joined.batch, states, timeMs);
   }
+}
+
+/** It was not read when it should have been: whatever else there is in its batches is told meanwhile. */
+function isFailed({ states }: Block): boolean {
+  return states.every(({ code }) => code !== CODE_UNREAD && code !== CODE_INVALID && !hasValue(code));
 }
 
 function hasValue(code: number): boolean {

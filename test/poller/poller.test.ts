@@ -792,6 +792,24 @@ test('a batch with a tag that is read once is told every poll, without what was 
   assert.equal(field.batches.at(-1)?.values.length, 3);
 });
 
+test('a batch is told every poll though a module of its device fails, or is always busy', async () => {
+  for (const exception of [4, 6]) {
+    const device = deviceOf(0, busOf(0));
+    const tags = [0, 400, 800].map((address, at) => tagOf(at, device, address, { payload: 'batch', name: `t${at}` })); // prettier-ignore
+    const batch = { index: 50, device, group: null, tags, qos: 0, retain: false, topic: 't/batch', recipe: null } as const; // prettier-ignore
+    const field = new PollerField({ bus: device.bus, devices: [device], tags, batches: [batch] });
+    field.poller.start();
+    await field.clock.run(5000);
+    const sinceMs = field.nowMs;
+    field.line.unit(device.unitId).judge = (request) =>
+      request.kind === 'read' && request.address === 800 ? exception : 0;
+    await field.clock.run(20_000);
+    const told = field.batches.filter(({ atMs }) => atMs > sinceMs + 10_000);
+    assert.ok(told.length >= 9, `${told.length} batches in ten seconds`);
+    assert.ok(told.every(({ values }) => values.filter((value) => value === null).length === 1));
+  }
+});
+
 test('what is kept up is never what a command has just replaced', async () => {
   const device = deviceOf(0, rtuBusOf(0, 9600));
   const refresh = { everyMs: 500, holdMs: Infinity, fallback: null, initial: null };
