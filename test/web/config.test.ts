@@ -122,6 +122,16 @@ test('a mistake in another file is told with its name, and marks no line of this
   await press('Revert');
 });
 
+test('a file that is larger than the broker takes is told as that, and the connection stays', async () => {
+  const before = await editor.inputValue();
+  await editor.fill(`${before}${`# ${'x'.repeat(1022)}\n`.repeat(300)}`);
+  await press('Check');
+  await page.getByText(/more than the broker takes at once \(256 KiB\).*max_packet_size/).waitFor();
+  await press('Revert');
+  await press('Check');
+  await page.getByText('No problem found.').waitFor();
+});
+
 test('a file of some thousand tags is checked and applied', async () => {
   const tags = Array.from({ length: 3000 }, (_none, at) => `t${at}: { holding: ${at} }`).join(', ');
   await change(/level: \{ holding: 7 \}/, tags);

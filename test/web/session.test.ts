@@ -82,6 +82,19 @@ test('what has no value yet is not written before one was chosen; flags are writ
   await page.close();
 });
 
+test('a page that is open while a reload gives the gateway another name is soon the page of that one', async () => {
+  const page = await site.open('tags');
+  await isLive(page);
+  writeFileSync(site.daemon.configFile, configOf().replace('id: p7', 'id: p9').replaceAll('"site/', '"plant/').replace('news/', 'said/'));
+  process.kill(site.daemon.pid, 'SIGHUP');
+  await until('its name', async () => (await page.title()) === 'p9 – holdfast', 30_000);
+  await row(page, 'press1/level').getByText('5', { exact: true }).waitFor();
+  await page.close();
+  writeFileSync(site.daemon.configFile, configOf());
+  process.kill(site.daemon.pid, 'SIGHUP');
+  await until('the first name', () => site.daemon.logged('the config was applied').length >= 2);
+}); // prettier-ignore
+
 test('a page that is open while the gateway becomes another one is soon the page of that one', async () => {
   const page = await site.open('tags');
   await isLive(page);

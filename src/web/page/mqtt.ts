@@ -34,6 +34,8 @@ export interface Events {
 const KEEP_ALIVE_S = 30;
 /** What tells a plant of tens of thousands of tags is some 300 bytes a tag. */
 const PACKET_BYTES_MAX = 64 * 1024 * 1024;
+/** Reason code: Packet too large. */
+export const TOO_LARGE = 0x95;
 const NO_BYTES = new Uint8Array(0);
 
 export class MqttClient {
@@ -46,6 +48,8 @@ export class MqttClient {
   readonly #encoder = new TextEncoder();
   readonly #published = new Map<number, (reason: number) => void>();
   #packetIdentifier = 0;
+  /** What the server takes at most. */
+  #packetBytesMax = Number.POSITIVE_INFINITY;
   #reason = 0;
   #isClosed = false;
   #pings = 0;
@@ -84,7 +88,11 @@ export class MqttClient {
     this.#send(0xa2, [...two(this.#nextIdentifier()), 0, ...two(text.length), ...text]);
   }
 
-  /** Publishes at QoS 1; done gets the reason code of the acknowledgement. */
+  get packetBytesMax(): number {
+    return this.#packetBytesMax;
+  }
+
+  /** Publishes at QoS 1; done gets the reason code of the acknowledgement, TOO_LARGE for what would end the connection. */
   publish(
     topic: string,
     payload: Uint8Array,
@@ -103,9 +111,11 @@ export class MqttClient {
     ]);
     const publication = wholePublication(topicBytes, properties, payload);
     this.#writer.reset(5, 1, false);
+    const length = this.#writer.length(publication);
+    if (length > this.#packetBytesMax) return done(TOO_LARGE);
     this.#writer.packetIdentifier = this.#nextIdentifier();
     this.#published.set(this.#writer.packetIdentifier, done);
-    const packet = new Uint8Array(this.#writer.length(publication));
+    const packet = new Uint8Array(length);
     this.#writer.write(packet, 0, publication);
     this.#socket.send(packet);
   }
@@ -128,7 +138,7 @@ export class MqttClient {
     const first = bytes[start] ?? 0;
     switch (first >> 4) {
       case 2:
-        this.#connected(bytes[body + 1] ?? 0);
+        this.#connected(bytes, body, end);
         break;
       case 3:
         this.#publication(first, bytes, body, end);
@@ -149,9 +159,11 @@ export class MqttClient {
     return true;
   }
 
-  #connected(reason: number): void {
-    this.#reason = reason;
-    if (reason !== 0) return this.#socket.close();
+  #connected(bytes: Uint8Array, body: number, end: number): void {
+    this.#reason = bytes[body + 1] ?? 0;
+    if (this.#reason !== 0 || this.#walk.walk(bytes, body + 2, end, IN.connack) !== 0)
+      return this.#socket.close();
+    this.#packetBytesMax = this.#walk.numberOf(PROPERTY.maximumPacketSize, Number.POSITIVE_INFINITY);
     this.#timer = setInterval(() => this.#ping(), (KEEP_ALIVE_S * 1000) / 2);
     this.#events.opened();
   }

@@ -5,7 +5,7 @@
 import { signal } from '@preact/signals';
 import { setClockBy } from './clock.js';
 import { say } from './language.js';
-import { MqttClient, matches, type Received } from './mqtt.js';
+import { MqttClient, matches, type Received, TOO_LARGE } from './mqtt.js';
 import { plant, setPlant, takeMessage, type PlantAbout } from './plant.js';
 
 export interface LinkState {
@@ -38,6 +38,8 @@ type Handler = (topic: string, payload: Uint8Array) => void;
 
 const ANSWER_TIMEOUT_MS = 10_000;
 const RETRY_MAX_MS = 10_000;
+/** Between a sign that the gateway may be another one and the question whether it is. */
+const LOOK_AGAIN_MS = 2000;
 const KEPT_AS = 'credentials';
 
 export const link = signal<LinkState>({ state: 'connecting', sinceMs: 0, isSignedIn: false });
@@ -53,6 +55,7 @@ let client: MqttClient | null = null;
 let credentials: { user: string; password: string } | null = kept();
 let retryMs = 500;
 let sequence = 0;
+let isLookingAgain = false;
 let responseTopic = '';
 
 /** Asks the server who it is, then connects; both are tried until they work. */
@@ -77,6 +80,21 @@ function take(fresh: About): void {
   if (about.needsSetup === true) link.value = { ...link.value, state: 'setup' };
   else if (!about.anonymous && credentials === null) link.value = { ...link.value, state: 'sign-in' };
   else connect();
+}
+
+/** A reload may have made it one that tells and answers on other topics, on which nothing comes here any more. */
+function lookAgain(): void {
+  if (isLookingAgain) return;
+  isLookingAgain = true;
+  setTimeout(() => {
+    fetch('/about.json', { signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) })
+      .then((answer) => answer.json())
+      .then((fresh: About) => {
+        if (identityOf(fresh) !== identityOf(about)) location.reload();
+      })
+      .catch(() => undefined) // the connection tells that it is away
+      .finally(() => (isLookingAgain = false));
+  }, LOOK_AGAIN_MS);
 }
 
 function identityOf(about: About | null): string {
@@ -159,6 +177,7 @@ function ask(topic: string, payload: string): Promise<Uint8Array> {
     const timer = setTimeout(() => {
       waiting.delete(correlation);
       reject(new Error(say('no_answer')));
+      lookAgain();
     }, ANSWER_TIMEOUT_MS);
     waiting.set(correlation, (answer) => {
       clearTimeout(timer);
@@ -172,10 +191,15 @@ function ask(topic: string, payload: string): Promise<Uint8Array> {
         if (reason < 0x80) return;
         clearTimeout(timer);
         waiting.delete(correlation);
-        reject(reason === 0x87 ? new Denied(say('denied')) : new Error(say('no_answer')));
+        if (reason === 0x87) reject(new Denied(say('denied')));
+        else reject(new Error(reason === TOO_LARGE ? tooLargeText() : say('no_answer')));
       },
     );
   });
+}
+
+function tooLargeText(): string {
+  return say('too_large', { size: Math.floor((client?.packetBytesMax ?? 0) / 1024) });
 }
 
 function connect(): void {
@@ -220,6 +244,8 @@ function received({ topic, payload, correlation }: Received): void {
     return;
   }
   takeMessage(topic, payload);
+  // It is taken back: its tag is gone, or all of them are with the name of the gateway.
+  if (payload.length === 0) lookAgain();
   for (const [filter, handlers] of subscriptions) {
     if (matches(filter, topic)) for (const handler of handlers) handler(topic, payload);
   }
