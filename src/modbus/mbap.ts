@@ -180,6 +180,10 @@ export class MbapTransport implements Transport, FrameListener {
     return this.#isConnected;
   }
 
+  dropped(byteCount: number): void {
+    this.#host.discarded('noise', byteCount);
+  }
+
   #datagram(bytes: Uint8Array, atMs: number): void {
     if (frameSize(bytes, 0, bytes.length) === bytes.length) this.#frame(bytes, 0, bytes.length, atMs, true);
     else this.#host.discarded('protocol', bytes.length);

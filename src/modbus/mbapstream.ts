@@ -33,6 +33,8 @@ export interface FrameListener {
   mayBegin(highByte: number, own: number): boolean;
   /** isJoined: it came in pieces, and more came with its last one. False: no more frames, please. */
   frame(bytes: Uint8Array, start: number, end: number, isJoined: boolean, atMs: number): boolean;
+  /** So many bytes were no frame, and nobody waits for one. */
+  dropped(byteCount: number): void;
 }
 
 export class MbapStream {
@@ -101,7 +103,11 @@ export class MbapStream {
     }
     while (at < bytes.length) {
       const size = frameSize(bytes, at, bytes.length);
-      if (size < 0) return false;
+      if (size < 0 && listener.isAwaiting) return false;
+      if (size < 0) {
+        this.#drop(bytes.length - at);
+        return true;
+      }
       const end = at + size;
       if (size === 0 || end > bytes.length) {
         this.#begin(bytes.subarray(at), atMs);
@@ -116,8 +122,17 @@ export class MbapStream {
       if (!listener.frame(bytes, at, end, false, atMs)) return true;
       at = end;
     }
-    // Nothing can be meant by a beginning when nothing is awaited: it would only swallow what comes next.
-    return this.#partialBytes === 0 || listener.isAwaiting;
+    if (this.#partialBytes > 0 && !listener.isAwaiting) this.#drop(this.#partialBytes);
+    return true;
+  }
+
+  /**
+   * Some devices send more than an answer. When nothing is awaited nothing can be meant by what is no frame, and kept it
+   * would only swallow what comes next.
+   */
+  #drop(byteCount: number): void {
+    this.reset();
+    this.#listener.dropped(byteCount);
   }
 
   #begin(bytes: Uint8Array, atMs: number): void {

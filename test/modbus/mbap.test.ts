@@ -212,12 +212,20 @@ for (const [name, bytes] of [
   });
 }
 
-test('bytes behind an answer that nobody awaits end the connection before they can swallow the next', () => {
-  const rig = new Rig();
-  const outcomes = rig.read(0);
-  rig.receive(Uint8Array.of(...rig.answer(0), 0x55, 0x55));
-  assert.equal(kindOf(outcomes), 'answer');
-  assert.equal(rig.faults.length, 1);
+test('bytes behind an answer, when nothing is awaited, swallow nothing and end no connection', () => {
+  for (const extra of [[0x55], [0x55, 0x55], [0, 0], [0xde, 0xad, 0xbe, 0xef, 1, 2], [0, 0, 0, 0, 0, 6, 1]]) {
+    for (const isBehind of [true, false]) {
+      const rig = new Rig();
+      for (let address = 0; address < 3; address += 1) {
+        const outcomes = rig.read(address);
+        const answer = rig.answer(address);
+        if (isBehind) rig.receive(Uint8Array.of(...answer, ...extra));
+        else rig.receive(answer, Uint8Array.from(extra));
+        assert.equal(kindOf(outcomes), 'answer');
+      }
+      assert.deepEqual([rig.faults, rig.discards], [[], ['noise', 'noise', 'noise']]);
+    }
+  }
 });
 
 test('a frame that is cut off ends the connection with its request', () => {
