@@ -198,12 +198,15 @@ export class Writer {
     return { code: 'VERIFY', text: 'the device holds another value', sent: true, answer: readBack };
   }
 
-  /** What noise took of an answer is no news of the write, and a read may be asked again; many devices are busy with what was written. */
+  /**
+   * What noise took of an answer is no news of the write, and a read may be asked again; many devices are busy with what
+   * was written, or hang up after it.
+   */
   async #readBack(job: Job): Promise<Answer> {
     const { bus, pause } = this.#options;
     let answer = await job.readBack(bus.timeoutMs);
     if (!answer.ok && LOST.has(answer.error.kind)) answer = await job.readBack(bus.timeoutMs);
-    for (let pauseMs = BUSY_PAUSE_MS; isBusy(answer) && pauseMs <= BUSY_PAUSE_MAX_MS; pauseMs *= 2) {
+    for (let pauseMs = BUSY_PAUSE_MS; mayPass(answer) && pauseMs <= BUSY_PAUSE_MAX_MS; pauseMs *= 2) {
       await pause(job.unit, pauseMs);
       answer = await job.readBack(bus.timeoutMs);
     }
@@ -258,6 +261,11 @@ function isAcknowledged(answer: Answer): boolean {
 
 function isException(answer: Answer, code: number): boolean {
   return !answer.ok && answer.error.kind === 'exception' && answer.error.exception === code;
+}
+
+/** A read that failed so is worth another try in a moment. */
+function mayPass(answer: Answer): boolean {
+  return isBusy(answer) || isAcknowledged(answer) || (!answer.ok && answer.error.kind === 'closed');
 }
 
 /** An answer by which a write may have been carried out or not, though the device is there. */
@@ -490,7 +498,7 @@ class Job {
       await pause(this.unit, pauseMs);
       const held = await this.#request(read, bus.timeoutMs);
       if (held.ok && isLeftBy(request, held.data, span.address)) return held;
-      if (!held.ok && !isBusy(held) && !isAcknowledged(held)) return answer;
+      if (!held.ok && !mayPass(held)) return answer;
       this.isOtherwise = held.ok && !isAcknowledged(answer);
     }
     return answer;

@@ -416,6 +416,27 @@ test('a write is read back once more when the answer to that was lost, and not a
   }
 });
 
+test('what was written is read back on the next connection when the device hangs up after the write', async () => {
+  const write = { ...writeOf({ table: 'holding-register', address: 0 }), verify: true };
+  const { field, tags } = fieldOf(busOf(0), 1, 1, { intervalMs: 600_000, write });
+  field.poller.start();
+  await field.clock.run(2000);
+  const unit = field.line.unit(1);
+  let isCut = false;
+  unit.judge = ({ kind }) => {
+    if (kind === 'read' && !isCut) field.clock.after(0, () => field.line.cut());
+    isCut ||= kind === 'read';
+    return 0;
+  };
+  field.write(tags[0] ?? assert.fail(), 7);
+  await field.clock.run(5000);
+  assert.ok(isCut);
+  assert.deepEqual(
+    field.results.map(({ code }) => code),
+    ['OK'],
+  );
+});
+
 test('a command on a saturated line waits for one request at most, dead units or not', async () => {
   const bus = rtuBusOf(0, 9600);
   const { field, devices, tags } = fieldOf(bus, 5, 60, { intervalMs: 100 });
