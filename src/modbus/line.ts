@@ -436,16 +436,16 @@ export class Line implements Transport {
       const size = framing.find(this.#buffer, start, this.#length, null);
       const suspect = size === 0 ? null : latecomers.lateFor(framing, atMs);
       if (suspect === null) continue;
-      // While somebody is asked it may be his answer under another's name.
-      if (this.#current === null) this.#passed(suspect);
-      else this.#alleged.push(suspect);
       this.#host.discarded('late', start + size, framing.unitId);
       this.#drop(start + size);
       start = -1;
+      // While somebody is asked it may be his answer under another's name.
+      if (this.#current !== null) this.#alleged.push(suspect);
+      else this.#passed(suspect);
     }
   }
 
-  /** A late answer came on the idle line. */
+  /** A late answer came on the idle line, and is out of the buffer: a line that needs no silence is asked at once. */
   #passed(suspect: Suspect): void {
     this.#latecomers.clear(suspect);
     if (suspect.exchange !== this.#overheard) return;

@@ -293,7 +293,8 @@ function failed(answer: Answer, error: ModbusError, isBegun = true): WriteOutcom
     return { code: 'OFFLINE', text, sent: isBegun, answer };
   }
   if (error.kind === 'invalid-request') return { code: 'TYPE', text: error.text, sent: false, answer };
-  return { code: 'TIMEOUT', text: `${error.text}; the write may have been carried out`, sent: true, answer };
+  const text = isBegun ? `${error.text}; the write may have been carried out` : error.text;
+  return { code: 'TIMEOUT', text, sent: isBegun, answer };
 }
 
 type Sendable = Exclude<Encoded, { kind: 'refused' }>;

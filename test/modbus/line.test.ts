@@ -453,6 +453,40 @@ test('what another master asks and is answered is no answer to us, though it is 
   assert.ok(rig.read(2, 0, 2).sentAtMs - vainAtMs <= SETTINGS.listenMs + 1);
 });
 
+test('what waits for the answer to another master goes right behind it where frames need no silence between them', () => {
+  const clock = new ManualClock();
+  const framing = new AsciiFraming();
+  let sentCount = 0;
+  const host = {
+    write: () => void (sentCount += 1),
+    fault: () => assert.fail(),
+    discarded: () => {},
+    isOneAtATime: () => {},
+    frame: null,
+  };
+  const line = new Line(framing, { ...SETTINGS, silenceMs: 0 }, clock, host);
+  const hear = (unitId: number, pdu: readonly number[]): void =>
+    line.received(framing.encode(unitId, Uint8Array.from(pdu)), clock.monotonicMs(), clock.monotonicMs());
+  line.connected(false);
+  for (let count = 1; count <= 3; count += 1) {
+    hear(7, [3, 1, 244, 0, 2]);
+    let answer: Uint8Array | null = null;
+    const owner = {
+      answered: (_: Exchange, bytes: Uint8Array, start: number, end: number) =>
+        void (answer = bytes.slice(start, end)),
+      failed: (_: Exchange, error: ModbusError) => assert.fail(error.text),
+    };
+    line.submit(new Exchange(owner, 1, Uint8Array.of(3, 0, 0, 0, 1), TIMEOUT_MS, false));
+    assert.equal(sentCount, count - 1);
+    hear(7, [3, 4, 0, 66, 0, 66]);
+    assert.equal(sentCount, count);
+    clock.advance(10);
+    hear(1, [3, 2, 0, count]);
+    assert.deepEqual(answer, Uint8Array.of(3, 2, 0, count));
+    clock.advance(10);
+  }
+});
+
 test('our own request that comes back unannounced is nobody else’s', () => {
   const rig = new Rig(12, {}, { isEchoing: () => true });
   assert.ok(rig.ask(1, [16, 0, 5, 0, 1, 2, 0, 9]).data !== null);
