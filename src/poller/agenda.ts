@@ -70,7 +70,9 @@ export class Agenda {
     // On a line that cannot keep up it would else wait for everything that is due already.
     const sinceMs = nowMs - this.schedule.sumOfCostsMs;
     for (const block of unit.blocks) {
-      if (block.slot >= 0 || block.isUnderWay) continue;
+      if (block.isUnderWay) continue;
+      // What is read rarely had its next turn already: its value is gone now, and not in an hour.
+      this.schedule.remove(block);
       block.dueMs = sinceMs;
       block.gridMs = nowMs;
       block.isUnplaced = true;

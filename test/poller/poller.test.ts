@@ -1056,22 +1056,24 @@ test('units that turn out slow are reckoned with: what their line can give is no
   assert.deepEqual(new Set(field.told.slice(from).map(({ quality }) => quality)), new Set(['good']));
 });
 
-test('what is read once is read when the device comes up, and again after it was away', async () => {
-  const bus = busOf(0);
-  const { field, devices } = fieldOf(bus, 1, 2, { intervalMs: 0, report: 'always' });
-  const [device] = devices;
-  assert.ok(device !== undefined);
-  field.line.unit(1).judge = () => (field.nowMs < 3000 ? 6 : 0);
-  field.poller.start();
-  await field.clock.run(30_000);
-  assert.equal(field.goodCount(device, 0, 30_000), 2);
-  field.line.isReachable = false;
-  field.line.cut();
-  await field.clock.run(3000);
-  field.line.isReachable = true;
-  await field.clock.run(3000);
-  assert.equal(field.goodCount(device, 30_000, 40_000), 2);
-});
+for (const intervalMs of [0, 3_600_000]) {
+  test(`what is read ${intervalMs === 0 ? 'once' : 'each hour'} is read when the device comes up, and again after it was away`, async () => {
+    const bus = busOf(0);
+    const { field, devices } = fieldOf(bus, 1, 2, { intervalMs, report: 'always' });
+    const [device] = devices;
+    assert.ok(device !== undefined);
+    field.line.unit(1).judge = () => (field.nowMs < 3000 ? 6 : 0);
+    field.poller.start();
+    await field.clock.run(30_000);
+    assert.equal(field.goodCount(device, 0, 30_000), 2);
+    field.line.isReachable = false;
+    field.line.cut();
+    await field.clock.run(3000);
+    field.line.isReachable = true;
+    await field.clock.run(3000);
+    assert.equal(field.goodCount(device, 30_000, 40_000), 2);
+  });
+}
 
 /** The device never answers a read that holds one of these addresses. */
 function silenceAt(field: PollerField, unitId: number, addresses: readonly number[]): void {
