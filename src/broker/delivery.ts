@@ -115,7 +115,9 @@ export class Delivery {
   #handOut(incoming: Incoming, route: Route, isUnkept: boolean): number {
     const { qos, from } = incoming;
     const { receivers, groups } = route;
-    this.#turns.handedOut(receivers.length + groups.length);
+    const most = receivers.length + groups.length;
+    this.#turns.handedOut(most);
+    this.#turns.putOut(most * (incoming.payloadEnd - incoming.payloadStart));
     let count = 0;
     incoming.position = 0;
     for (let i = 0; i < receivers.length; i++) {

@@ -118,6 +118,7 @@ export class Publishing {
 
   #extend(client: Client, route: Route, bytes: Uint8Array, start: number, end: number): void {
     const run = this.#run;
+    this.#core.turns.putOut(route.receivers.length * (end - start));
     if (run.client === client && run.route === route && run.end === start && run.bytes === bytes) {
       run.end = end;
       run.count++;

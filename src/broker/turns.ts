@@ -18,6 +18,8 @@ const BACKLOG_BYTES = 4 * 1024 * 1024;
 const TURN_MS = 5;
 /** After so many deliveries the time is looked at amid what one read has brought. */
 const DELIVERIES_MAX = 256;
+/** And after so many bytes of them the turn is over: to write them at its end takes time of its own. */
+const OUTPUT_MAX = 8 * 1024 * 1024;
 
 export class Turns implements CommitTurns {
   readonly arena = new Arena();
@@ -42,6 +44,8 @@ export class Turns implements CommitTurns {
   readonly #afterTurn: (() => void)[] = [];
   /** Since the time was last looked at. */
   #deliveryCount = 0;
+  /** Of the publications that were handed out in this turn. */
+  #outputBytes = 0;
 
   constructor(store: Store, log: Log, clock: Clock, timekeeping: Timekeeping) {
     this.#store = store;
@@ -80,8 +84,14 @@ export class Turns implements CommitTurns {
     this.#deliveryCount += count;
   }
 
+  /** So many bytes go out for a publication at the end of the turn. */
+  putOut(bytes: number): void {
+    this.#outputBytes += bytes;
+  }
+
   /** The same amid what one read has brought: a few bytes may go to thousands, and a read holds a thousand such. */
   get isTurnOverAmid(): boolean {
+    if (this.#outputBytes > OUTPUT_MAX) return true;
     if (this.#deliveryCount < DELIVERIES_MAX) return false;
     this.#deliveryCount = 0;
     return this.isTurnOver;
@@ -96,6 +106,7 @@ export class Turns implements CommitTurns {
     this.#immediate = null;
     this.number++;
     this.#readingSinceMs = null;
+    this.#outputBytes = 0;
     const dirty = this.#dirty;
     this.#dirty = [];
     for (let i = 0; i < dirty.length; i++) {
