@@ -54,6 +54,7 @@ export const REMOVALS: readonly Removal[] = [
   without('R6c', 'broker/turns', '- this.#readingSinceMs > TURN_MS', '- this.#readingSinceMs < 0'),
   without('R6d', 'broker/connection', 'if (!turns.isTurnOverAmid)', 'if (true)'),
   without('R6e', 'broker/feeding', 'nowMs - this.#sinceMs > FEEDING_MS', 'false'),
+  without('R6f', 'broker/turns', 'this.#outputBytes > OUTPUT_MAX', 'false'),
   without('R17b', 'broker/websocket', 'maxFragments: FRAGMENTS_MAX', 'maxFragments: 0'),
   without(
     'R24b',
