@@ -3,6 +3,7 @@
  * up, fails or forgets what was not synced. The real one works on libuv's thread pool and never blocks the loop.
  */
 import fs from 'node:fs';
+import { dirname, resolve } from 'node:path';
 
 export interface OpenFile {
   /** Writes all of it, or rejects. */
@@ -19,7 +20,7 @@ export interface Files {
   /** `create` refuses a name that exists; new files are readable by their owner only. */
   open(path: string, mode: 'read' | 'create'): Promise<OpenFile>;
   list(folder: string): Promise<string[]>;
-  /** Also makes parents; an existing folder is no error. */
+  /** Also makes parents, and their names durable; an existing folder is no error. */
   makeFolder(folder: string): Promise<void>;
   rename(from: string, to: string): Promise<void>;
   remove(path: string): Promise<void>;
@@ -39,7 +40,10 @@ export const systemFiles: Files = {
   },
   list: (folder) => call((done) => fs.readdir(folder, done)),
   async makeFolder(folder) {
-    await call<unknown>((done) => fs.mkdir(folder, { recursive: true, mode: 0o700 }, done));
+    const path = resolve(folder);
+    const options = { recursive: true, mode: 0o700 } as const;
+    const first = await call<string | undefined>((done) => fs.mkdir(path, options, done));
+    await syncNames(path, first ?? path);
   },
   rename: (from, to) => call((done) => fs.rename(from, to, done)),
   remove: (path) => call((done) => fs.unlink(path, done)),
@@ -58,6 +62,14 @@ export const systemFiles: Files = {
     return bavail * bsize;
   },
 };
+
+/** Of a folder and those above it up to `first`: what is synced in one whose own name is not may be gone with it. */
+async function syncNames(folder: string, first: string): Promise<void> {
+  for (let at = folder; at.length >= first.length && at !== dirname(at); at = dirname(at)) {
+    // The one above may belong to somebody else, and be closed to us.
+    await systemFiles.syncFolder(dirname(at)).catch(() => {});
+  }
+}
 
 class SystemFile implements OpenFile {
   readonly #fd: number;
