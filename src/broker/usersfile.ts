@@ -106,6 +106,21 @@ export function replaceUser(file: string, text: string, user: string, line: stri
     closeSync(fd);
   }
   renameSync(fresh, file);
+  settleNames(dirname(file));
+}
+
+/** The new file has its name on the disk, too, where a folder can be synced. */
+function settleNames(folder: string): void {
+  try {
+    const fd = openSync(folder, 'r');
+    try {
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    // There is nothing more to be had of such a file system.
+  }
 }
 
 /** What root writes belongs to whose file or folder it was: the gateway has to read it, and is another user. */

@@ -2,10 +2,11 @@
  * The gateway file as the page edits it: read, checked beside the real one with the same words as `holdfast check`, and
  * replaced in one step. What was there before stays beside it, and comes back when the new one cannot be applied.
  */
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import type { Loaded } from '../config/loaded.js';
 import type { Problem } from '../config/problems.js';
 import { HoldfastError } from '../errors.js';
+import { replaceFile } from '../replacefile.js';
 import { masked, unmasked } from './secrets.js';
 
 /** Checks that may wait for each other; a person waits for one. */
@@ -65,14 +66,8 @@ export class ConfigFile {
   /** Replaces the file; the answer puts the old text back. */
   async replace(text: string): Promise<() => Promise<void>> {
     const old = await this.read();
-    await this.#write(`${this.#file}.previous`, old);
-    await this.#write(this.#file, text);
-    return () => this.#write(this.#file, old);
-  }
-
-  async #write(path: string, text: string): Promise<void> {
-    const fresh = `${path}.new`;
-    await writeFile(fresh, text, { mode: 0o600, flush: true });
-    await rename(fresh, path);
+    await replaceFile(`${this.#file}.previous`, old);
+    await replaceFile(this.#file, text);
+    return () => replaceFile(this.#file, old);
   }
 }

@@ -2,11 +2,12 @@
  * The folder where what devices taught is kept: one readable file a device, replaced as a whole. A file that cannot
  * be read or written costs its knowledge, nothing else.
  */
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Device } from '../config/plant.js';
 import { messageOf } from '../errors.js';
 import type { Log } from '../log.js';
+import { replaceFile } from '../replacefile.js';
 import type { KnowledgeRecord } from './knowledge.js';
 
 /** Changes of one device are gathered for so long. */
@@ -85,8 +86,7 @@ export class KnowledgeFolder {
     for (const record of records) {
       const path = this.#pathOf(folder, record.device);
       try {
-        await writeFile(`${path}.new`, `${JSON.stringify(record, null, 2)}\n`, { mode: 0o600 });
-        await rename(`${path}.new`, path);
+        await replaceFile(path, `${JSON.stringify(record, null, 2)}\n`);
         this.#hasFailed = false;
       } catch (error) {
         this.#complain(error);

@@ -3,8 +3,8 @@
  * gateway is down would otherwise leave a subscription over there that nobody ends.
  */
 import { readFileSync } from 'node:fs';
-import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { replaceFile } from '../replacefile.js';
 
 export class Subscribed {
   filters: readonly string[];
@@ -19,10 +19,7 @@ export class Subscribed {
   async remember(filters: readonly string[]): Promise<void> {
     if (filters.join('\n') === this.filters.join('\n')) return;
     this.filters = filters;
-    const fresh = `${this.#file}.new`;
-    await writeFile(fresh, `${JSON.stringify(filters)}\n`, { mode: 0o600 })
-      .then(() => rename(fresh, this.#file))
-      .catch(() => {});
+    await replaceFile(this.#file, `${JSON.stringify(filters)}\n`).catch(() => {});
   }
 }
 
