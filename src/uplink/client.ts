@@ -80,6 +80,8 @@ const END_MS = 800;
 const PACKET_TOO_LARGE = 0x95;
 /** Fixed header, packet identifier, length of the topic, length of the properties, expiry. */
 const PACKET_OVERHEAD_BYTES = 24;
+/** A packet identifier that nothing has. */
+const NOBODY = 0;
 /** So long each address of a name is tried before the next one; the quarter of a second that Node gives is less than many lines take. */
 const ADDRESS_MS = 1_500;
 setDefaultAutoSelectFamilyAttemptTimeout(ADDRESS_MS);
@@ -117,6 +119,8 @@ export class Remote {
   readonly #isV5: boolean;
   readonly #limits: RemoteLimits;
   readonly #publications: Publications;
+  /** Packet identifiers of before that were released on this connection, and of which that is not answered yet. */
+  readonly #released = new Set<number>();
 
   constructor(client: MqttClient, isV5: boolean, limits: RemoteLimits) {
     this.#client = client;
@@ -127,6 +131,10 @@ export class Remote {
     );
     client.on('packetreceive', (packet) => {
       if (packet.cmd === 'puback') publications.acknowledged(packet.messageId ?? 0, packet.reasonCode ?? 0);
+      // Answers come in their order: behind this one it is about what was sent since.
+      if (packet.cmd === 'pubrec') this.#released.delete(packet.messageId ?? 0);
+      // The library would take it for the answer to whatever has the identifier now.
+      if (packet.cmd === 'pubcomp' && this.#released.delete(packet.messageId ?? 0)) packet.messageId = NOBODY;
     });
     client.on('close', () => publications.end());
     this.#publications = publications;
@@ -156,7 +164,10 @@ export class Remote {
 
   /** Of what was sent at QoS 2 on connections before: it is sent anew, as another message. */
   release(packetIdentifiers: readonly number[]): void {
-    for (const identifier of packetIdentifiers) this.#publications.acknowledge(PUBREL, identifier);
+    for (const identifier of packetIdentifiers) {
+      this.#released.add(identifier);
+      this.#publications.acknowledge(PUBREL, identifier);
+    }
   }
 
   /** At QoS 2, which takes two round trips: MQTT.js goes through them. */

@@ -5,8 +5,8 @@
 import { crc32 } from 'node:zlib';
 import type { RemoteMessage } from './client.js';
 
-/** More of QoS 1 are not under way. */
-const REMEMBERED_MAX = 1000;
+/** More of QoS 1 are not under way: there are no more packet identifiers, and MQTT 3.1.1 has no other limit. */
+const REMEMBERED_MAX = 65_535;
 
 interface Remembered {
   readonly key: string;
@@ -46,6 +46,7 @@ export class Taken {
     const taken = { key: keyOf(message), timeMs: nowMs };
     remember(this.#ofIdentifier, packetIdentifier, taken);
     remember(this.#ofTopic, message.topic, taken);
+    this.#forgetKnown(nowMs);
   }
 
   release(packetIdentifier: number): void {
@@ -59,6 +60,10 @@ export class Taken {
 
   /** It has ended. One that was shorter than that may have had no time to bring again what was lost with those before. */
   lost(nowMs: number): void {
+    this.#forgetKnown(nowMs);
+  }
+
+  #forgetKnown(nowMs: number): void {
     const knownMs = nowMs - this.#knownAfterMs;
     if (knownMs < this.#openedAtMs) return;
     forget(this.#ofIdentifier, knownMs);
@@ -80,8 +85,12 @@ function remember<K>(all: Map<K, Remembered>, at: K, taken: Remembered): void {
   if (all.size > REMEMBERED_MAX && oldest !== undefined) all.delete(oldest);
 }
 
+/** They are in the order of their time. */
 function forget<K>(all: Map<K, Remembered>, beforeMs: number): void {
-  for (const [at, { timeMs }] of all) if (timeMs < beforeMs) all.delete(at);
+  for (const [at, { timeMs }] of all) {
+    if (timeMs >= beforeMs) return;
+    all.delete(at);
+  }
 }
 
 /** What tells one order from another. */

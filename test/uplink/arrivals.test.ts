@@ -222,6 +222,17 @@ test('at QoS 1 all that come again in a row come here once', async () => {
   assert.deepEqual(here, ['on', 'off']);
 });
 
+test('at QoS 1 thousands that come again come here once', async () => {
+  const count = 3000;
+  const { told, here, socket } = await setUp(new MemoryDisk(), (one, connection) => {
+    for (let id = 1; id <= count; id++) say(one, id, 1, String(id), connection > 1);
+  });
+  await until('all PUBACKs', () => told.length === count);
+  socket().destroy();
+  await until('all again', () => told.length === 2 * count);
+  assert.equal(here.length, count);
+});
+
 test('at QoS 1 what comes again only after a long outage and a short connection comes here once', async () => {
   const clock = new ShiftedClock();
   const { told, here, far, socket } = await setUp(

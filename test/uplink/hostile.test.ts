@@ -251,6 +251,41 @@ describe('a far side that', () => {
     assert.deepEqual(got, numbers(5));
   });
 
+  test('answers a release late is not taken to have completed what has the identifier since', async () => {
+    const released: number[] = [];
+    const got: number[] = [];
+    const far = await OddBroker.start(
+      {
+        hasSession: true,
+        take: (packet, socket, connection) => {
+          got.push(valueOf(packet));
+          const answers = released.splice(0).map((id) => wire.acknowledge('PUBCOMP', id));
+          if (connection === 1) socket.end(Buffer.concat(answers));
+          else socket.write(Buffer.concat([...answers, wire.acknowledge('PUBREC', packet.id)]));
+        },
+        acknowledged: ({ type, id }, socket) => {
+          if (type !== 'PUBREL') return;
+          if (got.length === 2) socket.write(wire.acknowledge('PUBCOMP', id));
+          else released.push(id);
+        },
+      },
+      cleanups,
+    );
+    const { broker, uplink } = await startUplink(
+      mkdtempSync(join(root, 'queue-')),
+      {
+        nodes: [far.url],
+        in: [ruleOf('orders/#', 'orders/#')],
+        out: [ruleOf('p7/data/#', 'plants/p7/data/#', { qos: 2 })],
+      },
+      cleanups,
+    );
+    await until('the releases', () => released.length >= 1023);
+    broker.publish({ topic: 'p7/data/a', payload: Buffer.from('7'), qos: 2, retain: false, sender: null });
+    await until('it to come again', () => got.length === 2);
+    await until('an empty queue', () => uplink.about().queuedMessages === 0);
+  });
+
   test('is on a line so slow that acknowledgements come one by one is waited for', async () => {
     const clock = new ShiftedClock();
     let looks = 0;
