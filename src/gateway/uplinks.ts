@@ -75,10 +75,10 @@ export class Uplinks {
     await Promise.all(unused.map(({ queue }) => queue.close()));
   }
 
-  /** Told once for each change of state; a device that was never asked is no news. */
+  /** Told once for each change of state; a device that was never asked is no news, nor what another gateway asks now. */
   deviceChanged(news: DeviceNews): void {
     const { device, state, error } = news;
-    if (error === NOT_YET_READ || this.#states.get(device) === state) return;
+    if (!this.#options.isActive() || error === NOT_YET_READ || this.#states.get(device) === state) return;
     this.#states.set(device, state);
     for (const { uplink } of this.#running) uplink.deviceChanged(news);
   }
