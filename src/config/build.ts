@@ -109,6 +109,8 @@ export class PlantBuilder {
       uplinks: uplinkSettings(this.#input.uplinks, this.#source, {
         id: this.#gatewayId,
         baseTopic: this.#base,
+        statusTopic: this.#patterns.topic('status'),
+        isAlone: this.#input.redundancy === undefined,
       }),
       homeAssistant:
         this.#input.home_assistant === undefined

@@ -22,6 +22,13 @@ export function wildcardPart(filter: string): string {
   return filter.slice(literalPart(filter).length);
 }
 
+/** A topic under a rule: the literal beginning of `from` replaced by that of `to`; the wildcard part is kept. */
+export function renamed(topic: string, { from, to }: { readonly from: string; readonly to: string }): string {
+  const [here, there] = [literalPart(from), literalPart(to)];
+  // "a/#" also matches "a" itself, which has no slash to keep.
+  return topic.length < here.length ? there.slice(0, -1) : there + topic.slice(here.length);
+}
+
 /** Whether one topic could match both filters. */
 export function mayMeet(one: string, other: string): boolean {
   const [a, b] = [one.split('/'), other.split('/')];

@@ -10,6 +10,7 @@ import type { UplinkInput } from './schema/uplink.js';
 import { fillKnown } from './template.js';
 import {
   fixedTopic,
+  forwardedStatus,
   inRule,
   noticeOf,
   outRule,
@@ -25,10 +26,19 @@ const QUEUE_MIN_BYTES = 4 * 2 ** 20;
 const KEEP_ALIVE_MAX_MS = 18 * 3600 * 1000;
 const DAY_MS = 24 * 3600 * 1000;
 
+/** What uplinks are told of the gateway. */
+export interface UplinkGateway {
+  readonly id: string;
+  readonly baseTopic: string;
+  readonly statusTopic: string;
+  /** No other gateway takes turns with it, which would be there still when this one is gone. */
+  readonly isAlone: boolean;
+}
+
 export function uplinkSettings(
   inputs: GatewayInput['uplinks'],
   source: Source,
-  gateway: { readonly id: string; readonly baseTopic: string },
+  gateway: UplinkGateway,
 ): UplinkSettings[] {
   const all = Object.entries(inputs ?? {}).map(([name, input]) => uplink(name, input, source, gateway));
   for (const [index, { name, queue }] of all.entries()) {
@@ -44,7 +54,7 @@ function uplink(
   name: string,
   input: UplinkInput,
   source: Source,
-  { id, baseTopic }: { readonly id: string; readonly baseTopic: string },
+  { id, baseTopic, statusTopic, isAlone }: UplinkGateway,
 ): UplinkSettings {
   const at: Path = ['uplinks', name];
   input.nodes.forEach((node, index) => {
@@ -97,7 +107,9 @@ function uplink(
     password: input.password ?? null,
     keepAliveS: Math.max(1, Math.round((input.keep_alive ?? 30_000) / 1000)),
     tls: tlsOf(input, source, at),
-    statusTopic: fixedTopic(input.status_topic, source, [...at, 'status_topic'], variables),
+    statusTopic:
+      fixedTopic(input.status_topic, source, [...at, 'status_topic'], variables) ??
+      (isAlone ? forwardedStatus(statusTopic, out, incoming) : null),
     out,
     in: incoming,
     announce: announced(input.announce, source, at, variables) ?? [`${home}/status`, `${home}/device/#`],

@@ -3,7 +3,7 @@
  * would send messages in a circle is refused where the far side cannot be told to leave our own messages out (MQTT
  * 3.1.1 knows no No Local).
  */
-import { isFilter, mayCross, mayMeet, wildcardPart } from './filter.js';
+import { isFilter, mayCross, mayMeet, renamed, wildcardPart } from './filter.js';
 import type { Source } from './load.js';
 import type { UplinkNotice, UplinkRule } from './plant.js';
 import { type Path, suggestion } from './problems.js';
@@ -150,6 +150,21 @@ export function fixedTopic(
   checkNames(namesIn(textTemplate(topic)), [], variables, source, at);
   refuseUnlessTopic(topic, source, at);
   return topic;
+}
+
+/**
+ * Where the rules take the gateway's own status as it is, for later subscribers: nobody else would say there that the gateway
+ * is gone. Null: nowhere, or it might come back from there.
+ */
+export function forwardedStatus(
+  status: string,
+  out: readonly UplinkRule[],
+  incoming: readonly UplinkRule[],
+): string | null {
+  const rule = out.find(({ from }) => mayMeet(from, status));
+  if (rule === undefined || incoming.some(({ to }) => mayMeet(topicsOf(to), status))) return null;
+  const isAsItIs = rule.topic === null && rule.payload === null && rule.retain === 'keep';
+  return isAsItIs ? renamed(status, rule) : null;
 }
 
 /** names: those that the template may hold; null: any. */

@@ -3,7 +3,7 @@
  * payload of its template. Samples whose rule wants one message per answer wait here for the end of the turn.
  */
 import { matches, TOPIC_BYTES_MAX } from '../broker/topic.js';
-import { literalPart } from '../config/filter.js';
+import { renamed } from '../config/filter.js';
 import type { UplinkRule } from '../config/plant.js';
 import { joined, namesOf, type Place, type Subject, subjectOf } from './payload.js';
 import { fillPayload, fillTopic } from './template.js';
@@ -58,9 +58,9 @@ export class Router {
     for (const rule of rules) {
       if (!matches(rule.from, topic)) continue;
       if (rule.topic === null && rule.payload === null) {
-        const renamed = rename(rule, topic);
-        if (!mayBeTopic(renamed, rule)) continue;
-        return { topic: renamed, payload, rule };
+        const there = renamed(topic, rule);
+        if (!mayBeTopic(there, rule)) continue;
+        return { topic: there, payload, rule };
       }
       const subject = subjectOf(topic, placeOf?.(topic) ?? null, payload, nowMs());
       if (rule.payload?.isPerAnswer === true) {
@@ -105,7 +105,7 @@ export class Router {
     const { variables, placeOf } = this.#options;
     const names = namesOf(subject, variables);
     const topic =
-      rule.topic === null ? rename(rule, subject.topic) : fillTopic(rule.topic, names, placeOf !== null);
+      rule.topic === null ? renamed(subject.topic, rule) : fillTopic(rule.topic, names, placeOf !== null);
     if (topic === null || !mayBeTopic(topic, rule)) return null;
     if (rule.payload === null) return published === null ? null : { topic, payload: published, rule };
     const text = fillPayload(rule.payload, names);
@@ -120,11 +120,4 @@ export class Router {
 function mayBeTopic(topic: string, { to }: UplinkRule): boolean {
   if (topic === '' || (topic.startsWith('$') && !to.startsWith('$'))) return false;
   return topic.length * 3 <= TOPIC_BYTES_MAX || Buffer.byteLength(topic) <= TOPIC_BYTES_MAX;
-}
-
-/** The literal beginning of `from` replaced by that of `to`; the wildcard part is kept. */
-function rename({ from, to }: UplinkRule, topic: string): string {
-  const [here, there] = [literalPart(from), literalPart(to)];
-  // "a/#" also matches "a" itself, which has no slash to keep.
-  return topic.length < here.length ? there.slice(0, -1) : there + topic.slice(here.length);
 }

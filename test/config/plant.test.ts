@@ -598,3 +598,22 @@ test('all of a plant is frozen', () => {
   walk(plant, 'plant');
   assert.deepEqual(loose, []);
 });
+
+test('an uplink that takes the status of the gateway along says there that it is gone, unless that comes back or another gateway stays', () => {
+  const statusTopicOf = (rules: string, more = ''): string | null | undefined =>
+    plantOf(`${HEAD}${PLC}${more}uplinks: { cloud: { nodes: ["mqtt://10.0.0.8"], ${rules} } }\n`).uplinks[0]
+      ?.statusTopic;
+  const all = 'out: [{ from: "holdfast/gw/#", to: "plants/#" }]';
+  assert.equal(statusTopicOf(all), 'plants/status');
+  assert.equal(statusTopicOf(`${all}, status_topic: elsewhere`), 'elsewhere');
+  assert.equal(statusTopicOf('out: [{ from: "holdfast/+/status" }]'), 'holdfast/gw/status');
+  for (const rules of [
+    'out: [{ from: "holdfast/gw/data/#" }]',
+    'out: [{ from: "holdfast/gw/#", retain: never }]',
+    'out: [{ from: "holdfast/gw/#", to: "all", payload: raw }]',
+    `${all}, in: [{ from: "plants/status", to: "holdfast/gw/status" }]`,
+  ])
+    assert.equal(statusTopicOf(rules), null, rules);
+  const redundancy = 'redundancy: { group: a, servers: ["nats://10.0.0.1"] }\n';
+  assert.equal(statusTopicOf(all, redundancy), null);
+});

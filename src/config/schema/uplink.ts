@@ -88,7 +88,13 @@ export const uplinkSchema = z.strictObject({
       ),
     }),
   ),
-  status_topic: z.optional(text().check(about('Topic there that says `online`, and `offline` as the will.'))),
+  status_topic: z.optional(
+    text().check(
+      about(
+        "Topic there that says `online`, and `offline` as the will; where a rule takes the gateway's own status unless given.",
+      ),
+    ),
+  ),
   variables: z.optional(
     z
       .record(slugText('a name of a variable'), text())
