@@ -224,9 +224,8 @@ export class Broker implements BrokerApi {
 
   #stalled(lateMs: number): void {
     this.counters.stalls.value++;
-    this.#log.warn('the loop stood still: the machine is too busy, or something took too long', {
-      lateMs: Math.round(lateMs),
-    });
+    const message = 'the loop stood still: the machine is too busy, or something took too long';
+    this.#core.unrest.tell('warn', message, { lateMs: Math.round(lateMs) }, 'stall');
   }
 
   // ---------------------------------------------------------------- listeners

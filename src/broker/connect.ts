@@ -83,10 +83,8 @@ export class Admission {
       verdict
         .then((late) => this.#decide(client, request, late))
         .catch((error: unknown) => {
-          this.#core.log.error('login could not be checked', {
-            client: request.clientId,
-            error: messageOf(error),
-          });
+          const fields = { client: request.clientId, error: messageOf(error) };
+          this.#core.unrest.tell('error', 'login could not be checked', fields, 'login');
           refuse(client, request, SERVER_BUSY, 'the login could not be checked');
         });
     } else this.#decide(client, request, verdict);

@@ -181,11 +181,12 @@ export class Connection implements Newcomer, FrameSink, OutboxOwner, Reader, Wat
 
   /** A fault of ours or a packet nobody thought of: it ends this connection and nothing else. */
   #broken(error: unknown): void {
-    this.#core.log.error('connection closed by an internal fault', {
+    const fields = {
       client: this.clientId,
       error: messageOf(error),
       stack: error instanceof Error ? error.stack : undefined,
-    });
+    };
+    this.#core.unrest.tell('error', 'connection closed by an internal fault', fields, 'fault');
     this.fail(0x80, '');
   }
 

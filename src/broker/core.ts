@@ -5,6 +5,7 @@
 import type { SteadyClock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { Store, StoredState } from '../store/store.js';
+import { Unrest } from '../unrest.js';
 import type { AccessRule } from './access.js';
 import type { Executor } from './bequest.js';
 import type { Owed } from './commits.js';
@@ -67,6 +68,8 @@ export class Core implements SessionHost, Executor {
   readonly #crowding: Crowding;
   readonly denials: Denials;
   readonly farewells: Farewells;
+  /** What strangers may make happen again and again. */
+  readonly unrest: Unrest;
   isStopped = false;
 
   constructor({ clock, log, store, counters, limits, neverRetained, onOverflow }: CoreOptions) {
@@ -100,6 +103,7 @@ export class Core implements SessionHost, Executor {
     );
     this.denials = new Denials(clock, log);
     this.farewells = new Farewells(clock, log);
+    this.unrest = new Unrest(clock, log);
   }
 
   /** Memory is short: nothing new is taken in (connections, subscriptions, retained topics), slow readers get less. */
@@ -204,6 +208,7 @@ export class Core implements SessionHost, Executor {
     this.#crowding.stop();
     this.denials.stop();
     this.farewells.stop();
+    this.unrest.stop();
     this.retaining.stop();
     this.lifecycle.stop();
   }

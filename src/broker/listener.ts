@@ -179,7 +179,8 @@ export class Listener {
   }
 
   #notAccepted(error: string): void {
-    this.#host.log.error('connection could not be accepted', { listener: this.url, error });
+    const { unrest } = this.#host.core;
+    unrest.tell('error', 'connection could not be accepted', { listener: this.url, error }, this.url);
   }
 
   #peer({ address, port }: HandlePeer, ends: string, name: string | null): Peer {

@@ -131,8 +131,9 @@ class Signals {
       }
     });
     process.on('SIGHUP', () => this.#reload());
-    // Else Node opens its debugger on loopback, by which any user of this machine runs what they like in here.
-    process.on('SIGUSR1', () => {});
+    // Else Node opens its debugger on loopback at the first, by which any user of this machine runs what they like in here;
+    // the others, which scripts send to make a program open its log anew, would end the process as it stands.
+    for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGALRM'] as const) process.on(signal, () => {});
   }
 
   /** One that came before this was called is not forgotten: the file may have been read by then. */

@@ -317,22 +317,27 @@ export class Source {
     if (!text.includes('${')) return text;
     this.#substituted.add(pathText(path));
     const found = new Map<string, string>();
-    const whole = text.replace(
-      /\$?\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}/g,
-      (written: string, name: string, _, fallback?: string) => {
-        if (written.startsWith('$$')) return written.slice(1);
-        const value = this.#environment[name];
-        if (value !== undefined) found.set(value, written);
-        if (value !== undefined || fallback !== undefined) return value ?? fallback ?? '';
-        this.#at(
-          node,
-          'HF1008',
-          path,
-          `the environment has no ${name}; set it, or write \${${name}:-default}`,
-        );
-        return '';
-      },
-    );
+    // Behind the last brace nothing is filled in, and looking for one from each place there would take a square of its length.
+    const end = text.lastIndexOf('}') + 1;
+    const filled = text
+      .slice(0, end)
+      .replace(
+        /\$?\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}/g,
+        (written: string, name: string, _, fallback?: string) => {
+          if (written.startsWith('$$')) return written.slice(1);
+          const value = this.#environment[name];
+          if (value !== undefined) found.set(value, written);
+          if (value !== undefined || fallback !== undefined) return value ?? fallback ?? '';
+          this.#at(
+            node,
+            'HF1008',
+            path,
+            `the environment has no ${name}; set it, or write \${${name}:-default}`,
+          );
+          return '';
+        },
+      );
+    const whole = filled + text.slice(end);
     if (found.size > 0) this.#refer(whole, text);
     for (const [value, written] of found) this.#refer(value, written);
     return whole;

@@ -27,6 +27,7 @@ import type { Lock } from '../store/lock.js';
 import { MemoryStore } from '../store/memory.js';
 import type { Store } from '../store/store.js';
 import { VolatileFiles } from '../store/volatile.js';
+import { Unrest } from '../unrest.js';
 import { Commands } from './commands.js';
 import { ConfigFile } from './configfile.js';
 import { doorsOf } from './doors.js';
@@ -43,7 +44,6 @@ import { type Handler, Requests } from './requests.js';
 import { Setup } from './setup.js';
 import { Status } from './status.js';
 import { Telemetry } from './telemetry.js';
-import { Unrest } from './unrest.js';
 import { Uplinks } from './uplinks.js';
 import { aboutView, historyView, plantView, statisticsView } from './views.js';
 
@@ -154,7 +154,7 @@ export class Gateway {
     this.#requests = new Requests({
       broker: this.#broker,
       mayPublish,
-      log,
+      unrest: this.#unrest,
       handlers: this.#handlers(),
     });
     this.#uplinks = new Uplinks({
@@ -447,6 +447,8 @@ export class Gateway {
         const level = (fields['error'] ?? '') === '' ? 'info' : 'warn';
         const said = advised(what, fields, this.#plant);
         if (what.startsWith('device-')) this.#unrest.tell(level, what, said);
+        // Another master may write all the time.
+        else if (what === 'shared-write') this.#unrest.tell(level, what, said, what);
         else log[level](what, said);
         this.#status.event('field', { t: clock.nowMs(), what, ...fields });
       },

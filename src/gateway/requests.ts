@@ -6,7 +6,7 @@ import type { BrokerApi } from '../broker/broker.js';
 import type { Message, Sender, Subscriber } from '../broker/message.js';
 import type { GatewayTopics } from '../config/plant.js';
 import { HoldfastError, messageOf } from '../errors.js';
-import type { Log } from '../log.js';
+import type { Unrest } from '../unrest.js';
 import { type MayPublish, type Reply, replyOf } from './reply.js';
 
 /** A gateway file of thousands of tags; the largest packet from a client is a limit of its own. */
@@ -27,7 +27,7 @@ export type Handler = (request: Request) => unknown;
 export interface RequestsOptions {
   readonly broker: BrokerApi;
   readonly mayPublish: MayPublish;
-  readonly log: Log;
+  readonly unrest: Unrest;
   readonly handlers: Readonly<Record<string, Handler>>;
 }
 
@@ -86,11 +86,8 @@ export class Requests implements Subscriber {
     } catch (thrown) {
       const code = thrown instanceof HoldfastError ? thrown.code : 'FAILED';
       const error = messageOf(thrown);
-      this.#options.log.warn('request failed', {
-        verb,
-        error,
-        client: request.sender?.clientId ?? 'gateway',
-      });
+      const fields = { verb, error, client: request.sender?.clientId ?? 'gateway' };
+      this.#options.unrest.tell('warn', 'request failed', fields, `request ${verb}`);
       this.#refuse(reply, request.fields, code, error);
     } finally {
       this.#running -= 1;

@@ -6,6 +6,7 @@ import type { FoundRetained, Message, Subscriber } from '../broker/message.js';
 import type { Cancel, Clock } from '../clock.js';
 import type { UplinkNotice, UplinkRule } from '../config/plant.js';
 import type { Log } from '../log.js';
+import { Unrest } from '../unrest.js';
 import { Arrivals, Author, type LocalInflow } from './arrivals.js';
 import { advised, SESSION_TAKEN_OVER, withAdvice } from './advice.js';
 import {
@@ -115,6 +116,8 @@ export class Uplink {
   readonly #sender: Sender;
   readonly #notices: Notices;
   readonly #subscriptions: Subscriptions;
+  /** A far side may take each connection, and end it. */
+  readonly #unrest: Unrest;
   #remote: Remote | null = null;
   /** Counts connections, so that news of an old one are known as such. */
   #generation = 0;
@@ -149,6 +152,7 @@ export class Uplink {
     const sendsTwice = [...options.out, ...options.notices].some(({ qos }) => qos === 2);
     this.#identifiers = new ForeignIdentifiers(options.remote.cleanStart || !sendsTwice);
     const { clock, log, queue, subscribed, placeOf } = parts;
+    this.#unrest = new Unrest(clock, log);
     const variables = new Map(
       Object.entries(options.variables).map(([name, text]) => [name, JSON.stringify(text)]),
     );
@@ -197,6 +201,7 @@ export class Uplink {
     this.#sender.finish();
     this.#notices.stop();
     this.#subscriptions.stop();
+    this.#unrest.stop();
     const acknowledged = this.#arrivals?.finish();
     const remote = this.#remote;
     this.#remote = null;
@@ -350,14 +355,15 @@ export class Uplink {
 
   async #connected(generation: number, remote: Remote): Promise<void> {
     if (this.#isStopping || generation !== this.#generation) return remote.end(true);
-    const { queue, log, changed, clock } = this.#parts;
+    const { queue, changed, clock } = this.#parts;
     this.#remote = remote;
     this.#connectedAtMs = clock.monotonicMs();
     const tookMs = this.#connectedAtMs - this.#dialedAtMs;
     this.#connackMs = Math.min(RETRY_MAX_MS, Math.max(CONNACK_TIMEOUT_MS, 2 * tookMs));
     this.#error = '';
     const { name } = this.#options;
-    log.info('uplink connected', { uplink: name, node: this.#node(), queued: queue.figures().messages });
+    const queued = queue.figures().messages;
+    this.#unrest.tell('info', 'uplink connected', { uplink: name, node: this.#node(), queued });
     changed(this.about());
     await this.#subscriptions.start(remote);
     if (this.#isStopping || generation !== this.#generation) return;
@@ -403,7 +409,7 @@ export class Uplink {
   #lost(generation: number, reason: string, isTakenOver = false): void {
     if (generation !== this.#generation || this.#isStopping) return;
     this.#generation++;
-    const { log, changed, clock } = this.#parts;
+    const { changed, clock } = this.#parts;
     const { name } = this.#options;
     const hadConnection = this.#remote !== null;
     const livedMs = clock.monotonicMs() - this.#connectedAtMs;
@@ -421,7 +427,7 @@ export class Uplink {
     this.#notices.stop();
     this.#error = reason;
     if (isNews)
-      log.warn('uplink not connected; messages are kept in its queue', {
+      this.#unrest.tell('warn', 'uplink not connected; messages are kept in its queue', {
         uplink: name,
         node: this.#node(),
         error: reason,

@@ -131,6 +131,14 @@ test('nesting that would exhaust the stack is refused', () => {
   }
 });
 
+test('places to fill in that do not end cost no more than others', () => {
+  const open = '${A:-'.repeat(30_000);
+  const beganUs = process.cpuUsage().user;
+  const { value, problems } = new Source('gateway.yaml', `name: "\${A:-b}${open}"\n`, {});
+  assert.ok(process.cpuUsage().user - beganUs < 2_000_000, 'seconds');
+  assert.deepEqual([value, problems], [{ name: `b${open}` }, []]);
+});
+
 test('a file above 16 MiB is refused unread, and a folder is no file', () => {
   const file = written('large.yaml', Buffer.alloc(FILE_MAX_BYTES + 1, 0x20));
   assert.equal(loadHere(file, {}).problems[0]?.code, 'HF1012');

@@ -62,7 +62,7 @@ describe('the daemon ends', () => {
     });
   }
 
-  test('while its file is still being read; neither a reload asked for then is its end, nor SIGUSR1 a debugger', async () => {
+  test('while its file is still being read; neither a reload asked for then is its end, nor SIGUSR1 a debugger, nor other signals mean anything', async () => {
     const daemon = new Daemon('');
     // Whoever reads it waits for whoever writes.
     unlinkSync(daemon.configFile);
@@ -73,7 +73,7 @@ describe('the daemon ends', () => {
         open(daemon.configFile, constants.O_WRONLY | constants.O_NONBLOCK).catch(() => null),
       );
       daemon.signal('SIGHUP');
-      daemon.signal('SIGUSR1');
+      for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGALRM'] as const) daemon.signal(signal);
       daemon.signal('SIGTERM');
       await until('it to be heeded', () => daemon.logged('stopping').length > 0);
       await writer.close();

@@ -1,12 +1,13 @@
 /**
- * Log lines about devices and lines that come and go: each is told while that is news, and of one that does not settle
- * only the last of each minute, with how many there were. What is published is not held back.
+ * Log lines about what comes and goes, or fails again and again: devices, lines, uplinks, listeners, requests. Each is told
+ * while that is news, and of one that does not settle only the last of each minute, with how many there were. What is
+ * published is not held back.
  */
-import type { Cancel, Clock } from '../clock.js';
-import type { Fields, Level, Log } from '../log.js';
+import type { Cancel, Clock } from './clock.js';
+import type { Fields, Level, Log } from './log.js';
 
 const PERIOD_MS = 60_000;
-/** Lines about one device or line that are told in a period. */
+/** Lines about one of them that are told in a period. */
 const TOLD_MAX = 4;
 
 interface Line {
@@ -32,8 +33,9 @@ export class Unrest {
     this.#log = log;
   }
 
-  tell(level: Level, message: string, fields: Fields): void {
-    const key = `${fields.bus ?? ''}\n${fields.device ?? ''}`;
+  /** of: what else than bus and device it is about. */
+  tell(level: Level, message: string, fields: Fields, of = ''): void {
+    const key = `${fields.bus ?? ''}\n${fields.device ?? ''}\n${of}`;
     const subject = this.#subjects.get(key) ?? { told: 0, held: 0, last: null };
     this.#subjects.set(key, subject);
     this.#cancel ??= this.#clock.after(PERIOD_MS, this.#sumUp);
@@ -56,7 +58,7 @@ export class Unrest {
     for (const [key, { held, last }] of this.#subjects) {
       if (last === null) this.#subjects.delete(key);
       else {
-        this.#log[last.level](last.message, { ...last.fields, changes: held });
+        this.#log[last.level](last.message, { ...last.fields, count: held });
         this.#subjects.set(key, { told: TOLD_MAX, held: 0, last: null });
       }
     }
