@@ -128,9 +128,10 @@ function concerns(rule: AccessRule, identity: Identity): boolean {
 function fillIn(topic: string, identity: Identity): string | null {
   if (topic.includes('{user}') && !isPlain(identity.user)) return null;
   if (topic.includes('{client}') && !isPlain(identity.clientId)) return null;
-  const filled = topic
-    .replaceAll('{user}', () => identity.user)
-    .replaceAll('{client}', () => identity.clientId);
+  // Both at once: a user who is called {client} is not any client's namesake.
+  const filled = topic.replace(/\{user\}|\{client\}/g, (name) =>
+    name === '{user}' ? identity.user : identity.clientId,
+  );
   return filled.startsWith('$') && !topic.startsWith('$') ? null : filled;
 }
 

@@ -69,6 +69,8 @@ describe('access rules', () => {
       assert.ok(!new Rights(rules, who('x', hostile)).mayWrite('dev/other'), hostile);
     }
     assert.ok(new Rights(rules, who('$&')).mayRead('home/$&/x'));
+    const braced = new Rights(rules, who('{client}', 'bob'));
+    assert.ok(braced.mayRead('home/{client}/x') && !braced.mayRead('home/bob/x'));
   });
 
   test('a name that begins with $ leads to nothing that the broker tells of itself', () => {
