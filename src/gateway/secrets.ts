@@ -7,11 +7,11 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { IN_ADDRESS, MASK } from '../errors.js';
 
 /**
- * A key that holds a secret, and its value in any of YAML's ways to write it on one line. Read forwards from the key, so
- * that no text, whatever blanks it is made of, takes long to search.
+ * A key that holds a secret, and its value in any of YAML's ways to write it on one line, or on several in quotes; comments
+ * may come between. Read forwards from the key, so that no text, whatever blanks it is made of, takes long to search.
  */
 const OF_KEY =
-  /\b(?:password|passphrase|secret|token)(?:["']\s*:\s*|\s*:\s+)(?<value>"(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*'|(?!!|[|>"'])[^\s,}\]#][^\n,}\]#]*)/g;
+  /\b(?:password|passphrase|secret|token)(?:["']\s*:|\s*:(?=\s))(?:\s|#[^\n]*\n)*(?<value>"[^"\\]*(?:\\[^][^"\\]*)*"|'[^']*(?:''[^']*)*'|(?!!file\b|[|>"'])[^\s,}\]#][^\n,}\]#]*)/g;
 /** The same over lines of their own, all that are further in than their key. */
 const OF_BLOCK =
   /^([ \t]*)["']?(?:password|passphrase|secret|token)["']?[ \t]*:[ \t]+(?<value>[|>][^\n]*(?:\n(?:\1[ \t]+[^\n]*|[ \t\r]*$))*)/gm;

@@ -37,7 +37,14 @@ test('secrets are masked however their keys are written', () => {
   const quoted = "uplinks: { cloud: { 'password': in-quotes, user: gw }, other: { 'password':'adjacent' } }";
   const explicit = 'cloud:\n  ? password\n  : below\n';
   const block = 'uplinks:\n  cloud:\n    password: |-\n      on-a-line\n\n      of-its-own\n    user: gw\n';
+  const lines =
+    "a: { password: \"over\n    several-lines \\\" # of it\", user: b }\nc:\n  password: # hidden\n    # as well\n    after-a-comment\nd:\n  password: 'it''s\n\n    of-three-lines'\ne: { password: !!str of-a-kind }\n";
   const files = {
+    'several-lines': lines,
+    'of it': lines,
+    'after-a-comment': lines,
+    'of-three-lines': lines,
+    'of-a-kind': lines,
     'in-json': json,
     'in-quotes': quoted,
     adjacent: quoted,
@@ -54,7 +61,8 @@ test('secrets are masked however their keys are written', () => {
 });
 
 test('a text of blanks is searched as soon as any other', () => {
-  for (const blanks of [' '.repeat(60_000), '\n'.repeat(60_000), `password:${' '.repeat(60_000)}`]) {
+  const blank = [' ', '\n', '#\n', 'password: #\n', "password: '", 'password: \\"', 'password: "\\"'];
+  for (const blanks of [...blank.map((one) => one.repeat(60_000)), `password:${' '.repeat(60_000)}`]) {
     const begunMs = performance.now();
     assert.equal(unmasked(blanks, text), blanks);
     // It took more than ten seconds.
