@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import type { BrokerApi } from '../../src/broker/broker.js';
 import type { Message } from '../../src/broker/message.js';
 import { steadyClock } from '../../src/clock.js';
+import type { Batch } from '../../src/config/plant.js';
 import { Commands } from '../../src/gateway/commands.js';
 import { Status } from '../../src/gateway/status.js';
 import { Metrics } from '../../src/metrics.js';
@@ -261,6 +262,20 @@ describe('while the poller of its bus is being replaced', () => {
     assert.equal(answers('holdfast/gw/ack/press1/state')[0]?.['code'], 'UNKNOWN_TAG');
   });
 
+  test('as many commands may wait as otherwise, for what is answered waits no more', () => {
+    const { pool, commands, published, send } = bench();
+    const fill = (): number => {
+      published.length = 0;
+      let count = -1;
+      for (; published.length === 0; count += 1) send(SET, '1');
+      return count;
+    };
+    const most = fill();
+    for (const { correlation } of pool.orders) commands.results(resultOf(correlation, 'OK', '1'));
+    commands.hold([bus]);
+    assert.equal(fill(), most);
+  });
+
   test('what waits when the gateway stops is answered, as is what comes back without a reload', () => {
     const { pool, commands, answers, send } = bench();
     send(SET, '1');
@@ -274,6 +289,35 @@ describe('while the poller of its bus is being replaced', () => {
     );
     assert.equal(pool.orders.length, 1);
   });
+});
+
+test('a group that a reload takes away is written no more', () => {
+  const { pool, commands, answers, send } = bench();
+  const plant = plantOf([tagOf(0, 'speed')]);
+  const [device] = plant.devices;
+  assert.ok(device !== undefined);
+  const setTopic = 'holdfast/gw/set/press1/shift';
+  const ackTopic = 'holdfast/gw/ack/press1/shift';
+  const shift: Batch = {
+    index: 1,
+    device,
+    group: 'shift',
+    tags: plant.tags,
+    qos: 1,
+    retain: true,
+    topic: 'holdfast/gw/data/press1/shift',
+    recipe: { setTopic, ackTopic },
+  };
+  commands.take({ ...plant, batches: [shift] });
+  send(setTopic, '{"v":{"speed":1}}');
+  assert.deepEqual(
+    pool.orders.map(({ tag, value }) => [tag, value]),
+    [[1, '{"speed":1}']],
+  );
+  commands.take(plant);
+  send(setTopic, '{"v":{"speed":2}}');
+  assert.equal(pool.orders.length, 1);
+  assert.equal(answers(ackTopic)[0]?.['code'], 'UNKNOWN_TAG');
 });
 
 test('each write is told on event/write with its author and its outcome', () => {
