@@ -15,7 +15,10 @@ import { steadyClock } from '../../src/clock.js';
 import { silentLog } from '../../src/log.js';
 import { Metrics } from '../../src/metrics.js';
 import { MemoryStore } from '../../src/store/memory.js';
+import { startBroker } from '../support/broker.js';
 import { ManualClock } from '../support/clock.js';
+import { MqttClient } from '../support/mqttclient.js';
+import { acknowledge, PROPERTY, propertyOf } from '../support/wire.js';
 
 const encoder = new TextEncoder();
 
@@ -314,6 +317,31 @@ describe('a session that is not kept', () => {
     assert.equal(seen.length, 2);
     assert.equal(flushes(), false);
     core.turns.stop();
+  });
+
+  test('tells how much of its time is left to what waited in memory, and drops what has none', async (context) => {
+    const clock = new ManualClock();
+    const { mqtt, close } = await startBroker({ clock, systemIntervalMs: 0 });
+    context.after(close);
+    const client = await MqttClient.open(mqtt, 5);
+    context.after(() => client.socket.destroy());
+    await client.handshake({ clientId: 'c', properties: [[PROPERTY.receiveMaximum, 1]] });
+    await client.subscribe('t', 1);
+    for (const [payload, seconds] of [
+      ['now', 60],
+      ['late', 2],
+      ['soon', 10],
+    ] as const)
+      // prettier-ignore
+      await client.publish('t', payload, { qos: 1, properties: [[PROPERTY.messageExpiry, seconds]] });
+    const now = await client.next('PUBLISH');
+    assert.equal(now.payload.toString(), 'now');
+    clock.advance(2500);
+    client.send(acknowledge('PUBACK', now.id));
+    const soon = await client.receive();
+    assert.equal(soon.payload.toString(), 'soon');
+    assert.equal(propertyOf(soon, PROPERTY.messageExpiry), 8);
+    await client.quiet();
   });
 
   test('queues in memory beyond the window and drops the oldest beyond its limit', async () => {

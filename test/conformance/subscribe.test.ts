@@ -247,6 +247,41 @@ describe('SUBSCRIBE and UNSUBSCRIBE', { concurrency: 8 }, () => {
 
   conforms(
     { v5: '3.8.3-3' },
+    'No Local keeps a client from what it published at QoS 0 itself, once for each filter without it',
+    async (scene) => {
+      const [client, other] = [await scene.connect(), await scene.connect()];
+      await client.subscribe(scene.topic(), NO_LOCAL);
+      await other.subscribe(scene.topic(), 0);
+      const texts = ['1', '2', '3'];
+      const publishAll = (): void => {
+        for (const payload of texts) client.send(wire.publish(5, { topic: scene.topic(), payload }));
+      };
+      publishAll();
+      await client.quiet();
+      await client.subscribe(scene.topic('+'), 0);
+      publishAll();
+      for (const payload of texts) assert.equal((await client.receive()).payload.toString(), payload);
+      await client.quiet();
+      for (const payload of [...texts, ...texts])
+        assert.equal((await other.receive()).payload.toString(), payload);
+    },
+  );
+
+  conforms(
+    { v5: '3.8.3-3' },
+    'No Local keeps a client from what it has retained itself, not from what another has',
+    async (scene) => {
+      const [client, other] = [await scene.connect(), await scene.connect()];
+      await client.publish(scene.topic('own'), 'own', { qos: 1, retain: true });
+      await other.publish(scene.topic('other'), 'other', { qos: 1, retain: true });
+      await client.subscribe(scene.topic('+'), 1 | NO_LOCAL);
+      assert.equal((await client.receive()).payload.toString(), 'other');
+      await client.quiet();
+    },
+  );
+
+  conforms(
+    { v5: '3.8.3-3' },
     'No Local keeps a client from the will that it left itself, whatever its QoS',
     async (scene) => {
       const watcher = await scene.connect();
