@@ -8,7 +8,16 @@ import { builtinModules } from 'node:module';
 import ts from 'typescript';
 import { root } from './prepare.mjs';
 
-const GROUND = ['errors.ts', 'log.ts', 'clock.ts', 'metrics.ts', 'slab.ts', 'entry.ts', 'replacefile.ts', 'unrest.ts'];
+const GROUND = [
+  'errors.ts',
+  'log.ts',
+  'clock.ts',
+  'metrics.ts',
+  'slab.ts',
+  'entry.ts',
+  'replacefile.ts',
+  'unrest.ts',
+];
 
 /** Room -> what it may import beside itself and the ground floor: rooms, or single files. */
 const ROOMS = {
