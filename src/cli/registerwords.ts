@@ -12,7 +12,7 @@ const TABLE_OF_FUNCTION: Readonly<Record<number, string>> = {
   1: 'coil', 2: 'discrete', 3: 'holding', 4: 'input', 5: 'coil', 6: 'holding', 15: 'coil', 16: 'holding',
 }; // prettier-ignore
 const FIRST_WRITE_FUNCTION = 5;
-const FUNCTION_CODES = /^\s*(?:(?:fc|0x)?0?(?:\d{1,2}|f)h?(?:\s*[/,;|&+、和]\s*|\s*$))+$/i;
+const FUNCTION_CODES = /^\s*(?:(?:fc|0x)?(?:\d{1,3}|0?f)h?(?:\s*[/,;|&+、和]\s*|\s*$))+$/i;
 
 const TYPE_WORDS: Readonly<Record<string, string>> = {
   boolean: 'bool', bool: 'bool', bit: 'bool', 布尔: 'bool', 开关量: 'bool',

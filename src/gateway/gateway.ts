@@ -45,7 +45,7 @@ import { Setup } from './setup.js';
 import { Status } from './status.js';
 import { Telemetry } from './telemetry.js';
 import { Uplinks } from './uplinks.js';
-import { aboutView, historyView, plantView, statisticsView } from './views.js';
+import { aboutView, historyView, plantView, statisticsView, uplinkSummary } from './views.js';
 
 export interface GatewayOptions {
   readonly plant: Plant;
@@ -174,7 +174,11 @@ export class Gateway {
   #handlers(): Record<string, Handler> {
     const { version } = this.#options;
     return {
-      status: () => ({ ...this.#status.summary(), redundancy: this.#redundancy.about() }),
+      status: () => ({
+        ...this.#status.summary(),
+        uplinks: this.#uplinks.about().map(uplinkSummary),
+        redundancy: this.#redundancy.about(),
+      }),
       reload: () => this.reload(),
       plant: () => plantView(this.#plant, version),
       statistics: () => statisticsView(this.#plant, (bus) => this.#status.busFigures(bus)),

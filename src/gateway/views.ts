@@ -5,6 +5,7 @@
 import type { Bus, Link, Plant, Tag } from '../config/plant.js';
 import { filtersOfValues } from '../config/topics.js';
 import { isNumber } from '../config/types.js';
+import type { UplinkAbout } from '../uplink/uplink.js';
 import type { History } from './history.js';
 
 /** Told to everybody who opens the page, before he is anybody: nothing secret. */
@@ -15,6 +16,17 @@ export function aboutView({ gateway, broker }: Plant): Record<string, unknown> {
     topics: { event: eventPrefix, req: requestPrefix, res: responsePrefix, trace: tracePrefix },
     anonymous: broker.anonymous,
   };
+}
+
+/** An uplink as the status has it, beside buses and devices. */
+export function uplinkSummary({
+  name,
+  isConnected,
+  queuedMessages,
+  error,
+}: UplinkAbout): Record<string, unknown> {
+  const said = isConnected || error === '' ? {} : { error };
+  return { name, state: isConnected ? 'up' : 'down', queued: queuedMessages, ...said };
 }
 
 export function plantView(plant: Plant, version: string): Record<string, unknown> {

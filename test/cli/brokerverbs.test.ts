@@ -4,6 +4,7 @@ import { test, type TestContext } from 'node:test';
 import { Daemon } from '../support/daemon.js';
 import { holdfast } from '../support/holdfast.js';
 import { startTcp } from '../support/plant.js';
+import { until } from '../support/wait.js';
 import { RunningVerb, Typist } from '../support/verb.js';
 
 const users = {
@@ -13,7 +14,11 @@ const users = {
 };
 
 /** A gateway with one device, with or without access rules; port 0 is asked for by --url. */
-async function startGateway(t: TestContext, isOpen: boolean): Promise<{ daemon: Daemon; url: string }> {
+async function startGateway(
+  t: TestContext,
+  isOpen: boolean,
+  more = '',
+): Promise<{ daemon: Daemon; url: string }> {
   const { port } = await startTcp(t, [
     {
       unitId: 1,
@@ -36,6 +41,7 @@ broker:
 buses: { plc: { protocol: tcp, host: 127.0.0.1, port: ${port} } }
 devices:
   press1: { bus: plc, unit_id: 1, rate: 200ms, tags: { temperature: { holding: 0, type: int16, scale: 0.1, unit: "°C", report: always } } }
+${more}
 `, { files: { 'users.passwd': '' } }); // prettier-ignore
   t.after(() => daemon.remove());
   if (!isOpen)
@@ -111,6 +117,18 @@ test('status tells buses and devices, and --strict ends with 4 when one is silen
   assert.deepEqual(status.devices.map(({ name, state }) => [name, state]), [['press1', 'online']]);
   const text = (await holdfast(['status', '-c', daemon.configFile])).stdout;
   assert.match(text, /^gw {2}up .*\nbus plc +up\ndevice press1 +online/);
+}); // prettier-ignore
+
+test('status tells uplinks, what waits for them and why, and --strict ends with 6 when one is away', async (t) => {
+  const { daemon, url } = await startGateway(t, true, 'uplinks: { cloud: { nodes: ["mqtt://127.0.0.1:1"], out: [{ from: "holdfast/#" }] } }');
+  await new RunningVerb(t, ['watch', '-n', '1', '--url', url]).ended();
+  await until('the refusal', () => daemon.logged(/^uplink not connected/)[0]);
+  const { stdout, code } = await holdfast(['status', '--strict', '--url', url]);
+  assert.equal(code, 6, stdout);
+  assert.match(stdout, /uplink cloud +down +\d+ messages wait: .*ECONNREFUSED/);
+  const { stdout: json } = await holdfast(['status', '--json', '--url', url]);
+  const { well, uplinks } = JSON.parse(json) as { well: boolean; uplinks: { name: string; state: string }[] };
+  assert.deepEqual([well, uplinks.map(({ name, state }) => [name, state])], [false, [['cloud', 'down']]]);
 }); // prettier-ignore
 
 test('watch shows names, values and units: lines in a pipe, a table at a terminal until Ctrl-C', async (t) => {

@@ -223,6 +223,8 @@ Register,Address (hex),Description,Type,Notes,Comment
 test('hexadecimal is known by its header or its H, and asked for where only its letters show it', async () => {
   const hex = await imported('Name,Start reg (Hex),FC,Type\na,1000,3,uint16\nb,5B00,03/06,uint16\n', '--base', '0');
   assert.deepEqual(Object.values(hex).map(({ address, write }) => [address, write !== null]), [[0x1000, false], [0x5b00, true]]);
+  const codes = '01,'.repeat(40);
+  assert.match(await refusal(`Name,FC,Address,Type\na,"${codes}x",1,uint16\n`), /says no table/, 'soon');
   const marked = await imported('Name,Address,Table,Type\na,0010H,holding,uint16\nb,10H,coil,bool\n', '--base', '0');
   assert.deepEqual(Object.values(marked).map(place), ['holding-register 16 uint16 ABCD', 'coil 16 bool ABCD']);
   assert.match(await refusal('Name,Address,Table,Type\na,5B00,holding,uint16\n', '--base', '0'), /"5B00" looks hexadecimal; write 0x5B00/);
