@@ -154,9 +154,12 @@ export class Latecomers {
     return this.someSuspect((exchange) => fits(exchange, frame) !== 'mismatch');
   }
 
-  /** Whose late answer this is; null when it is none, or one that is repeated. */
+  /**
+   * Whose late answer this is; null when it is none, or one that is repeated. Of several that of the newest: another
+   * master who lost an answer and asks again and again would else leave one behind each time, and nobody his turn.
+   */
   lateFor(frame: Frame, nowMs: number): Suspect | null {
-    const suspect = this.#suspects.find(({ exchange }) => fits(exchange, frame) === 'answer');
+    const suspect = this.#suspects.findLast(({ exchange }) => fits(exchange, frame) === 'answer');
     return suspect === undefined || this.#isSeenLately(frame, nowMs, ECHO_MS) ? null : suspect;
   }
 

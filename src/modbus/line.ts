@@ -450,6 +450,8 @@ export class Line implements Transport {
     this.#latecomers.clear(suspect);
     if (suspect.exchange !== this.#overheard) return;
     this.#overheard = null;
+    // Or it was the answer to an earlier one, and the one to this is to come.
+    if (this.#latecomers.heldUntilMs(suspect.exchange) > 0) return;
     this.#reservedUntilMs = -Infinity;
     this.#cancelSend?.();
     this.#cancelSend = null;

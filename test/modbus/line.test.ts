@@ -487,6 +487,23 @@ test('what waits for the answer to another master goes right behind it where fra
   }
 });
 
+test('another master who lost one answer and asks for as much again and again starves nobody of his turn', () => {
+  const rig = new Rig(18);
+  const { clock, line } = rig;
+  const hear = (bytes: Uint8Array): void => line.received(bytes, clock.monotonicMs(), clock.monotonicMs());
+  const question = adu(1, [3, 1, 244, 0, 2]);
+  hear(question);
+  for (let ms = 100; ms < 10_000; ms += 100) {
+    clock.after(ms, () => hear(question));
+    clock.after(ms + 15, () => hear(adu(1, [3, 4, 0, 66, 0, 66])));
+  }
+  clock.advance(50);
+  const askedAtMs = clock.monotonicMs();
+  const { data, sentAtMs } = rig.read(1, 0, 2);
+  assert.deepEqual(data?.subarray(2), rig.units.answers.get(1));
+  assert.ok(sentAtMs - askedAtMs <= SETTINGS.lateMs, `after ${sentAtMs - askedAtMs} ms`);
+});
+
 test('our own request that comes back unannounced is nobody else’s', () => {
   const rig = new Rig(12, {}, { isEchoing: () => true });
   assert.ok(rig.ask(1, [16, 0, 5, 0, 1, 2, 0, 9]).data !== null);
