@@ -9,13 +9,14 @@ import type { Table } from '../modbus/protocol.js';
 import { isBroadcast, NOBODY, type Command } from './commands.js';
 import type { ReadCredit } from './credit.js';
 import { type Health, isFromGateway, tookMs } from './health.js';
+import { writtenSpan } from './imprint.js';
 import { transferMs } from './linecost.js';
 import { Reader, type ReaderParts, type Reading } from './reading.js';
 import type { TagState } from './report.js';
 import type { Span } from './terrain.js';
 import type { Block, Unit } from './unit.js';
 import { Upkeep } from './upkeep.js';
-import { type Visit, type Visitors, writtenSpan } from './visitors.js';
+import type { Visit, Visitors } from './visitors.js';
 import { stepRequest, Writer } from './write.js';
 
 /** What the poller orders itself. */

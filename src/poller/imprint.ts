@@ -1,4 +1,4 @@
-/** Whether a device holds what a write would have left in it: for writes whose answer does not say how they went. */
+/** What a write leaves in a device, and whether a device holds it: for writes whose answer does not say how they went. */
 import type { Request } from '../modbus/client.js';
 
 /** data: as a read answers it, its first register or coil being the one at `from`. */
@@ -28,4 +28,29 @@ export function isLeftBy(request: Request, data: Uint8Array, from: number): bool
 
 function isSet(data: Uint8Array, bit: number): boolean {
   return (((data[bit >> 3] ?? 0) >> (bit & 7)) & 1) === 1;
+}
+
+/** Registers or bits that a request changes; null: none, or nobody knows which. */
+export function writtenSpan(
+  request: Request,
+): { readonly table: 'coil' | 'holding-register'; readonly address: number; readonly end: number } | null {
+  switch (request.kind) {
+    case 'read':
+    case 'raw':
+      return null;
+    case 'write-bits': {
+      const { address, bits } = request;
+      return { table: 'coil', address, end: address + bits.length };
+    }
+    case 'write-registers': {
+      const { address, registers } = request;
+      return { table: 'holding-register', address, end: address + registers.length / 2 };
+    }
+    case 'mask-write':
+      return { table: 'holding-register', address: request.address, end: request.address + 1 };
+    case 'read-write': {
+      const { writeAddress, registers } = request;
+      return { table: 'holding-register', address: writeAddress, end: writeAddress + registers.length / 2 };
+    }
+  }
 }

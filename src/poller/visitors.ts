@@ -124,28 +124,3 @@ function readyAtMs({ unit, request }: Visit, heldUntilMs: (request: Request) => 
 function exceptionOf({ exception }: { readonly exception: number }): ExceptionCode {
   return exception > 0 ? exception : EXCEPTION.targetFailedToRespond;
 }
-
-/** Registers or bits that a request changes; null: none, or nobody knows which. */
-export function writtenSpan(
-  request: Request,
-): { readonly table: 'coil' | 'holding-register'; readonly address: number; readonly end: number } | null {
-  switch (request.kind) {
-    case 'read':
-    case 'raw':
-      return null;
-    case 'write-bits': {
-      const { address, bits } = request;
-      return { table: 'coil', address, end: address + bits.length };
-    }
-    case 'write-registers': {
-      const { address, registers } = request;
-      return { table: 'holding-register', address, end: address + registers.length / 2 };
-    }
-    case 'mask-write':
-      return { table: 'holding-register', address: request.address, end: request.address + 1 };
-    case 'read-write': {
-      const { writeAddress, registers } = request;
-      return { table: 'holding-register', address: writeAddress, end: writeAddress + registers.length / 2 };
-    }
-  }
-}

@@ -9,13 +9,12 @@ import { partOf } from '../modbus/bytes.js';
 import { isBitTable, type Table } from '../modbus/protocol.js';
 import { NOBODY, type Command } from './commands.js';
 import { encodeCommand, type Encoded } from './encode.js';
-import { isLeftBy } from './imprint.js';
+import { isLeftBy, writtenSpan } from './imprint.js';
 import type { ResultCode } from './parcel.js';
 import { encodeRecipe } from './recipe.js';
 import type { TagState } from './report.js';
 import type { Span } from './terrain.js';
 import type { Unit } from './unit.js';
-import { writtenSpan } from './visitors.js';
 
 export interface WriteOutcome {
   readonly code: ResultCode | number;
