@@ -96,6 +96,21 @@ export class Agenda {
     for (const block of unit.planOnce(states, 0)) this.enter(block, nowMs);
   }
 
+  /** What was read by itself, and was not to be had, is read in its own request before long, however rarely that is due. */
+  soon(unit: Unit, states: readonly TagState[], nowMs: number): void {
+    const atMs = nowMs + ONCE_RETRY_MS;
+    const missing = states.filter(({ value, isOutdated }) => value === null || isOutdated);
+    for (const block of unit.blocks) {
+      const isWaiting = block.intervalMs === 0 ? !block.isUnderWay : block.slot >= 0;
+      if (!isWaiting || (block.slot >= 0 && block.dueMs <= atMs)) continue;
+      if (!block.states.some((state) => missing.includes(state))) continue;
+      this.schedule.remove(block);
+      // The turn that it had is still its own.
+      if (block.gridMs > atMs) block.gridMs -= block.intervalMs;
+      this.at(block, atMs);
+    }
+  }
+
   /** Takes out the blocks beside this one that are nearly due and cheaper to read along than later by themselves. */
   takeRiders(block: Block, nowMs: number): Block[] {
     const { unit, table } = block;

@@ -52,7 +52,7 @@ export class Lessons {
       // That the unit gives values was seen while a part of what is never answered waited for its turn.
       block.refusedAtValue = block.isSilentPart ? block.triedAtValue : unit.sounding.valueCount;
     }
-    if (block.isTransient) return this.#refusedOnce(block, error);
+    if (block.isTransient) return this.#refusedOnce(block, error, nowMs);
     // The plan was made anew while it was under way.
     if (!unit.blocks.includes(block)) return;
     // Once may be chance; so may twice be for what was readable before. Silences were counted before they came here.
@@ -250,8 +250,9 @@ export class Lessons {
     return knowledge.refuseForNow(tag.name, error.text, wallMs, isFault);
   }
 
-  #refusedOnce(block: Block, error: ModbusError): void {
+  #refusedOnce(block: Block, error: ModbusError, nowMs: number): void {
     const { unit } = block;
+    this.#options.agenda.soon(unit, block.states, nowMs);
     for (const state of block.states) {
       const before = unit.knowledge.refusals.get(state.tag.name);
       // While the device refuses everything that says nothing of this tag.

@@ -1075,6 +1075,31 @@ for (const intervalMs of [0, 3_600_000]) {
   });
 }
 
+test('what is read each hour is not bad, or as it was before a write, for an hour because what was written was not read back', async () => {
+  const device = deviceOf(0, busOf(0));
+  const [failing, silent] = [0, 400].map((address, index) => {
+    const write = writeOf({ table: 'holding-register', address });
+    return tagOf(index, device, address, { intervalMs: 3_600_000, write });
+  });
+  assert.ok(failing !== undefined && silent !== undefined);
+  const tags = [failing, silent, tagOf(2, device, 800)];
+  const field = new PollerField({ bus: device.bus, devices: [device], tags });
+  field.poller.start();
+  await field.clock.run(5000);
+  const troubleEndsMs = field.nowMs + 1000;
+  field.line.unit(device.unitId).judge = (request) => {
+    if (request.kind !== 'read' || request.address === 800 || field.nowMs > troubleEndsMs) return 0;
+    return request.address === 0 ? 4 : 'silent';
+  };
+  field.write(failing, 7);
+  field.write(silent, 7);
+  await field.clock.run(1000);
+  assert.equal(field.newest(failing)?.quality, 'bad');
+  assert.notEqual(field.newest(silent)?.value, 7);
+  await field.clock.run(10_000);
+  assert.deepEqual([field.newest(failing)?.value, field.newest(silent)?.value], [7, 7]);
+});
+
 /** The device never answers a read that holds one of these addresses. */
 function silenceAt(field: PollerField, unitId: number, addresses: readonly number[]): void {
   field.line.unit(unitId).judge = (request) => {
