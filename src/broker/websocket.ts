@@ -18,6 +18,7 @@ import {
 } from './door.js';
 import { held } from './held.js';
 import type { Piece, Transport } from './outbox.js';
+import { PROTOCOL_ERROR } from './properties.js';
 
 /** What one WebSocket message may hold: several packets. In how many frames and reads: each costs memory of its own. */
 const MESSAGE_BYTES = 1024 * 1024;
@@ -80,7 +81,7 @@ export function webSocketUpgrade(
         // Text frames end the connection [MQTT-6.0.0-1].
         if (!isBinary) {
           webSocket.close(1003);
-          connection.lost();
+          connection.fail(PROTOCOL_ERROR, 'a text frame, but MQTT comes in binary ones');
         } else if (Buffer.isBuffer(data)) {
           transport.received();
           connection.receive(data, 0, data.length);
@@ -88,7 +89,8 @@ export function webSocketUpgrade(
       });
       // A message is told when it has ended; what comes of one that does not is counted, too.
       request.socket.on('data', () => connection.tellUndecided());
-      webSocket.on('error', () => {});
+      // Its frames are not right, or too many or too large; it has said so with its close.
+      webSocket.on('error', (error) => connection.fail(PROTOCOL_ERROR, `WebSocket: ${error.message}`));
       webSocket.on('close', () => connection.lost());
       // Both sides said that they close: it is over, though the other end may keep its socket open for a while.
       request.socket.on('finish', () => connection.lost());

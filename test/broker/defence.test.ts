@@ -12,6 +12,7 @@ import { Broker, type BrokerOptions } from '../../src/broker/broker.js';
 import { Connections } from '../../src/broker/connections.js';
 import { held } from '../../src/broker/held.js';
 import { DEFAULT_LIMITS } from '../../src/broker/limits.js';
+import { type Fields, type Log, silentLog } from '../../src/log.js';
 import { MemoryStore } from '../../src/store/memory.js';
 import { startBroker, type TestBroker } from '../support/broker.js';
 import { MqttClient } from '../support/mqttclient.js';
@@ -296,8 +297,9 @@ async function listen(
   context: TestContext,
   protocol: 'mqtt' | 'mqtts' | 'ws' | 'wss',
   limits: NonNullable<BrokerOptions['limits']>,
+  log: Log = silentLog,
 ): Promise<{ broker: Broker; port: number; dial: () => Socket }> {
-  const broker = new Broker({ store: new MemoryStore(), anonymous: true, systemIntervalMs: 0, limits });
+  const broker = new Broker({ store: new MemoryStore(), anonymous: true, systemIntervalMs: 0, limits, log });
   await broker.open();
   context.after(() => broker.close());
   const isSecure = protocol === 'mqtts' || protocol === 'wss';
@@ -418,6 +420,26 @@ test('a WebSocket message in more frames than it needs ends the connection', asy
   for (let count = 0; count < 100; count += 1)
     socket.write(encodeFrame(OPCODE.continuation, Buffer.from('x'), { isFinal: false }));
   await until('the end of the connection', () => socket.closed);
+});
+
+test('the log says what was wrong with a WebSocket that is closed for it', async (context) => {
+  const told: Fields[] = [];
+  const log: Log = { ...silentLog, info: (_message, fields = {}) => told.push(fields) };
+  const { dial } = await listen(context, 'ws', {}, log);
+  const cases: [Buffer, string][] = [
+    [encodeFrame(OPCODE.text, Buffer.from('x')), 'a text frame, but MQTT comes in binary ones'],
+    [encodeFrame(OPCODE.binary, Buffer.from('x'), { isMasked: false }), 'WebSocket: Invalid WebSocket frame: MASK must be set'],
+    [Buffer.from([0x82, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 1, 0, 0, 0, 0]), 'WebSocket: Max payload size exceeded'],
+  ]; // prettier-ignore
+  for (const [frame, error] of cases) {
+    const socket = dial();
+    socket.write(upgradeRequest);
+    await new Promise((resolve) => socket.once('data', resolve));
+    socket.write(frame);
+    await until(error, () => told.some((fields) => fields['error'] === error));
+    socket.destroy();
+  }
+  assert.equal(told.length, cases.length, 'each is told once');
 });
 
 test('no TLS below 1.2', async (context) => {

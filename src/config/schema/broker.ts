@@ -37,7 +37,14 @@ const brokerLimitsSchema = z.strictObject({
   max_connections: limit('Connections at once.', 10_000),
   max_connections_per_address: limit('Connections at once from one address.'),
   connect_timeout: z.optional(duration().check(about('How long a CONNECT may take to come.', '10s'))),
-  max_packet_size: z.optional(size().check(about('The largest packet from a client.', '256KiB'))),
+  max_packet_size: z.optional(
+    size().check(
+      about(
+        'The largest packet from a client. A WebSocket message may hold 1 MiB, or two of these where that is more.',
+        '256KiB',
+      ),
+    ),
+  ),
   max_connect_size: z.optional(size().check(about('The largest CONNECT.', '256KiB'))),
   max_topic_levels: limit('Levels of a topic or filter.', 65_536),
   max_subscriptions_per_client: limit('Subscriptions of one client.', 100_000),
