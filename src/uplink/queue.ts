@@ -279,7 +279,10 @@ export class UplinkQueue {
   async #removeDone(): Promise<void> {
     const isDone = ({ first, last }: { first: number; last: number }): boolean =>
       this.#progress.nextOpen(first) > last;
-    for (const block of this.#blocks.all) if (isDone(block)) this.#blocks.remove(block);
+    const blocks = this.#blocks.all.filter(isDone);
+    // A block that is gone before it is on the disk that it was done counts as lost. A full disk gets its room in any case.
+    if (blocks.length > 0) await this.#tail.sync().catch(() => {});
+    for (const block of blocks) this.#blocks.remove(block);
     const done = this.#tail.all.filter(isDone);
     if (this.#sealing === null && done.length > 0) await this.#tail.forget(done);
   }

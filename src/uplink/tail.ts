@@ -132,6 +132,11 @@ export class Tail {
     return this.#journal.commit();
   }
 
+  /** As commit, but also synced in interval mode. */
+  sync(): Promise<void> {
+    return this.#journal.sync();
+  }
+
   /** Something is in memory only, and the disk would take it. */
   get isDirty(): boolean {
     return this.#journal.isDirty && !this.#journal.isFailing;

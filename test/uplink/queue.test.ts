@@ -7,8 +7,11 @@ import { silentLog } from '../../src/log.js';
 import { Metrics } from '../../src/metrics.js';
 import { systemFiles } from '../../src/store/files.js';
 import { systemClock } from '../../src/clock.js';
+import { ManualClock } from '../support/clock.js';
+import { MemoryDisk } from '../support/memorydisk.js';
 import { ShiftedClock } from '../support/shiftedclock.js';
 import { UplinkQueue, type QueueOptions } from '../../src/uplink/queue.js';
+import { until } from '../support/wait.js';
 
 const root = mkdtempSync(join(tmpdir(), 'holdfast-queue-'));
 after(() => rmSync(root, { recursive: true }));
@@ -280,4 +283,25 @@ test('a block that cannot be read is waited for, and given up when that lasts: w
   assert.deepEqual(kept, numbers(40_000 - kept.length, kept.length));
   assert.equal(queue.figures().dropped, 40_000 - kept.length);
   await queue.close();
+});
+
+test('what the far side has is not taken for lost after a power cut', async () => {
+  const disk = new MemoryDisk();
+  const clock = new ManualClock();
+  const cuts: MemoryDisk[] = [];
+  const remove = disk.remove.bind(disk);
+  disk.remove = async (path) => {
+    await remove(path);
+    // The name is gone from the disk at once, and of the rest there is what was synced.
+    if (path.endsWith('.block')) cuts.push(disk.afterPowerCut(() => 0.2));
+  };
+  const queue = await openQueue('/queue', { files: disk, clock });
+  await pushMany(queue, 0, 30_000);
+  const blocks = (): number => [...disk.names.keys()].filter((path) => path.endsWith('.block')).length;
+  await until('the blocks', () => blocks() > 1);
+  for (let sequence = 1; sequence <= 20_000; sequence++) queue.done(sequence);
+  clock.advance(1_000);
+  const files = await until('a block to go', () => cuts[0]);
+  const again = await openQueue('/queue', { files, clock: new ManualClock() });
+  assert.equal(again.figures().dropped, 0);
 });
