@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { StoreError } from '../errors.js';
 import type { Log } from '../log.js';
 import { errnoOf } from './files.js';
+import { isFullDisk } from './reserve.js';
 
 const NAME = 'lock';
 /** Longest path that fits into a socket address with room to spare; longer ones go through /proc. */
@@ -54,8 +55,19 @@ async function take(folder: string, path: string): Promise<Lock> {
 async function replace(folder: string, path: string, identity: string): Promise<Lock> {
   const own = `${NAME}.${process.pid}`;
   if (isThere(join(folder, own))) unlinkSync(join(folder, own));
-  const server = await listen(join(path, own), identity);
+  const server = await listen(join(path, own), identity).catch((thrown: unknown) => {
+    // A full disk has no place beside it.
+    if (!isFullDisk(thrown)) throw thrown;
+    unlinkSync(join(folder, NAME));
+    return null;
+  });
+  if (server === null) return settled(folder, path, identity, await listen(join(path, NAME), identity));
   renameSync(join(folder, own), join(folder, NAME));
+  return settled(folder, path, identity, server);
+}
+
+/** Who has it, once all that came at once have put theirs in its place. */
+async function settled(folder: string, path: string, identity: string, server: Server): Promise<Lock> {
   await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
   const owner = await ask(join(path, NAME));
   if (owner === identity) return lockOf(folder, server);

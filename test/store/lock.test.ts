@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { entryUrl } from '../../src/entry.js';
 import { silentLog } from '../../src/log.js';
 import { lockFolder } from '../../src/store/lock.js';
+import { smallDisk } from '../support/smalldisk.js';
 import { opened, published, queueOf, storeIn, temporaryFolder } from '../support/stores.js';
 
 /** A process that has the lock until it is killed. */
@@ -107,4 +109,18 @@ test('a path that cannot be a folder refuses the start with its name', async (co
   const file = join(temporaryFolder(context), 'file');
   writeFileSync(file, '');
   await assert.rejects(storeIn(join(file, 'data')).open(), { code: 'STORE_OPEN', message: /file\/data/ });
+});
+
+test('a lock left by a crash on a disk without room for another file does not hinder', async (context) => {
+  // The folder itself and the stale socket: more names it does not take.
+  const folder = smallDisk(context, '1m', 2);
+  if (folder === null) return context.skip('no small disk can be mounted here');
+  const server = createServer().listen(join(folder, 'stale'));
+  await once(server, 'listening');
+  renameSync(join(folder, 'stale'), join(folder, 'lock'));
+  server.close();
+  await once(server, 'close');
+  const lock = await lockFolder(folder, silentLog);
+  await assert.rejects(lockFolder(folder, silentLog), { code: 'STORE_LOCKED' });
+  lock.release();
 });

@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 
-/** Null where that cannot be had. */
-export function smallDisk(context: TestContext, size: string): string | null {
+/** With so many files, itself included; 0: as many as there are. Null where that cannot be had. */
+export function smallDisk(context: TestContext, size: string, files = 0): string | null {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-disk-'));
-  const options = `size=${size},mode=0700`;
+  const options = `size=${size},nr_inodes=${files},mode=0700`;
   const isMounted = spawnSync('mount', ['-t', 'tmpfs', '-o', options, 'tmpfs', folder]).status === 0;
   context.after(() => {
     if (isMounted) spawnSync('umount', ['-l', folder]);
