@@ -51,7 +51,7 @@ const PASSING = new Set([0x80, 0x83, QUOTA_EXCEEDED]);
 /** Nothing of the queue is sent for so long once a quota is exceeded; twice as long while nothing is acknowledged in between. */
 const HELD_MIN_MS = 1000;
 /** So long everything is refused, and another connection is tried. */
-const REFUSED_MAX_MS = 10_000;
+const REFUSED_MAX_MS = 3_000;
 /** So many connections in a row on which nothing was acknowledged, and messages go one at a time. */
 const CAREFUL_AFTER = 3;
 /** How far behind the suspect one of another topic is looked for. */
@@ -395,17 +395,19 @@ export class Sender {
 
   #answered(entry: Entry, outcome: number): void {
     if (outcome < 0) return this.#fail(this.#generation, 'a message could not be sent');
+    // As if it had ended the connection: one that took another message before.
+    if (this.#isCareful && PASSING.has(outcome) && outcome !== QUOTA_EXCEEDED)
+      return this.#fail(this.#generation, cannotTake(outcome));
     const { clock, queue } = this.#options;
     const nowMs = clock.monotonicMs();
     const sentMs = this.#inFlight.get(entry.sequence) ?? 0;
     if (nowMs - sentMs < PATIENCE_MIN_MS / 2) this.#patienceMs = PATIENCE_MIN_MS;
     this.#settle(entry.sequence);
     this.#bytesInFlight -= entry.payload.length;
-    // What is answered ends no connection.
-    if (this.#suspect === null || entry.sequence === this.#suspect.entry.sequence) this.#acquit();
     if (PASSING.has(outcome) && this.#isPostponed(entry, outcome)) return this.#lookWhetherUseless(outcome);
     this.#lanes.done(entry.topic);
     this.#acknowledged++;
+    if (this.#suspect === null || entry.sequence === this.#suspect.entry.sequence) this.#acquit();
     queue.done(entry.sequence);
     if (outcome !== 0) return this.#refuse(entry, `it answers reason ${outcome}`);
     this.sent++;
@@ -433,13 +435,14 @@ export class Sender {
     return true;
   }
 
-  /** A far side that takes nothing else either is left for the next node. */
+  /** A far side that takes nothing else either is left for the next node. After some of them one message at a time is tried. */
   #lookWhetherUseless(outcome: number): void {
     const nowMs = this.#options.clock.monotonicMs();
     this.#refusedSinceMs = Math.min(this.#refusedSinceMs, nowMs);
     if (this.#inFlight.size > 0) return;
-    if (this.#acknowledged === 0 || nowMs - this.#refusedSinceMs > REFUSED_MAX_MS)
-      this.#fail(this.#generation, `the far side cannot take messages now (reason ${outcome})`);
+    if (this.#acknowledged > 0 && nowMs - this.#refusedSinceMs <= REFUSED_MAX_MS) return;
+    if (outcome !== QUOTA_EXCEEDED) this.#failures++;
+    this.#fail(this.#generation, cannotTake(outcome));
   }
 
   /** Refused for good: it would be refused again and hold up all behind it. */
@@ -455,4 +458,8 @@ export class Sender {
       messages,
     });
   }
+}
+
+function cannotTake(reason: number): string {
+  return `the far side cannot take messages now (reason ${reason})`;
 }

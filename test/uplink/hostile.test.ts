@@ -698,6 +698,40 @@ describe('a far side that', () => {
     }
   });
 
+  test('refuses one message of the only topic there is gets those behind it', async () => {
+    const clock = new ManualClock();
+    const got = new Set<number>();
+    const far = await OddBroker.start(
+      {
+        take: (packet, socket) => {
+          const isRefused = valueOf(packet) === 5;
+          if (!isRefused) got.add(valueOf(packet));
+          socket.write(wire.acknowledge('PUBACK', packet.id, isRefused ? 0x83 : 0));
+        },
+      },
+      cleanups,
+    );
+    const { broker, uplink } = await startUplink(
+      mkdtempSync(join(root, 'queue-')),
+      { nodes: [far.url] },
+      cleanups,
+      { clock },
+    );
+    for (const i of numbers(20)) {
+      const payload = Buffer.from(String(i));
+      broker.publish({ topic: 'p7/data/all', payload, qos: 1, retain: false, sender: null });
+    }
+    await until('an empty queue', () => {
+      clock.advance(200);
+      return uplink.about().queuedMessages === 0;
+    });
+    assert.deepEqual(
+      [...got].toSorted((a, b) => a - b),
+      numbers(20).filter((i) => i !== 5),
+    );
+    assert.equal(uplink.about().refused, 1);
+  });
+
   test('ends the connection at each message of a topic is soon not sent any of them', async () => {
     const clock = new ManualClock();
     let ended = 0;
