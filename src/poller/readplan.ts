@@ -149,18 +149,14 @@ function partOf(atoms: readonly Atom[], terrain: Terrain, costFor: (quantity: nu
   return { ...span, tags, costMs: costFor(span.quantity) };
 }
 
-/** What a bus has to carry, and how it stands to the time there is. */
+/** What a bus has to carry. */
 export interface BusLoad {
   readonly requestCount: number;
   /** Every request once. */
   readonly cycleMs: number;
   /** Share of time that is asked for: above 1 the line cannot keep up. */
   readonly utilisation: number;
-  /** Every interval would have to be multiplied by this to fit into 70 % of the time; 1 when it does. */
-  readonly stretch: number;
 }
-
-const COMFORTABLE_UTILISATION = 0.7;
 
 export function loadOf(requests: readonly ReadRequest[]): BusLoad {
   let cycleMs = 0;
@@ -169,12 +165,7 @@ export function loadOf(requests: readonly ReadRequest[]): BusLoad {
     cycleMs += costMs;
     if (intervalMs > 0) utilisation += costMs / intervalMs;
   }
-  return {
-    requestCount: requests.length,
-    cycleMs,
-    utilisation,
-    stretch: Math.max(1, utilisation / COMFORTABLE_UTILISATION),
-  };
+  return { requestCount: requests.length, cycleMs, utilisation };
 }
 
 function groupBy<T, K>(items: readonly T[], keyOf: (item: T) => K): Map<K, [T, ...T[]]> {
