@@ -281,6 +281,27 @@ describe('delivery', { concurrency: 8 }, () => {
   );
 
   conforms(
+    { v3: '4.6.0-6', v5: '4.6.0-5' },
+    'messages that come in one piece keep their order, whatever their form and QoS',
+    async (scene) => {
+      const { version } = scene;
+      const [subscriber, publisher] = [await scene.connect(), await scene.connect()];
+      await subscriber.subscribe(scene.topic('+'), 0);
+      const properties: readonly wire.Property[] = [[wire.PROPERTY.messageExpiry, 60]];
+      const forms = [{}, {}, { retain: true }, {}, { qos: 1 }, {}, { topic: scene.topic('other') }, {}, { properties }, {}]; // prettier-ignore
+      const messages = forms.map((form, index) =>
+        wire.publish(version, { topic: scene.topic('t'), payload: `${index}`, id: 1, ...form }),
+      );
+      publisher.send(Buffer.concat(messages));
+      await publisher.next('PUBACK');
+      assert.deepEqual(
+        await subscriber.receiveTexts(forms.length),
+        forms.map((_, index) => `${index}`),
+      );
+    },
+  );
+
+  conforms(
     { v3: '4.6.0-6 4.6.0-1', v5: '4.6.0-5' },
     'what is published while a session resumes comes behind what waited for it',
     async (scene) => {

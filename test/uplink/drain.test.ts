@@ -155,3 +155,19 @@ test('what is owed while another gateway is the active one is no longer what the
     ['third', false],
   ]);
 });
+
+test('what was acknowledged makes room for more than may be under way at once', async () => {
+  const far = await OddBroker.start(
+    { take: ({ id }, socket) => void socket.write(wire.acknowledge('PUBACK', id)) },
+    cleanups,
+  );
+  const { broker, uplink } = await startUplink(
+    mkdtempSync(join(root, 'queue-')),
+    { nodes: [far.url], out: [ruleOf('p7/data/#', 'plants/p7/data/#')] },
+    cleanups,
+  );
+  const payload = Buffer.alloc(1 << 20);
+  for (let i = 0; i < 7; i++)
+    broker.publish({ topic: `p7/data/camera${i}`, payload, qos: 1, retain: false, sender: null });
+  await until('an empty queue', () => uplink.about().sent === 7);
+});
