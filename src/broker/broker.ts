@@ -398,11 +398,6 @@ export class Broker implements BrokerApi {
     return !this.#policy.neverRetained.some((filter) => matches(filter, topic));
   }
 
-  /** Lets go of a retained message; answers whether there was one. */
-  dropRetained(topic: string): boolean {
-    return this.#core.retaining.drop(topic);
-  }
-
   // ---------------------------------------------------------------- management
 
   /** Those that are open now. */

@@ -18,7 +18,6 @@ const SWEEP_MS = 2;
 const SWEEP_PAUSE_MS = 20;
 /** The time is looked at after so many places. */
 const SWEEP_PLACES = 256;
-const encoder = new TextEncoder();
 
 export interface RetainingParts {
   readonly clock: Clock;
@@ -145,16 +144,11 @@ export class Retaining {
     this.#turns.schedule();
   }
 
-  /** Lets go of a topic's retained message; answers whether there was one. */
-  drop(topic: string): boolean {
-    return this.#drop(encoder.encode(topic));
-  }
-
-  #drop(topic: Uint8Array): boolean {
+  /** Lets go of a topic's retained message. */
+  #drop(topic: Uint8Array): void {
     const old = this.#retained.delete(topic);
     this.#unstored.forget(topic);
     if (old?.isStored === true) this.#clearStored(topic);
-    return old !== null;
   }
 
   /** Gives a session the retained messages of a new subscription, as fast as it takes them. */

@@ -32,8 +32,3 @@ export function pairStampOf(unitId: number, address: number, nowMs: number): num
   const count = Math.floor(nowMs / 10) & 0xffff;
   return ((count ^ placeOf(unitId, address)) * 65536 + count) >>> 0;
 }
-
-/** Whether both halves of such a value were read at one time, from that address. */
-export function isWholePair(value: number, unitId: number, address: number): boolean {
-  return ((value >>> 16) ^ (value & 0xffff)) === placeOf(unitId, address);
-}
