@@ -50,13 +50,13 @@ function compileCall(name: FormulaFunction, args: readonly Evaluate[]): Evaluate
     case 'if':
       return (values) => (isTrue(a(values)) ? b(values) : c(values));
     case '<':
-      return (values) => numberOf(a(values)) < numberOf(b(values));
+      return (values) => amountOf(a(values)) < amountOf(b(values));
     case '<=':
-      return (values) => numberOf(a(values)) <= numberOf(b(values));
+      return (values) => amountOf(a(values)) <= amountOf(b(values));
     case '>':
-      return (values) => numberOf(a(values)) > numberOf(b(values));
+      return (values) => amountOf(a(values)) > amountOf(b(values));
     case '>=':
-      return (values) => numberOf(a(values)) >= numberOf(b(values));
+      return (values) => amountOf(a(values)) >= amountOf(b(values));
     case 'bit':
       return (values) => bitOf(a(values), numberOf(b(values)));
     default: {
@@ -120,10 +120,17 @@ function numberOf(value: Value): number {
   return typeof value === 'string' ? NaN : Number(value);
 }
 
+/** To compare with: 64-bit integers with all their digits, even with a fraction. */
+function amountOf(value: Value): number | bigint {
+  return typeof value === 'bigint' ? value : numberOf(value);
+}
+
 function isTrue(value: Value): boolean {
   return typeof value === 'string' ? value !== '' : Number(value) !== 0 && !Number.isNaN(value);
 }
 
 function isEqual(a: Value, b: Value): boolean {
-  return typeof a === 'string' || typeof b === 'string' ? a === b : Number(a) === Number(b);
+  if (typeof a === 'string' || typeof b === 'string') return a === b;
+  const [one, other] = [amountOf(a), amountOf(b)];
+  return one <= other && one >= other;
 }

@@ -5,7 +5,7 @@ import { parseFormula } from '../../src/config/formula.js';
 import { compileFormula } from '../../src/poller/formula.js';
 import type { Value } from '../../src/modbus/values.js';
 
-const TAGS: Readonly<Record<string, Value>> = { a: 6, b: 4, big: 2n ** 60n, alarms: 2n ** 63n + 1n, on: true, off: false, mode: 'auto', 'm1/speed': 1450, 'total-power': 12.5 }; // prettier-ignore
+const TAGS: Readonly<Record<string, Value>> = { a: 6, b: 4, big: 2n ** 60n, alarms: 2n ** 63n + 1n, more: 2n ** 63n + 2n, on: true, off: false, mode: 'auto', 'm1/speed': 1450, 'total-power': 12.5 }; // prettier-ignore
 const NAMES = Object.keys(TAGS);
 const find = (name: string): number | undefined => (NAMES.includes(name) ? NAMES.indexOf(name) : undefined);
 
@@ -51,6 +51,9 @@ test('arithmetic, comparison, choice and functions give what they say', () => {
     ['round(-a / 4.0e9, 10)', -1.5e-9],
     ['round(1.005 * on, 2)', 1.01],
     ['round(a * 1e22)', 6e22],
+    ['alarms == more || alarms >= more', false],
+    ['alarms < more && alarms <= more && more > alarms', true],
+    ['alarms == alarms && alarms > 1.5', true],
     ['round(big, -15)', 1153e15],
     ['clamp(a, 0, 5)', 5],
     ['pow(a, 2)', 36],
