@@ -90,7 +90,8 @@ class Samples {
   #lastMs = 0;
   readonly #times = new Map<string, number[]>(TAGS.map((tag) => [tag, []]));
 
-  take(topic: string, payload: Buffer): void {
+  /** isAgain: the node says that it has sent it before (DUP), so that its place was then, whoever lost it since. */
+  take(topic: string, payload: Buffer, isAgain: boolean): void {
     const times = this.#times.get(topic.slice(topic.lastIndexOf('/') + 1));
     if (times === undefined) return;
     const { t: time, q } = JSON.parse(payload.toString()) as { t: number; q: string };
@@ -102,6 +103,12 @@ class Samples {
     const newest = times.at(-1) ?? 0;
     if (time > newest) times.push(time);
     else if (times.includes(time)) this.duplicates++;
+    else if (isAgain)
+      times.splice(
+        times.findIndex((other) => other > time),
+        0,
+        time,
+      );
     else this.disorder.push(`${topic} ${time} came ${newest - time} ms behind ${newest}, at ${Date.now()}`);
   }
 
@@ -127,7 +134,7 @@ class Samples {
 async function overhear(daemon: Daemon, published: Samples, cleanups: (() => unknown)[]): Promise<void> {
   const client = await connectAsync(`mqtt://127.0.0.1:${daemon.port()}`, { reconnectPeriod: 0 });
   client.on('error', () => {});
-  client.on('message', (topic, payload) => published.take(topic, payload));
+  client.on('message', (topic, payload) => published.take(topic, payload, false));
   await client.subscribeAsync('holdfast/p7/data/#', { qos: 1 });
   cleanups.push(() => client.endAsync(true));
 }
@@ -148,7 +155,7 @@ async function subscribe(engine: Engine, samples: Samples, cleanups: (() => unkn
     keepalive: 5,
   });
   client.on('error', () => {});
-  client.on('message', (topic, payload) => samples.take(topic, payload));
+  client.on('message', (topic, payload, { dup }) => samples.take(topic, payload, dup));
   await client.subscribeAsync('plants/#', { qos: 1 });
   cleanups.push(() => client.endAsync(true));
 }
