@@ -70,11 +70,12 @@ test('with its session the far side has forgotten what it would bring again', ()
   assert.equal(taken.has(order('on', { qos: 2 }), 2), false);
 });
 
-test('a thousand are remembered, the newest', () => {
+test('as many are remembered as there are packet identifiers, the newest', () => {
   const taken = new Taken(KEEP_ALIVE_S);
   const numbered = (index: number): RemoteMessage => order('on', { topic: `set/${index}` });
-  for (let index = 1; index <= 1001; index += 1) taken.add(numbered(index), index, index);
+  const identifierOf = (index: number): number => ((index - 1) % 65_535) + 1;
+  for (let index = 1; index <= 65_536; index += 1) taken.add(numbered(index), identifierOf(index), index);
   assert.equal(taken.has(again(numbered(1)), 1), false);
   assert.ok(taken.has(again(numbered(2)), 2));
-  assert.ok(taken.has(again(numbered(1001)), 1001));
+  assert.ok(taken.has(again(numbered(65_536)), identifierOf(65_536)));
 });
