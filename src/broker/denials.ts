@@ -1,41 +1,32 @@
 /** What clients are denied, for who looks after the rules: MQTT 3.1.1 has no way to tell a publisher. */
-import type { Cancel, Clock } from '../clock.js';
+import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
+import { Allowance } from './allowance.js';
 import type { Session } from './session.js';
 
-/** So long a client is not told of again, and of so many clients it is told meanwhile. */
-const QUIET_MS = 60_000;
-const TOLD_MAX = 100;
+/** Of each client it is told once a minute, and of so many clients. */
+const TOLD = { each: 1, inAll: 100 } as const;
 
 export type Denied = 'publication' | 'subscription';
 
 export class Denials {
-  readonly #clock: Clock;
   readonly #log: Log;
-  readonly #told = { publication: new Set<Session>(), subscription: new Set<Session>() };
-  #cancel: Cancel | null = null;
+  readonly #told: Readonly<Record<Denied, Allowance>>;
 
   constructor(clock: Clock, log: Log) {
-    this.#clock = clock;
     this.#log = log;
+    this.#told = { publication: new Allowance(clock, TOLD), subscription: new Allowance(clock, TOLD) };
   }
 
   tell(session: Session, what: Denied, topic: string): void {
-    const told = this.#told[what];
-    if (told.has(session) || told.size >= TOLD_MAX) return;
-    told.add(session);
-    this.#cancel ??= this.#clock.after(QUIET_MS, () => {
-      this.stop();
-    });
+    if (!this.#told[what].takes(session)) return;
     const { user, clientId: client } = session.identity;
     const error = `no access rule lets ${user === '' ? 'a client without a user' : user} ${what === 'publication' ? 'publish' : 'subscribe'} there`;
     this.#log.info(`${what} denied`, { client, user, topic, error });
   }
 
   stop(): void {
-    this.#cancel?.();
-    this.#cancel = null;
-    this.#told.publication.clear();
-    this.#told.subscription.clear();
+    this.#told.publication.stop();
+    this.#told.subscription.stop();
   }
 }

@@ -3,12 +3,10 @@
  * only, so the log says it, of each address once a minute.
  */
 import type { TLSSocket } from 'node:tls';
-import type { Cancel, Clock } from '../clock.js';
+import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
+import { Allowance } from './allowance.js';
 import { plainAddress } from './door.js';
-
-const QUIET_MS = 60_000;
-const TOLD_MAX = 100;
 
 /** Connections that just end are those of port scans and of health checks. */
 const ENDED = /^(ECONNRESET|EPIPE|ETIMEDOUT|ERR_TLS_HANDSHAKE_TIMEOUT)$/;
@@ -36,14 +34,12 @@ const ADVICE: Readonly<Record<string, string>> = {
 };
 
 export class Handshakes {
-  readonly #clock: Clock;
   readonly #log: Log;
-  readonly #told = new Set<string>();
-  #cancel: Cancel | null = null;
+  readonly #told: Allowance;
 
   constructor(clock: Clock, log: Log) {
-    this.#clock = clock;
     this.#log = log;
+    this.#told = new Allowance(clock, { each: 1, inAll: 100 });
   }
 
   failed(listener: string, error: Error, socket: TLSSocket): void {
@@ -51,10 +47,8 @@ export class Handshakes {
     const [code, reason] = causeOf(error, socket);
     // Of a socket that is gone already it is not known.
     const who = { listener, ...(address === '' ? {} : { address }) };
-    const isKnown = this.#told.has(address) || this.#told.size >= TOLD_MAX || ENDED.test(code);
-    if (isKnown) return this.#log.debug('TLS handshake failed', { ...who, error: reason });
-    this.#told.add(address);
-    this.#cancel ??= this.#clock.after(QUIET_MS, () => this.stop());
+    if (ENDED.test(code) || !this.#told.takes(address))
+      return this.#log.debug('TLS handshake failed', { ...who, error: reason });
     const advice = ADVICE[code];
     this.#log.info('TLS handshake failed', {
       ...who,
@@ -63,9 +57,7 @@ export class Handshakes {
   }
 
   stop(): void {
-    this.#cancel?.();
-    this.#cancel = null;
-    this.#told.clear();
+    this.#told.stop();
   }
 }
 

@@ -73,7 +73,7 @@ export const REMOVALS: readonly Removal[] = [
   without('R9b', 'broker/connections', '(this.#perHost.get(host) ?? 0) >= maxConnectionsPerAddress', 'false'),
   without('R9c', 'broker/connections', 'Math.min(maxConnections, this.#descriptorRoom)', 'maxConnections'),
   without('R25c', 'gateway/setup', 'if (this.#pauses.has(host))', 'if (false)'),
-  without('R23d', 'broker/farewells', 'told < TOLD_MAX &&', 'true ||'),
+  without('R23d', 'broker/farewells', 'this.#told.takes(host)', 'true'),
   without('R24c', 'broker/greetings', '- sinceMs < TURN_MS', '- sinceMs < Infinity'),
   without('R9g', 'web/server', 'this.#options.connectionsMax * ADDRESS_SHARE', 'Infinity'),
   without('R9f', 'broker/broker', '<= mostBytes || change < 0', '<= Infinity'),
