@@ -12,6 +12,7 @@ import { ConfigError, messageOf } from '../errors.js';
 import { connectRemote, isVersionRefused, type Remote, type RemoteMessage } from '../uplink/client.js';
 import { plain } from '../uplink/publications.js';
 import { askHidden } from './ask.js';
+import { inputFile } from './inputfile.js';
 import { type Context, EXIT, type Option, textOption, VerbError } from './verb.js';
 
 export const BROKER_OPTIONS: readonly Option[] = [
@@ -171,7 +172,10 @@ async function credentialsOf(context: Context): Promise<{ user: string | null; p
   if (user === null) return { user: null, password: null };
   const file = textOption(options, 'passwordFile');
   if (file !== undefined)
-    return { user, password: readFileSync(file === '-' ? 0 : file, 'utf8').replace(/\r?\n$/, '') };
+    return {
+      user,
+      password: (file === '-' ? readFileSync(0) : inputFile(file)).toString().replace(/\r?\n$/, ''),
+    };
   const known = env['HOLDFAST_PASSWORD'];
   if (known !== undefined || !context.canAsk) return { user, password: known ?? null };
   return { user, password: await askHidden(`password for ${user}: `, context) };
@@ -180,7 +184,7 @@ async function credentialsOf(context: Context): Promise<{ user: string | null; p
 function tlsOf({ options }: Context): Parameters<typeof connectRemote>[0]['tls'] {
   const ca = textOption(options, 'ca');
   if (ca === undefined) return null;
-  return { ca: readFileSync(ca), cert: null, key: null, serverName: null, verify: true, alpn: [] };
+  return { ca: inputFile(ca), cert: null, key: null, serverName: null, verify: true, alpn: [] };
 }
 
 /** Why a broker cannot be used, and what to try. */

@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Authority, Issued } from './authority.js';
+import { inputFile } from './inputfile.js';
 import { EXIT, numberOption, textOption, UsageError, type Context, type Verb, VerbError } from './verb.js';
 
 const FOLDER = 'certs';
@@ -57,7 +58,7 @@ async function run(context: Context): Promise<number> {
     case 'show': {
       const [file] = names;
       if (file === undefined) throw new UsageError("which file? 'holdfast cert show certs/server.crt'");
-      const text = (await authorities()).textOfCertificate(readFileSync(file, 'utf8'), file);
+      const text = (await authorities()).textOfCertificate(inputFile(file).toString(), file);
       stdout.write(options['json'] === true ? `${JSON.stringify(text, null, 2)}\n` : `${Object.entries(text).map(([key, value]) => `${key.padEnd(12)}${String(value)}`).join('\n')}\n`);
       return EXIT.ok;
     }

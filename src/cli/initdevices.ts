@@ -162,7 +162,7 @@ async function answers(bus: AskedBus, device: AskedDevice, context: Context): Pr
     for (const tag of plant.tags.slice(0, SHOWN_TAGS)) {
       const { code, text } = await field.read(tag, TRY_MS);
       if (code !== 'OK' && rows.length === 0) {
-        stderr.write(`  ${tag.name}: ${text}; ${nextStepOf(code, text)}\n`);
+        stderr.write(`  ${tag.name}: ${text}; ${nextStepOf({ code, text }, tag)}\n`);
         return false;
       }
       rows.push(['  ', tag.name, code === 'OK' ? `${text} ${tag.unit ?? ''}` : text]);

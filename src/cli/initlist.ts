@@ -1,8 +1,8 @@
 /** A register list that somebody has, made a device map of in the dialogue of `init`: what it leaves open is asked. */
-import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { messageOf } from '../errors.js';
 import { askUntil } from './ask.js';
+import { inputFile } from './inputfile.js';
 import { importedTags, mapText, understood } from './import.js';
 import { readList } from './registerlist.js';
 import type { Reading } from './registerrow.js';
@@ -29,7 +29,7 @@ export async function askList(file: string, context: Context): Promise<OwnMap | 
   let reading: Reading = { base: null, order: null, table: null };
   for (;;) {
     try {
-      const list = readList(readFileSync(file), file, undefined);
+      const list = readList(inputFile(file), file, undefined);
       const tags = importedTags(list, file, reading, null);
       stderr.write(`  ${understood(file, list, tags).join('\n  ')}\n`);
       const settings = tags.map((tag) => [tag.name, tag.settings] as const);

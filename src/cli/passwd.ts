@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { isUserName, parseUsers, PASSWORD_SHORT, replaceUser } from '../broker/usersfile.js';
 import { userLine } from '../broker/users.js';
 import { askHidden } from './ask.js';
+import { inputFile } from './inputfile.js';
 import { EXIT, textOption, UsageError, type Context, type Verb } from './verb.js';
 
 export const verb: Verb = {
@@ -64,7 +65,7 @@ async function run(context: Context): Promise<number> {
 async function passwordFor(user: string, context: Context): Promise<string> {
   const source = textOption(context.options, 'passwordFile');
   if (source !== undefined) {
-    const password = (source === '-' ? await all(context.stdin) : readFileSync(source, 'utf8')).replace(
+    const password = (source === '-' ? await all(context.stdin) : inputFile(source).toString()).replace(
       /\r?\n$/,
       '',
     );

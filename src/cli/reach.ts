@@ -94,9 +94,9 @@ export function exitCodeOf(code: string): number {
 }
 
 /** What to try after an outcome that is not OK. */
-export function nextStepOf(code: string, error: string): string {
+export function nextStepOf({ code, text }: Outcome, { device: { bus } }: Tag): string {
   if (code === 'READ_ONLY') return 'give the tag a write: in the config';
   if (code === 'RANGE' || code === 'TYPE') return 'give a value that fits; holdfast explain shows the limits';
   if (code === 'VERIFY') return 'the device took another value; look at its limits';
-  return adviceOn(error);
+  return adviceOn(text, bus);
 }

@@ -54,7 +54,7 @@ async function run(context: Context): Promise<number> {
     const failed = outcomes.find(({ outcome }) => outcome.code !== 'OK');
     if (failed === undefined) return EXIT.ok;
     const { code, text } = failed.outcome;
-    stderr.write(`holdfast: ${device} ${failed.label}: ${text}; ${nextStepOf(code, text)}\n`);
+    stderr.write(`holdfast: ${device} ${failed.label}: ${text}; ${nextStepOf(failed.outcome, failed.tag)}\n`);
     return exitCodeOf(code);
   } finally {
     await reach.close();

@@ -66,7 +66,7 @@ async function run(context: Context): Promise<number> {
   const error = await carryOut({ context, plant, bus, words, worst, tell });
   progress.end();
   if (options['json'] === true) stdout.write(`${JSON.stringify(found, null, 2)}\n`);
-  if (error !== '') throw new VerbError(EXIT.failed, `${name}: ${error}; ${adviceOn(error)}`);
+  if (error !== '') throw new VerbError(EXIT.failed, `${name}: ${error}; ${adviceOn(error, bus)}`);
   if (found.some(({ maps }) => maps.length > 0) && options['json'] !== true) stderr.write(snippet(isUrl(name) ? 'BUS' : name, found));
   if (found.length > 0 || context.interrupted.aborted) return EXIT.ok;
   throw new VerbError(EXIT.deviceSilent, `${name}: no unit answered; ${isLine(bus) ? OF_A_LINE : OF_A_NETWORK}`);

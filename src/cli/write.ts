@@ -56,11 +56,12 @@ async function run(context: Context): Promise<number> {
         throw new VerbError(EXIT.failed, 'nothing was written');
       }
     }
-    const { code, text } = await reach.write(tag, json, timeoutMs);
+    const outcome = await reach.write(tag, json, timeoutMs);
+    const { code, text } = outcome;
     if (code !== 'OK' && options['json'] === true)
       stdout.write(`${JSON.stringify({ name, ok: false, code, error: text })}\n`);
     if (code !== 'OK')
-      throw new VerbError(exitCodeOf(code), `${device} ${name}: ${code} ${text}; ${nextStepOf(code, text)}`);
+      throw new VerbError(exitCodeOf(code), `${device} ${name}: ${code} ${text}; ${nextStepOf(outcome, tag)}`);
     stdout.write(
       options['json'] === true ? `{"name":${JSON.stringify(name)},"ok":true,"v":${text}}\n` : `${name} ${text}\n`,
     );

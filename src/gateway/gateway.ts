@@ -16,7 +16,6 @@ import { messageOf } from '../errors.js';
 import { type Log, silentLog } from '../log.js';
 import { addressText } from '../config/address.js';
 import { adviceOn } from '../poller/advice.js';
-import { isLine } from '../poller/linecost.js';
 import { Metrics } from '../metrics.js';
 import { ParcelReader } from '../poller/parcel.js';
 import { offlineParcels } from '../poller/payload.js';
@@ -450,10 +449,9 @@ export class Gateway {
       event: (what, fields) => {
         const level = (fields['error'] ?? '') === '' ? 'info' : 'warn';
         const said = advised(what, fields, this.#plant);
-        if (what.startsWith('device-')) this.#unrest.tell(level, what, said);
-        // Another master may write all the time.
-        else if (what === 'shared-write') this.#unrest.tell(level, what, said, what);
-        else log[level](what, said);
+        // A device that comes and goes is one thing; all else (a tag is refused, another master writes) is one of its kind.
+        const of = what.startsWith('device-') ? '' : `${what} ${String(fields['tag'] ?? '')}`;
+        this.#unrest.tell(level, what, said, of);
         this.#status.event('field', { t: clock.nowMs(), what, ...fields });
       },
     };
@@ -474,8 +472,7 @@ function advised(
   const { error } = fields;
   if (typeof error !== 'string' || (what !== 'device-offline' && what !== 'tag-refused')) return fields;
   const bus = buses.find(({ name }) => name === fields['bus']);
-  const isNetwork = bus !== undefined && !isLine(bus);
-  const told = { ...fields, error: `${error}; ${adviceOn(error, isNetwork)}` };
+  const told = { ...fields, error: `${error}; ${adviceOn(error, bus)}` };
   const tag = tags.find(({ name, device }) => name === fields['tag'] && device.name === fields['device']);
   return tag === undefined ? told : { ...told, register: addressText(tag.table, tag.address) };
 }

@@ -1,4 +1,6 @@
 /** What to look at when a line, a connection or a device's answer cannot be had, by what the system or the device says of it. */
+import type { Bus } from '../config/plant.js';
+import { isLine } from './linecost.js';
 
 const ADVICE: readonly (readonly [saying: RegExp, advice: string])[] = [
   [/permission denied|EACCES/i, 'may this user open it? serial ports belong to a group, often dialout'],
@@ -49,8 +51,9 @@ const OF_SILENCE = 'check wiring, address, unit, baud and parity; holdfast scan 
 const OF_SILENCE_ON_NETWORK =
   'check unit_id: what stands there alone often has 1 or 255, what is behind a gateway its own, and the line there its baud and parity; holdfast scan finds units';
 
-/** isNetwork: it speaks Modbus/TCP or UDP, so that there is no line of ours to look at. */
-export function adviceOn(error: string, isNetwork = false): string {
+/** bus: it came from there; one that speaks Modbus/TCP or UDP has no line of ours to look at. */
+export function adviceOn(error: string, bus?: Bus): string {
+  const isNetwork = bus !== undefined && !isLine(bus);
   const found = ADVICE.find(([saying]) => saying.test(error))?.[1];
   return found ?? (isNetwork ? OF_SILENCE_ON_NETWORK : OF_SILENCE);
 }

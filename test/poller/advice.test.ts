@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { adviceOn } from '../../src/poller/advice.js';
+import { busOf, rtuBusOf } from '../support/tags.js';
 
 test('who is silent on a network has no baud or parity of ours to look at', () => {
   assert.match(adviceOn('no answer in 300 ms'), /baud and parity/);
-  assert.match(adviceOn('no answer in 300 ms', true), /^check unit_id: .*1 or 255/);
-  assert.match(adviceOn('illegal data address', true), /no such register/);
+  assert.match(adviceOn('no answer in 300 ms', rtuBusOf(0, 9600)), /baud and parity/);
+  assert.match(adviceOn('no answer in 300 ms', busOf(0)), /^check unit_id: .*1 or 255/);
+  assert.match(adviceOn('illegal data address', busOf(0)), /no such register/);
 });
