@@ -77,14 +77,15 @@ uplinks: { cloud: { nodes: ["mqtt://127.0.0.1:1"], out: [{ from: "holdfast/#" }]
     );
   }
 
-  /** Once the statistics of a period with reads in it have come. */
+  /** Once the statistics of a period with reads in it have come; each bus tells its own. */
   const full = (): Promise<Scrape> =>
     until(
       'metrics of a read',
       async () => {
         const all = await scrape();
         const isLearned = valueOf(all, 'holdfast_request_response_seconds', { ...REQUEST, quantile: '0.5' });
-        return isLearned !== undefined && all;
+        const other = valueOf(all, 'holdfast_bus_up', { bus: 'gone' });
+        return isLearned !== undefined && other !== undefined && all;
       },
       25_000,
     );
