@@ -3,7 +3,6 @@
  * in, under the same users and access rules. Where it is comes from the gateway file, from --url, or from the
  * environment.
  */
-import { readFileSync } from 'node:fs';
 import { loadAside } from '../config/loadaside.js';
 import type { ListenerSettings, Plant } from '../config/plant.js';
 import { formatProblem } from '../config/problems.js';
@@ -12,7 +11,7 @@ import { ConfigError, messageOf } from '../errors.js';
 import { connectRemote, isVersionRefused, type Remote, type RemoteMessage } from '../uplink/client.js';
 import { plain } from '../uplink/publications.js';
 import { askHidden } from './ask.js';
-import { inputFile } from './inputfile.js';
+import { inputFile, passwordIn } from './inputfile.js';
 import { type Context, EXIT, type Option, textOption, VerbError } from './verb.js';
 
 export const BROKER_OPTIONS: readonly Option[] = [
@@ -171,11 +170,7 @@ async function credentialsOf(context: Context): Promise<{ user: string | null; p
   const user = textOption(options, 'user') ?? env['HOLDFAST_USER'] ?? null;
   if (user === null) return { user: null, password: null };
   const file = textOption(options, 'passwordFile');
-  if (file !== undefined)
-    return {
-      user,
-      password: (file === '-' ? readFileSync(0) : inputFile(file)).toString().replace(/\r?\n$/, ''),
-    };
+  if (file !== undefined) return { user, password: await passwordIn(file, context) };
   const known = env['HOLDFAST_PASSWORD'];
   if (known !== undefined || !context.canAsk) return { user, password: known ?? null };
   return { user, password: await askHidden(`password for ${user}: `, context) };

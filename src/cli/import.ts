@@ -1,12 +1,11 @@
 /** `holdfast import`: a register list from a spreadsheet as a device map. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
-import { buffer } from 'node:stream/consumers';
 import { plantOfText } from '../config/loadplant.js';
 import { formatProblem } from '../config/problems.js';
 import { ConfigError } from '../errors.js';
 import { isMosquittoConf, uplinksOf } from './importbridges.js';
-import { inputFile } from './inputfile.js';
+import { inputOf } from './inputfile.js';
 import { columns } from './paint.js';
 import { type ListRow, readList, type RegisterList } from './registerlist.js';
 import { lengthOfRegister, plainTables, type Reading, tagOfRow } from './registerrow.js';
@@ -39,10 +38,10 @@ export const verb: Verb = {
 }; // prettier-ignore
 
 async function run(context: Context): Promise<number> {
-  const { args, options, stdout, stderr, stdin } = context;
+  const { args, options, stdout, stderr } = context;
   const [file, ...rest] = args;
   if (file === undefined || rest.length > 0) throw new UsageError("which list? 'holdfast import press.csv -o devices/press.yaml'");
-  const bytes = file === '-' ? await buffer(stdin) : inputFile(file);
+  const bytes = await inputOf(file, context);
   if (isMosquittoConf(bytes.toString())) return importConf(context, bytes.toString(), file);
   const base = numberOption(options, 'base', 0, 1);
   const reading: Reading = {

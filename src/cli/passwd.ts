@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { isUserName, parseUsers, PASSWORD_SHORT, replaceUser } from '../broker/usersfile.js';
 import { userLine } from '../broker/users.js';
 import { askHidden } from './ask.js';
-import { inputFile } from './inputfile.js';
+import { passwordIn } from './inputfile.js';
 import { EXIT, textOption, UsageError, type Context, type Verb } from './verb.js';
 
 export const verb: Verb = {
@@ -65,10 +65,7 @@ async function run(context: Context): Promise<number> {
 async function passwordFor(user: string, context: Context): Promise<string> {
   const source = textOption(context.options, 'passwordFile');
   if (source !== undefined) {
-    const password = (source === '-' ? await all(context.stdin) : inputFile(source).toString()).replace(
-      /\r?\n$/,
-      '',
-    );
+    const password = await passwordIn(source, context);
     if (password === '') throw new UsageError('the password is empty');
     return password;
   }
@@ -79,10 +76,4 @@ async function passwordFor(user: string, context: Context): Promise<string> {
   if ((await askHidden('again: ', context)) !== first)
     throw new UsageError('the two differ; nothing was changed');
   return first;
-}
-
-async function all(stream: NodeJS.ReadStream): Promise<string> {
-  let text = '';
-  for await (const chunk of stream) text += String(chunk);
-  return text;
 }

@@ -3,7 +3,7 @@
  * and answers given already that come once more. Such an answer fits every request of the same shape, so what was
  * given up is held against its likes until it cannot come any more, and what was given is remembered byte for byte.
  */
-import { wordAt } from './bytes.js';
+import { partOf, wordAt } from './bytes.js';
 import type { Exchange } from './exchange.js';
 import { FUNCTION } from './protocol.js';
 
@@ -241,7 +241,7 @@ export class Latecomers {
   /** Whether what was learnt last of the stretch that this one reads says the same. */
   #isKnownAnswer(exchange: Exchange, frame: Frame): boolean {
     let part: Uint8Array | null = null;
-    for (const known of this.#known.values()) part = partOf(known, exchange) ?? part;
+    for (const known of this.#known.values()) part = heldFor(known, exchange) ?? part;
     return part !== null && Buffer.compare(part, frame.pdu.subarray(frame.pduStart + 2, frame.pduEnd)) === 0;
   }
 }
@@ -299,19 +299,10 @@ function knownBy({ exchange, pdu: answer }: Given): Known | null {
 }
 
 /** What a read of less would have been given of it; null when it does not hold all of that. */
-function partOf(known: Known, wanted: Exchange): Uint8Array | null {
+function heldFor(known: Known, wanted: Exchange): Uint8Array | null {
   if (known.unitId !== wanted.unitId || known.functionCode !== wanted.functionCode) return null;
   const from = wordAt(wanted.pdu, 1) - known.address;
   const quantity = wordAt(wanted.pdu, 3);
   if (from < 0 || from + quantity > known.quantity) return null;
-  if (known.functionCode >= FUNCTION.readHoldingRegisters)
-    return known.data.subarray(2 * from, 2 * (from + quantity));
-  // Bits of a longer read stand elsewhere in their bytes.
-  const bits = new Uint8Array((quantity + 7) >>> 3);
-  for (let bit = 0; bit < quantity; bit += 1) {
-    const at = from + bit;
-    const isSet = (((known.data[at >>> 3] ?? 0) >>> (at & 7)) & 1) === 1;
-    if (isSet) bits[bit >>> 3] = (bits[bit >>> 3] ?? 0) | (1 << (bit & 7));
-  }
-  return bits;
+  return partOf(known.data, known.functionCode < FUNCTION.readHoldingRegisters, from, quantity);
 }

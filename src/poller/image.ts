@@ -4,7 +4,7 @@
  * keeps as many answers as reads of it are usual.
  */
 import { partOf } from '../modbus/bytes.js';
-import type { Table } from '../modbus/protocol.js';
+import { isBitTable, type Table } from '../modbus/protocol.js';
 
 interface Reading {
   readonly table: Table;
@@ -56,6 +56,8 @@ export class Image {
       if (reading.table !== table || reading.address > address || reading.end < address + quantity) continue;
       if (reading.sentAtMs >= (newest?.sentAtMs ?? sinceMs)) newest = reading;
     }
-    return newest === null ? null : partOf(table, newest.data, address - newest.address, quantity);
+    return newest === null
+      ? null
+      : partOf(newest.data, isBitTable(table), address - newest.address, quantity);
   }
 }

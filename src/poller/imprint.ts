@@ -1,4 +1,5 @@
 /** What a write leaves in a device, and whether a device holds it: for writes whose answer does not say how they went. */
+import { bitAt, wordAt } from '../modbus/bytes.js';
 import type { Request } from '../modbus/client.js';
 
 /** data: as a read answers it, its first register or coil being the one at `from`. */
@@ -6,7 +7,7 @@ export function isLeftBy(request: Request, data: Uint8Array, from: number): bool
   switch (request.kind) {
     case 'write-bits': {
       const { address, bits } = request;
-      return bits.every((bit, at) => isSet(data, address - from + at) === bit);
+      return bits.every((bit, at) => bitAt(data, address - from + at) === bit);
     }
     case 'write-registers': {
       const { address, registers } = request;
@@ -15,19 +16,13 @@ export function isLeftBy(request: Request, data: Uint8Array, from: number): bool
     }
     case 'mask-write': {
       const { address, andMask, orMask } = request;
-      const at = 2 * (address - from);
-      const word = ((data[at] ?? 0) << 8) | (data[at + 1] ?? 0);
-      return ((word ^ orMask) & ~andMask & 0xffff) === 0;
+      return ((wordAt(data, 2 * (address - from)) ^ orMask) & ~andMask & 0xffff) === 0;
     }
     case 'read':
     case 'read-write':
     case 'raw':
       return false;
   }
-}
-
-function isSet(data: Uint8Array, bit: number): boolean {
-  return (((data[bit >> 3] ?? 0) >> (bit & 7)) & 1) === 1;
 }
 
 /** Registers or bits that a request changes; null: none, or nobody knows which. */

@@ -574,11 +574,9 @@ export class Unit {
    * times: whether those are legal their own requests tell.
    */
   unasked(range: Range, except: readonly TagState[] = []): Range[] {
-    const { refusals } = this.knowledge;
     let parts = [range];
     for (const state of this.statesWithin(range.table, range.address, range.address + range.quantity))
-      if (!refusals.has(state.tag.name) || except.includes(state))
-        parts = parts.flatMap((part) => without(part, state.tag));
+      if (!this.#isRefused(state, except)) parts = parts.flatMap((part) => without(part, state.tag));
     return parts;
   }
 
@@ -591,9 +589,7 @@ export class Unit {
       holes: holes.flatMap((hole) => this.unasked(hole, except)),
     };
     if (refusals.size === 0) return limits;
-    const refused = this.states
-      .filter((state) => refusals.has(state.tag.name) && !except.includes(state))
-      .map(({ tag }) => tag);
+    const refused = this.states.filter((state) => this.#isRefused(state, except)).map(({ tag }) => tag);
     // A legal tag may overlap a refused one (another type, a bit of it): that stretch stays readable.
     const others = this.states.filter(({ tag }) => !refusals.has(tag.name)).map(({ tag }) => tag);
     const outOfBounds = refused.filter(
@@ -610,12 +606,14 @@ export class Unit {
 
   /** Registers of the longest tag that is read. */
   #longest(except: readonly TagState[]): number {
-    const { refusals } = this.knowledge;
     let longest = 0;
     for (const state of this.states)
-      if (!refusals.has(state.tag.name) || except.includes(state))
-        longest = Math.max(longest, state.tag.quantity);
+      if (!this.#isRefused(state, except)) longest = Math.max(longest, state.tag.quantity);
     return longest;
+  }
+
+  #isRefused(state: TagState, except: readonly TagState[]): boolean {
+    return this.knowledge.refusals.has(state.tag.name) && !except.includes(state);
   }
 
   /** Each batch waits for the blocks that hold its fastest tags. */

@@ -5,7 +5,7 @@
 import type { Clock } from '../clock.js';
 import type { Bus, Tag, WriteStep } from '../config/plant.js';
 import type { Answer, ModbusError, Request } from '../modbus/client.js';
-import { partOf } from '../modbus/bytes.js';
+import { partOf, wordAt } from '../modbus/bytes.js';
 import { isBitTable, type Table } from '../modbus/protocol.js';
 import { NOBODY, type Command } from './commands.js';
 import { encodeCommand, type Encoded } from './encode.js';
@@ -391,7 +391,7 @@ class Job {
       case 'registers':
         return Buffer.compare(data, encoded.registers) === 0;
       case 'masked':
-        return (wordOf(data) & encoded.mask) === encoded.value;
+        return (wordAt(data, 0) & encoded.mask) === encoded.value;
       case 'merged':
         return encoded.registers.every((byte, at) => ((data[at] ?? 0) & (encoded.mask[at] ?? 0)) === byte);
     }
@@ -443,7 +443,7 @@ class Job {
     }
     const before = await this.#read(register, 1, this.#timeoutMs);
     if (!before.ok) return before;
-    const word = (wordOf(before.data) & ~mask) | value;
+    const word = (wordAt(before.data, 0) & ~mask) | value;
     const registers = Uint8Array.of(word >> 8, word & 0xff);
     return this.#writeOne(address + register, registers, this.#allows(6) && !this.#prefers16() ? 6 : 16);
   }
@@ -464,7 +464,7 @@ class Job {
     const { unitId } = this.unit.device;
     const answer = await this.#request({ kind: 'read', unitId, table, ...span }, timeoutMs);
     if (!answer.ok) return answer;
-    return { ...answer, data: partOf(table, answer.data, from - span.address, quantity) };
+    return { ...answer, data: partOf(answer.data, isBitTable(table), from - span.address, quantity) };
   }
 
   /** At once where it may go at once: the next write of a burst must not wait for what is told of the last. */
@@ -534,10 +534,6 @@ class Job {
 /** What is read for these registers or bits, within the limits of the device. */
 function spanOf(unit: Unit, table: Table, address: number, quantity: number): Span {
   return unit.terrain(table).fit(address, address + quantity) ?? { address, quantity };
-}
-
-function wordOf(data: Uint8Array): number {
-  return ((data[0] ?? 0) << 8) | (data[1] ?? 0);
 }
 
 /** Everybody on a line. */

@@ -58,8 +58,8 @@ export class ForeignIdentifiers {
 
   /** With false the session may be one of an earlier life, of which nobody knows what it has left: any of them. */
   constructor(isNew = true) {
-    const all = Array.from({ length: LAST_FOREIGN }, (_none, index) => index + 1);
-    this.#open = new Set(isNew ? [] : all);
+    const count = isNew ? 0 : LAST_FOREIGN;
+    this.#open = new Set(Array.from({ length: count }, (_none, index) => index + 1));
   }
 
   allocate(): number {

@@ -364,7 +364,8 @@ export class Sender {
     const { clock, queue } = this.#options;
     const leftMs = queue.leftMs(entry);
     const isExpired = leftMs <= 0;
-    if (isExpired || this.#unwanted.isBarred(entry.topic, clock.monotonicMs())) {
+    const nowMs = clock.monotonicMs();
+    if (isExpired || this.#unwanted.isBarred(entry.topic, nowMs)) {
       queue.done(entry.sequence);
       this.#lanes.done(entry.topic);
       if (isExpired) this.expired++;
@@ -372,7 +373,7 @@ export class Sender {
       return;
     }
     const generation = this.#generation;
-    this.#inFlight.set(entry.sequence, clock.monotonicMs());
+    this.#inFlight.set(entry.sequence, nowMs);
     this.#bytesInFlight += entry.payload.length;
     const properties =
       entry.properties.length === 0 ? this.#via : Buffer.concat([entry.properties, this.#via]);

@@ -16,7 +16,7 @@ const BARRED_AFTER = 3;
 const BARRED_MS = 3_600_000;
 const REMEMBERED_MAX = 1000;
 
-interface Record {
+interface Standing {
   refusals: number;
   /** How much the far side had taken at the last of them that counted. */
   taken: number;
@@ -26,7 +26,7 @@ interface Record {
 }
 
 export class Unwanted {
-  readonly #records = new Map<string, Record>();
+  readonly #standings = new Map<string, Standing>();
   /** Messages that the far side took, and when it took the last one. */
   #taken = 0;
   #takenAtMs = -Infinity;
@@ -35,7 +35,7 @@ export class Unwanted {
   took(topic: string, nowMs: number): void {
     this.#taken++;
     this.#takenAtMs = nowMs;
-    this.#records.delete(topic);
+    this.#standings.delete(topic);
   }
 
   /**
@@ -43,40 +43,40 @@ export class Unwanted {
    * never is while the far side takes nothing at all.
    */
   refused(topic: string, nowMs: number): number {
-    const record = this.#recordOf(topic);
-    if (record.refusals === 0 || this.#taken > record.taken) {
-      record.refusals = Math.min(REFUSED_MAX, record.refusals + 1);
-      record.taken = this.#taken;
+    const standing = this.#standingOf(topic);
+    if (standing.refusals === 0 || this.#taken > standing.taken) {
+      standing.refusals = Math.min(REFUSED_MAX, standing.refusals + 1);
+      standing.taken = this.#taken;
     }
-    if (record.refusals === REFUSED_MAX && nowMs - this.#takenAtMs < TAKES_OTHERS_MS) return 0;
-    return REFUSED_PAUSE_MS * 2 ** (record.refusals - 1);
+    if (standing.refusals === REFUSED_MAX && nowMs - this.#takenAtMs < TAKES_OTHERS_MS) return 0;
+    return REFUSED_PAUSE_MS * 2 ** (standing.refusals - 1);
   }
 
   /** How many connections one has to end until it is given up: one where another of its topic was. */
   endingsOf(topic: string): number {
-    return (this.#records.get(topic)?.endings ?? 0) > 0 ? 1 : CONVICTED_AFTER;
+    return (this.#standings.get(topic)?.endings ?? 0) > 0 ? 1 : CONVICTED_AFTER;
   }
 
   /** One was given up because it ended connections. */
   ended(topic: string, nowMs: number): void {
-    const record = this.#recordOf(topic);
-    record.endings++;
-    if (record.endings >= BARRED_AFTER) record.barredUntilMs = nowMs + BARRED_MS;
+    const standing = this.#standingOf(topic);
+    standing.endings++;
+    if (standing.endings >= BARRED_AFTER) standing.barredUntilMs = nowMs + BARRED_MS;
   }
 
   /** Whether one of this topic is not even sent. */
   isBarred(topic: string, nowMs: number): boolean {
-    if (this.#records.size === 0) return false;
-    return nowMs < (this.#records.get(topic)?.barredUntilMs ?? 0);
+    if (this.#standings.size === 0) return false;
+    return nowMs < (this.#standings.get(topic)?.barredUntilMs ?? 0);
   }
 
-  #recordOf(topic: string): Record {
-    const known = this.#records.get(topic);
+  #standingOf(topic: string): Standing {
+    const known = this.#standings.get(topic);
     if (known !== undefined) return known;
-    const [oldest] = this.#records.keys();
-    if (this.#records.size >= REMEMBERED_MAX && oldest !== undefined) this.#records.delete(oldest);
+    const [oldest] = this.#standings.keys();
+    if (this.#standings.size >= REMEMBERED_MAX && oldest !== undefined) this.#standings.delete(oldest);
     const fresh = { refusals: 0, taken: 0, endings: 0, barredUntilMs: 0 };
-    this.#records.set(topic, fresh);
+    this.#standings.set(topic, fresh);
     return fresh;
   }
 }

@@ -39,6 +39,18 @@ async function setUp(options: OddOptions, queueOptions: Parameters<typeof startU
   return { far, uplink, broker };
 }
 
+/** One that has a session over there, and sends at QoS 2. */
+const startKept = (node: string): ReturnType<typeof startUplink> =>
+  startUplink(
+    mkdtempSync(join(root, 'queue-')),
+    {
+      nodes: [node],
+      in: [ruleOf('orders/#', 'orders/#')],
+      out: [ruleOf('p7/data/#', 'plants/p7/data/#', { qos: 2 })],
+    },
+    cleanups,
+  );
+
 const REASON: wire.Property = [wire.PROPERTY.reasonString, 'because'];
 
 const numbers = (count: number): number[] => Array.from({ length: count }, (_none, i) => i);
@@ -201,15 +213,7 @@ describe('a far side that', () => {
       },
       cleanups,
     );
-    const { broker, uplink } = await startUplink(
-      mkdtempSync(join(root, 'queue-')),
-      {
-        nodes: [far.url],
-        in: [ruleOf('orders/#', 'orders/#')],
-        out: [ruleOf('p7/data/#', 'plants/p7/data/#', { qos: 2 })],
-      },
-      cleanups,
-    );
+    const { broker, uplink } = await startKept(far.url);
     for (const i of numbers(40)) {
       const payload = Buffer.from(String(i));
       broker.publish({ topic: `p7/data/m${i % 20}`, payload, qos: 2, retain: false, sender: null });
@@ -238,15 +242,7 @@ describe('a far side that', () => {
       },
       cleanups,
     );
-    const { broker, uplink } = await startUplink(
-      mkdtempSync(join(root, 'queue-')),
-      {
-        nodes: [far.url],
-        in: [ruleOf('orders/#', 'orders/#')],
-        out: [ruleOf('p7/data/#', 'plants/p7/data/#', { qos: 2 })],
-      },
-      cleanups,
-    );
+    const { broker, uplink } = await startKept(far.url);
     for (const i of numbers(5)) {
       const payload = Buffer.from(String(i));
       broker.publish({ topic: 'p7/data/a', payload, qos: 2, retain: false, sender: null });
@@ -275,15 +271,7 @@ describe('a far side that', () => {
       },
       cleanups,
     );
-    const { broker, uplink } = await startUplink(
-      mkdtempSync(join(root, 'queue-')),
-      {
-        nodes: [far.url],
-        in: [ruleOf('orders/#', 'orders/#')],
-        out: [ruleOf('p7/data/#', 'plants/p7/data/#', { qos: 2 })],
-      },
-      cleanups,
-    );
+    const { broker, uplink } = await startKept(far.url);
     await until('the releases', () => released.length >= 1023);
     broker.publish({ topic: 'p7/data/a', payload: Buffer.from('7'), qos: 2, retain: false, sender: null });
     await until('it to come again', () => got.length === 2);
