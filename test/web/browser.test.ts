@@ -141,6 +141,9 @@ test('the frames that are shown are saved as a capture that Wireshark reads', as
   await frames.filter({ hasText: 'received' }).first().waitFor();
   await page.getByRole('searchbox').fill('read input registers');
   await until('only those', async () => (await frames.filter({ hasText: 'holding' }).count()) === 0);
+  // The answer that was waited for above may have been one of the others.
+  await frames.filter({ hasText: 'sent' }).first().waitFor();
+  await frames.filter({ hasText: 'received' }).first().waitFor();
   const [saved] = await Promise.all([
     page.waitForEvent('download'),
     page.getByRole('button', { name: 'Download pcap' }).click(),
