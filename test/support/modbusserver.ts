@@ -4,11 +4,12 @@ import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageFolder } from '../../src/entry.js';
 import type { Table } from '../../src/modbus/protocol.js';
+import { freePort } from './ports.js';
 import { until, within } from './wait.js';
 
 export type Maker = 'pymodbus' | 'libmodbus';
 
-/** Where it serves; port 0 picks a free one, and a restart uses the same again. */
+/** Where it serves; a free one unless given, and a restart uses the same again. */
 export type Place =
   | { readonly kind: 'tcp' | 'udp' | 'rtu-over-tcp' | 'ascii-over-tcp'; readonly port?: number }
   | { readonly kind: 'rtu' | 'ascii'; readonly path: string; readonly baud: number };
@@ -40,6 +41,7 @@ export class ModbusServer {
   /** Serves what it was made with, whatever was written to it before. */
   async start(): Promise<this> {
     const place = this.#place;
+    if (!('path' in place)) this.#port ||= await freePort();
     const where = 'path' in place ? [place.path, String(place.baud)] : [String(this.#port)];
     const child = spawn(...programOf(this.#maker, [place.kind, ...where, String(this.#unitId)]), {
       stdio: ['pipe', 'pipe', 'pipe'],

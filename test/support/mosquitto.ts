@@ -1,10 +1,10 @@
 /** Debian's mosquitto as a broker to compare with, on a free port of the loopback. */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MqttClient, type Address } from './mqttclient.js';
+import { freePort } from './ports.js';
 import { until } from './wait.js';
 
 export async function startMosquitto(): Promise<{ address: Address; close: () => Promise<void> }> {
@@ -26,13 +26,4 @@ export async function startMosquitto(): Promise<{ address: Address; close: () =>
     rmSync(folder, { recursive: true });
   };
   return { address, close };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }

@@ -18,11 +18,11 @@ const FLAGS = [
 export const VIEWS = ['tags', 'devices', 'buses', 'broker', 'uplinks', 'trend', 'log', 'config'] as const;
 
 /** How the gateway files of these tests begin, with what the broker lets in. */
-export function withPage(who = 'anonymous: true'): string {
+export function withPage(who = 'anonymous: true', port = 0): string {
   return `version: 1
 gateway: { id: p7 }
 broker: { listeners: [{ protocol: mqtt, host: 127.0.0.1, port: 0 }], ${who}, store: memory }
-web: { host: 127.0.0.1, port: 0 }
+web: { host: 127.0.0.1, port: ${port} }
 `;
 }
 
@@ -38,7 +38,9 @@ export function pageSite(configOf: () => string | Promise<string>): PageSite {
   let browser: Browser;
   let begun: Promise<void> | undefined;
   const begin = async (): Promise<void> => {
-    daemon = await new Daemon(await configOf()).start();
+    // Known before it is started, so that one that does not come up is ended, too.
+    daemon = new Daemon(await configOf());
+    await daemon.start();
     browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
   };
   before(() => (begun = begin()));

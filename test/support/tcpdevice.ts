@@ -1,5 +1,7 @@
 /** A small Modbus TCP server in this process, whose every request the test sees and may answer in its own way. */
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
+import { freePort } from './ports.js';
 
 export class TcpDevice {
   readonly registers = new Uint16Array(65536);
@@ -19,9 +21,8 @@ export class TcpDevice {
 
   async start(): Promise<this> {
     const server = createServer((socket) => this.#serve(socket));
-    await new Promise<void>((resolve) => server.listen(this.#port, '127.0.0.1', resolve));
-    // A TCP server's address is never a path.
-    this.#port = (server.address() as AddressInfo).port;
+    this.#port ||= await freePort();
+    await once(server.listen(this.#port, '127.0.0.1'), 'listening');
     this.#server = server;
     return this;
   }

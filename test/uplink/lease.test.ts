@@ -10,7 +10,7 @@ import { connect } from 'nats';
 import { systemClock } from '../../src/clock.js';
 import { silentLog } from '../../src/log.js';
 import { BUCKET, Lease } from '../../src/uplink/lease.js';
-import { freePort } from '../support/farside.js';
+import { freePort } from '../support/ports.js';
 import { until } from '../support/wait.js';
 
 const TTL_MS = 4000;
@@ -36,8 +36,9 @@ test('a lease that the server forgets before its time is not taken before the ho
   cleanups.push(() => connection.close());
   // The holder has asked once, and is cut off.
   const bucket = await connection.jetstream().views.kv(BUCKET, { ttl: TTL_MS, history: 1 });
+  // As a holder counts it: from before it asked.
+  const askedMs = performance.now();
   const revision = await bucket.create(GROUP, JSON.stringify({ member: 'a', instance: 'another' }));
-  const renewedMs = performance.now();
 
   let wonMs = 0;
   const lease = new Lease({
@@ -65,6 +66,6 @@ test('a lease that the server forgets before its time is not taken before the ho
   const manager = await connection.jetstreamManager();
   await manager.streams.deleteMessage(`KV_${BUCKET}`, revision);
   await until('it to be taken', () => wonMs > 0, 20_000);
-  const tookMs = wonMs - renewedMs;
+  const tookMs = wonMs - askedMs;
   assert.ok(tookMs > 0.9 * TTL_MS, `${tookMs} ms`);
 });

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, afterEach, describe, test } from 'node:test';
 import { connectAsync, type IPublishPacket, type MqttClient } from 'mqtt';
 import { Daemon } from '../support/daemon.js';
-import { freePort } from '../support/farside.js';
+import { freePort } from '../support/ports.js';
 import { until } from '../support/wait.js';
 
 const root = mkdtempSync(join(tmpdir(), 'holdfast-bridge-'));

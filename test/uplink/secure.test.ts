@@ -7,7 +7,8 @@ import { after, before, test } from 'node:test';
 import { connectAsync, type MqttClient } from 'mqtt';
 import { Authority, type Issued } from '../../src/cli/authority.js';
 import { Daemon } from '../support/daemon.js';
-import { FarSide, freePort } from '../support/farside.js';
+import { FarSide } from '../support/farside.js';
+import { freePort } from '../support/ports.js';
 import { until } from '../support/wait.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-secure-'));

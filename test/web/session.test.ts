@@ -6,12 +6,15 @@ import type { Locator, Page } from 'playwright-core';
 import { SimulatedPlant } from '../../src/simulator/plant.js';
 import { isLive, pageSite, withPage } from '../support/page.js';
 import { socketOf } from '../support/plant.js';
+import { freePort } from '../support/ports.js';
 import { until } from '../support/wait.js';
 
 let plant: SimulatedPlant;
 let port = 0;
+/** Where the page is, of both gateways. */
+let webPort = 0;
 
-const configOf = (): string => `${withPage()}
+const configOf = (): string => `${withPage(undefined, webPort)}
 topics: { data: "site/{device}/{tag}/value", req: "ask/{verb}", res: "told/{verb}", event: "news/{kind}" }
 buses:
   plc: { protocol: tcp, host: 127.0.0.1, port: ${port}, timeout: 300ms }
@@ -38,6 +41,7 @@ const site = pageSite(async () => {
     buses: [{ name: 'plc', link: { kind: 'tcp' }, units: [{ unitId: 1, values: [] }] }],
   });
   port = (await socketOf(plant, 'plc')).port;
+  webPort = await freePort();
   await plant.poke('plc', 1, 'holding-register', 0, 4, '0005000600070001');
   return configOf();
 });
@@ -98,13 +102,9 @@ test('a page that is open while a reload gives the gateway another name is soon 
 test('a page that is open while the gateway becomes another one is soon the page of that one', async () => {
   const page = await site.open('tags');
   await isLive(page);
-  const web = site.daemon.port('http');
   await site.daemon.stop();
   const renamed = configOf().replace('id: p7', 'id: p8').replace('site/', 'plant/');
-  writeFileSync(
-    site.daemon.configFile,
-    renamed.replace('web: { host: 127.0.0.1, port: 0 }', `web: { port: ${web} }`),
-  );
+  writeFileSync(site.daemon.configFile, renamed);
   await site.daemon.start();
   await until('its name', async () => (await page.title()) === 'p8 – holdfast', 30_000);
   await row(page, 'press1/level').getByText('5', { exact: true }).waitFor();
