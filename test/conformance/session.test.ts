@@ -110,11 +110,11 @@ describe('sessions', { concurrency: 16 }, () => {
     'a session ends when its interval is over, not before',
     async (scene) => {
       const clientId = scene.clientId();
-      assert.equal(await hasSession(scene, clientId, 2), false);
-      assert.equal(await hasSession(scene, clientId, 2), true);
+      assert.equal(await hasSession(scene, clientId, 4), false);
+      assert.equal(await hasSession(scene, clientId, 4), true);
       await sleep(1200);
-      assert.equal(await hasSession(scene, clientId, 2), true);
-      await sleep(3200);
+      assert.equal(await hasSession(scene, clientId, 4), true);
+      await sleep(5200);
       assert.equal(await hasSession(scene, clientId, 0), false);
     },
   );
@@ -124,19 +124,19 @@ describe('sessions', { concurrency: 16 }, () => {
     'the interval does not run while the client is connected, and begins anew with each end',
     async (scene) => {
       const clientId = scene.clientId();
-      const { client } = await scene.connectTold({ clientId, properties: expiry(1) });
+      const { client } = await scene.connectTold({ clientId, properties: expiry(2) });
       await client.subscribe(scene.topic(), 1);
-      await sleep(2200);
+      await sleep(3200);
       await client.publish(scene.topic(), 'x', { qos: 1 });
       await client.receive();
       await client.cut();
       const { client: back, connack } = await scene.connectTold({
         clientId,
         clean: false,
-        properties: expiry(1),
+        properties: expiry(2),
       });
       assert.ok(connack.sessionPresent);
-      await sleep(1500);
+      await sleep(3200);
       await back.publish(scene.topic(), 'y', { qos: 1 });
       assert.equal((await back.receive()).payload.toString(), 'y');
     },

@@ -55,8 +55,8 @@ test('an unplugged port is told, and found again by its path when it is back', a
   assert.ok(user + system < 250_000, `${(user + system) / 5000} % of a core while unplugged`);
   await pair.plugIn();
   await serverOn(pair.far);
-  await until('the link to be up again', () => master.client.isUp, 3000);
-  await until('a good value', async () => (await master.values(2)).toString() === '33,44', 3000);
+  await until('the link to be up again', () => master.client.isUp);
+  await until('a good value', async () => (await master.values(2)).toString() === '33,44');
 });
 
 test('a port whose name has gone is given up, though no hang-up was heard of', async () => {
@@ -101,9 +101,9 @@ test('reset() opens the port anew', async () => {
   const outcome = master.values(0, 1, 20_000, 9);
   master.client.reset('no progress');
   assert.equal(await outcome, 'closed');
-  await until('the link to be up again', () => master.client.isUp, 2000);
+  await until('the link to be up again', () => master.client.isUp);
   // The server itself may still wait for the end of what was asked of unit 9.
-  await until('a good value', async () => (await master.values(0, 1)).toString() === '11', 3000);
+  await until('a good value', async () => (await master.values(0, 1)).toString() === '11');
 });
 
 test('in a worker thread the line works, and when the worker dies the port is free again', async () => {
@@ -122,5 +122,5 @@ test('in a worker thread the line works, and when the worker dies the port is fr
   assert.deepEqual(answers.at(-1), [11, 22, 33, 44]);
   await worker.terminate();
   const master = await masterOn(pair.near).up(3000);
-  await until('a good value', async () => (await master.values(0, 1)).toString() === '11', 3000);
+  await until('a good value', async () => (await master.values(0, 1)).toString() === '11');
 });

@@ -1,9 +1,11 @@
 /** A TCP peer that does exactly what a test tells it, byte for byte; and what a Modbus client of ours needs in tests. */
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import { systemClock } from '../../src/clock.js';
 import { createClient } from '../../src/modbus/client.js';
 import type { Answer, Client, ClientSettings, ModbusError } from '../../src/modbus/client.js';
+import { freePort } from './ports.js';
 import { until } from './wait.js';
 
 export class RawSlave {
@@ -23,9 +25,8 @@ export class RawSlave {
     const serve = (socket: Socket): void => this.#serve(socket);
     const server = tls === null ? createServer({ noDelay: true }, serve) : createTlsServer(tls, serve);
     server.on('tlsClientError', () => {});
-    await new Promise<void>((resolve) => server.listen(this.#port, '127.0.0.1', resolve));
-    // A TCP server's address is never a path.
-    this.#port = (server.address() as AddressInfo).port;
+    this.#port ||= await freePort();
+    await once(server.listen(this.#port, '127.0.0.1'), 'listening');
     this.#server = server;
     return this;
   }
@@ -60,8 +61,11 @@ export function rightAnswer(request: Buffer): Buffer {
   return answer;
 }
 
+/** Longer than a busy machine takes: a test that wants a timeout says how soon. */
+const TIMEOUT_MS = 2000;
+
 export const SETTINGS: Omit<ClientSettings, 'link'> = {
-  timeoutMs: 300,
+  timeoutMs: TIMEOUT_MS,
   inFlight: 1,
   paceMs: 0,
   afterConnectMs: 0,
@@ -100,7 +104,7 @@ export class Master {
     return this;
   }
 
-  read(address: number, quantity = 2, timeoutMs = 300, unitId = 1): Promise<Answer> {
+  read(address: number, quantity = 2, timeoutMs = TIMEOUT_MS, unitId = 1): Promise<Answer> {
     return this.client.request(
       { kind: 'read', unitId, table: 'holding-register', address, quantity },
       timeoutMs,
@@ -108,7 +112,12 @@ export class Master {
   }
 
   /** The registers read, or the kind of what went wrong. */
-  async values(address: number, quantity = 2, timeoutMs = 300, unitId = 1): Promise<number[] | string> {
+  async values(
+    address: number,
+    quantity = 2,
+    timeoutMs = TIMEOUT_MS,
+    unitId = 1,
+  ): Promise<number[] | string> {
     const answer = await this.read(address, quantity, timeoutMs, unitId);
     if (!answer.ok) return answer.error.kind;
     const { data } = answer;
