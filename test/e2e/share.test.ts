@@ -82,7 +82,7 @@ async function reader(
 
 test('mbpoll and pymodbus read and write a saturated line through the port, and polls keep 80 % of their rate', async (t) => {
   const { path } = await startLine(t, [unitOf(7), unitOf(8)], { baud: 9600 });
-  const bus = `{ protocol: rtu, path: ${path}, baud: 9600, format: 8N1, timeout: 500ms, share: { port: 0, write: true } }`;
+  const bus = `{ protocol: rtu, path: ${path}, baud: 9600, format: 8N1, timeout: 5s, share: { port: 0, write: true } }`;
   const { daemon, port } = await startGateway(t, configOf(bus, [7, 8], '50ms'));
   const count = await counterOf(t, daemon);
   await until('the polls to run', () => count() > 200);

@@ -68,7 +68,7 @@ export class Daemon {
   }
 
   /** Starts it and waits for the ready line. */
-  async start(deadlineMs = 15_000): Promise<this> {
+  async start(deadlineMs = 60_000): Promise<this> {
     this.spawn();
     const mark = this.log.length;
     await until(

@@ -1,10 +1,13 @@
 /** Waiting for conditions, with a deadline and never by a fixed sleep. */
 
+/** Long enough for a busy machine; how soon something must come is said where that is tested. */
+const DEADLINE_MS = 30_000;
+
 /** Asks again until there is an answer that is neither undefined, null nor false. */
 export async function until<T>(
   what: string,
   ask: () => T | undefined | null | false | Promise<T | undefined | null | false>,
-  deadlineMs = 10_000,
+  deadlineMs = DEADLINE_MS,
 ): Promise<T> {
   const endMs = performance.now() + deadlineMs;
   for (;;) {
@@ -16,7 +19,7 @@ export async function until<T>(
 }
 
 /** The promise's outcome, or an error that says what was waited for. */
-export async function within<T>(what: string, promise: Promise<T>, deadlineMs = 10_000): Promise<T> {
+export async function within<T>(what: string, promise: Promise<T>, deadlineMs = DEADLINE_MS): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(new Error(`waited ${deadlineMs} ms for ${what}`)), deadlineMs);
