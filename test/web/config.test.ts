@@ -139,3 +139,43 @@ test('a file of some thousand tags is checked and applied', async () => {
   await page.getByText('Applied.').waitFor();
   assert.match(fileText(), /t2999/);
 });
+
+test('what is typed before the file has come is not overwritten by it', async () => {
+  const other = await site.open('config');
+  const late: (() => void)[] = [];
+  await other.routeWebSocket(/./, (near) => {
+    const far = near.connectToServer();
+    far.onMessage((message) => {
+      const pass = (): void => near.send(message);
+      if (message.includes('# the old one')) late.push(pass);
+      else pass();
+    });
+  });
+  await other.reload();
+  await until('the file to be on its way', () => late.length > 0);
+  const text = other.getByRole('textbox', { name: 'Running configuration' });
+  await text.fill('version: 2');
+  for (const pass of late.splice(0)) pass();
+  await other.getByRole('button', { name: 'Check', exact: true }).click();
+  await other.locator('.problems li').first().waitFor();
+  assert.equal(await text.inputValue(), 'version: 2');
+  await other.close();
+});
+
+test('an answer that takes long is waited for, as a small router gives it of a large file', async () => {
+  const other = await site.open('config');
+  const text = other.getByRole('textbox', { name: 'Running configuration' });
+  await until('the file', async () => (await text.inputValue()).startsWith('version: 1'));
+  // Timers that begin from now on run when they are told to.
+  await other.clock.install();
+  site.daemon.signal('SIGSTOP');
+  try {
+    await other.getByRole('button', { name: 'Check', exact: true }).click();
+    await other.clock.runFor(30_000);
+    assert.equal(await other.getByText('did not answer').count(), 0);
+  } finally {
+    site.daemon.signal('SIGCONT');
+  }
+  await other.getByText('No problem found.').waitFor();
+  await other.close();
+});

@@ -28,6 +28,9 @@ interface Applied extends Checked {
   readonly text: string;
 }
 
+/** A small router takes long for some thousand tags, and who hears nothing believes that nothing was applied. */
+const ANSWER_TIMEOUT_MS = 60_000;
+
 export const ConfigView: FunctionComponent = () => {
   const file = useSignal('');
   const running = useSignal('');
@@ -40,7 +43,7 @@ export const ConfigView: FunctionComponent = () => {
 
   const ask = <T,>(verb: string, body: Record<string, unknown>, then: (answer: T) => void): void => {
     status.value = null;
-    request<T>(verb, body)
+    request<T>(verb, body, ANSWER_TIMEOUT_MS)
       .then((answer) => {
         failure.value = null;
         then(answer);
@@ -53,6 +56,7 @@ export const ConfigView: FunctionComponent = () => {
     // What was typed since must stay.
     if (!isLive || text.value !== running.value) return;
     ask<{ text: string; file: string }>('config', {}, (answer) => {
+      if (text.value !== running.value) return;
       file.value = answer.file;
       running.value = answer.text;
       text.value = answer.text;

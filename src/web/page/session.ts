@@ -153,9 +153,13 @@ export function subscribe(filter: string, handler: Handler): () => void {
   };
 }
 
-/** Asks a management verb; rejects with what the gateway said, or when it said nothing. */
-export async function request<T>(verb: string, body: Record<string, unknown>): Promise<T> {
-  const answer = await ask(topicOf('req', verb), JSON.stringify(body));
+/** Asks a management verb; rejects with what the gateway said, or when it said nothing in that time. */
+export async function request<T>(
+  verb: string,
+  body: Record<string, unknown>,
+  timeoutMs = ANSWER_TIMEOUT_MS,
+): Promise<T> {
+  const answer = await ask(topicOf('req', verb), JSON.stringify(body), timeoutMs);
   const { ok, data, error } = JSON.parse(new TextDecoder().decode(answer)) as {
     ok: boolean;
     data: T;
@@ -170,7 +174,7 @@ export async function command(topic: string, json: string): Promise<Ack> {
   return JSON.parse(new TextDecoder().decode(await ask(topic, json))) as Ack;
 }
 
-function ask(topic: string, payload: string): Promise<Uint8Array> {
+function ask(topic: string, payload: string, timeoutMs = ANSWER_TIMEOUT_MS): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     if (client === null || link.value.state !== 'live') return reject(new Error(say('no_answer')));
     const correlation = String(++sequence);
@@ -178,7 +182,7 @@ function ask(topic: string, payload: string): Promise<Uint8Array> {
       waiting.delete(correlation);
       reject(new Error(say('no_answer')));
       lookAgain();
-    }, ANSWER_TIMEOUT_MS);
+    }, timeoutMs);
     waiting.set(correlation, (answer) => {
       clearTimeout(timer);
       resolve(answer);
