@@ -4,6 +4,8 @@ import { chromium, type Browser, type Page } from 'playwright-core';
 import { Daemon } from './daemon.js';
 
 const CHROMIUM = '/usr/bin/chromium';
+/** Long enough for a busy machine. */
+const DEADLINE_MS = 60_000;
 /** Nothing but the page: no sandbox (tests run as root too), no GPU, none of the browser's own connections. */
 const FLAGS = [
   '--no-sandbox',
@@ -56,6 +58,7 @@ export function pageSite(configOf: () => string | Promise<string>): PageSite {
       // Hooks of a file run beside each other.
       await begun;
       const page = await browser.newPage(options);
+      page.setDefaultTimeout(DEADLINE_MS);
       await page.goto(`http://127.0.0.1:${daemon.port('http')}/#${view}`);
       return page;
     },
