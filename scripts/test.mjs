@@ -56,7 +56,7 @@ function testsIn(folder) {
 }
 
 /** Tests that measure a line's physics want the processor for themselves, so they come last and one at a time. */
-const isMeasuring = (file) => file.endsWith('physics.test.js');
+const MEASURING = ['modbus/field', 'simulator/physics'];
 /** Tests that mostly wait, for deadlines of seconds or for memory to settle, run beside the others. */
 const WAITING = [
   'broker/defence',
@@ -64,11 +64,12 @@ const WAITING = [
   'e2e/lease',
   'e2e/memory',
   'modbus/client',
-  'modbus/field',
   'uplink/engines',
   'uplink/hostile',
 ];
-const isWaiting = (file) => WAITING.some((name) => file === join(built, `${name}.test.js`));
+const isAmong = (names) => (file) => names.some((name) => file === join(built, `${name}.test.js`));
+const isMeasuring = isAmong(MEASURING);
+const isWaiting = isAmong(WAITING);
 
 /** Runs some files, that many at a time; false when one failed. */
 async function passes(chosen, concurrency) {
