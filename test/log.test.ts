@@ -98,8 +98,8 @@ test('a log that finds the disk full costs lines, not the process, and says how 
     truncateSync(${JSON.stringify(file)}, 0);
     log.info('again');
   `;
-  const line = `ulimit -f 8; exec "$@" 2>>${file}`;
-  const child = spawn('/bin/sh', ['-c', line, 'sh', process.execPath, '--input-type=module', '-e', program]);
+  const line = `ulimit -f 8; exec "$@" 2>>"$0"`;
+  const child = spawn('/bin/sh', ['-c', line, file, process.execPath, '--input-type=module', '-e', program]);
   assert.deepEqual(await once(child, 'exit'), [0, null]);
   const [told, again] = linesOf(readFileSync(file, 'utf8'));
   rmSync(folder, { recursive: true });

@@ -189,7 +189,7 @@ test('SIGTERM under load ends within five seconds, and what was acknowledged is 
 test('a listener whose address comes after the start is opened then; everything else runs meanwhile', async (context) => {
   // In a network of its own the address can be missing, and come.
   const comes =
-    'ip link set lo up; (while [ -d "${COMES%/*}" ] && [ ! -e "$COMES" ]; do sleep 0.05; done; ip addr add 192.0.2.7/32 dev lo) &';
+    'ip link set lo up; (while [ -d "${COMES%/*}" ] && [ ! -e "$COMES" ]; do sleep 0.05; done; ip addr add 192.0.2.7/32 dev lo) > /dev/null 2>&1 &';
   const daemon = new Daemon(
     `version: 1
 gateway: { id: gw }

@@ -97,7 +97,7 @@ test('the program is many files, so that a gateway holds in memory what it uses 
 test('its unit is one that systemd takes, and leaves the service little to do harm with', () => {
   writeFileSync(
     join(root, 'holdfast.service'),
-    readFileSync(unitFile(), 'utf8').replace('/usr/bin/holdfast', join(root, 'usr/bin/holdfast')),
+    readFileSync(unitFile(), 'utf8').replace('/usr/bin/holdfast', `"${join(root, 'usr/bin/holdfast')}"`),
   );
   const verified = execFileSync('systemd-analyze', ['verify', '--man=no', join(root, 'holdfast.service')], {
     encoding: 'utf8',
