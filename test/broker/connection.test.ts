@@ -310,3 +310,25 @@ test('what came before the other end closed is read to its end, a DISCONNECT too
   watcher?.lost();
   assert.equal(watcher?.isOpen, false);
 });
+
+test('while memory is short a client replaces what is retained and brings nothing new', async () => {
+  const { core, connections } = connected(new ManualClock(), 'client');
+  const [client] = connections;
+  const send = (bytes: Buffer): void => client?.receive(bytes, 0, bytes.length);
+  send(wire.connect({ version: 5, clientId: 'c' }));
+  await turn();
+  const keep = async (topic: string, payload: string): Promise<string | undefined> => {
+    send(wire.publish(5, { topic, payload, retain: true }));
+    await turn();
+    const kept = core.retained.get(Buffer.from(topic));
+    return kept === null
+      ? undefined
+      : Buffer.from(kept.payload).toString('utf8', kept.payloadStart, kept.payloadEnd);
+  };
+  assert.equal(await keep('here', 'old'), 'old');
+  core.isShort = true;
+  assert.equal(await keep('here', 'new'), 'new');
+  assert.equal(await keep('elsewhere', 'x'), undefined);
+  core.isShort = false;
+  assert.equal(await keep('elsewhere', 'x'), 'x');
+});

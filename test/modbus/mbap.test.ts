@@ -600,3 +600,16 @@ test('bytes that stand where the end of an answer was lost, and the next one beh
   rig.receive(whole.subarray(0, whole.length - 3), Uint8Array.of(7, 7, 7, ...rig.answer(1)));
   assert.deepEqual(outcomes.map(kindOf), ['mismatch', 'answer']);
 });
+
+test('an identifier that was given up on one connection is nobody the next one waits for', () => {
+  const rig = new Rig();
+  const outcomes = rig.read(0);
+  rig.clock.advance(TIMEOUT_MS + 10);
+  assert.equal(kindOf(outcomes), 'timeout');
+  const late = rig.answer(0);
+  rig.transport.disconnected(RESET, true);
+  rig.transport.connected();
+  rig.read(5);
+  rig.receive(late);
+  assert.deepEqual(rig.discards, ['transaction']);
+});

@@ -305,6 +305,44 @@ test('commands go once, in order, before due reads, and yet reads keep a fifth o
   assert.ok(share > 0.15 && share < 0.26, `reads had ${share} of the line`);
 });
 
+test('what a flood of commands leaves of a line belongs to the reads, and other masters wait for its end', async () => {
+  const { field, tags } = fieldOf(rtuBusOf(0, 9600), 3, 30, { intervalMs: 200, report: 'always' });
+  field.poller.start();
+  await field.clock.run(5000);
+  const VISITED = 700;
+  let isOver = false;
+  const ask = async (unitId: number): Promise<void> => {
+    const read = {
+      kind: 'read',
+      unitId,
+      table: 'holding-register',
+      address: VISITED,
+      quantity: 60,
+    } as const;
+    while (!isOver) await field.poller.visit(read, () => true);
+  };
+  const masters = [1, 2, 3].map(ask);
+  for (let i = 0; i < 1000; i += 1) field.write(tags[i % tags.length] ?? assert.fail(), i);
+  const startMs = field.nowMs;
+  await field.clock.run(60_000);
+  const lastMs = field.results.at(-1)?.atMs ?? 0;
+  assert.equal(field.results.length, 1000);
+  const reads = field.line.asked.flatMap(({ atMs, request, tookMs }) =>
+    request.kind === 'read' && atMs >= startMs
+      ? [{ atMs, tookMs, isVisit: request.address === VISITED }]
+      : [],
+  );
+  const during = reads.filter(({ atMs }) => atMs < lastMs);
+  const polledMs = during.reduce((sum, { tookMs, isVisit }) => (isVisit ? sum : sum + tookMs), 0);
+  const share = polledMs / (lastMs - startMs);
+  assert.ok(share > 0.15, `reads had ${share} of the line`);
+  assert.ok(!during.some(({ isVisit }) => isVisit), 'another master was let in');
+  assert.ok(reads.some(({ isVisit }) => isVisit));
+  isOver = true;
+  await field.clock.run(5000);
+  await Promise.all(masters);
+});
+
 /** One unit behind a converter to a line of 9600 baud, whose rate nobody has told. */
 function behindConverter(tagCount: number) {
   const link = { kind: 'rtu-over-tcp', host: '127.0.0.1', port: 502, tls: null } as const;

@@ -15,11 +15,11 @@ UNIT = 7
 
 def connect(kind, place, number):
     if kind == "tcp":
-        return ModbusTcpClient(place, port=number, timeout=2)
+        return ModbusTcpClient(place, port=number, timeout=20)
     if kind == "rtu-over-tcp":
-        return ModbusTcpClient(place, port=number, framer=ModbusRtuFramer, timeout=2)
+        return ModbusTcpClient(place, port=number, framer=ModbusRtuFramer, timeout=20)
     if kind == "udp":
-        return ModbusUdpClient(place, port=number, timeout=2)
+        return ModbusUdpClient(place, port=number, timeout=20)
     framer = ModbusRtuFramer if kind == "rtu" else ModbusAsciiFramer
     return ModbusSerialClient(place, baudrate=number, parity="N", framer=framer, timeout=2)
 
