@@ -21,7 +21,8 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 export class Insiders {
   readonly #core: Core;
-  readonly #owners = new Map<Subscriber, Insider>();
+  /** Weak: who has unsubscribed is not known any more, such as an uplink that a reload took away, with all that it holds. */
+  readonly #owners = new WeakMap<Subscriber, Insider>();
   readonly #sample = emptyIncoming();
   /** Whether #sample is in use: a subscriber may publish while it is handed a message. */
   #isPublishing = false;
