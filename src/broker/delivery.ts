@@ -106,7 +106,7 @@ export class Delivery {
     if (isRetainedKept && (isUnkept || !store.isHealthy)) this.#retaining.storeLater(incoming);
     const isKept = mustKeep && !isUnkept && this.#keep(incoming, route, isRetainedKept);
     const count = this.#handOut(incoming, route, isUnkept);
-    const isTaken = route.insiders.length > 0 && this.#tellInsiders(incoming, route);
+    const isTaken = route.insiders.length > 0 && this.#tellInsiders(incoming, route.insiders, route.topic);
     if (isKept || isTaken || (isRetained && store.isLasting && store.isDirty)) return 'owed';
     return count === 0 ? 'unmatched' : 'done';
   }
@@ -147,8 +147,17 @@ export class Delivery {
     return count + route.insiders.length;
   }
 
+  /**
+   * Hands a publication that the store has had since before this process to those who keep it elsewhere: what died may have
+   * stored it for its own subscribers, and not there. Better twice than never.
+   */
+  keepElsewhere(incoming: Incoming, { insiders, topic }: Route): void {
+    const keepers = insiders.filter(({ subscriber }) => subscriber.isKeeping === true);
+    if (keepers.length > 0) this.#tellInsiders(incoming, keepers, topic);
+  }
+
   /** Answers whether one of them keeps it. */
-  #tellInsiders(incoming: Incoming, { insiders, topic }: Route): boolean {
+  #tellInsiders(incoming: Incoming, insiders: Route['insiders'], topic: string): boolean {
     const message = messageOf(incoming, topic);
     let isTaken = false;
     for (const { subscriber, subscription } of insiders) {

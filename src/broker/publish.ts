@@ -385,8 +385,10 @@ export class Publishing {
     const incoming = this.#incoming;
     const { packetIdentifier } = incoming;
     const known = session.incoming;
-    // A second copy is answered like the first, and goes no further [MQTT-4.3.3-10].
+    // A second copy is answered like the first, and goes no further [MQTT-4.3.3-10], but to where the first may not have come.
     if (known !== null && known.has(packetIdentifier)) {
+      const isDoubtful = session.doubtfulIncoming?.delete(packetIdentifier) === true;
+      if (isDoubtful && client.mayWriteLast) this.#core.delivery.keepElsewhere(incoming, route);
       client.acknowledge(PUBREC, packetIdentifier, 0, session.isKept);
       return true;
     }
@@ -428,6 +430,7 @@ export class Publishing {
   release(client: Client, packetIdentifier: number): void {
     const { session } = client;
     if (session === null) return;
+    session.doubtfulIncoming?.delete(packetIdentifier);
     const wasKnown = session.incoming?.delete(packetIdentifier) === true;
     if (!wasKnown) {
       client.acknowledge(PUBCOMP, packetIdentifier, IDENTIFIER_NOT_FOUND, false);

@@ -1,12 +1,20 @@
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
+import type { Message } from '../../src/broker/message.js';
 import { MemoryStore } from '../../src/store/memory.js';
 import type { Store, StoreRecord } from '../../src/store/store.js';
 import { startBroker, type TestBroker } from '../support/broker.js';
 import { MemoryDisk } from '../support/memorydisk.js';
 import { MqttClient } from '../support/mqttclient.js';
 import { storeOn } from '../support/stores.js';
-import { acknowledge, PROPERTY, propertyOf, type Packet, type Property } from '../support/wire.js';
+import {
+  acknowledge,
+  publish as encodePublish,
+  PROPERTY,
+  propertyOf,
+  type Packet,
+  type Property,
+} from '../support/wire.js';
 
 const TOPIC = 'i/x';
 const PAIRS: readonly (readonly [string, string])[] = [
@@ -128,4 +136,27 @@ describe('a kept session with two subscriptions to one topic, of which one is sh
     const told = store.published.map(({ receivers, from }) => [receivers.length, from?.packetIdentifier]);
     assert.deepEqual(told, [[1, undefined], [1, undefined], [1, 77]]); // prettier-ignore
   });
+});
+
+test('what a killed process had stored at QoS 2, and perhaps not queued for an uplink, is queued when it is sent again', async (context) => {
+  const disk = new MemoryDisk();
+  const before = await brokerOn(context, storeOn(disk));
+  const publish = { topic: TOPIC, qos: 2, id: 7, payload: 'x' } as const;
+  const publisher = await join(before, 'publisher', 10);
+  publisher.send(encodePublish(5, publish));
+  await publisher.next('PUBREC');
+
+  const after = await brokerOn(context, storeOn(disk.afterKill()));
+  const [queued, seen]: [string[], string[]] = [[], []];
+  const into = (texts: string[]) => ({
+    deliver: ({ payload }: Message) => void texts.push(Buffer.from(payload).toString()),
+  });
+  after.broker?.subscribe('i/#', { ...into(queued), isKeeping: true });
+  after.broker?.subscribe('i/#', into(seen));
+  const again = await join(after, 'publisher', 10);
+  for (let times = 0; times < 2; times++) {
+    again.send(encodePublish(5, { ...publish, dup: true }));
+    await again.next('PUBREC');
+  }
+  assert.deepEqual([queued, seen], [['x'], []]);
 });
