@@ -320,11 +320,10 @@ export class Lifecycle {
     const { inFlight, queuedMessages, queuedBytes, incoming, subscriptions } = kept;
     const isEmpty = queuedMessages + inFlight.length === 0;
     const lastPosition = isEmpty ? 0 : this.#parts.turns.appendedPosition;
-    const wasConnected = kept.disconnectedAtMs === 0;
-    session.restore(inFlight, queuedMessages, queuedBytes, lastPosition, wasConnected);
+    session.restore(inFlight, queuedMessages, queuedBytes, lastPosition, kept.disconnectedAtMs === 0);
     if (incoming.length > 0) {
       session.incoming = new Set(incoming);
-      if (wasConnected) session.doubtfulIncoming = new Set(incoming);
+      session.doubtfulIncoming = new Set(incoming);
     }
     for (const { filter, options, identifier } of subscriptions) {
       const parsed = parseFilter(filter);

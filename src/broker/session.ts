@@ -96,7 +96,7 @@ export class Session implements QueueOwner {
   cancelExpiry: (() => void) | null = null;
   /** Identifiers of QoS 2 publications from this client that were not released. */
   incoming: Set<number> | null = null;
-  /** Those of them that a process which died had taken: whether who keeps messages elsewhere got them, nobody knows. */
+  /** Those of them that a process before this one had taken: whether who keeps messages elsewhere got them, nobody knows. */
   doubtfulIncoming: Set<number> | null = null;
   /** Nothing is sent to it any more, though its subscriptions may not all have been taken out yet. */
   hasEnded = false;
