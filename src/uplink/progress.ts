@@ -8,6 +8,11 @@ export class Progress {
   /** Done beyond the cursor: [first, last], ascending, apart from one another. */
   readonly ranges: [number, number][] = [];
 
+  /** The last entry that is done. */
+  get last(): number {
+    return this.ranges.at(-1)?.[1] ?? this.cursor;
+  }
+
   done(sequence: number): void {
     this.doneRange(sequence, sequence);
   }
@@ -38,7 +43,7 @@ export class Progress {
   nextOpen(sequence: number): number {
     let next = Math.max(sequence, this.cursor + 1);
     // Nearly always: what is read next lies behind all that is done.
-    if (next > (this.ranges.at(-1)?.[1] ?? 0)) return next;
+    if (next > this.last) return next;
     for (const [first, last] of this.ranges) if (first <= next && next <= last) next = last + 1;
     return next;
   }

@@ -92,8 +92,8 @@ export class UplinkQueue {
     await this.#options.files.makeFolder(this.#options.folder);
     await this.#blocks.open();
     await this.#tail.open(this.#blocks.last);
-    this.#next = Math.max(this.#tail.last, this.#blocks.last, this.#progress.cursor) + 1;
     this.#closeGaps();
+    this.#next = Math.max(this.#tail.last, this.#blocks.last, this.#progress.last) + 1;
     await this.#removeDone();
   }
 
@@ -196,13 +196,18 @@ export class UplinkQueue {
     this.#tail.saveProgress();
   }
 
-  /** What was lost with a damaged block or journal is given up, so that nothing waits for it. */
+  /**
+   * What was lost with a damaged block or journal, or was in memory only, is given up, so that nothing waits for it and
+   * nothing that comes is taken for what the far side has.
+   */
   #closeGaps(): void {
     let expected = this.#progress.cursor + 1;
     for (const { first, last } of [...this.#blocks.all, ...this.#tail.all]) {
       if (first > expected) this.#giveUp(expected, first - 1);
       expected = Math.max(expected, last + 1);
     }
+    const lastDone = this.#progress.last;
+    if (lastDone >= expected) this.#giveUp(expected, lastDone);
   }
 
   async #readBlock(

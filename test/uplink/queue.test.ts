@@ -106,6 +106,19 @@ test('what the far side has does not come back, in whatever order it was acknowl
   await again.close();
 });
 
+test('what comes after a restart is not taken for what the far side has of messages that the disk never had', async () => {
+  const folder = newFolder();
+  const queue = await openQueue(folder);
+  await pushMany(queue, 0, 2);
+  // While the disk refused, the third and the fourth were in memory only.
+  queue.done(4);
+  await queue.close();
+  const again = await openQueue(folder);
+  await pushMany(again, 10, 3);
+  assert.deepEqual(await readAll(again), [0, 1, 10, 11, 12]);
+  assert.deepEqual([again.figures().messages, again.figures().dropped], [5, 1]);
+});
+
 test('a drained queue leaves next to nothing on the disk', async () => {
   const folder = newFolder();
   const queue = await openQueue(folder);
