@@ -138,8 +138,12 @@ export class Arbiter {
 
   #startAskedRead(unit: Unit, command: Command, nowMs: number): boolean {
     const { state, correlation } = command;
-    if (state.tag.formula !== null) return this.#answerCalculated(unit, state, correlation, nowMs);
-    const block = readOf(unit, state);
+    const { sinceMs = nowMs } = command;
+    const block = state.tag.formula === null ? readOf(unit, state) : readFor(unit, state, sinceMs);
+    if (block === null) {
+      this.#desk.answerValue(state, correlation);
+      return false;
+    }
     if (block === undefined) {
       this.#desk.answer(
         state.tag.index,
@@ -149,18 +153,11 @@ export class Arbiter {
       );
       return false;
     }
-    block.asked.push(command);
+    block.asked.push({ ...command, sinceMs });
     const waitMs = this.#waitMs(block, nowMs);
     if (waitMs === 0) this.#exchanges.read(block, [], nowMs);
     else this.#agenda.enter(block, nowMs + waitMs);
     return waitMs === 0;
-  }
-
-  /** What is calculated is told as it is, and what it is calculated from is read. */
-  #answerCalculated(unit: Unit, state: TagState, correlation: number, nowMs: number): boolean {
-    this.#agenda.readOnce(unit, unit.withScales(state.inputs), nowMs);
-    this.#desk.answerValue(state, correlation);
-    return false;
   }
 
   #startProbe(nowMs: number): boolean {
@@ -267,6 +264,12 @@ function isLike(one: Request | null, other: Request): boolean {
 function readOf(unit: Unit, state: TagState): Block | undefined {
   const [block, further] = unit.planOnce(unit.withScales([state]), 0);
   return further === undefined ? block : unit.planOnce([state], 0)[0];
+}
+
+/** The next read that a calculated tag waits for; null: all that it is calculated from was read since. */
+function readFor(unit: Unit, state: TagState, sinceMs: number): Block | undefined | null {
+  const old = unit.withScales(state.registers).filter(({ readAtMs }) => readAtMs < sinceMs);
+  return old.length === 0 ? null : unit.planOnce(old, 0)[0];
 }
 
 /** Whether a longer read may stand in for this block's: it holds nothing more that may never be answered. */

@@ -14,6 +14,8 @@ export interface Command {
   /** Monotonic time after which it must not be sent. */
   readonly deadlineMs: number;
   readonly payload: Uint8Array;
+  /** Of a read of what is calculated, once it has begun: monotonic time since which all must have been read. */
+  readonly sinceMs?: number;
   /** Order of arrival on the bus. */
   readonly sequence: number;
 }

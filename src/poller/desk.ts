@@ -92,12 +92,16 @@ export class Desk {
     this.#sink.result(tagIndex, number, correlation, Buffer.from(text));
   }
 
-  /** A read that commands asked for came to something; what was written meanwhile is read once more. */
+  /**
+   * A read that commands asked for came to something. What was written meanwhile is read once more, and what is calculated
+   * may have to wait for others.
+   */
   answerRead(block: Block): void {
     const { asked, unit } = block;
     block.asked = [];
     for (const command of asked) {
-      if (command.state.isOutdated) this.accept(unit, command);
+      const { isOutdated, tag } = command.state;
+      if (isOutdated || tag.formula !== null) this.accept(unit, command);
       else this.answerValue(command.state, command.correlation);
     }
   }

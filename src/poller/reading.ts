@@ -6,6 +6,7 @@ import type { Answer, ModbusError } from '../modbus/client.js';
 import { type Health, type HealthParts, tookMs, wasSent } from './health.js';
 import type { Lessons } from './lessons.js';
 import { isSerial, transferMs } from './linecost.js';
+import type { TagState } from './report.js';
 import type { Block, Unit } from './unit.js';
 
 /** After a gateway said that it does not reach the unit. */
@@ -112,30 +113,31 @@ export class Reader {
     for (const rider of riders) this.#succeeded(rider, nowMs);
   }
 
-  #tell(reading: Reading, answer: Good): void {
-    const nowMs = this.#parts.clock.monotonicMs();
-    this.#deliver(reading.block, reading, answer, nowMs);
-    for (const rider of reading.riders) this.#deliver(rider, reading, answer, nowMs);
-    this.#parts.publisher.answered();
+  /** All of an answer is taken before any of it is told, or calculated with: its values belong together. */
+  #tell({ block, riders, address, mark }: Reading, answer: Good): void {
+    const { clock, publisher } = this.#parts;
+    const nowMs = clock.monotonicMs();
+    const timeMs = Math.trunc(clock.nowMs() - (nowMs - answer.receivedAtMs));
+    const blocks = [block, ...riders];
+    // Factors before the values that they scale, whatever their addresses.
+    for (const one of blocks) one.takeScales(answer, address, timeMs, mark);
+    for (const one of blocks) one.take(answer, address, timeMs, mark);
+    for (const one of blocks) this.#publish(one, answer, nowMs);
+    for (const state of dependentsOfAll(blocks)) {
+      if (!state.calculate() || state.tag.payload === 'batch') continue;
+      const isAsked = block.asked.some((command) => command.state === state);
+      if (isAsked || state.isDue(nowMs)) publisher.publish(state, nowMs);
+    }
+    for (const one of blocks) for (const joined of one.batches) publisher.arrived(joined, one, timeMs, nowMs);
+    publisher.answered();
   }
 
-  /** Hands a good answer to the block's tags. */
-  #deliver(block: Block, { address, mark }: Reading, answer: Good, nowMs: number): void {
-    const { states } = block;
-    const timeMs = Math.trunc(this.#parts.clock.nowMs() - (nowMs - answer.receivedAtMs));
-    const isAsked = block.asked.length > 0;
-    // Factors before the values that they scale, whatever their addresses.
-    if (block.hasScale) block.take(answer, address, timeMs, mark, true);
-    block.take(answer, address, timeMs, mark, false);
+  #publish({ states, asked }: Block, answer: Good, nowMs: number): void {
+    const isAsked = asked.length > 0;
     for (const state of states) {
       if (state.tag.payload === 'batch' || state.readAtMs !== answer.receivedAtMs) continue;
       if (isAsked || state.isDue(nowMs)) this.#parts.publisher.publish(state, nowMs);
     }
-    for (const state of block.dependents) {
-      if (!state.calculate() || state.tag.payload === 'batch') continue;
-      if (state.isDue(nowMs)) this.#parts.publisher.publish(state, nowMs);
-    }
-    for (const joined of block.batches) this.#parts.publisher.arrived(joined, block, timeMs, nowMs);
   }
 
   /** What a good answer means for the block itself. */
@@ -320,6 +322,19 @@ export class Reader {
       return this.#parts.agenda.at(block, nowMs + SUSPECT_AGAIN_MS);
     this.#parts.agenda.again(block, nowMs, false);
   }
+}
+
+/** What is calculated from these blocks' tags, each behind what it is calculated from itself. */
+function dependentsOfAll(blocks: readonly Block[]): Iterable<TagState> {
+  const [{ dependents } = { dependents: [] }, second] = blocks;
+  if (second === undefined) return dependents;
+  const all = new Set<TagState>();
+  // In each block that it is in, it stands behind those: its last place is behind the last of theirs.
+  for (const state of blocks.flatMap((block) => block.dependents)) {
+    all.delete(state);
+    all.add(state);
+  }
+  return all;
 }
 
 function longerPause(ms: number): number {

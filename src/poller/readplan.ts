@@ -83,8 +83,9 @@ function atomsOf(tags: readonly Tag[], terrain: Terrain, unreadable: Tag[], torn
     if (terrain.fit(tag.address, to) === null) unreadable.push(tag);
     else atoms.push({ from: tag.address, to, intervalMs, tags: [tag] });
   };
+  const byIndex = new Map(tags.map((tag) => [tag.index, tag]));
   const scaleTags = new Set(tags.flatMap((tag) => tag.scaleFrom?.tag ?? []));
-  for (const [group, members] of groupBy(tags, (tag) => groupOf(tag, scaleTags))) {
+  for (const [group, members] of groupBy(tags, (tag) => groupOf(tag, scaleTags, byIndex))) {
     if (group === null) {
       for (const tag of members) single(tag);
       continue;
@@ -103,10 +104,17 @@ function atomsOf(tags: readonly Tag[], terrain: Terrain, unreadable: Tag[], torn
 }
 
 /** Tags that belong into one request: a consistent group, or a scale register with the values it scales. */
-function groupOf(tag: Tag, scaleTags: ReadonlySet<number>): string | null {
+function groupOf(tag: Tag, scaleTags: ReadonlySet<number>, byIndex: ReadonlyMap<number, Tag>): string | null {
   if (tag.group !== null) return tag.group;
-  if (tag.scaleFrom !== null) return `scale ${tag.scaleFrom.tag}`;
-  return scaleTags.has(tag.index) ? `scale ${tag.index}` : null;
+  if (tag.scaleFrom === null) return scaleTags.has(tag.index) ? `scale ${tag.index}` : null;
+  // A scale may have one of its own: those of one chain belong together.
+  let scale = tag;
+  for (let next: Tag | undefined = tag; next !== undefined; next = scaleOf(scale, byIndex)) scale = next;
+  return `scale ${scale.scaleFrom?.tag ?? scale.index}`;
+}
+
+function scaleOf({ scaleFrom }: Tag, byIndex: ReadonlyMap<number, Tag>): Tag | undefined {
+  return scaleFrom === null ? undefined : byIndex.get(scaleFrom.tag);
 }
 
 type Part = Pick<ReadRequest, 'address' | 'quantity' | 'tags' | 'costMs'>;

@@ -111,6 +111,12 @@ export class TagState {
     return true;
   }
 
+  /** The tags of registers that it is calculated from, directly or by way of others; of one that is read it is itself. */
+  get registers(): readonly TagState[] {
+    if (this.tag.formula === null) return [this];
+    return [...new Set(this.inputs.flatMap(({ registers }) => registers))];
+  }
+
   writeStarted(mark: number): void {
     this.writeMark = mark;
     this.isOutdated = true;
@@ -151,6 +157,11 @@ export class TagState {
     this.reportedValue = this.value;
     this.reportedCode = this.code;
     this.reportedAtMs = monotonicMs;
+  }
+
+  /** The tags that its factor comes from: a scale may have one of its own, which stands before it. */
+  get scales(): readonly TagState[] {
+    return this.scaleTag === null ? NONE : [...this.scaleTag.scales, this.scaleTag];
   }
 
   /** What another register multiplies the value by, whenever that was read; NaN while it is not known. */

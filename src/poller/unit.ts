@@ -67,7 +67,8 @@ export class Block implements Work {
   isUnderWay = false;
   /** How long its last good answer took. */
   tookMs = 0;
-  readonly hasScale: boolean;
+  /** Where those of its tags stand that others take a factor from, each behind what its own comes from. */
+  readonly #scales: readonly number[];
   #wasted: number | null = null;
   /** Tags that are calculated from its own, those that come first first. */
   readonly dependents: readonly TagState[];
@@ -111,7 +112,9 @@ export class Block implements Work {
     this.costMs = request.costMs;
     this.select = request.select;
     this.states = states;
-    this.hasScale = states.some((state) => state.isScale);
+    this.#scales = [...states.keys()]
+      .filter((at) => states[at]?.isScale === true)
+      .sort((a, b) => depthOf(states[a]) - depthOf(states[b]));
     this.dependents = dependentsOf(states);
     const scale = isBitTable(request.table) ? 1 : 2;
     this.positions = Int32Array.from(states, ({ tag }) => scale * (tag.address - request.address));
@@ -133,19 +136,24 @@ export class Block implements Work {
     return isBitTable(this.table) ? Math.ceil(quantity / 8) : 2 * quantity;
   }
 
-  /**
-   * Hands a good answer that begins at address to its tags, or only to those that others take a factor from. What was
-   * read before, or while, its tag was written may be the old value: it is dropped.
-   */
-  take(answer: Good, address: number, timeMs: number, mark: number, isScales: boolean): void {
+  /** Hands a good answer that begins at address to those of its tags that others take a factor from. */
+  takeScales(answer: Good, address: number, timeMs: number, mark: number): void {
+    for (const at of this.#scales) this.#takeOne(at, answer, address, timeMs, mark);
+  }
+
+  /** Hands it to the others. */
+  take(answer: Good, address: number, timeMs: number, mark: number): void {
+    const { states } = this;
+    for (let at = 0; at < states.length; at += 1)
+      if (states[at]?.isScale === false) this.#takeOne(at, answer, address, timeMs, mark);
+  }
+
+  /** What was read before, or while, its tag was written may be the old value: it is dropped. */
+  #takeOne(at: number, answer: Good, address: number, timeMs: number, mark: number): void {
+    const state = this.states[at];
+    if (state === undefined || state.writeMark > mark || state.writesUnderWay > 0) return;
     const shift = (this.address - address) * (isBitTable(this.table) ? 1 : 2);
-    const { states, positions } = this;
-    for (let i = 0; i < states.length; i += 1) {
-      const state = states[i];
-      if (state === undefined || (isScales && !state.isScale)) continue;
-      if (state.writeMark > mark || state.writesUnderWay > 0) continue;
-      state.take(answer.data, (positions[i] ?? 0) + shift, timeMs, answer.receivedAtMs);
-    }
+    state.take(answer.data, (this.positions[at] ?? 0) + shift, timeMs, answer.receivedAtMs);
   }
 
   /** Whether a longer read may stand in for it: its own addresses are known to be good, or are what is to be found out. */
@@ -485,8 +493,8 @@ export class Unit {
   /** With what they are scaled by: a factor that was read before may not be the one that belongs to a value read now. */
   withScales(states: readonly TagState[]): readonly TagState[] {
     const all = new Set(states);
-    for (const { scaleTag } of states)
-      if (scaleTag !== null && !this.knowledge.refusals.has(scaleTag.tag.name)) all.add(scaleTag);
+    for (const scale of states.flatMap(({ scales }) => scales))
+      if (!this.knowledge.refusals.has(scale.tag.name)) all.add(scale);
     return all.size === states.length ? states : [...all];
   }
 
@@ -643,6 +651,11 @@ function without(range: Range, { address, quantity }: Tag): Range[] {
     { ...range, quantity: address - range.address },
     { ...range, address: from, quantity: end - from },
   ].filter((part) => part.quantity > 0);
+}
+
+/** How many others the factor of a tag comes from. */
+function depthOf(state: TagState | undefined): number {
+  return state?.scales.length ?? 0;
 }
 
 /** What is calculated from these, directly or by way of others, in an order in which it can be. */

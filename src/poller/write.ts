@@ -114,7 +114,7 @@ export class Writer {
   ): Promise<WriteOutcome | null> {
     const { clock } = this.#options;
     const { refusals } = unit.knowledge;
-    for (const scale of new Set(states.flatMap(({ scaleTag }) => scaleTag ?? []))) {
+    for (const scale of new Set(states.flatMap(({ scales }) => scales))) {
       const isFresh = !scale.isOutdated && clock.monotonicMs() - scale.readAtMs < FACTOR_FRESH_MS;
       if (isFresh || refusals.has(scale.tag.name)) continue;
       const failure = await this.#readFactor(unit, scale, deadlineMs, timeoutMs);

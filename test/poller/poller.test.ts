@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { limitsOf } from '../../src/config/device.js';
+import { parseFormula } from '../../src/config/formula.js';
 import type { Bus, Device, Tag } from '../../src/config/plant.js';
 import { costOf, readCost } from '../../src/poller/linecost.js';
 import { planReads } from '../../src/poller/readplan.js';
@@ -620,6 +621,97 @@ test('a value that is read at once, read back or written is scaled by the factor
   field.write(sum, 80);
   await field.clock.run(200);
   assert.deepEqual([field.results.at(-1)?.code, written.get(10)], ['EXC_4', 5]);
+});
+
+/** A tag that is calculated from those before it. */
+function calculatedOf(index: number, device: Device, text: string, inputs: readonly Tag[]): Tag {
+  const formula = parseFormula(text, (name) => inputs.find((tag) => tag.name === name)?.index, () => []); // prettier-ignore
+  if (typeof formula === 'string') assert.fail(formula);
+  return tagOf(index, device, 0, { name: `calculated${index}`, quantity: 0, formula });
+}
+
+test('what is calculated from one answer is calculated from nothing older, however it was planned to be read', async () => {
+  const device = deviceOf(0, busOf(0));
+  const [often, rarely] = [tagOf(0, device, 0, { intervalMs: 100 }), tagOf(1, device, 5)];
+  const difference = calculatedOf(2, device, `${often.name} - ${rarely.name}`, [often, rarely]);
+  const field = new PollerField({
+    bus: device.bus,
+    devices: [device],
+    tags: [often, rarely, { ...difference, report: 'always' }],
+  });
+  const line = field.line.unit(1);
+  let count = 0;
+  line.judge = () => {
+    count += 1;
+    for (const { address } of [often, rarely]) line.written.set(address, count);
+    return 0;
+  };
+  field.poller.start();
+  await field.clock.run(30_000);
+  const both = field.told.filter(({ tag }) => tag === rarely).map(({ atMs }) => atMs);
+  const together = field.told.filter(({ tag, atMs }) => tag.formula !== null && both.includes(atMs));
+  assert.ok(together.length > 10);
+  assert.deepEqual(new Set(together.slice(2).map(({ value }) => value)), new Set([0]));
+});
+
+test('a scale may have a scale of its own, wherever they lie', async () => {
+  const device = deviceOf(0, busOf(0));
+  const write = writeOf({ table: 'holding-register', address: 0 });
+  const intervalMs = 2000;
+  const value = tagOf(0, device, 0, { intervalMs, write, scaleFrom: { kind: 'value', tag: 1 } });
+  const scale = tagOf(1, device, 30, { intervalMs, scaleFrom: { kind: 'pow10', tag: 2 } });
+  const power = tagOf(2, device, 60, { intervalMs: 60_000 });
+  const field = new PollerField({ bus: device.bus, devices: [device], tags: [value, scale, power] });
+  const { written } = field.line.unit(1);
+  const set = (...words: number[]): void => words.forEach((word, at) => written.set(30 * at, word));
+  set(1, 2, 3);
+  field.poller.start();
+  for (const words of [
+    [1, 2, 3],
+    [4, 5, 1],
+    [4, 3, 2],
+  ] as const) {
+    set(...words);
+    await field.clock.run(3000);
+    assert.equal(field.newest(value)?.value, words[0] * words[1] * 10 ** words[2]);
+  }
+  set(4, 7, 1);
+  field.read(value);
+  await field.clock.run(100);
+  assert.equal(field.results.at(-1)?.text, '280');
+  await field.clock.run(1800);
+  set(4, 5, 2);
+  field.write(value, 1000);
+  await field.clock.run(100);
+  assert.deepEqual([field.results.at(-1)?.code, written.get(0)], ['OK', 2]);
+});
+
+test('whoever asks for a calculated value is told it of what the device holds now', async () => {
+  const device = deviceOf(0, busOf(0));
+  const [near, far] = [
+    tagOf(0, device, 0, { intervalMs: 60_000 }),
+    tagOf(1, device, 9000, { intervalMs: 0 }),
+  ];
+  const sum = calculatedOf(2, device, `${near.name} + ${far.name}`, [near, far]);
+  const twice = calculatedOf(3, device, `2 * ${sum.name}`, [sum]);
+  const field = new PollerField({ bus: device.bus, devices: [device], tags: [near, far, sum, twice] });
+  const line = field.line.unit(1);
+  field.poller.start();
+  await field.clock.run(2000);
+  for (const { address } of [near, far]) line.written.set(address, 21);
+  field.read(twice);
+  await field.clock.run(100);
+  assert.deepEqual([field.results.length, field.results.at(-1)?.text], [1, '84']);
+  assert.equal(field.newest(twice)?.value, 84);
+  // It is told though nothing has changed, and what is not answered is said.
+  const { length } = field.told;
+  field.read(twice);
+  await field.clock.run(100);
+  assert.ok(field.told.slice(length).some(({ tag }) => tag === twice));
+  line.judge = (request) => (request.kind === 'read' && request.address === far.address ? 4 : 0);
+  field.read(twice);
+  await field.clock.run(1000);
+  assert.deepEqual([field.results.length, field.results.at(-1)?.code], [3, 'EXC_4']);
 });
 
 test('whoever asks for a value that is being written is told what the device holds afterwards', async () => {

@@ -138,6 +138,15 @@ test('consistent groups, and values with their scale register, stay in one reque
     planReads(device, scaled, cost).requests.map(({ tags }) => tags.length),
     [2, 1],
   );
+  const chained = [
+    ...scaled,
+    tagOf(3, device, 60, { scaleFrom: { kind: 'value', tag: 0 } }),
+    tagOf(4, device, 75, { scaleFrom: { kind: 'value', tag: 3 } }),
+  ];
+  assert.deepEqual(
+    planReads(device, chained, cost).requests.map(({ tags }) => tags.length),
+    [4, 1],
+  );
   const wide = [0, 200].map((address, i) => tagOf(i, device, address, { group: 'wide' }));
   const torn = planReads(device, wide, cost);
   assert.deepEqual([torn.torn, torn.requests.length], [['wide'], 2]);
