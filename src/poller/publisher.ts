@@ -3,6 +3,7 @@
  * Also what is told without an answer: tags that failed, values that grew old, heartbeats of what stands still.
  */
 import type { Clock } from '../clock.js';
+import type { Tag } from '../config/plant.js';
 import type { Sink } from './outbox.js';
 import { SAMPLE_CODE, sampleCode } from './parcel.js';
 import { CODE_UNREAD, type TagState } from './report.js';
@@ -73,6 +74,7 @@ export class Publisher {
     if (nowMs < unit.agesAtMs) return;
     const timeMs = Math.trunc(this.#clock.nowMs());
     const changed: TagState[] = [];
+    const unchanged: TagState[] = [];
     let nextMs = Infinity;
     for (const state of unit.states) {
       const { tag, code } = state;
@@ -82,15 +84,18 @@ export class Publisher {
       const heartbeatMs = tag.heartbeatMs === 0 ? Infinity : tag.heartbeatMs;
       let dueMs = Infinity;
       if (hasValue(code)) {
-        dueMs = state.readAtMs + freshMs;
-        if (nowMs > dueMs) {
+        const staleMs = state.readAtMs + freshMs;
+        const beatMs = isHeardByPolls(tag) ? Infinity : state.reportedAtMs + heartbeatMs;
+        dueMs = Math.min(staleMs, beatMs);
+        if (nowMs > staleMs) {
           state.age('timeout');
           changed.push(state);
-        }
+        } else if (nowMs >= beatMs) unchanged.push(state);
       } else if (code !== CODE_UNREAD) {
         dueMs = state.reportedAtMs + heartbeatMs;
         if (nowMs >= dueMs) {
-          if ((code & 3) === SAMPLE_CODE.bad) state.timeMs = timeMs;
+          // That there is no value is seen now; a sentinel is what the device said then.
+          if ((code & 3) === SAMPLE_CODE.bad && code !== CODE_INVALID) state.timeMs = timeMs;
           changed.push(state);
         }
       }
@@ -100,6 +105,7 @@ export class Publisher {
     unit.agesAtMs = nextMs;
     this.#calculate(changed);
     this.#publishAll(unit, changed, timeMs, nowMs);
+    for (const state of unchanged) this.publish(state, nowMs);
   }
 
   /** Adds what is calculated from these and has another quality now. */
@@ -125,6 +131,12 @@ export class Publisher {
     this.#statistics.samples += states.length;
     this.#sink.batch(joined.batch, states, timeMs);
   }
+}
+
+/** Its polls keep its heartbeat, or it has none: a batch is told as it is read, and so is what is told after every poll. */
+function isHeardByPolls({ payload, report, formula, intervalMs, heartbeatMs }: Tag): boolean {
+  if (payload === 'batch' || report === 'always') return true;
+  return formula === null && intervalMs > 0 && intervalMs <= heartbeatMs;
 }
 
 /** It was not read when it should have been: whatever else there is in its batches is told meanwhile. */

@@ -1205,6 +1205,28 @@ for (const intervalMs of [0, 3_600_000]) {
   });
 }
 
+test('what is read more rarely than its heartbeat, or once, is told again with the time of its answer', async () => {
+  const device = deviceOf(0, busOf(0));
+  const rarely = { intervalMs: 3_600_000, heartbeatMs: 10_000 };
+  const tags = [
+    tagOf(0, device, 0, rarely),
+    tagOf(1, device, 1, { ...rarely, intervalMs: 0 }),
+    tagOf(2, device, 2, { ...rarely, invalid: [0x0200] }),
+    tagOf(3, device, 3, { ...rarely, heartbeatMs: 0 }),
+    tagOf(4, device, 4, { ...rarely, report: 'always' }),
+  ];
+  const field = new PollerField({ bus: device.bus, devices: [device], tags });
+  field.line.unit(1).written.set(2, 0x0200);
+  field.poller.start();
+  await field.clock.run(65_000);
+  const toldOf = (tag: Tag) => field.told.filter((told) => told.tag === tag);
+  assert.deepEqual(
+    tags.map((tag) => toldOf(tag).length),
+    [7, 7, 7, 1, 1],
+  );
+  for (const tag of tags) assert.equal(new Set(toldOf(tag).map(({ timeMs }) => timeMs)).size, 1, tag.name);
+});
+
 test('what is read each hour is not bad, or as it was before a write, for an hour because what was written was not read back', async () => {
   const device = deviceOf(0, busOf(0));
   const [failing, silent] = [0, 400].map((address, index) => {

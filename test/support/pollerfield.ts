@@ -13,6 +13,8 @@ export interface Told {
   readonly tag: Tag;
   readonly value: TagState['value'];
   readonly quality: Quality;
+  /** When its answer came, as it is told. */
+  readonly timeMs: number;
   readonly atMs: number;
 }
 
@@ -70,8 +72,8 @@ export class PollerField implements Sink {
   }
 
   sample(state: TagState): void {
-    const { tag, value, code } = state;
-    this.told.push({ tag, value, quality: qualityOf(code), atMs: this.nowMs });
+    const { tag, value, code, timeMs } = state;
+    this.told.push({ tag, value, quality: qualityOf(code), timeMs, atMs: this.nowMs });
   }
 
   batch(batch: Batch, states: readonly TagState[]): void {
