@@ -4,6 +4,7 @@
  */
 import { wordAt } from './bytes.js';
 import { dateProblem } from './dates.js';
+import { decimalOf, digitsWith, stepsTo } from './decimal.js';
 import type { DateType } from './dates.js';
 import { PLAIN_TEXT, readText, writeText } from './text.js';
 import type { TextForm } from './text.js';
@@ -78,7 +79,7 @@ function picker(first: number, last: number): (raw: Raw) => Raw {
 }
 
 /** 64-bit integers are bigint only where a number would lose digits. */
-function narrow(raw: bigint): Raw {
+function narrow(raw: bigint): number | bigint {
   return raw >= -SAFE && raw <= SAFE ? Number(raw) : raw;
 }
 
@@ -135,18 +136,22 @@ function flagText(flags: NonNullable<ValueForm['flags']>, raw: Raw): string {
  * division gives the number that is meant: 21.4, not 21.400000000000002.
  */
 function integerFinisher({ scale, offset }: ValueForm): (raw: Raw, factor: number) => Value | undefined {
-  const digits = Math.max(digitsAfterPoint(scale), digitsAfterPoint(offset));
+  const digits = Math.max(decimalOf(scale).places, decimalOf(offset).places);
   if (digits > DIGITS_MAX) {
     return (raw, factor) => finite(clean(Number(raw) * scale * factor + offset));
   }
   const shift = 10 ** digits;
   const [shiftedScale, shiftedOffset] = [Math.round(scale * shift), Math.round(offset * shift)];
   const isPlain = scale === 1 && offset === 0;
+  const isShort = Number.isSafeInteger(shiftedScale) && Number.isSafeInteger(shiftedOffset);
+  const exact = exactFinisher(scale, offset, digits);
   return (raw, factor) => {
     if (factor === 1) {
       if (isPlain) return raw;
-      const sum = Number(raw) * shiftedScale + shiftedOffset;
-      return Number.isSafeInteger(sum) ? sum / shift : finite(clean(Number(raw) * scale + offset));
+      const product = Number(raw) * shiftedScale;
+      const sum = product + shiftedOffset;
+      const isExact = isShort && Number.isSafeInteger(product) && Number.isSafeInteger(sum);
+      return isExact ? sum / shift : exact(BigInt(raw));
     }
     if (factor !== 0 && Number.isInteger(1 / factor)) {
       const divided = (Number(raw) * shiftedScale) / (shift * (1 / factor));
@@ -157,6 +162,15 @@ function integerFinisher({ scale, offset }: ValueForm): (raw: Raw, factor: numbe
 }
 
 const DIGITS_MAX = 12;
+
+/** The same where a number would lose digits; whole numbers keep all of theirs. */
+function exactFinisher(scale: number, offset: number, digits: number): (raw: bigint) => number | bigint {
+  const [shiftedScale, shiftedOffset] = [digitsWith(scale, digits), digitsWith(offset, digits)];
+  return (raw) => {
+    const sum = raw * shiftedScale + shiftedOffset;
+    return digits === 0 ? narrow(sum) : Number(`${sum}e-${digits}`);
+  };
+}
 
 /** A float is told as it was read; only what scale and offset add is cleaned up. */
 function floatFinisher({ scale, offset }: ValueForm): (raw: Raw, factor: number) => Value | undefined {
@@ -174,13 +188,6 @@ function clean(value: number): number {
 
 function finite(value: number): number | undefined {
   return Number.isFinite(value) ? value : undefined;
-}
-
-/** How many digits after the point a decimal fraction has. */
-export function digitsAfterPoint(value: number): number {
-  const [mantissa = '', exponent = '0'] = String(value).toLowerCase().split('e');
-  const digits = mantissa.includes('.') ? mantissa.length - mantissa.indexOf('.') - 1 : 0;
-  return Math.max(0, digits - Number(exponent));
 }
 
 /** What goes to the registers from the tag's address on, or why nothing does. */
@@ -327,6 +334,10 @@ function flagsRaw(
   return raw;
 }
 
+function notReached(value: number | bigint, offset: number, step: number): string {
+  return `${value} is not ${offset === 0 ? '' : `${offset} plus `}a multiple of ${step}`;
+}
+
 /** What the register cannot hold is refused, not rounded in silence: 21.44 with a scale of 0.1 is 214.4. */
 function unscaled(
   form: ValueForm,
@@ -335,10 +346,8 @@ function unscaled(
 ): number | bigint | (Encoded & { kind: 'refused' }) {
   const { scale, offset } = form;
   if (scale === 1 && offset === 0 && factor === 1) return value;
-  const raw = (Number(value) - offset) / (scale * factor);
-  if (VALUE_TYPES[form.type].kind === 'float') return raw;
-  const whole = Math.round(raw);
-  if (Math.abs(raw - whole) > 1e-6 * Math.max(1, Math.abs(raw) / 1e6))
-    return refused('RANGE', `${value} is not a multiple of ${clean(scale * factor)}`);
-  return whole;
+  if (VALUE_TYPES[form.type].kind === 'float') return (Number(value) - offset) / (scale * factor);
+  const steps = stepsTo(value, offset, scale, factor);
+  if (steps === null) return refused('RANGE', notReached(value, offset, clean(scale * factor)));
+  return narrow(steps);
 }

@@ -6,6 +6,7 @@ import type { Tag } from '../config/plant.js';
 import { setWord } from '../modbus/bytes.js';
 import { encodeValue, truthNamer, truthOf, truthsText } from '../modbus/conversion.js';
 import type { MaskedRegister } from '../modbus/conversion.js';
+import { stepsTo } from '../modbus/decimal.js';
 import { isBitTable } from '../modbus/protocol.js';
 import type { Table } from '../modbus/protocol.js';
 
@@ -118,10 +119,7 @@ function rangeText(min: number, max: number): string {
 function outsideOf(tag: Tag, value: number | bigint): (Encoded & { kind: 'refused' }) | null {
   const { min, max, step } = tag.write ?? { min: -Infinity, max: Infinity, step: 0 };
   if (value < min || value > max) return refused('RANGE', `${value} is outside ${rangeText(min, max)}`);
-  if (step > 0) {
-    const steps = (Number(value) - (Number.isFinite(min) ? min : 0)) / step;
-    if (Math.abs(steps - Math.round(steps)) > 1e-6 * Math.max(1, Math.abs(steps)))
-      return refused('RANGE', `${value} is not a multiple of ${step}`);
-  }
+  if (step > 0 && stepsTo(value, Number.isFinite(min) ? min : 0, step) === null)
+    return refused('RANGE', `${value} is not a multiple of ${step}`);
   return null;
 }

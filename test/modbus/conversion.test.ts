@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { compileDecode, digitsAfterPoint, encodeValue } from '../../src/modbus/conversion.js';
+import { compileDecode, encodeValue } from '../../src/modbus/conversion.js';
 import type { ValueForm } from '../../src/modbus/conversion.js';
+import { decimalOf } from '../../src/modbus/decimal.js';
 import { ORDER_NAMES, VALUE_TYPES, writeRaw } from '../../src/modbus/values.js';
 import type { Value, ValueType } from '../../src/modbus/values.js';
 
@@ -63,8 +64,8 @@ test('an integer of any type, order and decimal scale comes back as the decimal 
       const form = formOf({ type, order, scale, offset, quantity: VALUE_TYPES[type].registers });
       const value = decode(form, writeRaw(type, order, raw));
       assert.equal(typeof value, 'number');
-      const digits = Math.max(digitsAfterPoint(scale), digitsAfterPoint(offset));
-      assert.ok(digitsAfterPoint(Number(value)) <= digits, `${String(value)} has more than ${digits} digits`);
+      const digits = Math.max(decimalOf(scale).places, decimalOf(offset).places);
+      assert.ok(decimalOf(Number(value)).places <= digits, `${String(value)} has more than ${digits} digits`);
       assert.ok(
         Math.abs(Number(value) - (Number(raw) * scale + offset)) <= 1e-9 * Math.abs(Number(value)) + 1e-9,
       );
@@ -88,6 +89,51 @@ test('64-bit integers without a scale keep all their digits both ways', () => {
     }),
     { numRuns: 500 },
   );
+});
+
+test('64-bit integers keep all their digits with a scale of whole numbers, and as many as a number has with another', () => {
+  const scales = fc.constantFrom(10, 1000, 3600, -1, 0.1, 0.001, 0.0625);
+  const offsets = fc.constantFrom(0, 5, -(10 ** 15), 0.25);
+  fc.assert(
+    fc.property(
+      fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+      scales,
+      offsets,
+      (raw, scale, offset) => {
+        const form = formOf({ type: 'int64', scale, offset, quantity: 4 });
+        const value = decode(form, writeRaw('int64', 'ABCD', raw));
+        // Ten thousandths, all in whole numbers.
+        const exact = raw * BigInt(scale * 10_000) + BigInt(offset * 10_000);
+        if (exact % 10_000n === 0n && Number.isInteger(scale) && Number.isInteger(offset)) {
+          assert.equal(BigInt(value as number | bigint), exact / 10_000n);
+          assert.deepEqual(written(form, value ?? 0, new Uint8Array(8)), writeRaw('int64', 'ABCD', raw));
+        } else assert.equal(value, Number(`${exact}e-4`));
+      },
+    ),
+    { numRuns: 1000 },
+  );
+});
+
+test('what lies on a step is written, however small the step and far the origin, and what lies between two is not', () => {
+  const form = (type: ValueType, scale: number, offset = 0): ValueForm =>
+    formOf({ type, scale, offset, quantity: VALUE_TYPES[type].registers });
+  const steps: readonly (readonly [ValueForm, number, bigint | null])[] = [
+    [form('uint32', 1e-6, 1e6), 1000000.000218, 218n],
+    [form('uint32', 1e-6, 1e6), 1000000.0002185, null],
+    [form('int32', -0.001, 273.15), 273.149, 1n],
+    [form('uint64', 0.1), 100_000_000_000.1, 1_000_000_000_001n],
+    [form('uint64', 0.1), 100_000_000_000.05, null],
+    // As a float32 has it, and as a reading of a third is told.
+    [form('uint16', 0.1), Math.fround(21.4), 214n],
+    [form('uint16', 1 / 3), 333.33333333333, 1000n],
+    [form('uint16', 0.1), 21.4001, null],
+    [form('uint32', 0.1), 100_000_000.03, null],
+  ];
+  for (const [one, value, raw] of steps) {
+    const encoded = encodeValue(one, value);
+    if (raw === null) assert.equal(encoded.kind, 'refused', String(value));
+    else assert.deepEqual(written(one, value, new Uint8Array(8)), writeRaw(one.type, 'ABCD', raw));
+  }
 });
 
 test('bits and bit ranges of any width and order are written without touching their neighbours', () => {

@@ -58,6 +58,15 @@ test('and written by them, or as true, false, 1 and 0, but by no word that may m
   });
 });
 
+test('a step is kept however many steps away a value lies', () => {
+  const write = { ...writeOf({ table: 'holding-register', address: 10 }), min: 0.25, step: 0.5 };
+  const tag = tagOf(3, device, 10, { type: 'float32', quantity: 2, write });
+  const kinds = [0.75, 0.8, 1_000_000.25, 1_000_000.3, 3e7 + 0.25].map(
+    (value) => encodeCommand(tag, Buffer.from(String(value))).kind,
+  );
+  assert.deepEqual(kinds, ['registers', 'refused', 'registers', 'refused', 'registers']);
+});
+
 test('limits hold for the names of an enum as for its numbers', () => {
   const names = ['off', 'auto', 'manual'].map((text, raw) => ({ raw, text }));
   const tag = tagOf(2, device, 10, {
