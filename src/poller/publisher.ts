@@ -47,6 +47,10 @@ export class Publisher {
     joined.arrived.add(block);
     for (const other of joined.awaited) if (!joined.arrived.has(other) && !isFailed(other)) return;
     joined.arrived.clear();
+    if (joined.batch.group !== null && isMixed(block, joined.batch.group)) {
+      joined.hasNews = true;
+      return;
+    }
     const { hasNews } = joined;
     joined.hasNews = false;
     // A device's batch is told every poll, a group's when one of its tags is.
@@ -125,8 +129,10 @@ export class Publisher {
   }
 
   #publishBatch(joined: BatchState, timeMs: number, nowMs: number): void {
-    // Of what is read more rarely nothing may be known yet.
-    const states = joined.states.filter(({ code }) => code !== CODE_UNREAD);
+    // Of what is read more rarely nothing may be known yet, and of what has just been written only what it was before.
+    const states = joined.states.filter(
+      ({ code, value, isOutdated }) => code !== CODE_UNREAD && (value === null || !isOutdated),
+    );
     for (const state of states) if (state.tag.payload === 'batch') state.reported(nowMs);
     this.#statistics.samples += states.length;
     this.#sink.batch(joined.batch, states, timeMs);
@@ -137,6 +143,17 @@ export class Publisher {
 function isHeardByPolls({ payload, report, formula, intervalMs, heartbeatMs }: Tag): boolean {
   if (payload === 'batch' || report === 'always') return true;
   return formula === null && intervalMs > 0 && intervalMs <= heartbeatMs;
+}
+
+/** Some of its values are of another answer than the others: they were written to while this one was on its way. */
+function isMixed({ states }: Block, group: string): boolean {
+  let readAtMs: number | null = null;
+  for (const state of states) {
+    if (state.tag.group !== group || !hasValue(state.code)) continue;
+    readAtMs ??= state.readAtMs;
+    if (state.readAtMs !== readAtMs) return true;
+  }
+  return false;
 }
 
 /** It was not read when it should have been: whatever else there is in its batches is told meanwhile. */

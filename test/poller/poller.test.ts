@@ -943,6 +943,36 @@ test('a batch with a tag that is read once is told every poll, without what was 
   assert.equal(field.batches.at(-1)?.values.length, 3);
 });
 
+test('what is written while a batch is read is left out of it, and a group is told with its next answer', async () => {
+  for (const group of [null, 'g']) {
+    const device = deviceOf(0, busOf(0, { inFlight: 2 }));
+    const write = writeOf({ table: 'holding-register', address: 5 });
+    const tags = [0, 5].map((address, at) =>
+      tagOf(at, device, address, { intervalMs: 100, payload: 'batch', name: `t${at}`, group, write }),
+    );
+    const batch = { index: 50, device, group, tags, qos: 0, retain: false, topic: 't/batch', recipe: null } as const; // prettier-ignore
+    const field = new PollerField({ bus: device.bus, devices: [device], tags, batches: [batch] });
+    const line = field.line.unit(device.unitId);
+    line.turnaroundMs = 30;
+    let count = 0;
+    line.judge = ({ kind }) => {
+      if (kind === 'read') count += 1;
+      for (const { address } of tags) line.written.set(address, count);
+      return 0;
+    };
+    field.poller.start();
+    await field.clock.run(1000);
+    for (let order = 0; order < 50; order += 1) {
+      field.write(tags[1] ?? assert.fail(), 7);
+      await field.clock.run(190 + order);
+    }
+    const whole = field.batches.filter(({ values }) => values.length === tags.length);
+    assert.ok(whole.length > 30, `${whole.length} batches`);
+    assert.ok(whole.every(({ values: [one, other] }) => one === other));
+    assert.equal(field.batches.length === whole.length, group !== null);
+  }
+});
+
 test('a batch is told every poll though a module of its device fails, or is always busy', async () => {
   for (const exception of [4, 6]) {
     const device = deviceOf(0, busOf(0));
