@@ -126,6 +126,11 @@ export class Block implements Work {
     return { kind: 'read', unitId: this.unit.device.unitId, table, address, quantity };
   }
 
+  /** Whether these are its tags. */
+  feeds(states: readonly TagState[]): boolean {
+    return states.length === this.states.length && states.every((state, at) => state === this.states[at]);
+  }
+
   /** How long it has the line: as long as the last time, if that was longer than planned. */
   get lineMs(): number {
     return Math.max(this.costMs, this.tookMs);
@@ -469,7 +474,7 @@ export class Unit {
     this.blocks = plan.requests.map((request) => {
       const states = request.tags.flatMap((tag) => byTag.get(tag) ?? []);
       const known = before.get(keyOf(request));
-      if (known !== undefined && known.states.length === states.length) {
+      if (known?.feeds(states) === true) {
         before.delete(keyOf(request));
         known.split = null;
         known.costMs = request.costMs;

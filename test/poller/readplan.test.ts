@@ -6,6 +6,7 @@ import { Knowledge } from '../../src/poller/knowledge.js';
 import { costOf, readCost, type ReadCost } from '../../src/poller/linecost.js';
 import { loadOf, planReads } from '../../src/poller/readplan.js';
 import { Terrain } from '../../src/poller/terrain.js';
+import { TagState } from '../../src/poller/report.js';
 import { Unit } from '../../src/poller/unit.js';
 import { busOf, deviceOf, rtuBusOf, tagOf } from '../support/tags.js';
 
@@ -212,4 +213,24 @@ test('what a unit on a line was measured to take holds its silence once: reads a
     for (let count = 0; count < 10; count += 1) unit.latency.add(silenceMs + 3);
     assert.ok(Math.abs(unit.cost.fixedMs - readCost(bus, 3).fixedMs) < 1e-4);
   }
+});
+
+test('a read of the same registers for other tags than before is another one', () => {
+  const device = deviceOf(0, busOf(0));
+  const [whole, low, high] = [
+    tagOf(0, device, 0, { type: 'uint32', quantity: 2 }),
+    tagOf(1, device, 0),
+    tagOf(2, device, 1),
+  ].map((tag) => new TagState(tag));
+  assert.ok(whole && low && high);
+  const unit = new Unit(device, [whole, low, high], [], new Knowledge(), Math.random);
+  unit.knowledge.refuse(low.tag.name, 'illegal data address', 0);
+  unit.plan();
+  const read = (): string[] => unit.blocks.flatMap(({ states }) => states.map(({ tag }) => tag.name)).sort();
+  assert.deepEqual(read(), [whole.tag.name, high.tag.name]);
+  unit.knowledge.pardon(low.tag.name);
+  unit.knowledge.refuse(high.tag.name, 'illegal data address', 0);
+  const { added, removed } = unit.plan();
+  assert.deepEqual(read(), [whole.tag.name, low.tag.name]);
+  assert.deepEqual([added.length, removed.length], [1, 1]);
 });
