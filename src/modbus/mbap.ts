@@ -10,6 +10,7 @@ import { failure, noAnswer, notSent } from './exchange.js';
 import type { Exchange, ModbusError } from './exchange.js';
 import { frameSize, HEADER_BYTES, MbapStream } from './mbapstream.js';
 import type { FrameListener } from './mbapstream.js';
+import { isGatewayException } from './protocol.js';
 import { Width } from './width.js';
 import type { Transport, TransportHost } from './wire.js';
 
@@ -199,8 +200,7 @@ export class MbapTransport implements Transport, FrameListener {
       // A network may double a datagram, without its peer's doing.
       const isDouble = this.#settings.isDatagram && this.asked(identifier) >= 0;
       if (!wasAwaited && !isDouble) this.#width.narrow(atMs);
-      const unitId = byteAt(bytes, start + HEADER_BYTES - 1);
-      this.#host.discarded(wasAwaited ? 'late' : 'transaction', end - start, unitId);
+      this.#host.discarded(wasAwaited ? 'late' : 'transaction', end - start, speakerOf(bytes, start));
       return;
     }
     this.#window.delete(identifier);
@@ -357,6 +357,13 @@ export class MbapTransport implements Transport, FrameListener {
     this.#watch(nowMs);
     this.#pump();
   }
+}
+
+/** The unit whose words a frame holds; undefined: those of a gateway that has none of it. */
+function speakerOf(bytes: Uint8Array, start: number): number | undefined {
+  const pdu = start + HEADER_BYTES;
+  const isOfGateway = byteAt(bytes, pdu) >= 0x80 && isGatewayException(byteAt(bytes, pdu + 1));
+  return isOfGateway ? undefined : byteAt(bytes, pdu - 1);
 }
 
 /** Unit and function code, a byte each. */

@@ -59,6 +59,11 @@ export function exceptionText(code: number): string {
   return EXCEPTION_TEXT[code] ?? `exception ${code}`;
 }
 
+/** A gateway speaks of the unit, not the unit itself. */
+export function isGatewayException(code: number): boolean {
+  return code === 10 || code === 11;
+}
+
 export function isBitTable(table: Table): boolean {
   return table === 'coil' || table === 'discrete-input';
 }

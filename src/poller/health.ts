@@ -5,6 +5,7 @@
 import type { Clock } from '../clock.js';
 import type { Bus } from '../config/plant.js';
 import type { Answer, Client, ModbusError } from '../modbus/client.js';
+import { isGatewayException } from '../modbus/protocol.js';
 import type { Agenda } from './agenda.js';
 import type { Desk } from './desk.js';
 import type { LinkState } from './linkstate.js';
@@ -182,7 +183,6 @@ export function tookMs(answer: Answer): number {
   return wasSent(answer) ? Math.max(0, answer.receivedAtMs - answer.sentAtMs) : 0;
 }
 
-/** Exceptions 10 and 11: a gateway speaks of the unit, not the unit itself. */
 export function isFromGateway({ kind, exception }: ModbusError): boolean {
-  return kind === 'exception' && (exception === 10 || exception === 11);
+  return kind === 'exception' && isGatewayException(exception);
 }

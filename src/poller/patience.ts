@@ -26,6 +26,10 @@ const PROBE_CHARGE_LEAST = 1 / 4;
 const QUEUED_CHARGE_MAX_MS = 200;
 /** For longer no gateway is taken to wait for a silent unit, its own retries included. */
 const QUEUE_MAX_MS = 5000;
+/** That it does is forgotten after so long, for it may have looked so only; so many times later each time it is seen again. */
+const QUEUE_KEPT_MS = 60_000;
+const QUEUE_KEPT_GROWTH = 4;
+const QUEUE_KEPT_MAX_MS = 8 * 3_600_000;
 /** A probe of a unit that fell silent just now, while nobody else wants the line, is charged this share. */
 const IDLE_CHARGE = 0.2;
 /** What is left of a learned least timeout that was no help. */
@@ -60,6 +64,8 @@ export class Patience {
    * does any more: what is asked of others meanwhile is answered late. Giving up early gains nothing there.
    */
   #isQueue = false;
+  #queueUntilMs = -Infinity;
+  #queueKeptMs = QUEUE_KEPT_MS / QUEUE_KEPT_GROWTH;
   /** For how long it was seen to wait for a silent unit, and until when it may still do so. */
   #queueMs = 0;
   #queuedUntilMs = -Infinity;
@@ -139,7 +145,7 @@ export class Patience {
   }
 
   get hasLiveUnit(): boolean {
-    return this.#units.some((unit) => !unit.breaker.isOpen && unit.goodCount > 0);
+    return this.#units.some(isLive);
   }
 
   /** When a silent unit may be probed next. */
@@ -216,6 +222,9 @@ export class Patience {
     this.#queueMs = Math.max(0, this.#queueMs - this.queueMs(nowMs));
     this.#queuedUntilMs = -Infinity;
     this.#givenUp = null;
+    if (nowMs <= this.#queueUntilMs) return;
+    this.#isQueue = false;
+    this.#queueMs = 0;
   }
 
   /** An answer came late: its unit needs more time than it was given. */
@@ -224,6 +233,7 @@ export class Patience {
     if (unit === undefined || unit.missedAtMs === -Infinity) return;
     const tookMs = nowMs - unit.missedAtMs;
     unit.missedAtMs = -Infinity;
+    if (unit === this.#givenUp?.unit) this.#nobodyWasSilent();
     if (unit.wasBehind && !this.#isLine) this.#queueWaited(unit, nowMs);
     // Later than the settings allow: waiting longer is of no use.
     if (tookMs > this.#bus.timeoutMs) return;
@@ -233,9 +243,18 @@ export class Patience {
     unit.breaker.probeNow(nowMs);
   }
 
+  /** The first to be given up answers late as well: it is the link that stood still, or all of them are slow. */
+  #nobodyWasSilent(): void {
+    this.#givenUp = null;
+    for (const unit of this.#units) unit.wasBehind = false;
+  }
+
   /** A gateway turned to what it was asked behind a silent unit only now: that is not held against this one. */
   #queueWaited(unit: Unit, nowMs: number): void {
+    if (!this.#isQueue)
+      this.#queueKeptMs = Math.min(QUEUE_KEPT_MAX_MS, QUEUE_KEPT_GROWTH * this.#queueKeptMs);
     this.#isQueue = true;
+    this.#queueUntilMs = nowMs + this.#queueKeptMs;
     unit.doubt = 0;
     if (!unit.breaker.isOpen) unit.breaker.succeeded();
     const waitedMs = nowMs - (this.#givenUp?.sentAtMs ?? nowMs);
@@ -264,4 +283,8 @@ export class Patience {
     }
     return dueMs;
   }
+}
+
+function isLive({ breaker, goodCount }: Unit): boolean {
+  return !breaker.isOpen && goodCount > 0;
 }

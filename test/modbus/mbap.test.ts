@@ -17,6 +17,8 @@ class Rig {
   readonly sent: Uint8Array[] = [];
   readonly faults: ModbusError[] = [];
   readonly discards: string[] = [];
+  /** Whose words those were. */
+  readonly speakers: (number | undefined)[] = [];
   oneAtATimeCount = 0;
   readonly transport: MbapTransport;
 
@@ -28,7 +30,10 @@ class Rig {
         this.faults.push(error);
         this.transport.disconnected(error, false);
       },
-      discarded: (reason) => void this.discards.push(reason),
+      discarded: (reason, _bytes, unitId) => {
+        this.discards.push(reason);
+        this.speakers.push(unitId);
+      },
       isOneAtATime: () => void (this.oneAtATimeCount += 1),
     });
     this.transport.connected();
@@ -132,6 +137,17 @@ test('a late answer is dropped, by one, by 256 and by 65536 requests', () => {
     assert.equal(rig.discards.at(-1), 'late');
     rig.receive(rig.answer(behind));
     assert.equal(kindOf(next), 'answer');
+  }
+});
+
+test('what a gateway says late of a unit that it does not reach is not told as words of that unit', () => {
+  for (const code of [2, 10, 11]) {
+    const rig = new Rig();
+    rig.read(0);
+    const late = rig.answer(0, ([high = 0, low = 0]) => Uint8Array.of(high, low, 0, 0, 0, 3, 1, 0x83, code));
+    rig.clock.advance(TIMEOUT_MS + 1);
+    rig.receive(late);
+    assert.deepEqual([rig.discards, rig.speakers], [['late'], [code === 2 ? 1 : undefined]]);
   }
 });
 

@@ -53,6 +53,43 @@ test('who is late himself, or long after another was silent, or on a line, says 
   }
 });
 
+test('a link that stood still for a while has no queue, and nobody behind it is held for silent', () => {
+  const bus = busOf(0, { timeoutMs: 1500 });
+  const units = unitsOf(bus);
+  const [first, second] = units;
+  const patience = new Patience(bus, units, 0);
+  patience.missed(first, 1000);
+  patience.missed(second, 1200);
+  patience.missed(first, 1400);
+  // All that was asked meanwhile is answered at once, in its order.
+  patience.cameLate(first.device.unitId, 2600);
+  patience.cameLate(second.device.unitId, 2600);
+  patience.heard(2620);
+  for (const unit of units) assert.ok(patience.probeThinkMs(unit) < 200);
+});
+
+test('that a gateway waits for silent units is forgotten in time, and later when it is seen again', () => {
+  const bus = busOf(0, { timeoutMs: 1500 });
+  const units = unitsOf(bus);
+  const [silent, other] = units;
+  const patience = new Patience(bus, units, 0);
+  const seenAt = (nowMs: number): void => {
+    patience.missed(silent, nowMs);
+    patience.missed(other, nowMs + 200);
+    patience.cameLate(other.device.unitId, nowMs + 1000);
+  };
+  const isQueueAt = (nowMs: number): boolean => {
+    patience.heard(nowMs);
+    return patience.probeThinkMs(silent) === 1500;
+  };
+  seenAt(1000);
+  assert.ok(isQueueAt(60_000));
+  assert.ok(!isQueueAt(63_000));
+  seenAt(100_000);
+  assert.ok(isQueueAt(300_000));
+  assert.ok(!isQueueAt(342_000));
+});
+
 test('what is asked behind a silent unit is given the time that its gateway goes on waiting for that one', () => {
   const bus = busOf(0, { timeoutMs: 500 });
   const units = unitsOf(bus);
