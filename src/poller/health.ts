@@ -76,6 +76,7 @@ export class Health {
     const wasOffline = unit.state === 'offline';
     const wasOpen = unit.breaker.succeeded();
     if (wasOpen || wasOffline) this.#revived(unit, nowMs);
+    if (wasOpen) this.#parts.patience.back(unit, nowMs);
     if (wasOpen && wasOffline) this.#parts.revived(unit, nowMs);
   }
 

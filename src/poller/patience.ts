@@ -148,6 +148,14 @@ export class Patience {
     return this.#units.some(isLive);
   }
 
+  /** A silent unit is back. Where it is the first, their line or what feeds them is: the others are asked at once. */
+  back(unit: Unit, nowMs: number): void {
+    const others = this.#units.filter((other) => other !== unit);
+    if (others.some(isLive)) return;
+    // Whoever broke the link is asked in his own time.
+    for (const { breaker, breaks } of others) if (breaker.isOpen && breaks === 0) breaker.probeNow(nowMs);
+  }
+
   /** When a silent unit may be probed next. */
   probeReadyMs(unit: Unit, nowMs: number): number {
     const atMs = Math.max(unit.breaker.probeAtMs, unit.holdUntilMs, unit.probeHeldUntilMs);

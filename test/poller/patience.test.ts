@@ -140,3 +140,22 @@ test('a unit of which nothing is known is not given the whole time when its neig
   assert.ok(new Patience(bus, [...units, unknown], 0).thinkMs(unknown) < 300);
   assert.equal(new Patience(bus, [unknown], 0).thinkMs(unknown), 1500);
 });
+
+test('when the first of a line on which all were silent is back the others are asked at once', () => {
+  const bus = rtuBusOf(0, 9600);
+  const [first, second] = unitsOf(bus);
+  const [third] = unitsOf(bus);
+  const patience = new Patience(bus, [first, second, third], 0);
+  const fallSilent = ({ breaker }: Unit): void => {
+    for (let count = 0; count < 20; count += 1) breaker.failed(0);
+  };
+  fallSilent(second);
+  fallSilent(first);
+  first.breaker.succeeded();
+  // The third was there all the time: that the first is back says nothing of the second.
+  patience.back(first, 0);
+  assert.ok(patience.probeReadyMs(second, 0) > 0);
+  fallSilent(third);
+  patience.back(first, 0);
+  for (const unit of [second, third]) assert.equal(patience.probeReadyMs(unit, 0), 0);
+});
