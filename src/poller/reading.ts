@@ -17,8 +17,10 @@ const BUSY_PAUSE_MAX_MS = 800;
 const BUSY_BEHIND = 1.25;
 /** Busy for so long with one request, though it is asked again and again: that has to do with the addresses ... */
 const BUSY_LASTING_MS = 5000;
-/** ... and the same of a part of such a request. */
-const BUSY_OF_PART_MS = 500;
+/** ... sooner where it never had an answer ... */
+const BUSY_FROM_START_MS = 3000;
+/** ... and the same of a single tag out of such a request; of several it was asked for long enough. */
+const BUSY_OF_LAST_MS = 300;
 /** After a failure of the device itself. */
 const FAILURE_PAUSE_MS = 20;
 /** After a request that the link did not take, though it is up. */
@@ -202,8 +204,14 @@ export class Reader {
     unit.holdUntilMs = nowMs + unit.busyPauseMs;
     block.busyPauseMs = longerPause(block.busyPauseMs);
     block.busySinceMs = Math.min(block.busySinceMs, nowMs);
-    if (nowMs - block.busySinceMs >= busyMaxMs(block)) return this.#deviceFailed(block, error, nowMs);
+    if (nowMs - block.busySinceMs >= busyMaxMs(block)) return this.#alwaysBusy(block, error, nowMs);
     this.#retry(block, nowMs + BUSY_BEHIND * block.busyPauseMs, error);
+  }
+
+  /** What it never answered it was asked for often enough; what it did counts as failed, as often as any failure may come. */
+  #alwaysBusy(block: Block, error: ModbusError, nowMs: number): void {
+    if (block.wasGood) this.#deviceFailed(block, error, nowMs);
+    else this.#refused(block, error, nowMs);
   }
 
   /** Exception 4 and its like: the value is bad, the device is there. */
@@ -342,10 +350,11 @@ function longerPause(ms: number): number {
 }
 
 /** For how long a device may be busy with a request before that counts as a failure. */
-function busyMaxMs({ split, isTransient, states, unit }: Block): number {
+function busyMaxMs({ split, isTransient, states, unit, wasGood }: Block): number {
   // It was left off before, and is asked whether that is over.
   if (isTransient && states.some(({ tag }) => unit.knowledge.refusals.has(tag.name))) return 0;
-  return split === null ? BUSY_LASTING_MS : BUSY_OF_PART_MS;
+  if (split !== null) return states.length === 1 ? BUSY_OF_LAST_MS : 0;
+  return wasGood ? BUSY_LASTING_MS : BUSY_FROM_START_MS;
 }
 
 function serverFailuresMaxOf({ split, states, wasGood }: Block): number {

@@ -380,6 +380,18 @@ test('an address with which a device is always busy costs its own tag, from the 
   }
 });
 
+test('an address with which a device is always busy keeps those that are read with it waiting for seconds only', async () => {
+  for (const [busy, withinMs] of [
+    [[17], 8000],
+    [[17, 30], 12_000],
+  ] as const) {
+    const device = new OneDevice({ addresses: FORTY });
+    device.refuse(6, without([...busy]));
+    await device.run(withinMs);
+    assert.equal(device.goodCount, 40 - busy.length);
+  }
+});
+
 test('a device that is busy with everything for a minute teaches nothing, and is right a second later', async () => {
   for (const healthyMs of [0, 10_000]) {
     const device = new OneDevice({ addresses: FORTY.map((i) => i * 3), intervalMs: 500 });
