@@ -2,7 +2,8 @@
  * A TCP byte stream cut into MBAP frames. TCP loses nothing, yet devices and converters send answers cut short, with
  * bytes before or behind them: where several answers may be on their way the next one would fill up what is missing,
  * so what begins within a frame, and what follows it, is looked at before the frame is believed. A frame that ends with
- * what may be the first bytes of another answer is held back until its successor shows whose bytes they are.
+ * what may be the first bytes of another answer is held back until its successor shows whose bytes they are. Where one
+ * answer alone may come it is looked for behind bytes that begin none.
  */
 import { byteAt, wordAt } from './bytes.js';
 
@@ -21,6 +22,8 @@ const EXCEPTION_FRAME_BYTES = HEADER_BYTES + 2;
 const BEGINNING_BYTES = 6;
 /** A frame may pause for so long on its way. */
 const PARTIAL_MS = 50;
+/** No identifier. */
+const NOBODY = -1;
 
 export interface FrameListener {
   /** Further answers may be on their way besides the one that is awaited. */
@@ -78,6 +81,7 @@ export class MbapStream {
   take(bytes: Uint8Array, atMs: number): boolean {
     const listener = this.#listener;
     let at = 0;
+    if (this.#isStray()) return this.take(this.#joined(bytes), atMs);
     if (this.#heldBytes > 0) {
       at = this.#addBehind(bytes);
       const verdict = this.#verdict(this.#partial, this.#heldBytes, this.#partialBytes);
@@ -103,13 +107,20 @@ export class MbapStream {
     }
     while (at < bytes.length) {
       const size = frameSize(bytes, at, bytes.length);
+      const isWhole = size > 0 && at + size <= bytes.length;
+      const next = isWhole ? at : this.#behindStray(bytes, at, size);
+      if (next > at) {
+        listener.dropped(next - at);
+        at = next;
+        continue;
+      }
       if (size < 0 && listener.isAwaiting) return false;
       if (size < 0) {
         this.#drop(bytes.length - at);
         return true;
       }
       const end = at + size;
-      if (size === 0 || end > bytes.length) {
+      if (!isWhole) {
         this.#begin(bytes.subarray(at), atMs);
         break;
       }
@@ -133,6 +144,34 @@ export class MbapStream {
   #drop(byteCount: number): void {
     this.reset();
     this.#listener.dropped(byteCount);
+  }
+
+  /** What one answer was followed by may come when the next is awaited already: no answer begins so. */
+  #isStray(): boolean {
+    const { isCrowded, isAwaiting } = this.#listener;
+    if (this.#partialBytes === 0 || this.isHolding || isCrowded || !isAwaiting) return false;
+    return this.#partialBytes < 2 || this.#listener.asked(wordAt(this.#partial, 0)) < 0;
+  }
+
+  #joined(bytes: Uint8Array): Uint8Array {
+    const joined = new Uint8Array(this.#partialBytes + bytes.length);
+    joined.set(this.#partial.subarray(0, this.#partialBytes));
+    joined.set(bytes, this.#partialBytes);
+    this.#partialBytes = 0;
+    return joined;
+  }
+
+  /**
+   * Where the answer may begin behind bytes that begin none. Only one that is awaited alone is looked for: among several
+   * such bytes may be the rest of one whose beginning was lost. size: of the frame that they begin, as far as it tells.
+   */
+  #behindStray(bytes: Uint8Array, at: number, size: number): number {
+    const { isCrowded, isAwaiting } = this.#listener;
+    if (isCrowded || !isAwaiting || bytes.length - at < 2) return at;
+    if (this.#listener.asked(wordAt(bytes, at)) >= 0) return at;
+    for (let next = at + 1; next < bytes.length; next += 1)
+      if (this.#begins(bytes, next, bytes.length, NOBODY)) return next;
+    return size < 0 ? bytes.length : at;
   }
 
   #begin(bytes: Uint8Array, atMs: number): void {

@@ -244,6 +244,34 @@ test('bytes behind an answer, when nothing is awaited, swallow nothing and end n
   }
 });
 
+/** What devices send behind their answers: a checksum, padding. */
+const STRAY = [[0x55], [0x12, 0x34], [0, 0], [0, 0, 0, 0, 0], [0xde, 0xad, 0xbe, 0xef, 1, 2]];
+
+test('bytes behind an answer, when the next is awaited already, swallow nothing and end no connection', () => {
+  for (const stray of STRAY) {
+    for (const size of [1, 4, 300]) {
+      const rig = new Rig({ window: 4 });
+      for (let address = 0; address < 3; address += 1) {
+        const outcomes = rig.read(address);
+        rig.receive(...piecesOf(Uint8Array.from(stray), size));
+        rig.receive(...piecesOf(rig.answer(address), size));
+        assert.deepEqual(outcomes, [rig.answer(address).subarray(7)], `${stray.join(' ')} by ${size}`);
+      }
+      assert.deepEqual(rig.faults, []);
+      assert.ok(rig.discards.every((reason) => reason === 'noise'));
+    }
+  }
+});
+
+test('where a late answer may come bytes that begin none end the connection', () => {
+  const rig = new Rig();
+  rig.read(0);
+  rig.clock.advance(TIMEOUT_MS + 1);
+  rig.read(1);
+  rig.receive(Uint8Array.of(0xde, 0xad, 0xbe, 0xef));
+  assert.equal(rig.faults.length, 1);
+});
+
 test('a frame that is cut off ends the connection with its request', () => {
   const rig = new Rig();
   const outcomes = rig.read(0);
