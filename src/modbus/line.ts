@@ -111,7 +111,7 @@ export class Line implements Transport {
   /** Reads in a row that came back before they were answered. */
   #echoCount = 0;
   /** What has been seen of an answer since the request went. */
-  #seen: 'nothing' | 'early' | 'foreign' | 'begun' | 'broken' | 'mismatch' | 'twin' = 'nothing';
+  #seen: 'nothing' | 'early' | 'foreign' | 'reflected' | 'begun' | 'broken' | 'mismatch' | 'twin' = 'nothing';
   /** An exception that may be the late answer to an earlier request. */
   #doubtful = 0;
   /** What was damaged or cut off was surely the answer, so that no other comes. */
@@ -265,6 +265,8 @@ export class Line implements Transport {
       const pdu = framing.pdu.slice(framing.pduStart, framing.pduEnd);
       this.#drop(start + size);
       start = -1;
+      // Its beginning looked like an answer. An adapter that echoes hands it back, or a device that confirms with all of it.
+      if (isOwn && this.#current !== null) [this.#seen, this.#isSurely] = ['reflected', false];
       // Everybody is told, and nobody answers.
       if (isOwn || framing.unitId === 0) continue;
       const exchange = new Exchange(NOBODY, framing.unitId, pdu, 0, false);
@@ -556,7 +558,7 @@ export class Line implements Transport {
 
   /** When there is no more to be expected, though it is not too late yet: what came was perhaps it, or has garbled it. */
   #surrenderMs({ unitId }: Exchange): number {
-    if (this.#doubtful === 0 && this.#seen !== 'foreign') return Infinity;
+    if (this.#doubtful === 0 && this.#seen !== 'foreign' && this.#seen !== 'reflected') return Infinity;
     const latestMs = this.#promptness.latestMs(unitId, this.#sentEndMs);
     if (this.#doubtful !== 0) return latestMs;
     // Of one character nobody knows yet whether it begins the answer.
@@ -612,6 +614,8 @@ export class Line implements Transport {
         return this.#lost('noise', 'framing', 'the answer was cut off');
       case 'mismatch':
         return failure('mismatch', 'the answer is to something else');
+      case 'reflected':
+        return failure('mismatch', 'nothing but the request came back');
       case 'early':
         this.#promptness.strike(exchange.unitId);
         break;

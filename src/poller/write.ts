@@ -54,8 +54,10 @@ const HOUR_MS = 3_600_000;
 /** A factor that was read so lately is read once for all commands of a burst. */
 const FACTOR_FRESH_MS = 1000;
 
+/** An answer came, but not as it should. */
+const BROKEN: ReadonlySet<ModbusError['kind']> = new Set(['crc', 'framing', 'mismatch']);
 /** No answer, or a broken one: asked again it may come. */
-const LOST: ReadonlySet<ModbusError['kind']> = new Set(['timeout', 'crc', 'framing', 'mismatch']);
+const LOST: ReadonlySet<ModbusError['kind']> = new Set([...BROKEN, 'timeout']);
 
 export class Writer {
   readonly #options: WriterOptions;
@@ -269,7 +271,7 @@ function mayPass(answer: Answer): boolean {
 
 /** An answer by which a write may have been carried out or not, though the device is there. */
 function saysLittle(answer: Answer): boolean {
-  return isAcknowledged(answer) || (!answer.ok && answer.error.kind === 'mismatch');
+  return isAcknowledged(answer) || (!answer.ok && BROKEN.has(answer.error.kind));
 }
 
 function refused({ code, text }: Encoded & { kind: 'refused' }): WriteOutcome {
@@ -485,7 +487,7 @@ class Job {
 
   /**
    * Some devices confirm a write in words of their own (the value as it was before, or none), others only say that they
-   * are at work on it: whether it was carried out is seen from what they hold.
+   * are at work on it, and noise damages what they say: whether it was carried out is seen from what they hold.
    */
   async #settled(request: Request, answer: Answer): Promise<Answer> {
     const { bus, pause } = this.#options;
@@ -499,7 +501,7 @@ class Job {
       const held = await this.#request(read, bus.timeoutMs);
       if (held.ok && isLeftBy(request, held.data, span.address)) return held;
       if (!held.ok && !mayPass(held)) return answer;
-      this.isOtherwise = held.ok && !isAcknowledged(answer);
+      this.isOtherwise = held.ok && !answer.ok && answer.error.kind === 'mismatch';
     }
     return answer;
   }

@@ -290,6 +290,27 @@ test('the echo of a write is not its confirmation', () => {
   assert.equal(rig.ask(1, [6, 0, 1, 0, 7]).error?.kind, 'timeout');
 });
 
+test('that nothing but a write came back is told, however it comes, and its confirmation behind it is taken', () => {
+  const pdu = [16, 0, 10, 0, 2, 4, 0, 1, 0, 2];
+  for (const size of [1, 3, 8, 300]) {
+    for (const isConfirmed of [false, true]) {
+      const rig = new Rig(10);
+      rig.units.nextFault = once('silent');
+      const bytes = [...adu(1, pdu), ...(isConfirmed ? adu(1, pdu.slice(0, 5)) : [])];
+      for (let at = 0; at < bytes.length; at += size) {
+        const piece = Uint8Array.from(bytes.slice(at, at + size));
+        rig.clock.after(30 + at, () => {
+          const nowMs = rig.clock.monotonicMs();
+          rig.line.received(piece, nowMs, nowMs);
+        });
+      }
+      const { data, error } = rig.ask(1, pdu);
+      if (isConfirmed) assert.deepEqual(data, Uint8Array.from(pdu.slice(0, 5)), `${size} at once`);
+      else assert.equal(error?.text, 'nothing but the request came back', `${size} at once`);
+    }
+  }
+});
+
 test('writes of the same registers, which are all answered alike, are confirmed however soon they follow each other', () => {
   const rig = new Rig(1);
   const startedMs = rig.clock.monotonicMs();

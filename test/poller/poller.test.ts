@@ -792,6 +792,14 @@ test('a write that is confirmed in other words is judged by what the device hold
   assert.ok(untold.field.line.asked.every(({ request }) => request.kind !== 'read' || request.address !== 7));
 });
 
+test('a write whose answer was damaged is done where the device holds it, and perhaps done where it does not', async () => {
+  const done = await outcomeOf('crc', { afterMs: 0, value: 40 });
+  assert.deepEqual([done.code, done.text, done.writes], ['OK', '40', 1]);
+  const unknown = await outcomeOf('crc', null);
+  assert.deepEqual([unknown.code, unknown.writes], ['TIMEOUT', 1]);
+  assert.match(unknown.text, /crc; the write may have been carried out/);
+});
+
 test('a write that the device acknowledges and works on is done once the device holds it', async () => {
   const done = await outcomeOf(5, { afterMs: 700, value: 40 });
   assert.deepEqual([done.code, done.text, done.writes], ['OK', '40', 1]);
