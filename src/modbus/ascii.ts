@@ -1,4 +1,4 @@
-/** ASCII framing: a colon, two hexadecimal digits a byte, LRC, carriage return and line feed. */
+/** ASCII framing: a colon, two hexadecimal digits a byte, LRC, carriage return, which some devices leave out, and line feed. */
 import { lrc } from './checksum.js';
 import { byteAt } from './bytes.js';
 import type { Exchange } from './exchange.js';
@@ -61,18 +61,19 @@ export class AsciiFraming implements Framing {
     if (bytes[at] !== COLON) return 0;
     let next = at + 1;
     let count = 0;
-    while (next + 1 < end && bytes[next] !== CR) {
+    while (next + 1 < end && bytes[next] !== CR && bytes[next] !== LF) {
       const byte = hexByte(bytes, next);
       if (byte < 0 || count === this.pdu.length) return 0;
       this.pdu[count] = byte;
       count += 1;
       next += 2;
     }
-    if (next + 1 >= end || bytes[next] !== CR || bytes[next + 1] !== LF || count < 3) return 0;
+    if (bytes[next] === CR) next += 1;
+    if (next >= end || bytes[next] !== LF || count < 3) return 0;
     if (lrc(this.pdu, 0, count) !== 0) return 0;
     this.unitId = byteAt(this.pdu, 0);
     this.pduEnd = count - 1;
-    return next + 2 - at;
+    return next + 1 - at;
   }
 
   findRequest(bytes: Uint8Array, at: number, end: number): number {

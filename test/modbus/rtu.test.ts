@@ -38,6 +38,17 @@ const PAIRS: readonly (readonly [string, string])[] = [
   ['0300000002', '8302'],
 ];
 
+test('an ASCII frame may end with a line feed alone, and not with less', () => {
+  const framing = new AsciiFraming();
+  for (const [, answer] of PAIRS) {
+    const frame = framing.encode(17, bytesOf(answer));
+    const bare = Uint8Array.of(...frame.subarray(0, -2), 0x0a);
+    assert.equal(framing.find(bare, 0, bare.length), bare.length, answer);
+    assert.equal(pduIn(framing), answer);
+    for (let end = 0; end < bare.length; end += 1) assert.equal(framing.find(bare, 0, end), 0);
+  }
+});
+
 for (const framing of [new RtuFraming(), new AsciiFraming()]) {
   test(`${framing.constructor.name} finds a frame of every function, whole and only when it is whole`, () => {
     for (const [request, answer] of PAIRS) {
