@@ -418,11 +418,8 @@ export class Broker implements BrokerApi {
 
   dismiss(): void {
     this.#isDismissing = true;
-    for (const connection of [...this.#connections]) {
-      // It is we who go: nobody is lost, so no will is published.
-      if (connection.session !== null) connection.session.will = null;
-      connection.giveUp(SERVER_SHUTTING_DOWN);
-    }
+    this.#core.lifecycle.deferWills();
+    for (const connection of [...this.#connections]) connection.giveUp(SERVER_SHUTTING_DOWN);
   }
 
   async close(): Promise<void> {

@@ -47,6 +47,7 @@ export class Lifecycle {
   #cancelLook: Cancel | null = null;
   #access: readonly AccessRule[] | null = null;
   #nextSession = 1;
+  #isDeferring = false;
 
   constructor(parts: LifecycleParts, host: SessionHost & Executor) {
     const { clock, store, turns } = parts;
@@ -238,6 +239,8 @@ export class Lifecycle {
     if (session.will === null) this.#wills.clear(session);
     else this.#publishWill(session);
     handOn(this.#host, session, session.end());
+    // The next start ends it, with the will that waits for that.
+    if (session.willNumber !== 0) return;
     if (isLeaving) {
       void bequeath(this.#host, session).then((isDone) => {
         if (isDone) this.#forget(session);
@@ -255,12 +258,21 @@ export class Lifecycle {
     session.cancelWill?.();
     session.cancelWill = null;
     if (will === null) return;
+    if (this.#isDeferring) {
+      this.#wills.wait(session, will, this.#parts.clock.nowMs());
+      return;
+    }
     session.will = null;
     // Rights may have changed since it was given.
     if (session.rights.mayWrite(decoder.decode(will.topic))) this.#publishWillMessage(session, will);
     else this.#parts.counters.denied.value++;
     // In this order: a write that is cut between the two brings it again rather than never.
     this.#wills.clear(session);
+  }
+
+  /** The gateway ends, and nobody is there to hear of it: what is due from now on the next start publishes (MQTT 5, 3.1.2.5). */
+  deferWills(): void {
+    this.#isDeferring = true;
   }
 
   /** The will becomes an ordinary publication of its session. */

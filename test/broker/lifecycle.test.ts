@@ -87,6 +87,46 @@ test('a clean session is in the store for its will alone, and no longer than tha
   await until('one that was published', async () => (await keptOn(disk)) === '');
 });
 
+test('who was connected when the broker was stopped has left a will, which the next start publishes, once', async (context) => {
+  const disk = new MemoryDisk();
+  let broker = await startBroker({ store: storeOn(disk), systemIntervalMs: 0 });
+  context.after(() => broker.close());
+  const enter = async (clientId: string, expiryS: number, delayS?: number): Promise<MqttClient> => {
+    const client = await MqttClient.open(broker.mqtt, 5);
+    context.after(() => client.socket.destroy());
+    const topic = `will/${clientId}`;
+    const will: wire.Will = { topic, payload: clientId, qos: 1, properties: [[0x18, delayS ?? 0]] };
+    await client.handshake({
+      clientId,
+      clean: false,
+      properties: [[0x11, expiryS]],
+      ...(delayS === undefined ? {} : { will }),
+    });
+    return client;
+  };
+  await (await enter('witness', 1000)).subscribe('will/#', 1);
+  await enter('clean', 0, 0);
+  await enter('clean and late', 0, 1000);
+  await enter('kept', 1000, 0);
+  await enter('late', 1000, 1000);
+  await (await enter('ending', 1000)).disconnect();
+  await enter('ending', 0, 0);
+  await (await enter('polite', 1000, 0)).disconnect();
+  const restart = async (): Promise<string> => {
+    await broker.close();
+    broker = await startBroker({ store: storeOn(disk), systemIntervalMs: 0 });
+    const witness = await enter('witness', 1000);
+    await (await enter('teller', 0)).publish('will/none', 'none', { qos: 1 });
+    const wills: string[] = [];
+    while (wills.at(-1) !== 'none') wills.push(...(await witness.receiveTexts(1)));
+    await witness.ping();
+    return wills.toSorted().join();
+  };
+  assert.equal(await restart(), 'clean,clean and late,ending,kept,none');
+  assert.equal(await restart(), 'none');
+  assert.equal(await keptOn(disk), 'kept,late,polite,witness');
+});
+
 test('a session whose shared messages went to others is forgotten by the store', async (context) => {
   const disk = new MemoryDisk();
   const { mqtt, close } = await startBroker({ store: storeOn(disk), systemIntervalMs: 0 });
