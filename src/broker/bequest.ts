@@ -29,12 +29,16 @@ export function handOn(executor: Executor, session: Session, left: Iterator<Left
   for (let count = 0; count < SLICE; count++) {
     const next = left.next();
     if (next.done === true) return;
-    if (next.value !== null && !executor.isStopped) {
+    if (next.value !== null && !executor.isStopped && !hasExpired(next.value.message, executor.clock)) {
       const { entry, message, qos } = next.value;
       executor.redistribute(session, groupKey(entry), message, qos);
     }
   }
   executor.afterTurn(() => handOn(executor, session, left));
+}
+
+function hasExpired({ expiresAtMs }: Outgoing, clock: Clock): boolean {
+  return expiresAtMs > 0 && expiresAtMs <= clock.nowMs();
 }
 
 /** Whether a session has something in the store at its end that may have come by a share. */
@@ -60,7 +64,7 @@ export async function bequeath(executor: Executor, session: Session): Promise<bo
     for (const message of messages) {
       after = message.position;
       const { share } = message;
-      if (begun.has(after) || share === '' || message.qos === 0) continue;
+      if (begun.has(after) || share === '' || message.qos === 0 || hasExpired(message, clock)) continue;
       executor.redistribute(session, share, { ...message, position: 0 }, message.qos);
       store.append({ type: 'Dropped', session: number, position: after });
     }

@@ -196,7 +196,7 @@ export class Session implements QueueOwner {
     return left;
   }
 
-  /** Sends a publication at QoS 0, or drops it when the client does not keep up or is away. */
+  /** Sends a publication at QoS 0, or drops it when the client does not keep up or is away. It has not expired while it waited. */
   sendAtMostOnce(publication: Outgoing, retain: boolean, identifiers: readonly number[]): void {
     const link = this.link;
     if (link === null) return;
@@ -206,7 +206,7 @@ export class Session implements QueueOwner {
     }
     writer.reset(link.version, 0, retain);
     writer.identifiers = identifiers;
-    if (!this.#setExpiry(publication.expiresAtMs)) return;
+    this.#setExpiry(publication.expiresAtMs);
     this.#setAlias(link, publication);
     const length = this.#fit(link, publication);
     if (length === 0) return;
@@ -274,13 +274,17 @@ export class Session implements QueueOwner {
     return this.inFlight.count - unsentCount < link.receiveMaximum && !link.isFull;
   }
 
-  #setExpiry(expiresAtMs: number): boolean {
-    if (expiresAtMs === 0) return true;
+  #setExpiry(expiresAtMs: number): void {
+    if (expiresAtMs === 0) return;
     const leftMs = expiresAtMs - this.#host.clock.nowMs();
     writer.expiryS = Math.max(0, Math.ceil(leftMs / 1000));
-    if (leftMs > 0) return true;
+  }
+
+  /** Of a message that waits: what is handed on as it comes goes out even if it was given no time [MQTT-3.3.2-5]. */
+  #hasExpired(expiresAtMs: number): boolean {
+    if (expiresAtMs === 0 || expiresAtMs > this.#host.clock.nowMs()) return false;
     this.#host.counters.expired.value++;
-    return false;
+    return true;
   }
 
   #setAlias(link: Link, publication: Publication): void {
@@ -314,8 +318,7 @@ export class Session implements QueueOwner {
   ): number {
     writer.reset(link.version, qos, retain);
     writer.identifiers = identifiers;
-    // What was sent once does not expire any more [MQTT-4.3.3-7].
-    if (!this.#setExpiry(publication.expiresAtMs) && resentAs === 0) return 0;
+    this.#setExpiry(publication.expiresAtMs);
     // Its identifier must be kept before it is seen, or a restart would send the message as a new one. What follows
     // waits with it, so that order is kept across QoS, too.
     const isDeferred =
@@ -370,7 +373,8 @@ export class Session implements QueueOwner {
     const queue = (this.#queue ??= new MemoryQueue());
     writer.reset(link.version, qos, retain);
     writer.identifiers = identifiers;
-    if (!this.#setExpiry(publication.expiresAtMs)) return;
+    if (this.#hasExpired(publication.expiresAtMs)) return;
+    this.#setExpiry(publication.expiresAtMs);
     const length = this.#fit(link, publication);
     if (length === 0) return;
     const { maxHeldBytes, maxQueuedMessages } = this.#host;
@@ -503,10 +507,12 @@ export class Session implements QueueOwner {
 
   #sendStored(link: Link, stored: StoredQueue, message: StoredMessage, resentAs: number): void {
     if (message.qos === 0) return stored.drop(message.position);
-    const isReadable = this.rights.mayReadAt(message.topic, message.topicStart, message.topicEnd);
-    const sent = isReadable
-      ? this.#send(link, message, message.qos, message.retain, message.identifiers, resentAs)
-      : 0;
+    // What was sent once does not expire any more [MQTT-4.3.3-7].
+    const isDue = resentAs !== 0 || !this.#hasExpired(message.expiresAtMs);
+    const sent =
+      isDue && this.rights.mayReadAt(message.topic, message.topicStart, message.topicEnd)
+        ? this.#send(link, message, message.qos, message.retain, message.identifiers, resentAs)
+        : 0;
     if (sent !== 0) return;
     if (resentAs === 0) stored.drop(message.position);
     else this.#complete(resentAs);

@@ -130,6 +130,41 @@ describe('message expiry', { concurrency: 16 }, () => {
     },
   );
 
+  conforms(
+    { v5: '3.3.2-5 3.3.2-6' },
+    'a message that is given no time goes to who can take it at once, and to nobody later',
+    async (scene) => {
+      const clientId = scene.clientId();
+      const { client: absent } = await scene.connectKept(clientId);
+      await absent.subscribe(scene.topic('#'), 2);
+      await absent.disconnect();
+      const publisher = await scene.connect();
+      const { client: kept } = await scene.connectKept(scene.clientId());
+      const busy = await scene.connect({ properties: [[PROPERTY.receiveMaximum, 1]] });
+      const there = [publisher, kept];
+      for (const client of [...there, busy]) await client.subscribe(scene.topic('#'), 2);
+      await publisher.publish(scene.topic('held'), 'held', { qos: 1 });
+      const held = await busy.next('PUBLISH');
+      for (const client of there) await client.receive();
+      for (const qos of [0, 1, 2]) {
+        await publisher.publish(scene.topic('now'), `${qos}`, { qos, retain: true, properties: expiring(0) });
+        for (const client of there) {
+          const message = await client.receive();
+          assert.equal(message.payload.toString(), `${qos}`);
+          assert.equal(propertyOf(message, PROPERTY.messageExpiry), 0);
+        }
+      }
+      assert.equal((await busy.receive()).payload.toString(), '0', 'QoS 0 waits for no room');
+      busy.send(wire.acknowledge('PUBACK', held.id));
+      await busy.quiet();
+      const { client: back } = await scene.connectKept(clientId);
+      assert.deepEqual(await back.receiveTexts(1), ['held']);
+      const later = await scene.connect();
+      await later.subscribe(scene.topic('#'), 2);
+      for (const client of [back, later]) await client.quiet();
+    },
+  );
+
   conforms({ v5: '3.3.2-6' }, 'without an interval none is passed on; the largest one is', async (scene) => {
     const client = await scene.connect();
     await client.subscribe(scene.topic(), 1);
