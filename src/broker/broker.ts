@@ -81,6 +81,8 @@ export interface BrokerPolicy {
   readonly neverRetained: readonly string[];
   /** Names in lower case that pages with WebSockets may come from, beside addresses, localhost and the machine's own. */
   readonly hostNames?: readonly string[];
+  /** All there are or will be, by which it is known who has no way in; undefined: nobody is known to have none. */
+  readonly listeners?: readonly Pick<ListenerSettings, 'anonymous' | 'tls'>[];
 }
 
 export interface BrokerOptions extends Partial<BrokerPolicy> {
@@ -147,6 +149,7 @@ export class Broker implements BrokerApi {
       access: options.access ?? null,
       neverRetained: options.neverRetained ?? [],
       hostNames: options.hostNames ?? [],
+      ...(options.listeners === undefined ? {} : { listeners: options.listeners }),
     };
     this.#core = new Core({
       clock: this.clock,
@@ -195,13 +198,14 @@ export class Broker implements BrokerApi {
     this.figures.tell(metrics);
   }
 
-  #listenerHost(methods: readonly AuthenticationMethod[]): ListenerHost {
+  #listenerHost(further: readonly AuthenticationMethod[]): ListenerHost {
     const core = this.#core;
+    const methods = [new Scram(this.#users), ...further];
     return {
       core,
       log: this.#log,
       publishing: new Publishing(core),
-      admission: new Admission(core, this.#users, [new Scram(this.#users), ...methods]),
+      admission: new Admission(core, this.#users, methods, (user) => this.#mayEnter(user, methods)),
       wheel: this.#wheel,
       maxPacketBytes: core.limits.maxPacketBytes,
       hasRoom: (host, ends) => this.#hasRoom(host, ends),
@@ -289,6 +293,15 @@ export class Broker implements BrokerApi {
 
   // ---------------------------------------------------------------- who may do what
 
+  /** Names in certificates are known to those who sign them only: whoever has none here may have one. */
+  #mayEnter(user: string, methods: readonly AuthenticationMethod[]): boolean {
+    const { anonymous, listeners } = this.#policy;
+    if (listeners === undefined) return true;
+    if (user === '') return anonymous || listeners.some((listener) => listener.anonymous === true);
+    const takesCertificates = listeners.some(({ tls }) => tls !== null && tls.clientCa !== null);
+    return takesCertificates || this.#users.has(user) || methods.some((method) => method.has(user));
+  }
+
   /** At the start only, a users file may be one that nobody made yet: nobody enters then. */
   #loadUsers(file: string | null): void {
     const isThere = file !== null && existsSync(file);
@@ -304,24 +317,27 @@ export class Broker implements BrokerApi {
       policy.usersFile === null
         ? new Map()
         : parseUsers(readFileSync(policy.usersFile, 'utf8'), policy.usersFile);
-    this.#users.set(users);
+    const changed = this.#users.set(users);
     this.#policy = policy;
     for (const session of this.#core.lifecycle.sessions.values()) {
       session.identity = { ...session.identity, groups: this.#users.groupsOf(session.identity.user) };
     }
     this.#core.setAccess(policy.access, policy.neverRetained);
-    for (const connection of this.#connections) {
-      const { session } = connection;
-      if (session === null) continue;
-      const { user } = session.identity;
-      const mayStay =
-        user === ''
-          ? this.#isAnonymousAllowed(connection.policy.isAnonymousAllowed ? null : false, connection.host)
-          : (connection.authentication?.method.has(user) ??
-            (connection.certificateName !== null || this.#users.has(user)));
-      if (!mayStay) connection.giveUp(NOT_AUTHORIZED);
+    for (const connection of [...this.#connections]) {
+      const user = connection.session?.identity.user;
+      if (user === undefined) continue;
+      if (!this.#mayStay(connection, user, changed)) connection.giveUp(NOT_AUTHORIZED);
+      else if (hasPassword(connection)) void cutUnless(connection, changed.get(user));
     }
     for (const session of this.#core.lifecycle.sessions.values()) this.#dropDenied(session);
+  }
+
+  /** changed: users whose hash is another one now. */
+  #mayStay(connection: Connection, user: string, changed: ReadonlyMap<string, unknown>): boolean {
+    const { authentication, policy } = connection;
+    if (user === '') return policy.isAnonymousAllowed();
+    if (authentication !== null) return authentication.method.has(user) && !changed.has(user);
+    return !hasPassword(connection) || this.#users.has(user);
   }
 
   /** Subscriptions that the new rules do not give. */
@@ -436,4 +452,14 @@ export class Broker implements BrokerApi {
     this.#core.stop();
     await this.#core.store.close();
   }
+}
+
+/** Whether it is by a password, if it has a user, that it came in. */
+function hasPassword({ authentication, certificateName }: Connection): boolean {
+  return authentication === null && certificateName === null;
+}
+
+/** Who came in with a password that lets nobody in any more. */
+async function cutUnless(connection: Connection, isStillRight: Promise<boolean> | undefined): Promise<void> {
+  if ((await isStillRight) === false) connection.giveUp(NOT_AUTHORIZED);
 }

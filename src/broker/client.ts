@@ -36,7 +36,8 @@ export interface Client extends Link, Holder {
 
 /** How a listener treats who comes. */
 export interface DoorPolicy {
-  readonly isAnonymousAllowed: boolean;
+  /** As it is now: a reload may change it. */
+  isAnonymousAllowed(): boolean;
 }
 
 /** A connection before its CONNECT was accepted. */

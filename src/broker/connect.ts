@@ -43,11 +43,19 @@ export class Admission {
   readonly #core: Core;
   readonly #login: Login;
   readonly #methods: ReadonlyMap<string, AuthenticationMethod>;
+  readonly #mayEnter: (user: string) => boolean;
 
-  constructor(core: Core, login: Login, methods: readonly AuthenticationMethod[]) {
+  /** mayEnter: whether there is a way in for a user; the empty name is who gives none. */
+  constructor(
+    core: Core,
+    login: Login,
+    methods: readonly AuthenticationMethod[],
+    mayEnter: (user: string) => boolean,
+  ) {
     this.#core = core;
     this.#login = login;
     this.#methods = new Map(methods.map((method) => [method.name, method]));
+    this.#mayEnter = mayEnter;
   }
 
   /** The first packet of a connection. Afterwards the client is open, refused, or waits to be one of both. */
@@ -76,7 +84,7 @@ export class Admission {
       password: request.password,
       host: client.host,
       certificateName: client.certificateName,
-      isAnonymousAllowed: client.policy.isAnonymousAllowed,
+      isAnonymousAllowed: client.policy.isAnonymousAllowed(),
     };
     const verdict = this.#login.check(credentials);
     if (verdict instanceof Promise) {
@@ -121,8 +129,9 @@ export class Admission {
     const clientId = request.clientId === '' ? `auto-${randomBytes(12).toString('hex')}` : request.clientId;
     const identity = { user: verdict.user, groups: verdict.groups, clientId };
     const known = this.#core.lifecycle.sessions.get(clientId);
-    // A session belongs to the user that made it: nobody gets another's messages by his client identifier.
-    if (known !== undefined && known.identity.user !== identity.user) {
+    // A session belongs to the user that made it: nobody gets another's messages by his client identifier, which is free
+    // again once there is no way in for that user any more.
+    if (known !== undefined && isOfAnother(known, identity) && this.#mayEnter(known.identity.user)) {
       refuse(client, request, CLIENT_IDENTIFIER_NOT_VALID, 'the client identifier belongs to another user');
       return;
     }
@@ -144,7 +153,9 @@ export class Admission {
     const { version } = request;
     const expiryS = this.#expiryOf(request);
     // One that ends with its connection is not there any more for the connection that takes it over.
-    const resumed = request.cleanStart || known === undefined || known.expiryS === 0 ? null : known;
+    const isNew =
+      request.cleanStart || known === undefined || known.expiryS === 0 || isOfAnother(known, identity);
+    const resumed = isNew ? null : known;
     const isPresent = resumed !== null;
     // What the store has already is resumed on a full disk too: fetching the queue is what makes room.
     if (expiryS > 0 && !isPresent && !core.store.isHealthy) {
@@ -247,6 +258,10 @@ export class Admission {
     delete properties.topicAliasMaximum;
     return encodeConnack(5, 0, isPresent, properties);
   }
+}
+
+function isOfAnother(session: Session, { user }: Identity): boolean {
+  return session.identity.user !== user;
 }
 
 function refuse(client: Newcomer, request: ConnectRequest, reason: number, text: string): void {

@@ -191,7 +191,7 @@ export class Listener {
       address: isUnix ? 'unix' : `${host}:${port}`,
       ends,
       certificateName: name,
-      policy: { isAnonymousAllowed: this.#host.isAnonymousAllowed(this.#settings, host) },
+      policy: { isAnonymousAllowed: () => this.#host.isAnonymousAllowed(this.#settings, host) },
       listener: this.url,
     };
   }

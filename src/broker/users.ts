@@ -3,6 +3,7 @@
  * growing pauses for addresses that guess.
  */
 import { createHash, createHmac, pbkdf2, randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../clock.js';
 import { Pauses } from './pauses.js';
 import type { SaltedPassword, SaltedPasswords } from './scram.js';
@@ -73,12 +74,24 @@ function derive(scheme: Scheme, password: Uint8Array): Promise<Buffer> {
   });
 }
 
+/** Whether this hash is one of this password. */
+async function isOf(scheme: Scheme, password: Uint8Array): Promise<boolean> {
+  return timingSafeEqual(await derive(scheme, password), scheme.hash);
+}
+
+function isSame(proven: Uint8Array | undefined, password: Uint8Array): boolean {
+  return proven?.length === password.length && timingSafeEqual(proven, password);
+}
+
 export class Users implements Login, SaltedPasswords {
   #users: ReadonlyMap<string, User> = new Map();
   /** What an unknown user's password is checked against. */
   #decoy: Scheme = { kind: 'sha512', salt: randomBytes(12), hash: randomBytes(64) };
-  /** Credentials that were right, so that a thousand devices coming back do not wait for a thousand hashes. */
-  readonly #proven = new Map<string, string>();
+  /**
+   * Passwords that were right, so that a thousand devices coming back do not wait for a thousand hashes, and so that a
+   * changed users file can be asked whether they still are.
+   */
+  readonly #proven = new Map<string, Uint8Array>();
   readonly #key = randomBytes(32);
   readonly #waiting: (() => Promise<void>)[] = [];
   #isBusy = false;
@@ -90,10 +103,20 @@ export class Users implements Login, SaltedPasswords {
     this.#pauses = new Pauses(clock);
   }
 
-  /** Takes over the users of a file. */
-  set(users: ReadonlyMap<string, User>): void {
+  /**
+   * Takes over the users of a file. Answers who of those before has another hash now, and whether it is one of the
+   * password that let him in; who came by other means has none here.
+   */
+  set(users: ReadonlyMap<string, User>): ReadonlyMap<string, Promise<boolean>> {
+    const changed = new Map<string, Promise<boolean>>();
+    for (const [name, { scheme }] of this.#users) {
+      const now = users.get(name)?.scheme;
+      if (isDeepStrictEqual(now, scheme)) continue;
+      const password = this.#proven.get(name);
+      this.#proven.delete(name);
+      if (now !== undefined) changed.set(name, this.#isStillRight(name, now, password));
+    }
     this.#users = users;
-    this.#proven.clear();
     const first = users.values().next().value;
     if (first !== undefined)
       this.#decoy = { ...first.scheme, salt: randomBytes(12), hash: randomBytes(first.scheme.hash.length) };
@@ -101,6 +124,15 @@ export class Users implements Login, SaltedPasswords {
     for (const { scheme } of users.values()) {
       if (scheme.kind === 'pbkdf2') this.#saltedDecoy ??= { ...scheme, groups: [] };
     }
+    return changed;
+  }
+
+  async #isStillRight(user: string, scheme: Scheme, password: Uint8Array | undefined): Promise<boolean> {
+    if (password === undefined) return false;
+    const isRight = await this.#inTurn(() => isOf(scheme, password)).catch(() => false);
+    // The file may have changed once more meanwhile.
+    if (isRight && isDeepStrictEqual(this.#users.get(user)?.scheme, scheme)) this.#proven.set(user, password);
+    return isRight;
   }
 
   get hasSalted(): boolean {
@@ -133,19 +165,17 @@ export class Users implements Login, SaltedPasswords {
     }
     if (this.#users.size === 0 && isAnonymousAllowed) return { user: '', groups: [] };
     if (password === null) return { refused: BAD_CREDENTIALS, text: 'bad user name or password' };
-    const proof = this.#proof(user, password);
-    const isProven = this.#proven.get(user) === proof;
-    if (isProven) return { user, groups: this.groupsOf(user) };
+    if (isSame(this.#proven.get(user), password)) return { user, groups: this.groupsOf(user) };
     if (this.isPaused(credentials.host)) return PAUSED;
     if (this.#waiting.length >= WAITING_MAX) return { refused: SERVER_BUSY, text: 'too many logins at once' };
-    return new Promise((resolve, reject) => {
-      this.#waiting.push(() => this.#verify(user, password, proof, credentials.host).then(resolve, reject));
-      this.#next();
-    });
+    return this.#inTurn(() => this.#verify(user, password, credentials.host));
   }
 
-  #proof(user: string, password: Uint8Array): string {
-    return createHmac('sha256', this.#key).update(user).update('\0').update(password).digest('base64');
+  #inTurn<T>(job: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push(() => job().then(resolve, reject));
+      this.#next();
+    });
   }
 
   #next(): void {
@@ -160,18 +190,16 @@ export class Users implements Login, SaltedPasswords {
     job().then(done, done);
   }
 
-  async #verify(user: string, password: Uint8Array, proof: string, host: string): Promise<Verdict> {
+  async #verify(user: string, password: Uint8Array, host: string): Promise<Verdict> {
     // Others of that address may have failed while it waited: guesses that come all at once are guesses.
     if (this.isPaused(host)) return PAUSED;
     const known = this.#users.get(user);
-    const scheme = known?.scheme ?? this.#decoy;
-    const hash = await derive(scheme, password);
-    const isEqual = timingSafeEqual(hash, scheme.hash);
-    if (known === undefined || !isEqual || this.#users.get(user) !== known) {
+    const isRight = await isOf(known?.scheme ?? this.#decoy, password);
+    if (known === undefined || !isRight || this.#users.get(user) !== known) {
       this.failed(host);
       return { refused: BAD_CREDENTIALS, text: 'bad user name or password' };
     }
-    this.#proven.set(user, proof);
+    this.#proven.set(user, password);
     return { user, groups: known.groups };
   }
 

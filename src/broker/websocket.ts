@@ -72,7 +72,7 @@ export function webSocketUpgrade(
         address,
         ends,
         certificateName: certificateName(request.socket),
-        policy: { isAnonymousAllowed: isAnonymousAllowed(from) },
+        policy: { isAnonymousAllowed: () => isAnonymousAllowed(from) },
         listener: listenerName(),
       });
       transport.owner = connection;

@@ -478,8 +478,9 @@ function advised(
 }
 
 function policyOf({ broker, gateway, web }: Plant): BrokerPolicy {
-  const { anonymous, anonymousBeyondLoopback, usersFile, access } = broker;
+  const { anonymous, anonymousBeyondLoopback, usersFile, access, listeners } = broker;
   return {
+    listeners,
     anonymous,
     anonymousBeyondLoopback,
     hostNames: web?.hostNames ?? [],

@@ -375,6 +375,68 @@ describe('who may do what', () => {
     assert.ok(bob.connected);
   });
 
+  const policy = { anonymous: false, anonymousBeyondLoopback: false, usersFile: null, access: null, neverRetained: [] }; // prettier-ignore
+
+  test('a reload keeps who comes without a name where the listener lets him in, and cuts others', async () => {
+    const { broker, url } = await start(policy, { anonymous: true });
+    const { url: elsewhere } = await broker.openListener(plain);
+    broker.reload({ ...policy, anonymous: true });
+    const stays = await joinAs(url);
+    const goes = await joinAs(elsewhere);
+    broker.reload(policy);
+    await until('the cut', () => !goes.connected);
+    await stays.publishAsync('a', 'x', { qos: 1 });
+    assert.equal(await refusedWith(elsewhere, {}), 0x87);
+  });
+
+  test('a reload cuts who came in with a password that was changed since, and nobody else', async () => {
+    const usersFile = path('changed');
+    writeFileSync(usersFile, `${await userLine('anna', 'old')}\n${await userLine('bob', 'pw')}\n`);
+    const { broker, url } = await start({ ...policy, usersFile });
+    const old = await joinAs(url, { username: 'anna', password: 'old', clientId: 'anna' });
+    const other = await joinAs(url, { username: 'bob', password: 'pw' });
+    // Another hash of the same password is no change.
+    writeFileSync(usersFile, `${await userLine('anna', 'new')}\n${await userLine('bob', 'pw', ['ops'])}\n`);
+    broker.reload({ ...policy, usersFile });
+    const fresh = joinAs(url, { username: 'anna', password: 'new', clientId: 'fresh' });
+    await until('the cut', () => !old.connected);
+    assert.equal(await refusedWith(url, { username: 'anna', password: 'old' }), 0x86);
+    await (await fresh).publishAsync('a', 'x', { qos: 1 });
+    await other.publishAsync('a', 'x', { qos: 1 });
+  });
+
+  test('the client identifier of a session is free when its user has no way in any more, and its messages are gone', async () => {
+    const usersFile = path('gone');
+    const bob = await userLine('bob', 'pw');
+    writeFileSync(usersFile, `${await userLine('anna', 'pw')}\n${bob}\n`);
+    const listeners = [plain];
+    const { broker, url } = await start({ ...policy, anonymous: true, usersFile, listeners });
+    const leave = async (clientId: string, options: IClientOptions): Promise<void> => {
+      const kept = { clientId, clean: false, properties: { sessionExpiryInterval: 60 } };
+      const client = await joinAs(url, { ...options, ...kept });
+      await client.subscribeAsync('secret', { qos: 1 });
+      await client.endAsync();
+    };
+    await leave('named', { username: 'anna', password: 'pw' });
+    await leave('nameless', {});
+    const asBob = { username: 'bob', password: 'pw', clean: false };
+    const publisher = await joinAs(url, { username: 'bob', password: 'pw' });
+    await publisher.publishAsync('secret', 'x', { qos: 1 });
+    for (const clientId of ['named', 'nameless'])
+      assert.equal(await refusedWith(url, { ...asBob, clientId }), 0x85);
+    writeFileSync(usersFile, `${bob}\n`);
+    broker.reload({ ...policy, usersFile, listeners: [{ ...plain, anonymous: true }] });
+    assert.equal(await refusedWith(url, { ...asBob, clientId: 'nameless' }), 0x85);
+    broker.reload({ ...policy, usersFile, listeners });
+    for (const clientId of ['named', 'nameless']) {
+      const client = await joinAs(url, { ...asBob, clientId });
+      await client.subscribeAsync('end', { qos: 1 });
+      await publisher.publishAsync('end', '', { qos: 1 });
+      await until('what comes after it', () => client.got.length > 0);
+      assert.deepEqual(client.got.map(({ topic }) => topic), ['end']); // prettier-ignore
+    }
+  });
+
   test('nobody writes under $, and # brings nothing of it', async () => {
     const { broker, url } = await start();
     const client = await joinAs(url);

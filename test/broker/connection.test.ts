@@ -13,7 +13,7 @@ import * as wire from '../support/wire.js';
 /** Connections named so, none of them a client yet, and what they tell their transports. */
 function connected(clock: Clock, ...names: string[]) {
   const core = coreOn(clock);
-  const admission = new Admission(core, new Users(clock), []);
+  const admission = new Admission(core, new Users(clock), [], () => true);
   const host = {
     core,
     publishing: new Publishing(core),
@@ -23,7 +23,7 @@ function connected(clock: Clock, ...names: string[]) {
     closed: () => {},
     gone: () => {},
   };
-  const peer = { host: '::1', address: '::1:1', ends: '', certificateName: null, policy: { isAnonymousAllowed: true }, listener: '' }; // prettier-ignore
+  const peer = { host: '::1', address: '::1:1', ends: '', certificateName: null, policy: { isAnonymousAllowed: () => true }, listener: '' }; // prettier-ignore
   const said: string[] = [];
   const connections = names.map(
     (name) =>

@@ -66,8 +66,8 @@ test(`${COUNT} mutated packets harm nobody`, async () => {
   const clock = new ManualClock();
   const core = new Core({ clock: steadyClock(clock), log, store: new MemoryStore(), counters: brokerCounters(new Metrics()), limits: DEFAULT_LIMITS, neverRetained: [], onOverflow: () => {} }); // prettier-ignore
   core.restore({ sessions: [], retained: [], nextPosition: 1, nextSession: 1, clock: null });
-  const host: ConnectionHost = { core, publishing: new Publishing(core), admission: new Admission(core, new Users(clock), []), wheel: new Wheel(clock), undecided: () => {}, closed: () => {}, gone: () => {} }; // prettier-ignore
-  const peer = { host: '127.0.0.1', address: 'test', ends: '', certificateName: null, policy: { isAnonymousAllowed: true }, listener: 'test' }; // prettier-ignore
+  const host: ConnectionHost = { core, publishing: new Publishing(core), admission: new Admission(core, new Users(clock), [], () => true), wheel: new Wheel(clock), undecided: () => {}, closed: () => {}, gone: () => {} }; // prettier-ignore
+  const peer = { host: '127.0.0.1', address: 'test', ends: '', certificateName: null, policy: { isAnonymousAllowed: () => true }, listener: 'test' }; // prettier-ignore
   const join = (seen: (bytes: Uint8Array) => void): { connection: Connection; isEnded: () => boolean } => {
     let isEnded = false;
     const transport: Transport = {
