@@ -44,12 +44,15 @@ export function parseRange(text: string): { first: number; last: number } | null
   return first <= last ? { first, last } : null;
 }
 
-/** "1,2,5-18" -> each number once, in order; at most 65,536 of them. */
+/** "1,2,5-18" -> each number once, in order; at most 65,536 of them, those that are named several times included. */
 export function parseNumbers(text: string): number[] | null {
   const numbers = new Set<number>();
+  let count = 0;
   for (const part of text.split(',')) {
     const range = parseRange(part.trim());
     if (range === null || range.last > 65_535) return null;
+    count += range.last - range.first + 1;
+    if (count > 65_536) return null;
     for (let n = range.first; n <= range.last; n += 1) numbers.add(n);
   }
   return [...numbers];

@@ -32,6 +32,8 @@ const LIKELY: readonly LineSetting[] = [
   { baud: 2400, format: '8N1' },
 ];
 const UNIT_MAX = 247;
+/** There are not so many that a line is ever set to. */
+const BAUDS_MAX = 64;
 /** Devices think so long at most before they answer; a network adds its way. */
 const LINE_TIMEOUT_MS = 100;
 const NETWORK_TIMEOUT_MS = 500;
@@ -70,10 +72,13 @@ function settingsOf({ link }: Bus, { baud, format }: ScanWords): LineSetting[] {
           },
         ]
       : [];
-  const bauds = baud?.split(',').map(Number);
+  // Of each once, before all are put together: a text of a few bytes each would be so many lines squared.
+  const bauds = baud === undefined ? undefined : [...new Set(baud.split(',').map(Number))];
   if (bauds?.some((one) => !Number.isInteger(one) || one < 110 || one > 4_000_000))
     throw new HoldfastError('TYPE', {}, `baud "${baud}" are no rates; write 9600,19200`);
-  const formats = format?.split(',').map((one) => one.toUpperCase());
+  if (bauds !== undefined && bauds.length > BAUDS_MAX)
+    throw new HoldfastError('TYPE', {}, `more than ${BAUDS_MAX} rates take days; write the likely ones`);
+  const formats = format === undefined ? undefined : [...new Set(format.toUpperCase().split(','))];
   if (formats?.some((one) => !/^[78][NEO][12]$/.test(one)))
     throw new HoldfastError('TYPE', {}, `format "${format}" are no formats; write 8N1,8E1`);
   const wanted =
