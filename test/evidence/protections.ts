@@ -80,7 +80,7 @@ export const REMOVALS: readonly Removal[] = [
   without('R19b', 'poller/share', 'if (!isTaken)', 'if (false)'),
   without('R9e', 'broker/descriptors', 'descriptorLimit() * VISITORS_SHARE', 'Infinity'),
   without('R10', 'broker/connect', 'known?.holder?.giveUp(TAKEN_OVER);', ''),
-  without('R11', 'broker/connect', 'known.identity.user !== identity.user', 'false'),
+  without('R11', 'broker/connect', 'session.identity.user !== user', 'false'),
   without(
     'R12',
     'broker/connect',
