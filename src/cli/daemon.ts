@@ -51,11 +51,12 @@ export class Daemon {
     }
   }
 
-  /** The answer's data, or a VerbError that says what the gateway said. */
+  /** The answer's data, or a VerbError that says what the gateway said. Who hears of it meanwhile waits anew. */
   async request(
     verb: string,
     fields: Readonly<Record<string, unknown>> = {},
     waitMs = ANSWER_MS,
+    waiting: (anew: () => void) => void = () => {},
   ): Promise<unknown> {
     const id = randomUUID();
     const { responsePrefix, requestPrefix } = this.names;
@@ -66,7 +67,13 @@ export class Daemon {
       if (answer?.id === id) settle(answer);
     });
     await this.link.publish(requestPrefix + verb, Buffer.from(JSON.stringify({ id, ...fields })), 1);
-    const timer = setTimeout(() => settle(null), waitMs);
+    let timer: NodeJS.Timeout | undefined;
+    const wait = (): void => {
+      clearTimeout(timer);
+      timer = setTimeout(() => settle(null), waitMs);
+    };
+    wait();
+    waiting(wait);
     const answer = await Promise.race([answered, this.link.closed.then(() => null)]);
     clearTimeout(timer);
     if (answer === null)

@@ -79,7 +79,7 @@ async function scanOf(bus: AskedBus, context: Context): Promise<FoundUnit[]> {
   const words = { units, ...(baud === undefined ? {} : { baud: String(baud), format: String(format) }) };
   const { signatures } = await loadSignaturesAside('.', context.env);
   const options = scanOptionsOf(only, words, signatures);
-  stderr.write(`  at worst ${spanText(Math.ceil(worstMs(only, options) / 1000) * 1000)}\n`);
+  stderr.write(`  at worst ${spanText(Math.ceil(worstMs(only, options) / 1000) * 1000)}, and some seconds for each that answers\n`);
   const field = await Field.open(plant);
   const progress = new Progress(stderr);
   const found: FoundUnit[] = [];

@@ -50,7 +50,7 @@ async function run(context: Context): Promise<number> {
   const asked = readWords(() => scanOptionsOf(bus, words));
   const worst = worstMs(bus, asked);
   const settings = asked.settings.length === 0 ? '' : ` under ${asked.settings.length} settings`;
-  stderr.write(`${name}: ${asked.units.length} units${settings}; at worst ${spanText(Math.ceil(worst / 1000) * 1000)}, Ctrl-C keeps what was found\n`);
+  stderr.write(`${name}: ${asked.units.length} units${settings}; at worst ${spanText(Math.ceil(worst / 1000) * 1000)}, and some seconds for each that answers; Ctrl-C keeps what was found\n`);
   const progress = new Progress(stderr);
   const found: FoundUnit[] = [];
   const tell = (news: ScanNews): void => {

@@ -11,7 +11,7 @@ import { Field } from './field.js';
 import { busPlantOf, partOf } from './target.js';
 import { EXIT, type Context, VerbError } from './verb.js';
 
-/** Beyond its worst time a scan that nobody hears of any more is given up. */
+/** Beyond what its units may take a scan that nobody hears of any more is given up. */
 const GRACE_MS = 60_000;
 
 export interface Scan {
@@ -63,10 +63,14 @@ async function here({ context, plant, bus, words, tell }: Scan): Promise<string>
 
 async function there({ context, plant, bus, words, worst, tell }: Scan, daemon: Daemon): Promise<string> {
   const events = plant?.gateway.topics.eventPrefix ?? '';
+  let waitAnew = (): void => {};
   await daemon.link.subscribe(`${events}scan`, 0, ({ payload }) => {
     // Our own gateway writes these (gateway/fieldwork.ts).
     const news = JSON.parse(Buffer.from(payload).toString()) as ScanNews & { bus: string };
-    if (news.bus === bus.name && ['found', 'progress', 'note'].includes(news.kind)) tell(news);
+    if (news.bus !== bus.name || !['found', 'progress', 'note'].includes(news.kind)) return;
+    // Who answers is looked at more closely, for as long as he takes.
+    waitAnew();
+    tell(news);
   });
   const stop = (): void => void daemon.request('scan-stop', { bus: bus.name }).catch(() => {});
   context.interrupted.addEventListener('abort', stop, { once: true });
@@ -81,7 +85,7 @@ async function there({ context, plant, bus, words, worst, tell }: Scan, daemon: 
       stop_after: stopAfter,
       thorough: isThorough,
     };
-    await daemon.request('scan', fields, 2 * worst + GRACE_MS);
+    await daemon.request('scan', fields, 2 * worst + GRACE_MS, (anew) => (waitAnew = anew));
     return '';
   } catch (thrown) {
     if (thrown instanceof VerbError && thrown.exitCode !== EXIT.failed) throw thrown;

@@ -59,7 +59,8 @@ async function findMark(
     const answer = await read(base, 2);
     if (answer.ok && wordsOf(answer.data).every((word, index) => word === MARK[index]))
       return { base, error: null };
-    if (answer.ok) continue;
+    // On a line what looks like the answer to another request is not believed: that one was not the mark.
+    if (answer.ok || answer.error.kind === 'mismatch') continue;
     ({ error } = answer);
     if (error.kind !== 'exception') break;
   }

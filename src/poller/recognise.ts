@@ -2,7 +2,7 @@
  * Which device maps fit a unit that a scan has found: all that the map expects must hold, and what it calls plausible
  * must be so. The map that explains most of what the unit says comes first.
  */
-import type { DeviceLimits } from '../config/plant.js';
+import type { DeviceLimits, Tag } from '../config/plant.js';
 import { type Signature, isExpected } from '../config/signature.js';
 import type { Client } from '../modbus/client.js';
 import { type Table, isBitTable } from '../modbus/protocol.js';
@@ -72,33 +72,63 @@ async function plausibility({ plausible, limits }: Signature, read: Read): Promi
   const samples = plausible.filter((_, at) => Math.floor(at % step) === 0);
   let refused = 0;
   let score = 0;
-  for (const tag of samples) {
-    const bytes = await read(tag, limits);
-    const value = bytes === null ? undefined : compileDecode(tag)(bytes, 0, 1);
-    if (bytes === null) refused += 1;
-    if (value !== undefined && (isImplausible(tag, value) || Number.isNaN(value))) return null;
-    score += value === undefined || Number(value) === 0 ? -1 : 1;
+  for (const stretch of stretchesOf(samples, limits)) {
+    // At once; each by itself where this is refused.
+    await read(stretch.place, limits);
+    for (const tag of stretch.tags) {
+      const bytes = await read(tag, limits);
+      const value = bytes === null ? undefined : compileDecode(tag)(bytes, 0, 1);
+      if (bytes === null) refused += 1;
+      if (refused > samples.length * REFUSED_MAX_SHARE) return null;
+      if (value !== undefined && (isImplausible(tag, value) || Number.isNaN(value))) return null;
+      score += value === undefined || Number(value) === 0 ? -1 : 1;
+    }
   }
-  return refused > samples.length * REFUSED_MAX_SHARE ? null : score;
+  return score;
 }
 
-/** Each place is read once, whichever maps look at it. */
+interface Stretch {
+  place: Place;
+  readonly tags: Tag[];
+}
+
+/** Tags whose registers follow upon each other without a gap, as far as one request reads them. */
+function stretchesOf(tags: readonly Tag[], { registers }: DeviceLimits): Stretch[] {
+  const stretches: Stretch[] = [];
+  for (const tag of tags.toSorted((a, b) => a.address - b.address)) {
+    const before = stretches.findLast(({ place }) => place.table === tag.table);
+    const quantity = before === undefined ? Infinity : tag.address + tag.quantity - before.place.address;
+    const follows = before !== undefined && tag.address <= before.place.address + before.place.quantity;
+    if (follows && quantity <= registers && !isBitTable(tag.table)) {
+      before.place = { ...before.place, quantity: Math.max(before.place.quantity, quantity) };
+      before.tags.push(tag);
+    } else stretches.push({ place: tag, tags: [tag] });
+  }
+  return stretches;
+}
+
+/** What was read is not read again, whichever maps look at it. */
 function reader(client: Client, unitId: number): Read {
-  const known = new Map<string, Uint8Array | null>();
+  const known: (Place & { readonly bytes: Uint8Array | null })[] = [];
   return async (wanted, limits) => {
-    const { table, address, quantity } = widened(wanted, limits);
-    const key = `${table} ${address} ${quantity}`;
-    let bytes = known.get(key);
-    if (bytes === undefined) {
-      const answer = await client.request(
-        { kind: 'read', unitId, table, address, quantity },
-        IDENTITY_TIMEOUT_MS,
-      );
-      bytes = answer.ok ? answer.data.slice() : null;
-      known.set(key, bytes);
+    const place = widened(wanted, limits);
+    let read = known.find((one) => holdsPlace(one, place));
+    if (read === undefined) {
+      const answer = await client.request({ kind: 'read', unitId, ...place }, IDENTITY_TIMEOUT_MS);
+      read = { ...place, bytes: answer.ok ? answer.data.slice() : null };
+      known.push(read);
     }
-    return bytes?.subarray(isBitTable(table) ? 0 : 2 * (wanted.address - address)) ?? null;
+    return read.bytes?.subarray(isBitTable(place.table) ? 0 : 2 * (wanted.address - read.address)) ?? null;
   };
+}
+
+/** Of bits only the same request: they come packed from its first one on. */
+function holdsPlace(known: Place & { readonly bytes: Uint8Array | null }, place: Place): boolean {
+  if (known.table !== place.table) return false;
+  const isSame = known.address === place.address && known.quantity === place.quantity;
+  if (isSame || known.bytes === null || isBitTable(place.table)) return isSame;
+  const end = place.address + place.quantity;
+  return known.address <= place.address && end <= known.address + known.quantity;
 }
 
 /** As the device wants to be read. */

@@ -106,7 +106,7 @@ export async function scan(context: ScanContext): Promise<void> {
   tell({ kind: 'progress', done, total, unit: options.units.at(-1) ?? 0, setting: settings.at(-1) ?? null });
 }
 
-/** The longest it can take, in ms. */
+/** The longest that it can take until all were asked, in ms; who answers is looked at more closely. */
 export function worstMs(bus: Bus, { units, settings, timeoutMs }: ScanOptions): number {
   if (!('path' in bus.link)) return units.length * timeoutMs;
   // The request's eight characters, and what is kept silent around them.

@@ -165,6 +165,28 @@ devices: { meter1: { bus: line1, unit_id: 7, rate: 1s, tags: { power: { input: 0
   assert.match(stderr, /device7: \{ bus: line1, unit_id: 7, map: acme \}/);
 });
 
+const THREE_PHASES = `version: 1
+title: Acme M-3
+sources: [its manual]
+verified: hardware
+identify: { registers: [{ holding: 11, equals: [71, 72] }] }
+tags:
+${[1, 2, 3, 4, 5, 6].map((n) => `  phase_${n}: { holding: ${20 + 2 * n}, type: uint32, plausible: { min: 0, max: 100 } }`).join('\n')}
+`;
+
+test('a meter on a line of which only some phases are connected is known, zeros that look alike or not', async (t) => {
+  const cwd = folderWith(t, { 'devices/acme.yaml': THREE_PHASES });
+  const holding = { table: 'holding-register', script: 'fixed' } as const;
+  const values: ValueSpec[] = [
+    { ...holding, address: 11, quantity: 2, hex: '00470048' },
+    { ...holding, address: 22, quantity: 4, hex: '0000000500000006' },
+  ];
+  const { path } = await startLine(t, [{ ...ACME, values }]);
+  const { stdout, stderr, code } = await holdfast(['scan', `rtu://${path}`, '--units', '7', '--baud', '9600', '--format', '8N1'], { cwd });
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /fits acme/);
+}); // prettier-ignore
+
 test('an identify that a silent device would fit, or that names what is not there, is an error of the map', async (t) => {
   const cwd = folderWith(t, {});
   const file = join(cwd, 'map.yaml');

@@ -128,6 +128,13 @@ devices: { pv: { bus: line, unit_id: 3, tags: { mark: { holding: 40000, rate: 1s
   assert.equal(onWire.code, 2, onWire.stderr);
 }); // prettier-ignore
 
+test('on a line a device whose registers are all alike has no mark, which is what is told', async (t) => {
+  const { path } = await startLine(t, [{ unitId: 7 }]);
+  const { stderr, code } = await holdfast(['sunspec', `rtu://${path}?baud=9600&format=8N1`, '--unit', '7']);
+  assert.match(stderr, /there is no SunSpec mark at 40000, 50000 or 0/);
+  assert.equal(code, 1);
+});
+
 test('what is no SunSpec device, is silent or breaks off is told as such', async (t) => {
   const plain: UnitSpec = { unitId: 1, values: [] };
   const refusing: UnitSpec = { unitId: 2, only: [{ table: 'holding-register', address: 7, quantity: 1 }] };
