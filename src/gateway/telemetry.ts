@@ -19,6 +19,8 @@ export class Telemetry {
   /** By the index of a tag or batch: its topic, and how it is published. */
   readonly #handles: (TopicHandle | undefined)[] = [];
   readonly #manners: number[] = [];
+  /** By the index of a batch: the tags that only it tells. */
+  readonly #members = new Map<number, readonly Tag[]>();
   readonly #published: Counter;
   readonly #unknown: Counter;
   #history: History | null = null;
@@ -41,7 +43,12 @@ export class Telemetry {
     for (const tag of plant.tags) {
       if (tag.payload !== 'batch') this.#set(tag.index, tag.topic, tag);
     }
-    for (const batch of plant.batches) this.#set(batch.index, batch.topic, { ...batch, stored: false });
+    this.#members.clear();
+    for (const batch of plant.batches) {
+      this.#set(batch.index, batch.topic, { ...batch, stored: false });
+      const members = batch.tags.filter(({ payload }) => payload === 'batch');
+      this.#members.set(batch.index, members);
+    }
     for (const topic of this.#topics(isFirst ? RETAIN | STORED : RETAIN)) before.delete(topic);
     for (const topic of before) {
       this.#broker.publish({ topic, payload: new Uint8Array(0), qos: 0, retain: true, sender: null });
@@ -65,10 +72,7 @@ export class Telemetry {
         continue;
       }
       count += 1;
-      if (this.#history !== null) {
-        const value = numberIn(bytes, parcel.payloadStart, parcel.payloadEnd);
-        this.#history.take(index, parcel.timeMs, value);
-      }
+      if (this.#history !== null) this.#note(this.#history, parcel);
       const manner = this.#mannerOf(index);
       this.#broker.publishSample(
         handle,
@@ -83,6 +87,16 @@ export class Telemetry {
     }
     this.#published.value += count;
     this.#broker.sendNow();
+  }
+
+  #note(history: History, { bytes, index, timeMs, payloadStart, payloadEnd }: ParcelReader): void {
+    const members = this.#members.get(index);
+    if (members === undefined) return history.take(index, timeMs, numberIn(bytes, payloadStart, payloadEnd));
+    const values = valuesIn(bytes.subarray(payloadStart, payloadEnd));
+    for (const tag of members) {
+      const value = values[tag.name];
+      if (typeof value === 'number') history.take(tag.index, timeMs, value);
+    }
   }
 
   /** Of what is published in this manner. */
@@ -111,6 +125,12 @@ export class Telemetry {
     this.#handles[index] = this.#broker.handleOf(topic);
     this.#manners[index] = qos | (retain ? RETAIN : 0) | (stored ? STORED : 0);
   }
+}
+
+/** Of a batch, as our own poller writes it (poller/payload.ts). */
+function valuesIn(payload: Uint8Array): Readonly<Record<string, unknown>> {
+  const text = Buffer.from(payload.buffer, payload.byteOffset, payload.length).toString();
+  return (JSON.parse(text) as { v: Record<string, unknown> }).v;
 }
 
 const VALUE = Buffer.from('{"v":');

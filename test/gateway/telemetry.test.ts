@@ -6,6 +6,7 @@ import { after, test } from 'node:test';
 import { Broker } from '../../src/broker/broker.js';
 import { loadPlant } from '../../src/config/loadplant.js';
 import type { Plant } from '../../src/config/plant.js';
+import { History } from '../../src/gateway/history.js';
 import { Telemetry } from '../../src/gateway/telemetry.js';
 import { Metrics } from '../../src/metrics.js';
 import { ParcelReader, ParcelWriter } from '../../src/poller/parcel.js';
@@ -75,4 +76,22 @@ test('what an earlier life stored of tags that are gone is taken back, and nothi
   const elsewhere = await plantOf('{ a: { holding: 0 } }', '{ data: "{base}/{device}/{tag}" }');
   new Telemetry(broker, new Metrics()).take(elsewhere);
   assert.deepEqual(retainedIn(broker), left, 'the topics do not say whose they are');
+});
+
+test('the last hour has the numbers of batches too, each by its tag', async () => {
+  const history = new History(4, () => 100_000);
+  const telemetry = new Telemetry(await startBroker(), new Metrics());
+  const plant = await plantOf(
+    '{ a: { holding: 0, payload: batch }, b: { holding: 1, payload: batch }, c: { coil: 0, payload: batch }, d: { holding: 2 } }',
+  );
+  telemetry.take(plant);
+  telemetry.remember(history);
+  const [batch] = plant.batches;
+  assert.ok(batch);
+  const writer = new ParcelWriter('samples', new ArrayBuffer(4096), 0);
+  const payload = '{"v":{"a":-21.5,"b":null,"c":true},"q":"bad","e":{"b":"timeout"},"t":100000}';
+  writer.append(batch.index, 0, 0, 100_000, Buffer.from(payload));
+  telemetry.publish(new ParcelReader(writer.finish()));
+  const newest = plant.tags.map(({ index }) => history.series(index).max.at(-1));
+  assert.deepEqual(newest, [-21.5, null, null, null]);
 });
