@@ -55,12 +55,16 @@ async function run(context: Context): Promise<number> {
   const isEnough = new Promise<null>((resolve) => (enough = () => resolve(null)));
   interrupted.addEventListener('abort', enough, { once: true });
   const take = (topic: string, payload: Uint8Array): void => {
-    const { name, unit } = topics.get(topic) ?? {
-      name: topic.slice(daemon.names.dataPrefix.length),
-      unit: '',
-    };
+    const elsewhere = { name: topic.slice(daemon.names.dataPrefix.length), unit: '', member: null };
+    const text = Buffer.from(payload).toString();
+    for (const { name, unit, member } of topics.get(topic) ?? [elsewhere]) {
+      const sample = member === null ? sampleOf(text) : memberOf(text, member);
+      if (sample !== null) show({ name, unit, ...sample });
+    }
+  };
+  const show = (row: Row): void => {
+    const { name } = row;
     if (left <= 0 || (wanted.length > 0 && !wanted.some((pattern) => pattern.test(name)))) return;
-    const row = { name, unit, ...sampleOf(Buffer.from(payload).toString()) };
     if (isOnlyBad && row.quality === 'good') {
       rows.delete(name);
       return;
@@ -86,7 +90,14 @@ async function run(context: Context): Promise<number> {
   }
 }
 
-type Names = ReadonlyMap<string, { readonly name: string; readonly unit: string }>;
+interface Place {
+  readonly name: string;
+  readonly unit: string;
+  /** What it is called in the batch that tells it; null: the topic is its own. */
+  readonly member: string | null;
+}
+
+type Names = ReadonlyMap<string, readonly Place[]>;
 
 /** Names and units by topic, as the gateway tells them; empty where it does not say so to this user. */
 async function topicsOf(daemon: Daemon): Promise<Names> {
@@ -96,13 +107,21 @@ async function topicsOf(daemon: Daemon): Promise<Names> {
   });
   // Answered by our own gateway (gateway/views.ts).
   const { devices } = view as {
-    devices: { name: string; tags: { name: string; topic: string; unit: string | null }[] }[];
+    devices: {
+      name: string;
+      tags: { name: string; topic: string; batchTopic: string | null; unit: string | null }[];
+    }[];
   };
-  return new Map(
-    devices.flatMap(({ name, tags }) =>
-      tags.map((tag) => [tag.topic, { name: `${name}/${tag.name}`, unit: tag.unit ?? '' }] as const),
-    ),
-  );
+  const names = new Map<string, Place[]>();
+  for (const device of devices)
+    for (const { name, topic, batchTopic, unit } of device.tags) {
+      const member = batchTopic === null ? null : name;
+      const place = { name: `${device.name}/${name}`, unit: unit ?? '', member };
+      const places = names.get(batchTopic ?? topic);
+      if (places === undefined) names.set(batchTopic ?? topic, [place]);
+      else places.push(place);
+    }
+  return names;
 }
 
 /** Topics that the config gives elsewhere are subscribed one by one. */
@@ -125,25 +144,39 @@ function patternOf(text: string): RegExp {
   return new RegExp(`^${escaped}${text.includes('/') ? '' : '/.*'}$`);
 }
 
+type Shown = Omit<Row, 'name' | 'unit'>;
+
 /** Value, quality and time of a payload; one that has none of these is a value. */
-function sampleOf(text: string): Omit<Row, 'name' | 'unit'> {
+function sampleOf(text: string): Shown {
   const bare = { value: text, quality: text === '' ? 'bad' : 'good', reason: '', timeMs: Date.now() };
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text);
-  } catch {
-    return bare;
-  }
+  const parsed = exactly(text);
   if (typeof parsed !== 'object' || parsed === null || !('v' in parsed) || !('q' in parsed)) return bare;
   const { v, q, e, t } = parsed as { v: unknown; q: unknown; e?: unknown; t?: unknown };
-  // Digits beyond 2^53 are taken from the text.
-  const digits = /"v":(-?\d{16,})[,}]/.exec(text)?.[1];
-  return {
-    value: digits ?? v,
-    quality: String(q),
-    reason: typeof e === 'string' ? e : '',
-    timeMs: typeof t === 'number' ? t : Date.now(),
-  };
+  return shownOf(v, String(q), e, t);
+}
+
+/** One value of a batch, which has the reasons of those that are not good; null: it is not in this one. */
+function memberOf(text: string, member: string): Shown | null {
+  // Our own gateway writes these (poller/payload.ts).
+  const parsed = exactly(text) as { v?: Record<string, unknown>; e?: Record<string, unknown>; t?: unknown } | null; // prettier-ignore
+  const { v: values = {}, e: reasons = {}, t } = parsed ?? {};
+  if (!Object.hasOwn(values, member)) return null;
+  const [v, e] = [values[member], reasons[member]];
+  return shownOf(v, v === null ? 'bad' : e === undefined ? 'good' : 'uncertain', e, t);
+}
+
+function shownOf(value: unknown, quality: string, e: unknown, t: unknown): Shown {
+  const reason = typeof e === 'string' ? e : '';
+  return { value, quality, reason, timeMs: typeof t === 'number' ? t : Date.now() };
+}
+
+/** Numbers with more digits than 2^53 has come as texts. undefined: it is no JSON. */
+function exactly(text: string): unknown {
+  try {
+    return JSON.parse(text.replace(/(?<!\\)(":)(-?\d{16,})(?=[,}])/g, '$1"$2"'));
+  } catch {
+    return undefined;
+  }
 }
 
 export function shownValue(value: unknown): string {

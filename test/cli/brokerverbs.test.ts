@@ -131,6 +131,14 @@ test('status tells uplinks, what waits for them and why, and --strict ends with 
   assert.deepEqual([well, uplinks.map(({ name, state }) => [name, state])], [false, [['cloud', 'down']]]);
 }); // prettier-ignore
 
+test('watch shows what a device tells in one JSON as it shows any other value', async (t) => {
+  const batch = `  press2: { bus: plc, unit_id: 1, rate: 200ms, payload: batch, report: always, tags: { level: { holding: 0, unit: cm }, far: { holding: 1 } } }`;
+  const { url } = await startGateway(t, true, batch);
+  const watch = new RunningVerb(t, ['watch', '-n', '2', '--url', url, 'press2']);
+  assert.equal(await watch.ended(), 0);
+  assert.deepEqual(watch.stdout.trim().split('\n').sort(), ['press2/far 0', 'press2/level 215 cm']);
+});
+
 test('watch shows names, values and units: lines in a pipe, a table at a terminal until Ctrl-C', async (t) => {
   const { url } = await startGateway(t, true);
   const { stdout } = await holdfast(['watch', '-n', '2', '--url', url, 'press1']);
