@@ -19,6 +19,7 @@ export interface Shaped<T> {
 }
 
 const ROUNDS_MAX = 50;
+const UNKNOWN_KEY = 'HF1101';
 
 export function shape<T>(
   source: Source,
@@ -47,21 +48,35 @@ export function shape<T>(
         misnamed.add(pathText([...complaint.path.slice(0, -1), complaint.suggested]));
     }
     // Longest first: a part of something that goes as well is found before it is gone.
-    for (const { path, isMissing } of complaints.sort((a, b) => b.path.length - a.path.length)) {
-      if (fallBack(source.value, path)) continue;
+    for (const { code, path, isMissing } of complaints.sort((a, b) => b.path.length - a.path.length)) {
+      if (code !== UNKNOWN_KEY && fallBack(source.value, path)) continue;
       remove(source.value, isMissing === true ? path.slice(0, -1) : path, removed);
     }
   }
   return { source, value: null, removed, misnamed };
 }
 
-/** Keys without which nothing else could be checked get a value that stands for any. */
-const FALLBACKS: Readonly<Record<string, unknown>> = { version: 1, title: '', sources: [], verified: 'none' };
+/** Keys without which nothing else could be checked get a value that stands for any, and that nobody has written. */
+const FALLBACKS: Readonly<Record<string, unknown>> = {
+  version: 1, title: '', sources: [], verified: 'none',
+  'devices.*.bus': '?', 'devices.*.unit_id': 65_535, 'uplinks.*.nodes': ['mqtt://127.0.0.1'],
+}; // prettier-ignore
 
 function fallBack(root: object, path: Path): boolean {
-  const [key, ...rest] = path;
-  if (typeof key !== 'string' || rest.length > 0 || !Object.hasOwn(FALLBACKS, key)) return false;
-  return Reflect.set(root, key, FALLBACKS[key]);
+  const [key, , ...rest] = path;
+  const pattern = rest.length === 0 ? path.join('.') : [key, '*', ...rest].join('.');
+  const last = path.at(-1);
+  if (last === undefined || !Object.hasOwn(FALLBACKS, pattern)) return false;
+  const holder = holderOf(root, path);
+  return holder !== null && Reflect.set(holder, last, structuredClone(FALLBACKS[pattern]));
+}
+
+/** What the path's last step is in; null: it is not there. */
+function holderOf(root: unknown, path: Path): object | null {
+  let at: unknown = root;
+  for (const step of path.slice(0, -1))
+    at = typeof at === 'object' && at !== null ? Reflect.get(at, step) : null;
+  return typeof at === 'object' ? at : null;
 }
 
 /** A key that is missing because it is misspelt is told once, where it is misspelt. */
@@ -74,11 +89,9 @@ function isNoTwin({ isMissing, path }: Complaint, all: readonly Complaint[]): bo
 
 /** A text from the environment where a number or truth is wanted is read as one. */
 function reread(source: Source, path: Path): boolean {
-  let holder: unknown = source.value;
-  for (const step of path.slice(0, -1))
-    holder = typeof holder === 'object' && holder !== null ? Reflect.get(holder, step) : null;
+  const holder = holderOf(source.value, path);
   const last = path[path.length - 1];
-  if (typeof holder !== 'object' || holder === null || last === undefined) return false;
+  if (holder === null || last === undefined) return false;
   const value = source.reread(path, Reflect.get(holder, last));
   return value !== undefined && Reflect.set(holder, last, value);
 }
@@ -199,7 +212,7 @@ const ALIENS: Readonly<Record<string, readonly string[]>> = {
 };
 
 function unknownKey(key: string, at: Path, known: readonly string[]): Complaint {
-  const complaint = { code: 'HF1101', path: [...at, key], end: 'key' } as const;
+  const complaint = { code: UNKNOWN_KEY, path: [...at, key], end: 'key' } as const;
   const what = `${nameOf(key)} is not a key here`;
   if (/^\d+$/.test(key)) {
     return {

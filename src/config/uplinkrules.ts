@@ -73,7 +73,8 @@ function sidesOf(
         'is a shared subscription, under which nothing comes in; write the filter behind the group alone';
       source.add('error', 'HF1511', [...at, key], text);
     }
-    if (isFilter(filter)) continue;
+    // Where `to` is not written it is what `from` is, and told there.
+    if (isFilter(filter) || !(key in input)) continue;
     const text = `${JSON.stringify(filter)} is not a topic filter; + stands for a whole level, # for the rest at the end`;
     source.add('error', 'HF1511', [...at, key], text);
   }
