@@ -33,6 +33,7 @@ async function run(context: Context): Promise<number> {
   // Nothing is written to a file that the broker would refuse.
   const users = parseUsers(text, file);
   if (options['list'] === true) {
+    if (!existsSync(file)) throw new UsageError(`there is no ${file}; name the users file with --file`);
     for (const [name, { groups }] of users)
       stdout.write(`${[name, groups.join(',')].join('\t').trimEnd()}\n`);
     return EXIT.ok;

@@ -61,7 +61,7 @@ test('changing and deleting one user leaves every other line as it is', async ()
 
 test('what cannot be a user, and a password that nobody gave, are usage errors', async () => {
   const file = fresh();
-  for (const args of [['a:b'], ['#x'], [], ['--delete', 'nobody']]) {
+  for (const args of [['a:b'], ['#x'], [], ['--delete', 'nobody'], ['--list']]) {
     assert.equal((await holdfast(['passwd', '--file', file, ...args])).code, 2, args.join(' '));
   }
   const nobodyThere = await holdfast(['passwd', '--file', file, 'operator']);
