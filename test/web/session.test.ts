@@ -28,6 +28,7 @@ devices:
       own: { holding: 1, topic: elsewhere/own }
       together: { holding: 2, payload: batch }
       absent: { holding: 2, payload: batch, invalid: [7] }
+      long: { holding: 4, type: uint64, payload: batch }
       alarms: { holding: 3, flags: { 0: hot, 1: low }, write: true }
   away:
     bus: plc
@@ -42,7 +43,7 @@ const site = pageSite(async () => {
   });
   port = (await socketOf(plant, 'plc')).port;
   webPort = await freePort();
-  await plant.poke('plc', 1, 'holding-register', 0, 4, '0005000600070001');
+  await plant.poke('plc', 1, 'holding-register', 0, 8, '00050006000700010020000000000001');
   return configOf();
 });
 after(() => plant?.stop());
@@ -57,6 +58,7 @@ test('values come whatever their topics are called, those of a batch too', async
     ['level', '5'],
     ['own', '6'],
     ['together', '7'],
+    ['long', '9007199254740993'],
   ] as const) {
     await row(page, `press1/${name}`).getByText(value, { exact: true }).waitFor();
     assert.match(await row(page, `press1/${name}`).innerText(), /good/, name);

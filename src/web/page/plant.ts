@@ -147,12 +147,21 @@ function takeBatch(tags: readonly LiveTag[], payload: Uint8Array): void {
   const json = parse(payload);
   if (!isBatch(json)) return;
   const { v: values, e: reasons = {}, t } = json;
+  const text = decoder.decode(payload);
   for (const tag of tags) {
     const { name } = tag.about;
     if (!Object.hasOwn(values, name)) continue;
     const [v, e] = [values[name], reasons[name]];
-    take(tag, sampleOf(v, v === null ? 'bad' : e === undefined ? 'good' : 'uncertain', t, e));
+    const sample = sampleOf(v, v === null ? 'bad' : e === undefined ? 'good' : 'uncertain', t, e);
+    take(tag, exactly(sample, text, name));
   }
+}
+
+/** 64-bit integers keep all their digits only in the text. */
+function exactly(sample: Sample, text: string, name: string): Sample {
+  if (Math.abs(sample.number ?? 0) <= Number.MAX_SAFE_INTEGER) return sample;
+  const digits = new RegExp(`"${name}":(-?\\d{16,})[,}]`).exec(text)?.[1];
+  return digits === undefined ? sample : { ...sample, value: digits };
 }
 
 function isBatch(
@@ -177,10 +186,7 @@ function toSample(payload: Uint8Array): Sample {
   const json = parse(payload);
   if (typeof json === 'object' && json !== null && 'q' in json) {
     const { v, q, t, e } = json as { v?: unknown; q?: unknown; t?: unknown; e?: unknown };
-    // 64-bit integers keep all their digits only in the text.
-    const digits = /"v":(-?\d{16,})/.exec(text)?.[1];
-    const sample = sampleOf(v, isQuality(q) ? q : 'bad', t, e);
-    return digits === undefined ? sample : { ...sample, value: digits };
+    return exactly(sampleOf(v, isQuality(q) ? q : 'bad', t, e), text, 'v');
   }
   const number = text === '' ? NaN : Number(text);
   return {
