@@ -42,6 +42,10 @@ const ADVICE: readonly (readonly [saying: RegExp, advice: string])[] = [
     'what lies between has no such unit, or gets no answer of it: check unit_id and the line behind it',
   ],
   [/^(illegal data value|server device|memory parity|exception)/, 'the device says so; its manual tells why'],
+  [
+    /no valid value/,
+    'it answered, but its registers hold no value of this type: try another type or order, and look at invalid: and plausible: of the tag',
+  ],
   [/EHOSTUNREACH|ENETUNREACH|ETIMEDOUT/, 'is the address right, and the device on and on this network?'],
 ];
 
