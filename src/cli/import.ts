@@ -8,7 +8,7 @@ import { isMosquittoConf, uplinksOf } from './importbridges.js';
 import { inputOf } from './inputfile.js';
 import { columns } from './paint.js';
 import { type ListRow, readList, type RegisterList } from './registerlist.js';
-import { lengthOfRegister, plainTables, type Reading, tagOfRow } from './registerrow.js';
+import { isOffsetOfRegisters, lengthOfRegister, plainTables, type Reading, tagOfRow } from './registerrow.js';
 import { flowText, keyText, type TagSettings } from './taginput.js';
 import { EXIT, numberOption, textOption, UsageError, type Context, type Verb } from './verb.js';
 
@@ -116,6 +116,8 @@ function tagsOf(list: RegisterList, file: string, reading: Reading, unit: number
     if (isOrderOpen && openOrder === '') openOrder = `${file}:${line}  ${name}`;
     tags.push({ name, settings, cells });
   }
+  if (list.origin !== 'holdfast' && isOffsetOfRegisters(all))
+    problems.push(`${file}  the column for the offset, which is added to values, counts on as the addresses do; remove it where it is the address once more`);
   if (units.size > 1)
     problems.push(`${file}  has the units ${[...units].join(', ')}; a device map is for one: choose with --unit`);
   // The makers of these lists have a rule; nobody else's is known.

@@ -260,6 +260,22 @@ export function lengthOfRegister(rows: readonly ListRow[]): number {
   return [2, 16].find((each) => exact.length > 0 && exact.every((one) => one === each)) ?? 1;
 } // prettier-ignore
 
+/** In references the table is the digit in front of these. */
+const REFERENCES = 10_000;
+const OFFSETS_MIN = 3;
+
+/** Whether the column for what is added to values counts on as the addresses do: then it is the address once more. */
+export function isOffsetOfRegisters(rows: readonly ListRow[]): boolean {
+  const pairs = rows.flatMap((cells) => {
+    const [, address] = /^(?:[a-z]+:|\d+!)?(0x[\da-f]+|\d+)/i.exec(cells.get('address') ?? '') ?? [];
+    const offset = cells.get('offset') ?? '';
+    return address === undefined || offset === '' ? [] : [{ address: Number(address), offset: Number(offset) }];
+  });
+  const from = pairs.map(({ address, offset }) => (((address - offset) % REFERENCES) + REFERENCES) % REFERENCES);
+  const isCounting = new Set(pairs.map(({ offset }) => offset)).size >= OFFSETS_MIN;
+  return isCounting && new Set(from).size === 1;
+} // prettier-ignore
+
 function orderSetting(order: string | null): TagSettings {
   return order === null || order === 'ABCD' ? {} : { order };
 }

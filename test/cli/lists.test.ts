@@ -100,6 +100,13 @@ test('what would give another register, another bit or half a value is asked for
     assert.match(said, problem);
 });
 
+test('an offset that is the address once more is not added to values', async () => {
+  const list = (offsets: readonly number[]): string =>
+    `Register,Offset,Name,Type\n${offsets.map((offset, at) => `${[30001, 30003, 40010][at]},${offset},v${at},uint16`).join('\n')}\n`;
+  assert.match(await refusal(list([0, 2, 9])), /counts on as the addresses do; remove it/);
+  assert.equal((await imported(list([0, -40, -40])))['v1']?.offset, -40);
+});
+
 test('letters lose their accents in names, and nothing else', async () => {
   assert.deepEqual(Object.keys(await imported('Address,Name,Type\n40001,Zähler Tür,uint16\n')), [
     'Zahler_Tur',
