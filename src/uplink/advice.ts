@@ -9,7 +9,19 @@ const OUR_CERTIFICATE =
 const LOGIN = 'look at user, password and client_id';
 
 /** Of a DISCONNECT. */
-export const SESSION_TAKEN_OVER = 0x8e;
+const SESSION_TAKEN_OVER = 0x8e;
+const MESSAGE_RATE_TOO_HIGH = 0x96;
+const QUOTA_EXCEEDED = 0x97;
+
+/** Reason codes of a DISCONNECT after which the next connection at once would end in the same way. */
+export const SENT_AWAY: ReadonlySet<number> = new Set([
+  SESSION_TAKEN_OVER,
+  MESSAGE_RATE_TOO_HIGH,
+  QUOTA_EXCEEDED,
+]);
+
+/** Those of them that say that it was sent too much. */
+export const SENT_TOO_MUCH: ReadonlySet<number> = new Set([MESSAGE_RATE_TOO_HIGH, QUOTA_EXCEEDED]);
 
 /** By the code of the error: a name from OpenSSL or the system, or a reason code of the CONNACK. */
 const ADVICE: Readonly<Record<string, string>> = {
@@ -47,6 +59,9 @@ const ADVICE: Readonly<Record<string, string>> = {
   [0x85]: LOGIN,
   [0x86]: LOGIN,
   [0x87]: LOGIN,
+  [MESSAGE_RATE_TOO_HIGH]:
+    'it takes fewer messages a second; raise deadband or rate here, batch what belongs together, or have the limit raised over there',
+  [QUOTA_EXCEEDED]: 'a quota over there is exceeded; send less, or have it raised',
   [SESSION_TAKEN_OVER]: 'another client has come with our client_id; give each gateway one of its own',
 };
 

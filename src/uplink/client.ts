@@ -77,7 +77,8 @@ export interface RemoteMessage {
 export const CONNACK_TIMEOUT_MS = 3_000;
 const SUBACK_TIMEOUT_MS = 10_000;
 const END_MS = 800;
-const PACKET_TOO_LARGE = 0x95;
+/** Of a publication that is not sent, since the far side takes none of that size. */
+export const PACKET_TOO_LARGE = 0x95;
 /** Fixed header, packet identifier, length of the topic, length of the properties, expiry. */
 const PACKET_OVERHEAD_BYTES = 24;
 /** A packet identifier that nothing has. */

@@ -5,10 +5,11 @@
  */
 import type { Cancel, Clock } from '../clock.js';
 import type { Log } from '../log.js';
-import type { Remote } from './client.js';
+import { PACKET_TOO_LARGE, type Remote } from './client.js';
 import type { Entry } from './entry.js';
 import { Lanes } from './lanes.js';
 import { viaBytes } from './properties.js';
+import { Pace } from './pace.js';
 import type { Outgoing } from './publications.js';
 import type { UplinkQueue } from './queue.js';
 import { Recurrence } from './recurrence.js';
@@ -50,6 +51,11 @@ const QUOTA_EXCEEDED = 0x97;
 const PASSING = new Set([0x80, 0x83, QUOTA_EXCEEDED]);
 /** Nothing of the queue is sent for so long once a quota is exceeded; twice as long while nothing is acknowledged in between. */
 const HELD_MIN_MS = 1000;
+/** Twice within this acknowledgements came and so many then did not: the far side passes over what is too much for it. */
+const STALLED_AGAIN_MS = 60_000;
+const STALLED_MIN = 5;
+/** That is no reason to send fewer a second than this. */
+const STALLED_PACE_PER_S = 10;
 /** So long everything is refused, and another connection is tried. */
 const REFUSED_MAX_MS = 3_000;
 /** So many connections in a row on which nothing was acknowledged, and messages go one at a time. */
@@ -99,6 +105,9 @@ export class Sender {
   /** Nothing of the queue is sent until then, because the far side could not take it; and how long that is, 0 once it takes. */
   #heldUntilMs = -Infinity;
   #heldMs = 0;
+  readonly #pace: Pace;
+  /** When acknowledgements last stopped to come on a connection on which there were some. */
+  #stalledAtMs = -Infinity;
   /** Since when all answers are such codes. */
   #refusedSinceMs = Infinity;
   #isPumping = false;
@@ -112,6 +121,7 @@ export class Sender {
     this.#via = viaBytes(options.gatewayId);
     this.#lanes = new Lanes(options.perTopic);
     this.#refusals = new Recurrence(options.clock);
+    this.#pace = new Pace(options.clock);
   }
 
   /** Something was acknowledged on this connection. */
@@ -135,8 +145,14 @@ export class Sender {
     this.#heldMs = 0;
     this.#refusedSinceMs = Infinity;
     this.#allowance = drainPerS / 10;
+    this.#pace.begin();
     this.#sayMore();
     this.#tick(this.#generation);
+  }
+
+  /** It was sent too much. */
+  slowDown(): void {
+    this.#pace.exceeded(1);
   }
 
   /** A message that is not of the queue goes ahead of it, as soon as the far side takes another one. */
@@ -213,12 +229,20 @@ export class Sender {
     if (clock.monotonicMs() - Math.max(sentMs, this.#oldestSinceMs) > this.#patienceMs) {
       const waitedMs = this.#patienceMs;
       if (this.#acknowledged === 0) this.#patienceMs = Math.min(PATIENCE_MAX_MS, 2 * this.#patienceMs);
+      else this.#stalled(clock.monotonicMs());
       return this.#fail(generation, `an acknowledgement did not come within ${waitedMs / 1000} s`);
     }
     this.#cancelTick = clock.after(TICK_MS, () => this.#tick(generation));
     this.#lanes.release(clock.monotonicMs());
     this.#lookWhetherDrained();
     this.pump();
+  }
+
+  #stalled(nowMs: number): void {
+    const overdue = [...this.#inFlight.values()].filter((sentMs) => nowMs - sentMs > this.#patienceMs / 2);
+    if (overdue.length < STALLED_MIN) return;
+    if (nowMs - this.#stalledAtMs <= STALLED_AGAIN_MS) this.#pace.exceeded(STALLED_PACE_PER_S);
+    this.#stalledAtMs = nowMs;
   }
 
   #lookWhetherDrained(): void {
@@ -322,7 +346,12 @@ export class Sender {
 
   /** Whatever its topic's turn and the window permit. */
   #sendReady(remote: Remote): void {
-    while (this.#mayTake(remote) && !this.#isHeld && this.#bytesInFlight < IN_FLIGHT_BYTES) {
+    while (
+      this.#mayTake(remote) &&
+      !this.#isHeld &&
+      this.#bytesInFlight < IN_FLIGHT_BYTES &&
+      this.#pace.isOpen
+    ) {
       const entry = this.#lanes.next();
       if (entry === undefined) return;
       this.#send(remote, entry);
@@ -373,6 +402,7 @@ export class Sender {
       return;
     }
     const generation = this.#generation;
+    this.#pace.sent();
     this.#inFlight.set(entry.sequence, nowMs);
     this.#bytesInFlight += entry.payload.length;
     const properties =
@@ -410,8 +440,9 @@ export class Sender {
     this.#acknowledged++;
     if (this.#suspect === null || entry.sequence === this.#suspect.entry.sequence) this.#acquit();
     queue.done(entry.sequence);
-    if (outcome !== 0) return this.#refuse(entry, `it answers reason ${outcome}`);
+    if (outcome !== 0) return this.#refuse(entry, whyRefused(outcome));
     this.sent++;
+    this.#pace.took(nowMs);
     this.#unwanted.took(entry.topic, nowMs);
     this.#window = Math.min(WINDOW, this.#window + 1);
     this.#heldMs = 0;
@@ -447,7 +478,7 @@ export class Sender {
   }
 
   /** Refused for good: it would be refused again and hold up all behind it. */
-  #refuse({ topic }: Entry, reason: string): void {
+  #refuse({ topic, payload }: Entry, reason: string): void {
     this.refused++;
     const messages = this.#refusals.add(1);
     if (messages === 0) return;
@@ -455,10 +486,17 @@ export class Sender {
     log.error('the far side refuses messages; they are dropped and counted', {
       uplink,
       topic,
+      bytes: payload.length,
       reason,
       messages,
     });
   }
+}
+
+function whyRefused(outcome: number): string {
+  return outcome === PACKET_TOO_LARGE
+    ? 'it is larger than the far side takes'
+    : `it answers reason ${outcome}`;
 }
 
 function cannotTake(reason: number): string {

@@ -8,7 +8,7 @@ import type { UplinkNotice, UplinkRule } from '../config/plant.js';
 import type { Log } from '../log.js';
 import { Unrest } from '../unrest.js';
 import { Arrivals, Author, type LocalInflow } from './arrivals.js';
-import { advised, SESSION_TAKEN_OVER, withAdvice } from './advice.js';
+import { advised, SENT_AWAY, SENT_TOO_MUCH, withAdvice } from './advice.js';
 import {
   acceptableWill,
   CONNACK_TIMEOUT_MS,
@@ -401,20 +401,21 @@ export class Uplink {
   }
 
   #closed(generation: number, reason: string, code: number): void {
-    const isTakenOver = code === SESSION_TAKEN_OVER;
-    this.#lost(generation, isTakenOver ? advised(reason, code) : reason, isTakenOver);
+    const isSentAway = SENT_AWAY.has(code);
+    if (SENT_TOO_MUCH.has(code) && generation === this.#generation) this.#sender.slowDown();
+    this.#lost(generation, isSentAway ? advised(reason, code) : reason, isSentAway);
   }
 
-  /** isTakenOver: by another client, who would be cut off in turn, and come again. */
-  #lost(generation: number, reason: string, isTakenOver = false): void {
+  /** isSentAway: by a far side that would end the next connection too, such as one that has another client with this name. */
+  #lost(generation: number, reason: string, isSentAway = false): void {
     if (generation !== this.#generation || this.#isStopping) return;
     this.#generation++;
     const { changed, clock } = this.#parts;
     const { name } = this.#options;
     const hadConnection = this.#remote !== null;
     const livedMs = clock.monotonicMs() - this.#connectedAtMs;
-    if (isTakenOver) this.#roundBeganMs = clock.monotonicMs();
-    const wasOfUse = !isTakenOver && hadConnection && (this.#sender.hasProgress || livedMs > LIVED_MS);
+    const wasOfUse = !isSentAway && hadConnection && (this.#sender.hasProgress || livedMs > LIVED_MS);
+    if (isSentAway) this.#beginPauses(livedMs);
     this.#subscriptions.stop();
     const isNews = hadConnection || this.#error !== reason;
     const remote = this.#remote;
@@ -436,6 +437,13 @@ export class Uplink {
     const pauseMs = wasOfUse ? this.#afterUse(livedMs) : this.#afterTry();
     changed(this.about());
     this.#cancelRetry = clock.after(pauseMs, () => this.#connect());
+  }
+
+  /** The pause is one of a whole round, since the other nodes know as much; and a short one where this is news. */
+  #beginPauses(livedMs: number): void {
+    this.#roundBeganMs = this.#parts.clock.monotonicMs();
+    this.#triedCount = this.#options.nodes.length;
+    if (livedMs > RETRY_MAX_MS) this.#retryMs = RETRY_MIN_MS;
   }
 
   /** Who is cut off again and again, as by another client with the same name, does not come at once for ever. */

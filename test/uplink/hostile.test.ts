@@ -24,7 +24,12 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-async function setUp(options: OddOptions, queueOptions: Parameters<typeof startUplink>[3] = {}, count = 20) {
+async function setUp(
+  options: OddOptions,
+  queueOptions: Parameters<typeof startUplink>[3] = {},
+  count = 20,
+  topics = 4,
+) {
   const far = await OddBroker.start(options, cleanups);
   const { broker, uplink } = await startUplink(
     mkdtempSync(join(root, 'queue-')),
@@ -33,7 +38,7 @@ async function setUp(options: OddOptions, queueOptions: Parameters<typeof startU
     queueOptions,
   );
   for (let i = 0; i < count; i++) {
-    const topic = `p7/data/meter${i % 4}/power`;
+    const topic = `p7/data/meter${i % topics}/power`;
     broker.publish({ topic, payload: Buffer.from(String(i)), qos: 1, retain: false, sender: null });
   }
   return { far, uplink, broker };
@@ -467,22 +472,65 @@ describe('a far side that', () => {
     assert.equal(heard[0]?.payload.toString(), 'online');
   });
 
-  test('gives our session to another client is not asked for it back at once', async () => {
+  for (const [why, code, advice] of [
+    ['gives our session to another client', 0x8e, /client_id/],
+    ['ends the connection because of too many messages', 0x96, /fewer messages a second/],
+    ['ends the connection because a quota is exceeded', 0x97, /quota/],
+  ] as const)
+    test(`${why} is not come back to at once, nor is its other node`, async () => {
+      const clock = new ManualClock();
+      const take = ({ id }: wire.Packet, socket: Socket): void =>
+        void socket.end(Buffer.concat([wire.acknowledge('PUBACK', id), wire.frame(0xe0, wire.u8(code, 0))]));
+      const far = await OddBroker.start({ take }, cleanups);
+      const { broker, uplink } = await startUplink(
+        mkdtempSync(join(root, 'queue-')),
+        { nodes: [far.url, far.url] },
+        cleanups,
+        { clock },
+      );
+      const payload = Buffer.from('1');
+      for (const topic of ['p7/data/a', 'p7/data/b', 'p7/data/c'])
+        broker.publish({ topic, payload, qos: 1, retain: false, sender: null });
+      await until('its end', () => {
+        clock.advance(10);
+        return advice.test(uplink.about().error);
+      });
+      let passedMs = 0;
+      await until('another connection', () => {
+        clock.advance(20);
+        passedMs += 20;
+        return far.connections === 2;
+      });
+      assert.ok(passedMs >= 500, `after ${passedMs} ms`);
+    });
+
+  test('passes over what is more than so many messages a second is sent fewer before long', async () => {
     const clock = new ManualClock();
-    const take = ({ id }: wire.Packet, socket: Socket): void =>
-      void socket.end(Buffer.concat([wire.acknowledge('PUBACK', id), wire.frame(0xe0, wire.u8(0x8e, 0))]));
-    const { far, uplink } = await setUp({ take }, { clock }, 1);
-    await until('its end', () => {
-      clock.advance(10);
-      return /client_id/.test(uplink.about().error);
-    });
-    let passedMs = 0;
-    await until('another connection', () => {
-      clock.advance(20);
-      passedMs += 20;
-      return far.connections === 2;
-    });
-    assert.ok(passedMs >= 500, `after ${passedMs} ms`);
+    const got = new Set<number>();
+    let [secondAtMs, taken] = [0, 0];
+    const { far, uplink } = await setUp(
+      {
+        take: (packet, socket) => {
+          if (clock.monotonicMs() - secondAtMs >= 1000) [secondAtMs, taken] = [clock.monotonicMs(), 0];
+          if (++taken > 20) return;
+          got.add(valueOf(packet));
+          socket.write(wire.acknowledge('PUBACK', packet.id));
+        },
+      },
+      { clock },
+      200,
+      40,
+    );
+    await until(
+      'an empty queue',
+      () => {
+        clock.advance(100);
+        return uplink.about().queuedMessages === 0;
+      },
+      60_000,
+    );
+    assert.equal(got.size, 200);
+    assert.ok(far.connections <= 5, `${far.connections} connections`);
   });
 
   test('refuses a subscription gets all else, and is asked again', async () => {
@@ -793,7 +841,8 @@ describe('a far side that', () => {
     assert.equal(uplink.about().refused, 0);
   });
 
-  test('takes small packets only is not sent larger ones', async () => {
+  test('takes small packets only is not sent larger ones, which is told with their size', async () => {
+    const log = rememberingLog();
     const got: wire.Packet[] = [];
     const far = await OddBroker.start(
       {
@@ -810,6 +859,7 @@ describe('a far side that', () => {
       mkdtempSync(join(root, 'queue-')),
       { nodes: [far.url] },
       cleanups,
+      { log },
     );
     for (const length of [10, 1000, 20]) {
       const payload = Buffer.alloc(length, 'x');
@@ -825,5 +875,7 @@ describe('a far side that', () => {
       ],
     );
     assert.equal(uplink.about().refused, 1);
+    const told = log.lines.find(({ level }) => level === 'error')?.fields;
+    assert.deepEqual([told?.bytes, told?.reason], [1000, 'it is larger than the far side takes']);
   });
 });
