@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
+import { crc32 } from 'node:zlib';
 import type { Broker } from '../broker/broker.js';
 import type { Clock } from '../clock.js';
 import type { Plant, UplinkQueueSettings, UplinkSettings, UplinkTls } from '../config/plant.js';
@@ -15,6 +16,7 @@ import { systemFiles } from '../store/files.js';
 import type { DeviceNews } from '../uplink/notices.js';
 import type { Place } from '../uplink/payload.js';
 import type { UplinkQueue } from '../uplink/queue.js';
+import type { Taken } from '../uplink/taken.js';
 import type { Uplink, UplinkAbout, UplinkOptions } from '../uplink/uplink.js';
 
 export interface UplinksOptions {
@@ -32,6 +34,7 @@ interface Running {
   readonly settings: UplinkSettings;
   readonly uplink: Uplink;
   readonly queue: UplinkQueue;
+  readonly taken: Taken;
 }
 
 export class Uplinks {
@@ -66,10 +69,11 @@ export class Uplinks {
       const queue = queues.get(settings.queue.path);
       if (queue === undefined || make === null) continue;
       queue.limit(settings.queue);
-      const uplink = make(settings, queue);
-      this.#running.push({ settings, uplink, queue });
+      const before = gone.find((one) => one.queue === queue);
+      const running = make(settings, queue, before);
+      this.#running.push(running);
       this.#gaugesOf(settings.name);
-      uplink.start();
+      running.uplink.start();
     }
     const unused = gone.filter(({ settings }) => !queues.has(settings.queue.path));
     await Promise.all(unused.map(({ queue }) => queue.close()));
@@ -83,26 +87,33 @@ export class Uplinks {
     for (const { uplink } of this.#running) uplink.deviceChanged(news);
   }
 
-  /** Makes uplinks that do not run yet. */
+  /** Makes uplinks that do not run yet, each of what the one that had its queue before has left. */
   async #maker({
     gateway,
     broker: { limits },
-  }: Plant): Promise<(settings: UplinkSettings, queue: UplinkQueue) => Uplink> {
+  }: Plant): Promise<(settings: UplinkSettings, queue: UplinkQueue, before?: Running) => Running> {
     keepOldGeneration();
     const { Uplink } = await import('../uplink/uplink.js');
     const { Subscribed } = await import('../uplink/subscribed.js');
+    const { Taken } = await import('../uplink/taken.js');
     const { broker, clock, log, isActive, changed } = this.#options;
-    return (settings, queue) =>
-      new Uplink(optionsOf(settings, gateway.id, limits.maxPacketBytes), {
+    return (settings, queue, before) => {
+      queue.received.belongTo(crc32(sessionOf(settings)));
+      const isSame = before !== undefined && sessionOf(before.settings) === sessionOf(settings);
+      const taken = isSame ? before.taken : new Taken(settings.keepAliveS, queue.received);
+      const uplink = new Uplink(optionsOf(settings, gateway.id, limits.maxPacketBytes), {
         local: broker,
         queue,
         subscribed: new Subscribed(settings.queue.path),
+        taken,
         clock,
         log,
         placeOf: (topic) => this.#places.get(topic) ?? null,
         isActive,
         changed,
       });
+      return { settings, uplink, queue, taken };
+    };
   }
 
   /** Resolves when what was taken is in the queues; null: it is there. Acknowledgements to publishers wait for it. */
@@ -177,6 +188,11 @@ const GAUGES: readonly (readonly [string, string, (about: UplinkAbout) => number
     (about) => about.dropped,
   ],
 ];
+
+/** What tells the far side's session from another one, and how long it is not known to have heard us. */
+function sessionOf({ nodes, clientId, user, keepAliveS }: UplinkSettings): string {
+  return JSON.stringify([nodes, clientId, user, keepAliveS]);
+}
 
 /** A session that does not expire. */
 const NEVER_S = 0xffff_ffff;

@@ -12,6 +12,7 @@ import { Age } from './age.js';
 import { type Block, Blocks } from './blocks.js';
 import { type Entry, entryBytes, type Queued } from './entry.js';
 import { Progress } from './progress.js';
+import { Received } from './received.js';
 import { Recurrence } from './recurrence.js';
 import { Tail } from './tail.js';
 
@@ -47,6 +48,8 @@ const SAVE_MS = 1000;
 const SEAL_AGAIN_MS = 1000;
 
 export class UplinkQueue {
+  /** What came in from the far side: kept here, since the journal is. */
+  readonly received = new Received();
   #options: QueueOptions;
   readonly #progress = new Progress();
   readonly #blocks: Blocks;
@@ -70,6 +73,7 @@ export class UplinkQueue {
     this.#tail = new Tail({
       ...options,
       progress: this.#progress,
+      received: this.received,
       makeRoom: () => {
         const { oldest } = this.#blocks;
         if (oldest !== undefined && this.#options.drop === 'oldest') this.#drop(oldest);
@@ -95,6 +99,7 @@ export class UplinkQueue {
     this.#closeGaps();
     this.#next = Math.max(this.#tail.last, this.#blocks.last, this.#progress.last) + 1;
     await this.#removeDone();
+    this.received.changed = (steps) => this.#keepReceived(steps);
   }
 
   /** Other limits from now on. */
@@ -141,13 +146,7 @@ export class UplinkQueue {
   done(sequence: number): void {
     this.#progress.done(sequence);
     this.#isProgressDirty = true;
-    this.#cancelSave ??= this.#options.clock.after(SAVE_MS, () => {
-      this.#cancelSave = null;
-      this.#saveProgress();
-      this.#removeDone()
-        .then(() => this.#tail.commit())
-        .catch(() => {});
-    });
+    this.#saveSoon();
   }
 
   figures(): QueueFigures {
@@ -188,6 +187,23 @@ export class UplinkQueue {
 
   #bytes(): number {
     return this.#tail.bytes + this.#blocks.bytes;
+  }
+
+  #saveSoon(): void {
+    this.#cancelSave ??= this.#options.clock.after(SAVE_MS, () => {
+      this.#cancelSave = null;
+      this.#saveProgress();
+      this.#removeDone()
+        .then(() => this.#tail.commit())
+        .catch(() => {});
+    });
+  }
+
+  /** Written with all else of this turn: before long the far side hears that it is here. */
+  #keepReceived(steps: Buffer): void {
+    if (!this.#tail.isDirty) setImmediate(() => void this.kept());
+    this.#tail.saveReceived(steps);
+    this.#saveSoon();
   }
 
   #saveProgress(): void {
@@ -289,7 +305,7 @@ export class UplinkQueue {
     if (blocks.length > 0) await this.#tail.sync().catch(() => {});
     for (const block of blocks) this.#blocks.remove(block);
     const done = this.#tail.all.filter(isDone);
-    if (this.#sealing === null && done.length > 0) await this.#tail.forget(done);
+    if (this.#sealing === null && (done.length > 0 || this.#tail.isLong)) await this.#tail.forget(done);
   }
 
   /** Turns the chunks that are full into block files, oldest first. */

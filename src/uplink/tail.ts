@@ -6,6 +6,7 @@ import { Journal, type JournalOptions } from '../store/journal.js';
 import { Chunk, CHUNK_BYTES } from './chunk.js';
 import { type Entry, entryBytes, isEntry, type Queued, readEntry } from './entry.js';
 import type { Progress } from './progress.js';
+import type { Received } from './received.js';
 
 export interface TailOptions extends Pick<
   JournalOptions,
@@ -13,10 +14,13 @@ export interface TailOptions extends Pick<
 > {
   /** How far the far side is; told of each progress record when the journal is read at the start. */
   readonly progress: Progress;
+  /** What came in; told of each record of it likewise. */
+  readonly received: Received;
 }
 
 const ENTRY = 1;
 const PROGRESS = 2;
+const RECEIVED = 3;
 const SEGMENT_BYTES = 1 << 20;
 const SYNC_MS = 1000;
 /** While the disk refuses, the journal keeps what it could not write up to here; beyond it entries are in memory only. */
@@ -27,6 +31,8 @@ export class Tail {
   readonly #options: TailOptions;
   readonly #journal: Journal;
   #chunks: Chunk[] = [];
+  /** Segments before this one are let go of. */
+  #keptFrom = 0;
 
   constructor(options: TailOptions) {
     this.#options = options;
@@ -62,6 +68,7 @@ export class Tail {
   async open(sealed: number): Promise<void> {
     await this.#journal.open(0, 0, (type, bytes, start, end, segment) => {
       if (type === PROGRESS) this.#restoreProgress(bytes.subarray(start, end));
+      else if (type === RECEIVED) this.#options.received.restore(bytes.subarray(start, end));
       else if (type === ENTRY && end - start >= 8 && isEntry(bytes, start + 8, end)) {
         const sequence = bytes.readDoubleLE(start);
         // A record may be there twice after a failed write.
@@ -71,6 +78,7 @@ export class Tail {
         this.bytes += entryBytes(entry);
       }
     });
+    this.#keptFrom = this.#firstNeeded;
   }
 
   append(sequence: number, message: Queued, timeMs: number): void {
@@ -109,9 +117,21 @@ export class Tail {
   async forget(chunks: readonly Chunk[]): Promise<void> {
     for (const chunk of chunks) this.take(chunk);
     this.saveProgress();
-    const segment = this.#journal.currentSegment;
+    this.saveReceived(this.#options.received.toBytes());
+    const first = this.#firstNeeded;
     await this.#journal.sync();
-    this.#journal.segments.keepFrom(Math.min(segment, this.oldest?.segment ?? segment));
+    this.#keptFrom = first;
+    this.#journal.segments.keepFrom(first);
+  }
+
+  /** The journal has segments that forget() would let go of. */
+  get isLong(): boolean {
+    return this.#firstNeeded > this.#keptFrom;
+  }
+
+  get #firstNeeded(): number {
+    const segment = this.#journal.currentSegment;
+    return Math.min(segment, this.oldest?.segment ?? segment);
   }
 
   saveProgress(): void {
@@ -126,6 +146,13 @@ export class Tail {
       bytes.writeDoubleLE(last, at + 16 + 16 * i);
     });
     this.#journal.end(PROGRESS, at + length);
+  }
+
+  saveReceived(steps: Buffer): void {
+    if (steps.length === 0 || this.#isOverfull()) return;
+    const at = this.#journal.begin(steps.length);
+    steps.copy(this.#journal.buffer, at);
+    this.#journal.end(RECEIVED, at + steps.length);
   }
 
   commit(): Promise<void> {

@@ -1,9 +1,11 @@
 /**
  * What was taken from a far side that may not know it, and would send it again: on the next connection, when the
- * acknowledgement was lost with this one. It outlives connections, as the far side's session does.
+ * acknowledgement was lost with this one. It outlives connections, as the far side's session does; at QoS 2 it outlives
+ * the process.
  */
 import { crc32 } from 'node:zlib';
 import type { RemoteMessage } from './client.js';
+import type { Received } from './received.js';
 
 /** More of QoS 1 are not under way: there are no more packet identifiers, and MQTT 3.1.1 has no other limit. */
 const REMEMBERED_MAX = 65_535;
@@ -17,8 +19,8 @@ export class Taken {
   /** The far side knows what it was told so long before a connection ended, or that would have ended before. */
   readonly #knownAfterMs: number;
   #openedAtMs = 0;
-  /** At QoS 2, by packet identifier, until it is released. */
-  readonly #identifiers = new Set<number>();
+  /** At QoS 2. */
+  readonly #received: Received;
   /**
    * At QoS 1 the last of each packet identifier, and of each topic, because brokers may number them anew. An older one of
    * the same text does not count: on, off and on again are three orders, however often the last one is sent.
@@ -26,13 +28,14 @@ export class Taken {
   readonly #ofIdentifier = new Map<number, Remembered>();
   readonly #ofTopic = new Map<string, Remembered>();
 
-  constructor(keepAliveS: number) {
+  constructor(keepAliveS: number, received: Received) {
     this.#knownAfterMs = 2000 * keepAliveS;
+    this.#received = received;
   }
 
   /** Whether this one comes again. */
   has(message: RemoteMessage, packetIdentifier: number): boolean {
-    if (message.qos === 2) return this.#identifiers.has(packetIdentifier);
+    if (message.qos === 2) return this.#received.has(packetIdentifier, markOf(message));
     if (!message.isRepeated) return false;
     const key = keyOf(message);
     return [this.#ofIdentifier.get(packetIdentifier), this.#ofTopic.get(message.topic)].some(
@@ -41,7 +44,7 @@ export class Taken {
   }
 
   add(message: RemoteMessage, packetIdentifier: number, nowMs: number): void {
-    if (message.qos === 2) this.#identifiers.add(packetIdentifier);
+    if (message.qos === 2) this.#received.add(packetIdentifier, markOf(message));
     if (message.qos !== 1) return;
     const taken = { key: keyOf(message), timeMs: nowMs };
     remember(this.#ofIdentifier, packetIdentifier, taken);
@@ -50,7 +53,7 @@ export class Taken {
   }
 
   release(packetIdentifier: number): void {
-    this.#identifiers.delete(packetIdentifier);
+    this.#received.release(packetIdentifier);
   }
 
   /** A connection is there. */
@@ -72,7 +75,7 @@ export class Taken {
 
   /** The far side has a new session. */
   clear(): void {
-    this.#identifiers.clear();
+    this.#received.clear();
     this.#ofIdentifier.clear();
     this.#ofTopic.clear();
   }
@@ -96,4 +99,9 @@ function forget<K>(all: Map<K, Remembered>, beforeMs: number): void {
 /** What tells one order from another. */
 function keyOf({ topic, payload, properties }: RemoteMessage): string {
   return `${crc32(payload, crc32(properties.correlationData ?? ''))} ${payload.length} ${topic}`;
+}
+
+/** The same in 32 bits, and never 0. */
+function markOf(message: RemoteMessage): number {
+  return crc32(keyOf(message)) || 1;
 }

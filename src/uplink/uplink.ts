@@ -28,7 +28,7 @@ import { type Routed, Router } from './rule.js';
 import { Sender } from './sender.js';
 import type { Subscribed } from './subscribed.js';
 import { Subscriptions } from './subscriptions.js';
-import { Taken } from './taken.js';
+import type { Taken } from './taken.js';
 
 /** What an uplink needs of the broker beside it. */
 export interface LocalBroker extends LocalInflow {
@@ -79,6 +79,7 @@ interface Parts {
   readonly local: LocalBroker;
   readonly queue: UplinkQueue;
   readonly subscribed: Subscribed;
+  readonly taken: Taken;
   readonly clock: Clock;
   readonly log: Log;
   /** What a local topic speaks of; null when it is none of the gateway's own. */
@@ -136,7 +137,6 @@ export class Uplink {
   #isStopping = false;
   #isTurnDue = false;
   #arrivals: Arrivals | null = null;
-  readonly #taken: Taken;
   readonly #identifiers: ForeignIdentifiers;
   #will: RemoteWill | null;
   #cancelRetry: Cancel | null = null;
@@ -148,7 +148,6 @@ export class Uplink {
     const { statusTopic } = options;
     this.#will =
       statusTopic === null ? null : { topic: statusTopic, payload: 'offline', qos: 1, retain: true };
-    this.#taken = new Taken(options.remote.keepAliveS);
     const sendsTwice = [...options.out, ...options.notices].some(({ qos }) => qos === 2);
     this.#identifiers = new ForeignIdentifiers(options.remote.cleanStart || !sendsTwice);
     const { clock, log, queue, subscribed, placeOf } = parts;
@@ -348,7 +347,6 @@ export class Uplink {
       node: this.#node(),
       gatewayId,
       router: this.#in,
-      taken: this.#taken,
       again: (reason) => this.#lost(generation, reason),
     });
   }
@@ -410,7 +408,7 @@ export class Uplink {
   #lost(generation: number, reason: string, isSentAway = false): void {
     if (generation !== this.#generation || this.#isStopping) return;
     this.#generation++;
-    const { changed, clock } = this.#parts;
+    const { changed, clock, taken } = this.#parts;
     const { name } = this.#options;
     const hadConnection = this.#remote !== null;
     const livedMs = clock.monotonicMs() - this.#connectedAtMs;
@@ -423,7 +421,7 @@ export class Uplink {
     // Before the connection ends: what that says of each message under way is no news.
     this.#sender.stop();
     void this.#arrivals?.finish();
-    if (hadConnection) this.#taken.lost(clock.monotonicMs());
+    if (hadConnection) taken.lost(clock.monotonicMs());
     void remote?.end(true);
     this.#notices.stop();
     this.#error = reason;

@@ -7,6 +7,7 @@ import { after, test } from 'node:test';
 import { Broker } from '../../src/broker/broker.js';
 import { systemClock } from '../../src/clock.js';
 import { loadPlant } from '../../src/config/loadplant.js';
+import type { Plant } from '../../src/config/plant.js';
 import { Uplinks } from '../../src/gateway/uplinks.js';
 import { silentLog } from '../../src/log.js';
 import { Metrics } from '../../src/metrics.js';
@@ -22,35 +23,14 @@ after(async () => {
   rmSync(folder, { recursive: true });
 });
 
-test('a device that another gateway asks now is no news', async () => {
-  const heard: string[] = [];
-  const take = ({ topic, id }: wire.Packet, socket: { write(bytes: Buffer): unknown }): void => {
-    heard.push(topic);
-    socket.write(wire.acknowledge('PUBACK', id));
-  };
-  const far = await OddBroker.start({ take }, cleanups);
-  const file = join(folder, 'gateway.yaml');
-  writeFileSync(
-    file,
-    `version: 1
-gateway: { id: p7 }
-broker: { anonymous: true, store: memory }
-buses: { plc: { protocol: tcp, host: 127.0.0.1 } }
-devices:
-  press: { bus: plc, unit_id: 1, tags: { power: { input: 0 } } }
-  mixer: { bus: plc, unit_id: 2, tags: { power: { input: 0 } } }
-uplinks:
-  cloud:
-    nodes: ["${far.url}"]
-    messages: [{ when: device-offline, to: "alarms/{device}", payload: { silent: "{device}" } }]
-`,
-  );
-  const { plant, problems } = await loadPlant(file);
-  assert.ok(plant !== null, JSON.stringify(problems));
+/** The uplinks of a plant, and what came in by them. */
+async function start(plant: Plant, isActiveAtFirst = true) {
   const broker = new Broker({ store: new MemoryStore(), systemIntervalMs: 0 });
   await broker.open();
   cleanups.push(() => broker.close());
-  let isActive = false;
+  const here: string[] = [];
+  broker.subscribe('orders/#', { deliver: ({ payload }) => here.push(Buffer.from(payload).toString()) });
+  let isActive = isActiveAtFirst;
   const uplinks = new Uplinks({
     broker,
     clock: systemClock,
@@ -65,12 +45,81 @@ uplinks:
     uplinks.leave();
     await uplinks.close();
   });
+  return { uplinks, here, become: (isIt: boolean) => (isActive = isIt) };
+}
+
+async function load(text: string): Promise<Plant> {
+  const file = join(folder, 'gateway.yaml');
+  writeFileSync(file, `version: 1\ngateway: { id: p7 }\nbroker: { anonymous: true, store: memory }\n${text}`);
+  const { plant, problems } = await loadPlant(file);
+  assert.ok(plant !== null, JSON.stringify(problems));
+  return plant;
+}
+
+test('a device that another gateway asks now is no news', async () => {
+  const heard: string[] = [];
+  const take = ({ topic, id }: wire.Packet, socket: { write(bytes: Buffer): unknown }): void => {
+    heard.push(topic);
+    socket.write(wire.acknowledge('PUBACK', id));
+  };
+  const far = await OddBroker.start({ take }, cleanups);
+  const plant = await load(`buses: { plc: { protocol: tcp, host: 127.0.0.1 } }
+devices:
+  press: { bus: plc, unit_id: 1, tags: { power: { input: 0 } } }
+  mixer: { bus: plc, unit_id: 2, tags: { power: { input: 0 } } }
+uplinks:
+  cloud:
+    nodes: ["${far.url}"]
+    messages: [{ when: device-offline, to: "alarms/{device}", payload: { silent: "{device}" } }]
+`);
+  const { uplinks, become } = await start(plant, false);
   const offline = { state: 'offline', since: 1, error: 'timeout' } as const;
   uplinks.deviceChanged({ device: 'press', ...offline });
-  isActive = true;
+  become(true);
   uplinks.deviceChanged({ device: 'mixer', ...offline });
   await until('what this one asks', () => heard.length > 0);
   uplinks.deviceChanged({ device: 'press', ...offline });
   await until('what it asks now', () => heard.length > 1);
   assert.deepEqual(heard, ['alarms/mixer', 'alarms/press']);
+});
+
+test('what comes in again after a reload while the far side was away comes in once, and from another one it is new', async () => {
+  const told: number[] = [];
+  const startFar = (): Promise<OddBroker> =>
+    OddBroker.start(
+      {
+        take: () => {},
+        hasSession: true,
+        subscribed: (socket) => {
+          const dup = told.length > 0;
+          const order = {
+            topic: 'orders/fan',
+            payload: 'on',
+            qos: 1,
+            id: 7,
+            dup,
+            retain: false,
+            properties: [],
+          };
+          socket.write(wire.publish(5, order));
+        },
+        acknowledged: ({ id }) => void told.push(id),
+      },
+      cleanups,
+    );
+  const [far, other] = [await startFar(), await startFar()];
+  const plantOf = ({ url }: OddBroker, age: string): Promise<Plant> =>
+    load(
+      `uplinks: { cloud: { nodes: ["${url}"], in: [{ from: "orders/#" }], queue: { max_age: ${age} } } }\n`,
+    );
+  const { uplinks, here } = await start(await plantOf(far, '7d'));
+  await until('it to be told', () => told.length === 1);
+  far.hangUp();
+  await until('the end', () => uplinks.about()[0]?.isConnected === false);
+  await uplinks.take(await plantOf(far, '8d'));
+  await until('it to be told again', () => told.length === 2);
+  assert.deepEqual(here, ['on']);
+  await uplinks.take(await plantOf(other, '8d'));
+  await until('that of the other one', () => told.length === 3);
+  assert.deepEqual(here, ['on', 'on']);
 });

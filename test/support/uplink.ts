@@ -10,6 +10,7 @@ import { MemoryStore } from '../../src/store/memory.js';
 import type { Store } from '../../src/store/store.js';
 import { type QueueOptions, UplinkQueue } from '../../src/uplink/queue.js';
 import { Subscribed } from '../../src/uplink/subscribed.js';
+import { Taken } from '../../src/uplink/taken.js';
 import { Uplink, type UplinkOptions } from '../../src/uplink/uplink.js';
 
 /** A rule as the config makes it of these two sides. */
@@ -100,6 +101,7 @@ export async function startUplink(
       local: broker,
       queue,
       subscribed: new Subscribed(queueFolder),
+      taken: new Taken(options.remote?.keepAliveS ?? 10, queue.received),
       clock,
       log,
       placeOf: () => null,

@@ -1,6 +1,6 @@
 /** What comes in is acknowledged over there when it is kept here, and stays there while it cannot be. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -176,6 +176,43 @@ test('at QoS 2 what comes again on the next connection comes here once, until it
   await until('the next one', () => told.length === 4);
   assert.deepEqual(told, ['PUBREC 7', 'PUBREC 7', 'PUBCOMP 7', 'PUBREC 7']);
   assert.deepEqual(here, ['first', 'second']);
+});
+
+test('at QoS 2 what comes again after a kill comes here once, until its identifier is released', async () => {
+  const far = await OddBroker.start(
+    {
+      take: () => {},
+      hasSession: true,
+      subscribed: (one) => say(one, 7, 2, 'first'),
+      acknowledged: ({ type, id }, one) => {
+        told.push(`${type} ${id}`);
+        if (told.length === 2) one.write(wire.acknowledge('PUBREL', 7));
+        if (type === 'PUBCOMP') say(one, 7, 2, 'first');
+      },
+    },
+    cleanups,
+  );
+  const told: string[] = [];
+  const here: string[] = [];
+  const start = async (queueFolder: string) => {
+    const options = { nodes: [far.url], in: [ruleOf('orders/#', 'orders/#', { qos: 2 })] };
+    const gateway = await startUplink(queueFolder, options, cleanups);
+    gateway.broker.subscribe('orders/#', {
+      deliver: ({ payload }) => here.push(Buffer.from(payload).toString()),
+    });
+    return gateway;
+  };
+  const folder = mkdtempSync(join(root, 'queue-'));
+  const { uplink, queue } = await start(folder);
+  await until('PUBREC', () => told.length === 1);
+  await queue.commit();
+  const left = mkdtempSync(join(root, 'queue-'));
+  cpSync(folder, left, { recursive: true });
+  await uplink.stop();
+  await start(left);
+  await until('what is another one', () => told.length === 4);
+  assert.deepEqual(told, ['PUBREC 7', 'PUBREC 7', 'PUBCOMP 7', 'PUBREC 7']);
+  assert.deepEqual(here, ['first', 'first']);
 });
 
 const order = (one: Socket, id: number, payload: string, dup = false): void => {

@@ -318,3 +318,32 @@ test('what the far side has is not taken for lost after a power cut', async () =
   const again = await openQueue('/queue', { files, clock: new ManualClock() });
   assert.equal(again.figures().dropped, 0);
 });
+
+test('what came in is known over a kill, takes no more room for that, and belongs to its session', async () => {
+  const clock = new ManualClock();
+  const folder = newFolder();
+  const { received } = await openQueue(folder, { clock });
+  received.belongTo(5);
+  for (let round = 0; round < 20; round++) {
+    for (let i = 0; i < 5000; i++) {
+      received.add(1 + i, round + 1);
+      if (i > 1) received.release(1 + i);
+    }
+    await until('it to be written, and what is done to go', () => {
+      clock.advance(1000);
+      return readdirSync(folder).filter((name) => name.endsWith('.log')).length <= 2;
+    });
+  }
+  await opened[0]?.commit();
+  const again = await openQueue(folder, { clock });
+  const known = (): boolean[] => [1, 2, 3].map((identifier) => again.received.has(identifier, 20));
+  assert.deepEqual(known(), [true, true, false]);
+  assert.equal(again.received.has(1, 19), false);
+  again.received.belongTo(5);
+  assert.deepEqual(known(), [true, true, false]);
+  again.received.belongTo(6);
+  await again.commit();
+  assert.deepEqual(known(), [false, false, false]);
+  const last = await openQueue(folder, { clock });
+  assert.equal(last.received.has(1, 20), false);
+});

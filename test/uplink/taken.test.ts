@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { RemoteMessage } from '../../src/uplink/client.js';
+import { Received } from '../../src/uplink/received.js';
 import { Taken } from '../../src/uplink/taken.js';
 
 const KEEP_ALIVE_S = 60;
@@ -13,7 +14,7 @@ function order(text: string, parts: Partial<RemoteMessage> = {}): RemoteMessage 
 const again = (message: RemoteMessage): RemoteMessage => ({ ...message, isRepeated: true });
 
 test('what comes again is known by its packet identifier, or by its topic where brokers number it anew', () => {
-  const taken = new Taken(KEEP_ALIVE_S);
+  const taken = new Taken(KEEP_ALIVE_S, new Received());
   const [on, lamp] = [order('on'), order('on', { topic: 'set/lamp' })];
   taken.add(on, 1, 0);
   taken.add(lamp, 2, 0);
@@ -26,7 +27,7 @@ test('what comes again is known by its packet identifier, or by its topic where 
 });
 
 test('what only says the same is no repetition', () => {
-  const taken = new Taken(KEEP_ALIVE_S);
+  const taken = new Taken(KEEP_ALIVE_S, new Received());
   const on = order('on', { properties: { correlationData: Buffer.from('1') } });
   taken.add(on, 1, 0);
   assert.equal(taken.has(on, 1), false, 'not marked as sent before');
@@ -35,17 +36,18 @@ test('what only says the same is no repetition', () => {
   assert.equal(taken.has(again({ ...on, topic: 'set/lamp' }), 1), false);
 });
 
-test('at QoS 2 the packet identifier is all that counts, until it is released', () => {
-  const taken = new Taken(KEEP_ALIVE_S);
+test('at QoS 2 the packet identifier and what it says count, until it is released', () => {
+  const taken = new Taken(KEEP_ALIVE_S, new Received());
   taken.add(order('on', { qos: 2 }), 1, 0);
   assert.ok(taken.has(order('on', { qos: 2 }), 1));
+  assert.equal(taken.has(order('off', { qos: 2 }), 1), false);
   assert.equal(taken.has(again(order('on')), 1), false);
   taken.release(1);
   assert.equal(taken.has(again(order('on', { qos: 2 })), 1), false);
 });
 
 test('after a long connection the far side knows what it was told, but for the last two keep-alive times', () => {
-  const taken = new Taken(KEEP_ALIVE_S);
+  const taken = new Taken(KEEP_ALIVE_S, new Received());
   const [old, late] = [order('on', { topic: 'old' }), order('on', { topic: 'late' })];
   taken.opened(1000);
   taken.add(old, 1, 1000);
@@ -62,7 +64,7 @@ test('after a long connection the far side knows what it was told, but for the l
 });
 
 test('with its session the far side has forgotten what it would bring again', () => {
-  const taken = new Taken(KEEP_ALIVE_S);
+  const taken = new Taken(KEEP_ALIVE_S, new Received());
   taken.add(order('on'), 1, 0);
   taken.add(order('on', { qos: 2 }), 2, 0);
   taken.clear();
@@ -71,7 +73,7 @@ test('with its session the far side has forgotten what it would bring again', ()
 });
 
 test('as many are remembered as there are packet identifiers, the newest', () => {
-  const taken = new Taken(KEEP_ALIVE_S);
+  const taken = new Taken(KEEP_ALIVE_S, new Received());
   const numbered = (index: number): RemoteMessage => order('on', { topic: `set/${index}` });
   const identifierOf = (index: number): number => ((index - 1) % 65_535) + 1;
   for (let index = 1; index <= 65_536; index += 1) taken.add(numbered(index), identifierOf(index), index);
