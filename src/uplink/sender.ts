@@ -58,10 +58,10 @@ const STALLED_MIN = 5;
 const STALLED_PACE_PER_S = 10;
 /** So long everything is refused, and another connection is tried. */
 const REFUSED_MAX_MS = 3_000;
-/** So many connections in a row on which nothing was acknowledged, and messages go one at a time. */
+/** So many connections in a row on which nothing was acknowledged, and messages go one at a time: after one where that has just helped. */
 const CAREFUL_AFTER = 3;
 /** How far behind the suspect one of another topic is looked for. */
-const PROBE_REACH = 200;
+const PROBE_REACH = 1000;
 
 export class Sender {
   sent = 0;
@@ -85,6 +85,9 @@ export class Sender {
   #failures = 0;
   /** While careful: the oldest message, and how many connections ended with it that took another one before. */
   #suspect: { entry: Entry; convictions: number } | null = null;
+  /** Topics of which one was sent to see whether the far side takes it; and that of which it took the last one. */
+  readonly #tried = new Set<string>();
+  #takenTopic = '';
   /** Two places in the queue to send from: the backlog, which ends where the connection began, and what came since. */
   #backlogAt = 1;
   #backlogEnd = 0;
@@ -217,7 +220,8 @@ export class Sender {
   }
 
   get #isCareful(): boolean {
-    return this.#failures >= CAREFUL_AFTER;
+    const isLikely = this.#unwanted.endedLately(this.#options.clock.monotonicMs());
+    return this.#failures >= (isLikely ? 1 : CAREFUL_AFTER);
   }
 
   /** Ten times a second: a new allowance for the backlog, and a look whether it is through or an acknowledgement overdue. */
@@ -364,10 +368,25 @@ export class Sender {
     const [oldest, ...behind] = await this.#options.queue.read(1, PROBE_REACH);
     if (remote !== this.#remote || oldest === undefined) return;
     if (this.#suspect?.entry.sequence !== oldest.sequence) this.#suspect = { entry: oldest, convictions: 0 };
-    const probe = behind.find(({ topic }) => topic !== oldest.topic) ?? behind[0];
-    this.#send(remote, this.#acknowledged === 0 && probe !== undefined ? probe : oldest);
+    const probe = this.#acknowledged === 0 ? this.#probeOf(oldest, behind) : undefined;
+    this.#send(remote, probe ?? oldest);
     // It may have been one that is not even sent.
     if (this.#inFlight.size === 0) this.#wantsPump = true;
+  }
+
+  /**
+   * The first of another topic, since order is within one: of that which was taken last, else of any that was not tried in vain,
+   * because others may end the connection too.
+   */
+  #probeOf({ topic: suspected }: Entry, behind: readonly Entry[]): Entry | undefined {
+    const firsts = new Map<string, Entry>();
+    for (const entry of behind)
+      if (entry.topic !== suspected && !firsts.has(entry.topic)) firsts.set(entry.topic, entry);
+    const untried = [...firsts.values()].filter(({ topic }) => !this.#tried.has(topic));
+    if (untried.length === 0) this.#tried.clear();
+    const probe = firsts.get(this.#takenTopic) ?? untried[0] ?? firsts.values().next().value ?? behind[0];
+    if (probe !== undefined) this.#tried.add(probe.topic);
+    return probe;
   }
 
   /** The connection has ended: was it the suspect that ended it, and not for the first time? */
@@ -443,6 +462,7 @@ export class Sender {
     if (outcome !== 0) return this.#refuse(entry, whyRefused(outcome));
     this.sent++;
     this.#pace.took(nowMs);
+    this.#takenTopic = entry.topic;
     this.#unwanted.took(entry.topic, nowMs);
     this.#window = Math.min(WINDOW, this.#window + 1);
     this.#heldMs = 0;

@@ -11,10 +11,13 @@ const REFUSED_MAX = 6;
 const REFUSED_PAUSE_MS = 1000;
 /** The far side still takes others when it has done so within this time. */
 const TAKES_OTHERS_MS = 10_000;
-/** So many messages of a topic, one after the other, that ended connections, and none is sent for this time. */
+/** So many messages of a topic, one after the other, that ended connections, and none is sent for a while; four times as long after each further one. */
 const BARRED_AFTER = 3;
-const BARRED_MS = 3_600_000;
-const REMEMBERED_MAX = 1000;
+const BARRED_MIN_MS = 60_000;
+const BARRED_MAX_MS = 3_600_000;
+/** A far side that ended a connection over a message so shortly before may well do so over another one. */
+const LATELY_MS = 60_000;
+const REMEMBERED_MAX = 10_000;
 
 interface Standing {
   refusals: number;
@@ -30,6 +33,7 @@ export class Unwanted {
   /** Messages that the far side took, and when it took the last one. */
   #taken = 0;
   #takenAtMs = -Infinity;
+  #endedAtMs = -Infinity;
 
   /** One of this topic is over there. */
   took(topic: string, nowMs: number): void {
@@ -60,8 +64,15 @@ export class Unwanted {
   /** One was given up because it ended connections. */
   ended(topic: string, nowMs: number): void {
     const standing = this.#standingOf(topic);
+    this.#endedAtMs = nowMs;
     standing.endings++;
-    if (standing.endings >= BARRED_AFTER) standing.barredUntilMs = nowMs + BARRED_MS;
+    const further = standing.endings - BARRED_AFTER;
+    if (further >= 0) standing.barredUntilMs = nowMs + Math.min(BARRED_MAX_MS, BARRED_MIN_MS * 4 ** further);
+  }
+
+  /** Whether one was given up for that a short while ago. */
+  endedLately(nowMs: number): boolean {
+    return nowMs - this.#endedAtMs < LATELY_MS;
   }
 
   /** Whether one of this topic is not even sent. */

@@ -432,7 +432,9 @@ export class Uplink {
         error: reason,
       });
     this.#nodeIndex++;
-    const pauseMs = wasOfUse ? this.#afterUse(livedMs) : this.#afterTry();
+    // One that takes the connection and ends it does so over what it is sent, which is found out by trying.
+    const pauseMaxMs = hadConnection && !isSentAway ? SHORT_PAUSE_MAX_MS : RETRY_MAX_MS;
+    const pauseMs = wasOfUse ? this.#afterUse(livedMs) : this.#afterTry(pauseMaxMs);
     changed(this.about());
     this.#cancelRetry = clock.after(pauseMs, () => this.#connect());
   }
@@ -453,12 +455,13 @@ export class Uplink {
   }
 
   /** The time that a round took is part of its pause: nodes that were waited for have had theirs. */
-  #afterTry(): number {
+  #afterTry(pauseMaxMs: number): number {
     this.#triedCount++;
     if (this.#triedCount < this.#options.nodes.length) return RETRY_SOON_MS;
     this.#triedCount = 0;
+    this.#retryMs = Math.min(pauseMaxMs, this.#retryMs);
     const periodMs = this.#retryMs * (0.5 + Math.random() / 2);
-    this.#retryMs = Math.min(RETRY_MAX_MS, this.#retryMs * 2);
+    this.#retryMs = Math.min(pauseMaxMs, this.#retryMs * 2);
     return Math.max(RETRY_SOON_MS, this.#roundBeganMs + periodMs - this.#parts.clock.monotonicMs());
   }
 }

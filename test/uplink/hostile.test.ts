@@ -796,6 +796,44 @@ describe('a far side that', () => {
     assert.ok(ended < 30, `${ended} connections ended`);
   });
 
+  test('ends the connection at messages of several topics gets all others, soon', async () => {
+    const clock = new ManualClock();
+    let got = 0;
+    const { uplink, broker } = await setUp(
+      {
+        take: ({ topic, id }, socket) => {
+          if (topic.includes('meter')) return void socket.destroy();
+          got++;
+          socket.write(wire.acknowledge('PUBACK', id));
+        },
+      },
+      { clock },
+      6,
+      6,
+    );
+    const topic = 'p7/data/good';
+    let published = 0;
+    await until(
+      'an empty queue',
+      () => {
+        if (published * 1000 <= clock.monotonicMs() && published < 20)
+          broker.publish({
+            topic,
+            payload: Buffer.from(`${published++}`),
+            qos: 1,
+            retain: false,
+            sender: null,
+          });
+        clock.advance(100);
+        return uplink.about().queuedMessages === 0 && got >= 20;
+      },
+      60_000,
+    );
+    assert.equal(uplink.about().refused, 6);
+    const passedS = clock.monotonicMs() / 1000;
+    assert.ok(passedS < 100, `${passedS} s`);
+  });
+
   test('cuts us off again and again, whatever it takes before, is not asked for more at once for ever', async () => {
     const clock = new ManualClock();
     const take = ({ id }: wire.Packet, socket: Socket): void => {
