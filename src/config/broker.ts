@@ -11,7 +11,8 @@ import { parseUsers } from '../broker/usersfile.js';
 import { messageOf } from '../errors.js';
 import { isFilter } from './filter.js';
 import { wrongHost } from './host.js';
-import { isEndless, NOT_A_FILE, type Source } from './load.js';
+import type { Source } from './load.js';
+import { isEndless, NOT_A_FILE } from './named.js';
 import type { Path } from './problems.js';
 import type {
   AccessRule,

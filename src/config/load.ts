@@ -20,12 +20,12 @@ import {
   parseDocument,
 } from 'yaml';
 import { messageOf, withoutPasswords } from '../errors.js';
+import { isEndless, NOT_A_FILE, secretIn } from './named.js';
 import { type Path, type Problem, keyOf, pathText } from './problems.js';
 import { shown } from './schema/words.js';
 
-/** A file may have so many bytes, a `!file` so many. */
+/** A file may have so many bytes. */
 export const FILE_MAX_BYTES = 16 * 2 ** 20;
-const SECRET_MAX_BYTES = 2 ** 20;
 /** Values that aliases may add to what is written out. */
 const ALIAS_MAX_NODES = 100_000;
 const DEPTH_MAX = 64;
@@ -71,6 +71,8 @@ export class Source {
   readonly #substituted = new Set<string>();
   /** What came from the environment and from files, as it may be quoted, and how it is written in this file. */
   readonly #references = new Map<string, string>();
+  /** Paths whose text came from a file, and that file. */
+  readonly #files = new Map<string, string>();
   /** Paths of which something has been said already; nothing that follows from it is worth a line. */
   readonly #spoilt = new Set<string>();
   readonly #text: string;
@@ -117,6 +119,11 @@ export class Source {
     if (typeof value !== 'string' || !this.#substituted.delete(pathText(path))) return undefined;
     if (/^-?(0|[1-9]\d*)(\.\d+)?$/.test(value)) return Number(value);
     return value === 'true' ? true : value === 'false' ? false : undefined;
+  }
+
+  /** The file that the text there came from; null: it stands here. */
+  fileOf(path: Path): string | null {
+    return this.#files.get(pathText(path)) ?? null;
   }
 
   /** Line and column of what the path leads to; of its nearest parent that exists, when it does not. */
@@ -347,10 +354,9 @@ export class Source {
   #secret(path: string, node: unknown, at: Path): string {
     const file = resolve(this.folder, path);
     try {
-      if (isEndless(file)) throw new Error(NOT_A_FILE);
-      if (statSync(file).size > SECRET_MAX_BYTES) throw new Error('larger than 1 MiB');
-      const secret = readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+      const secret = secretIn(file);
       this.#refer(secret, `!file ${path}`);
+      this.#files.set(pathText(at), file);
       return secret;
     } catch (thrown) {
       this.#at(node, 'HF1010', at, `!file ${path} cannot be read: ${messageOf(thrown)}`);
@@ -446,14 +452,6 @@ function remedyOf(text: string, lines: readonly string[], at: number): string {
   if (/not allowed (with)?in (flow|compact)/.test(text) && /:\s.*[^}\]\s]:\s/.test(line))
     return 'put a text with a colon in it in quotes';
   return 'check indentation, quotes and brackets here and above';
-}
-
-export const NOT_A_FILE = 'it is a pipe or a device, not a file';
-
-/** Whether it is a pipe or a device: who reads one may wait for ever, or come to no end. */
-export function isEndless(file: string): boolean {
-  const about = statSync(file, { throwIfNoEntry: false });
-  return about !== undefined && !about.isFile() && !about.isDirectory();
 }
 
 /** Reads a file that a config names. What starts a gateway or a check may be piped, by who does that. */

@@ -162,6 +162,8 @@ export interface UplinkSettings {
   readonly clientId: string;
   readonly user: string | null;
   readonly password: string | null;
+  /** The file that it came from, which may be written anew; null: it came from none. */
+  readonly passwordFile: string | null;
   readonly keepAliveS: number;
   readonly tls: UplinkTls | null;
   /** Topic there that says online and, as the will, offline; null: none. */

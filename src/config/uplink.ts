@@ -105,6 +105,7 @@ function uplink(
     clientId: fillKnown(input.client_id ?? `${id}-${name}`, variables),
     user: input.user ?? null,
     password: input.password ?? null,
+    passwordFile: source.fileOf([...at, 'password']),
     keepAliveS: Math.max(1, Math.round((input.keep_alive ?? 30_000) / 1000)),
     tls: tlsOf(input, source, at),
     statusTopic:

@@ -7,6 +7,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { crc32 } from 'node:zlib';
 import type { Broker } from '../broker/broker.js';
 import type { Clock } from '../clock.js';
+import { secretIn } from '../config/named.js';
 import type { Plant, UplinkQueueSettings, UplinkSettings, UplinkTls } from '../config/plant.js';
 import { keepOldGeneration } from '../entry.js';
 import type { Log } from '../log.js';
@@ -198,14 +199,13 @@ function sessionOf({ nodes, clientId, user, keepAliveS }: UplinkSettings): strin
 const NEVER_S = 0xffff_ffff;
 
 function optionsOf(settings: UplinkSettings, gatewayId: string, maximumPacketBytes: number): UplinkOptions {
-  const { version, clientId, user, password, keepAliveS, tls, queue } = settings;
+  const { version, clientId, user, password, passwordFile, keepAliveS, tls, queue } = settings;
   return {
     ...settings,
     remote: {
       version,
       clientId,
       user,
-      password,
       keepAliveS,
       // What is too large for a client here is too large for what comes in, too.
       maximumPacketBytes,
@@ -213,6 +213,7 @@ function optionsOf(settings: UplinkSettings, gatewayId: string, maximumPacketByt
       cleanStart: settings.in.length === 0,
       sessionExpiryS: queue.maxAgeMs === 0 ? NEVER_S : Math.min(NEVER_S, Math.ceil(queue.maxAgeMs / 1000)),
     },
+    password: () => (passwordFile === null ? password : secretIn(passwordFile)),
     tls: () => (tls === null ? null : remoteTls(tls)),
     gatewayId,
     drainPerS: queue.drainPerS,

@@ -41,7 +41,9 @@ export interface UplinkOptions {
   readonly name: string;
   /** Tried in turn. */
   readonly nodes: readonly string[];
-  readonly remote: Omit<RemoteOptions, 'url' | 'will' | 'tls' | 'connackTimeoutMs'>;
+  readonly remote: Omit<RemoteOptions, 'url' | 'password' | 'will' | 'tls' | 'connackTimeoutMs'>;
+  /** Read anew for each connection, because a token may have been renewed. */
+  readonly password: () => string | null;
   /** Read anew for each connection, because a certificate may have been renewed. */
   readonly tls: () => RemoteTls | null;
   readonly out: readonly UplinkRule[];
@@ -318,13 +320,14 @@ export class Uplink {
   }
 
   async #dial(generation: number): Promise<Remote> {
-    const { remote, tls } = this.#options;
+    const { remote, password, tls } = this.#options;
     const arrivals = this.#arrivalsOf(generation);
     this.#arrivals = arrivals;
     return connectRemote(
       {
         ...remote,
         url: this.#node(),
+        password: password(),
         // The longer nobody has answered, the more is given to a line on which that takes long.
         connackTimeoutMs: Math.max(this.#connackMs, this.#retryMs),
         tls: tls(),

@@ -123,3 +123,22 @@ test('what comes in again after a reload while the far side was away comes in on
   await until('that of the other one', () => told.length === 3);
   assert.deepEqual(here, ['on', 'on']);
 });
+
+test('a password that is in a file is read for each connection', async () => {
+  const passwords: string[] = [];
+  const admit = (_flags: number, connect: Buffer): number => {
+    // The last field of all.
+    passwords.push(connect.toString('latin1').slice(-6));
+    return 0;
+  };
+  const far = await OddBroker.start({ take: () => {}, admit }, cleanups);
+  const secret = join(folder, 'token');
+  writeFileSync(secret, 'first-\n');
+  const text = `uplinks: { cloud: { nodes: ["${far.url}"], user: p7, password: !file token, status_topic: s } }\n`;
+  await start(await load(text));
+  await until('a connection', () => passwords.length === 1);
+  writeFileSync(secret, 'second\n');
+  far.hangUp();
+  await until('another one', () => passwords.length === 2);
+  assert.deepEqual(passwords, ['first-', 'second']);
+});

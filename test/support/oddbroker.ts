@@ -6,8 +6,8 @@ import * as wire from './wire.js';
 export interface OddOptions {
   /** Properties of the CONNACK. */
   readonly connack?: readonly wire.Property[];
-  /** The reason code of its CONNACK to a CONNECT with these flags. */
-  readonly admit?: (flags: number) => number;
+  /** The reason code of its CONNACK to a CONNECT with these flags, and these bytes. */
+  readonly admit?: (flags: number, bytes: Buffer) => number;
   /** It says CONNACK so late. */
   readonly connackDelayMs?: number;
   /** What becomes of a publication; a broker that does nothing never acknowledges. */
@@ -84,7 +84,7 @@ export class OddBroker {
     if (type === 'CONNECT') {
       const { connack, hasSession = false, connackDelayMs = 0 } = this.#options;
       // Behind the name and level of the protocol.
-      const code = this.#options.admit?.(bytes[header + 7] ?? 0) ?? 0;
+      const code = this.#options.admit?.(bytes[header + 7] ?? 0, bytes) ?? 0;
       const answer = wire.frame(0x20, wire.u8(hasSession ? 1 : 0, code), wire.encodeProperties(connack));
       if (connackDelayMs === 0) socket.write(answer);
       else setTimeout(() => socket.write(answer), connackDelayMs);
