@@ -61,7 +61,7 @@ export class Arrivals implements Keeper {
     this.#parts = parts;
     this.#author = new Author(parts.uplink, parts.node);
     this.#via = viaBytes(parts.gatewayId);
-    this.#inflow = parts.local.inflow((ticket) => this.#remote?.acknowledge(ticket));
+    this.#inflow = parts.local.inflow((ticket) => this.#acknowledge(ticket));
   }
 
   opened(remote: Remote, isSessionPresent: boolean): void {
@@ -83,6 +83,12 @@ export class Arrivals implements Keeper {
     if (local === null) this.#inflow.pass(ticket);
     else if (!this.#inflow.publish(local, ticket)) return this.#refuse();
     taken.add(message, packetIdentifier, clock.monotonicMs());
+  }
+
+  #acknowledge(ticket: number): void {
+    this.#remote?.acknowledge(ticket);
+    // What is kept at once is acknowledged before it is noted as taken.
+    queueMicrotask(() => this.#parts.taken.kept(ticket & 0xffff));
   }
 
   /** Takes nothing more; resolves when all that was taken is acknowledged. */

@@ -19,8 +19,9 @@ export class Taken {
   /** The far side knows what it was told so long before a connection ended, or that would have ended before. */
   readonly #knownAfterMs: number;
   #openedAtMs = 0;
-  /** At QoS 2. */
+  /** At QoS 2, what is kept here; and what is not yet, which a kill would have to bring again. */
   readonly #received: Received;
+  readonly #unkept = new Map<number, number>();
   /**
    * At QoS 1 the last of each packet identifier, and of each topic, because brokers may number them anew. An older one of
    * the same text does not count: on, off and on again are three orders, however often the last one is sent.
@@ -35,7 +36,7 @@ export class Taken {
 
   /** Whether this one comes again. */
   has(message: RemoteMessage, packetIdentifier: number): boolean {
-    if (message.qos === 2) return this.#received.has(packetIdentifier, markOf(message));
+    if (message.qos === 2) return this.#hasTwice(packetIdentifier, markOf(message));
     if (!message.isRepeated) return false;
     const key = keyOf(message);
     return [this.#ofIdentifier.get(packetIdentifier), this.#ofTopic.get(message.topic)].some(
@@ -44,7 +45,7 @@ export class Taken {
   }
 
   add(message: RemoteMessage, packetIdentifier: number, nowMs: number): void {
-    if (message.qos === 2) this.#received.add(packetIdentifier, markOf(message));
+    if (message.qos === 2) this.#unkept.set(packetIdentifier, markOf(message));
     if (message.qos !== 1) return;
     const taken = { key: keyOf(message), timeMs: nowMs };
     remember(this.#ofIdentifier, packetIdentifier, taken);
@@ -52,7 +53,20 @@ export class Taken {
     this.#forgetKnown(nowMs);
   }
 
+  #hasTwice(packetIdentifier: number, mark: number): boolean {
+    return this.#unkept.get(packetIdentifier) === mark || this.#received.has(packetIdentifier, mark);
+  }
+
+  /** The one with this packet identifier is kept here, and about to be acknowledged. */
+  kept(packetIdentifier: number): void {
+    const mark = this.#unkept.get(packetIdentifier);
+    if (mark === undefined) return;
+    this.#unkept.delete(packetIdentifier);
+    this.#received.add(packetIdentifier, mark);
+  }
+
   release(packetIdentifier: number): void {
+    this.#unkept.delete(packetIdentifier);
     this.#received.release(packetIdentifier);
   }
 
@@ -75,6 +89,7 @@ export class Taken {
 
   /** The far side has a new session. */
   clear(): void {
+    this.#unkept.clear();
     this.#received.clear();
     this.#ofIdentifier.clear();
     this.#ofTopic.clear();

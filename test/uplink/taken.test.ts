@@ -81,3 +81,16 @@ test('as many are remembered as there are packet identifiers, the newest', () =>
   assert.ok(taken.has(again(numbered(2)), 2));
   assert.ok(taken.has(again(numbered(65_536)), identifierOf(65_536)));
 });
+
+test('at QoS 2 a kill forgets what was not kept yet', () => {
+  const received = new Received();
+  const taken = new Taken(KEEP_ALIVE_S, received);
+  const [kept, unkept] = [order('kept', { qos: 2 }), order('unkept', { qos: 2 })];
+  taken.add(kept, 1, 0);
+  taken.add(unkept, 2, 0);
+  taken.kept(1);
+  assert.ok(taken.has(kept, 1) && taken.has(unkept, 2));
+  const after = new Taken(KEEP_ALIVE_S, received);
+  assert.ok(after.has(kept, 1));
+  assert.equal(after.has(unkept, 2), false);
+});
