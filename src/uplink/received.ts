@@ -1,9 +1,13 @@
 /**
  * What has come in at QoS 2, is kept here, and is not released by the far side yet: exactly once asks for knowing it over a
- * kill, too. The queue's journal keeps each step, once the store has the message: otherwise a kill between the two would lose it. It belongs to a session over there; what another one numbers is something else.
+ * kill, too. The queue's journal keeps each step, once the store has the message: a kill between the two would lose it
+ * otherwise. It belongs to a session over there; what another one numbers is something else.
  */
 
-/** u16 packet identifier, u32 what the message says: 0 when it is released. Identifier 0: only what follows counts, of this session. */
+/**
+ * u16 packet identifier, u32 what the message says: 0 when it is released. Identifier 0: only what follows counts, of this
+ * session.
+ */
 const STEP_BYTES = 6;
 const RELEASED = 0;
 const BEGIN = 0;
