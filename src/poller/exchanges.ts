@@ -8,7 +8,7 @@ import type { Answer, Client, Request } from '../modbus/client.js';
 import type { Table } from '../modbus/protocol.js';
 import { isBroadcast, NOBODY, type Command } from './commands.js';
 import type { ReadCredit } from './credit.js';
-import { type Health, isFromGateway, tookMs } from './health.js';
+import { type Health, isOfUnit, tookMs } from './health.js';
 import { writtenSpan } from './imprint.js';
 import { transferMs } from './linecost.js';
 import { Reader, type ReaderParts, type Reading } from './reading.js';
@@ -149,7 +149,8 @@ export class Exchanges {
     const queueMs = patience.queueMs(nowMs);
     const yieldMs = patience.probeYieldMs(unit);
     void this.#client.request(request, thinkMs + queueMs, yieldMs + queueMs).then((answer) => {
-      patience.probed(unit, tookMs(answer), share, clock.monotonicMs());
+      // Time that an answer took was not lost.
+      if (!isOfUnit(answer)) patience.probed(unit, tookMs(answer), share, clock.monotonicMs());
       this.#underWayCount -= 1;
       this.#health.probed(unit, answer, transferMs(bus, read.table, read.quantity));
       this.#freed();
@@ -180,8 +181,7 @@ export class Exchanges {
     this.#underWayCount -= 1;
     statistics.visits += 1;
     statistics.took(tookMs(answer));
-    if ((answer.ok || (answer.error.kind === 'exception' && !isFromGateway(answer.error))) && !this.#isEnded)
-      this.#health.answered(unit, nowMs);
+    if (isOfUnit(answer) && !this.#isEnded) this.#health.answered(unit, nowMs);
     visitors.finish(visit, answer, nowMs);
     if (!this.#isEnded && isWrite) this.#readBack(nowMs);
     this.#freed();

@@ -109,7 +109,7 @@ export class Health {
     const { error } = answer;
     this.#parts.statistics.failed(error);
     unit.statistics.failed(error);
-    if (error.kind === 'exception' && !isFromGateway(error)) return this.answered(unit, nowMs);
+    if (isRefusal(error)) return this.answered(unit, nowMs);
     if (error.kind !== 'timeout' && !isFromGateway(error)) return;
     this.#parts.link.missed();
     const wasOpen = unit.breaker.isOpen;
@@ -184,6 +184,16 @@ export function tookMs(answer: Answer): number {
   return wasSent(answer) ? Math.max(0, answer.receivedAtMs - answer.sentAtMs) : 0;
 }
 
-export function isFromGateway({ kind, exception }: ModbusError): boolean {
+function isFromGateway({ kind, exception }: ModbusError): boolean {
   return kind === 'exception' && isGatewayException(exception);
+}
+
+/** The unit itself said no. */
+export function isRefusal(error: ModbusError): boolean {
+  return error.kind === 'exception' && !isFromGateway(error);
+}
+
+/** The unit itself answered, if only with an exception. */
+export function isOfUnit(answer: Answer): boolean {
+  return answer.ok || isRefusal(answer.error);
 }

@@ -6,7 +6,7 @@ import type { Clock } from '../clock.js';
 import type { ModbusError } from '../modbus/client.js';
 import type { Agenda } from './agenda.js';
 import type { Desk } from './desk.js';
-import { isFromGateway } from './health.js';
+import { isRefusal } from './health.js';
 import type { KnowledgeRecord, Refusal } from './knowledge.js';
 import { halve, learn, questionAfter, questionOfGap } from './learn.js';
 import type { Publisher } from './publisher.js';
@@ -293,11 +293,6 @@ export class Lessons {
 
 function doubt(unit: Unit, cut: Split): void {
   if (cut.gapTo > cut.gapFrom && !unit.doubtfulCuts.includes(cut)) unit.doubtfulCuts.push(cut);
-}
-
-/** The unit itself said no; else nothing was heard of it. */
-function isRefusal(error: ModbusError): boolean {
-  return error.kind === 'exception' && !isFromGateway(error);
 }
 
 function hundredths(ms: number): number {

@@ -97,6 +97,32 @@ test('three dead units of ten cost the others little, are offline and null, and 
   assertRight(field);
 });
 
+test('when a line on which all were silent is back, so are all of them within seconds', async () => {
+  for (const [silentMs, mostMs] of [
+    [40_000, 2000],
+    [300_000, 3000],
+  ] as const) {
+    const { field, devices } = fieldOf(rtuBusOf(0, 9600), 10, 20, { intervalMs: 1000, report: 'always' });
+    const setAlive = (isAlive: boolean): void => {
+      for (const { unitId } of devices) field.line.unit(unitId).isAlive = isAlive;
+    };
+    field.poller.start();
+    await field.clock.run(10_000);
+    setAlive(false);
+    await field.clock.run(silentMs);
+    setAlive(true);
+    const backAtMs = field.nowMs;
+    await field.clock.run(10_000);
+    for (const device of devices) {
+      const first = field.told.find(
+        ({ tag, atMs, quality }) => tag.device === device && atMs > backAtMs && quality === 'good',
+      );
+      const tookMs = (first?.atMs ?? Infinity) - backAtMs;
+      assert.ok(tookMs <= mostMs, `${device.name} is back ${tookMs} ms after a silence of ${silentMs} ms`);
+    }
+  }
+});
+
 function goodOfOthers(
   field: PollerField,
   devices: readonly Tag['device'][],
