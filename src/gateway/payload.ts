@@ -37,6 +37,7 @@ export function readCommand(payload: Uint8Array): CommandText {
   if (text.startsWith('{')) return readObject(text);
   if (match(SCALAR, text, 0)?.length === text.length)
     return { value: text, id: null, ttlMs: null, error: null };
+  if (/^[-+]?\d+,\d+$/.test(text)) return wrong('a number has a point before its decimals, as in 21.5');
   return wrong('not a plain JSON value; texts need quotes, as in "auto"');
 }
 

@@ -307,9 +307,14 @@ function rawOf(
   }
   if (form.enum !== null) return enumRaw(form.enum, value);
   if (form.flags !== null && typeof value === 'string') return flagsRaw(form.flags, value);
-  if (typeof value === 'boolean' || typeof value === 'string') return refused('TYPE', 'expected a number');
+  if (typeof value === 'boolean' || typeof value === 'string') return refused('TYPE', notANumber(value));
   if (typeof value === 'number' && !Number.isFinite(value)) return refused('RANGE', `${value} is no value`);
   return unscaled(form, value, factor);
+}
+
+function notANumber(value: boolean | string): string {
+  const isComma = typeof value === 'string' && /^[-+]?\d+,\d+$/.test(value);
+  return isComma ? 'expected a number, with a point before its decimals' : 'expected a number';
 }
 
 function enumRaw(

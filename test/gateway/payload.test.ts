@@ -89,6 +89,7 @@ test('what is not a plain value is refused, and the id is still known', () => {
   assert.match(read('{"v":1,"v":2}').error ?? '', /twice/);
   assert.match(read('{"v":1,"\\u0076":2}').error ?? '', /twice/);
   assert.match(read('{"v":1,"ttl":5}').error ?? '', /duration/);
+  assert.match(read('21,5').error ?? '', /a point before its decimals/);
 });
 
 test('the value of a recipe is an object of plain values, as it was written', () => {

@@ -319,6 +319,15 @@ test('half a register is written without its other half', () => {
   }
 });
 
+test('who writes a number with a comma is told of the point', () => {
+  const errorOf = (value: Value): unknown => {
+    const encoded = encodeValue(formOf({ scale: 0.1 }), value);
+    return encoded.kind === 'refused' && encoded.text;
+  };
+  assert.equal(errorOf('21,5'), 'expected a number, with a point before its decimals');
+  assert.equal(errorOf('1,2,3'), 'expected a number');
+});
+
 test('what a type cannot hold is refused, and nothing is rounded in silence', () => {
   const refusals: readonly (readonly [Partial<ValueForm>, Value])[] = [
     [{}, -1],
