@@ -39,6 +39,12 @@ const SILENCES_OF_MANY = 1;
 const SILENCES_OF_PART = 1;
 /** The same when it is a single tag, which is left off then. */
 const SILENCES_OF_LAST = 2;
+/** Where any request may be lost, chance may be the reason for a refusal this often: of what was answered before ... */
+const CHANCE_OF_GOOD = 1e-4;
+/** ... of a single tag, which is left off then ... */
+const CHANCE_OF_LAST = 1e-3;
+/** ... and of several that were not: cutting them in vain costs little. */
+const CHANCE_OF_MANY = 0.05;
 /** What was never answered while its unit answers others is asked again no later than this: its tags may be legal. */
 const SUSPECT_AGAIN_MS = 1000;
 /** A request that was only refused with neighbours in it: they are read apart for so long. */
@@ -288,6 +294,8 @@ export class Reader {
     const { unit } = block;
     const { error } = answer;
     block.wasSilent();
+    // Who hangs up has been asked something that he does not bear, rather than lost it.
+    if (block.wasChance && error.kind !== 'closed') unit.lost();
     // Parts of what is never answered say nothing of their unit: what is read in between does.
     const isOfPart = block.isSilentPart;
     if (!isOfPart && !this.#isOfLink(block, error))
@@ -364,7 +372,17 @@ function serverFailuresMaxOf({ split, states, wasGood }: Block): number {
   return states.length > 1 ? SERVER_FAILURES_LASTING : Infinity;
 }
 
-function silencesMaxOf({ split, states, wasGood }: Block): number {
+/** How many silences in a row are a refusal: more where they may be chance. */
+function silencesMaxOf(block: Block): number {
+  return Math.max(usualSilencesMaxOf(block), Math.log(chanceOf(block)) / Math.log(block.unit.lossShare));
+}
+
+function chanceOf({ split, states, wasGood }: Block): number {
+  if (split === null && wasGood) return CHANCE_OF_GOOD;
+  return states.length === 1 ? CHANCE_OF_LAST : CHANCE_OF_MANY;
+}
+
+function usualSilencesMaxOf({ split, states, wasGood }: Block): number {
   if (split === null && wasGood) return SILENCES_LASTING;
   const isPart = split?.isSilent === true;
   if (states.length === 1) return isPart ? SILENCES_OF_LAST : SILENCES_MAX;

@@ -208,6 +208,11 @@ export class Block implements Work {
     this.unitGoodCountAtSilence = this.unit.goodCount;
   }
 
+  /** Its last silence may strike any request of its unit: of what has not been answered for long, or never, it is its own affair. */
+  get wasChance(): boolean {
+    return this.wasGood && this.split === null && this.silences <= LOSSES_COUNTED;
+  }
+
   /** On a line that is short of time those go first who hold it up least, and before them what many tags wait for. */
   get handicapMs(): number {
     return this.unit.latency.p99Ms - (this.isSilentPart ? this.intervalMs : 0);
@@ -259,6 +264,10 @@ const BREAK_DECAY = 0.25;
 const DOUBT_DECAY = 0.2;
 /** Answers known before learned times are trusted. */
 const KNOWN_AFTER = 4;
+/** So many silences of a request in a row are taken for chance. */
+const LOSSES_COUNTED = 3;
+/** What one request counts among those that are answered or not. */
+const LOSS_WEIGHT = 0.05;
 /** Tags that are told by name when they have no value. */
 const NAMES_SHOWN = 3;
 
@@ -331,6 +340,8 @@ export class Unit {
   agesAtMs = 0;
   /** Requests that it did not answer, less what has gone well since. */
   doubt = 0;
+  /** Share of its requests that are not answered, whatever they ask for. */
+  lossShare = 0;
   /** Connections that broke while it was asked, less what has gone well since. */
   breaks = 0;
   readBack = new Set<TagState>();
@@ -580,6 +591,12 @@ export class Unit {
     this.timeoutMinMs *= TIMEOUT_DECAY;
     this.breaks = Math.max(0, this.breaks - BREAK_DECAY);
     this.doubt = Math.max(0, this.doubt - DOUBT_DECAY);
+    this.lossShare -= LOSS_WEIGHT * this.lossShare;
+  }
+
+  /** It did not answer what it answers else. */
+  lost(): void {
+    this.lossShare += LOSS_WEIGHT * (1 - this.lossShare);
   }
 
   /**

@@ -474,6 +474,31 @@ test('gaps that turn silent long after the start are found, and what lies around
   }
 });
 
+test('no tag is left off because half of all answers are lost, or too late', async () => {
+  const addresses = Array.from({ length: 40 }, (_none, index) => (index < 20 ? index : 180 + index));
+  for (const fault of [
+    { name: 'silent', probability: 0.5 },
+    { name: 'late', probability: 0.5, ms: 400 },
+  ] as const) {
+    const shape = { units: [1, 2, 3, 4], addresses, turnaroundMs: 3 };
+    const field = fieldOf({ ...shape, kind: 'tcp', rate: '200ms', timeout: '300ms' }, 12);
+    await field.clock.run(3000);
+    for (const unit of field.station.units.values()) unit.faults = [fault];
+    await field.clock.run(600_000);
+    assert.deepEqual(
+      field.events.filter(({ kind }) => kind === 'tag-refused'),
+      [],
+      fault.name,
+    );
+    for (const unit of field.station.units.values()) unit.faults = [];
+    await field.clock.run(615_000);
+    assert.ok(
+      field.goodAtMs.every((atMs) => atMs > 614_000),
+      `${fault.name}: all tags are read again`,
+    );
+  }
+});
+
 test('an address at which the device hangs up costs its own tag, and the connection no more', async () => {
   for (const addresses of [IN_RUNS, FORTY]) {
     for (const startMs of [0, 4000]) {
