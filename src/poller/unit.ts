@@ -208,7 +208,7 @@ export class Block implements Work {
     this.unitGoodCountAtSilence = this.unit.goodCount;
   }
 
-  /** Its last silence may strike any request of its unit: of what has not been answered for long, or never, it is its own affair. */
+  /** Its last silence may have struck any request of its unit; that of what is never answered, or not any more, says nothing of others. */
   get wasChance(): boolean {
     return this.wasGood && this.split === null && this.silences <= LOSSES_COUNTED;
   }

@@ -4,9 +4,18 @@ import { describe } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as wire from '../support/wire.js';
 import { PROPERTY, propertyOf } from '../support/wire.js';
-import { conforms, useBroker } from './conforms.js';
+import { conforms, type Scene, useBroker } from './conforms.js';
 
 const expiring = (seconds: number): readonly wire.Property[] => [[PROPERTY.messageExpiry, seconds]];
+
+/** The client identifier of a kept session that is subscribed, and away. */
+async function absentee(scene: Scene, filter: string, qos: number): Promise<string> {
+  const clientId = scene.clientId();
+  const { client } = await scene.connectKept(clientId);
+  await client.subscribe(filter, qos);
+  await client.disconnect();
+  return clientId;
+}
 
 describe('message expiry', { concurrency: 16 }, () => {
   useBroker();
@@ -15,10 +24,7 @@ describe('message expiry', { concurrency: 16 }, () => {
     { v5: '3.3.2-6' },
     'what is passed on is what is left: all of it live, less after waiting, in queue and store',
     async (scene) => {
-      const clientId = scene.clientId();
-      const { client: absent } = await scene.connectKept(clientId);
-      await absent.subscribe(scene.topic(), 1);
-      await absent.disconnect();
+      const clientId = await absentee(scene, scene.topic(), 1);
       const live = await scene.connect();
       await live.subscribe(scene.topic(), 1);
       const publisher = await scene.connect();
@@ -42,10 +48,7 @@ describe('message expiry', { concurrency: 16 }, () => {
     { v5: '3.3.2-5' },
     'expired messages leave the queue and the retained store, and let the next through in order',
     async (scene) => {
-      const clientId = scene.clientId();
-      const { client: absent } = await scene.connectKept(clientId);
-      await absent.subscribe(scene.topic('#'), 2);
-      await absent.disconnect();
+      const clientId = await absentee(scene, scene.topic('#'), 2);
       const publisher = await scene.connect();
       for (let index = 0; index < 9; index++) {
         const properties = index % 3 === 1 ? expiring(1) : [];
@@ -134,10 +137,7 @@ describe('message expiry', { concurrency: 16 }, () => {
     { v5: '3.3.2-5 3.3.2-6' },
     'a message that is given no time goes to who can take it at once, and to nobody later',
     async (scene) => {
-      const clientId = scene.clientId();
-      const { client: absent } = await scene.connectKept(clientId);
-      await absent.subscribe(scene.topic('#'), 2);
-      await absent.disconnect();
+      const clientId = await absentee(scene, scene.topic('#'), 2);
       const publisher = await scene.connect();
       const { client: kept } = await scene.connectKept(scene.clientId());
       const busy = await scene.connect({ properties: [[PROPERTY.receiveMaximum, 1]] });

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { after, afterEach, describe, test } from 'node:test';
 import { textTemplate } from '../../src/config/template.js';
 import { silentLog } from '../../src/log.js';
+import type { Uplink } from '../../src/uplink/uplink.js';
 import { ManualClock } from '../support/clock.js';
 import { OddBroker, type OddOptions } from '../support/oddbroker.js';
 import { freePort } from '../support/ports.js';
@@ -60,6 +61,15 @@ const REASON: wire.Property = [wire.PROPERTY.reasonString, 'because'];
 
 const numbers = (count: number): number[] => Array.from({ length: count }, (_none, i) => i);
 const valueOf = ({ payload }: wire.Packet): number => Number(payload.toString());
+
+/** Waits for an empty queue while time passes. */
+function drained(uplink: Uplink, clock: ManualClock): Promise<unknown> {
+  const isEmpty = (): boolean => {
+    clock.advance(100);
+    return uplink.about().queuedMessages === 0;
+  };
+  return until('an empty queue', isEmpty, 60_000);
+}
 
 describe('a far side that', () => {
   test('acknowledges late gets everything once', async () => {
@@ -521,14 +531,7 @@ describe('a far side that', () => {
       200,
       40,
     );
-    await until(
-      'an empty queue',
-      () => {
-        clock.advance(100);
-        return uplink.about().queuedMessages === 0;
-      },
-      60_000,
-    );
+    await drained(uplink, clock);
     assert.equal(got.size, 200);
     assert.ok(far.connections <= 5, `${far.connections} connections`);
   });
@@ -784,14 +787,7 @@ describe('a far side that', () => {
       { clock },
       400,
     );
-    await until(
-      'an empty queue',
-      () => {
-        clock.advance(100);
-        return uplink.about().queuedMessages === 0;
-      },
-      60_000,
-    );
+    await drained(uplink, clock);
     assert.equal(uplink.about().refused, 100);
     assert.ok(ended < 30, `${ended} connections ended`);
   });
